@@ -1,0 +1,24 @@
+//! `cargo xtask ci`: the whole gate. Every part runs, so that one run tells everything.
+
+use crate::failure::{Failure, Outcome};
+use crate::{Task, deny, lint, refuse_unknown, test};
+
+/// Runs lint, deny and test, and fails when any of them does.
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    refuse_unknown("ci", arguments, &[])?;
+    let parts: [(&str, Task); 3] = [("lint", lint::run), ("deny", deny::run), ("test", test::run)];
+    let mut failed = Vec::new();
+    for (name, part) in parts {
+        println!("\n=== {name} ===");
+        if let Err(failure) = part(&[]) {
+            println!("\n{name}: {failure}");
+            failed.push(format!("{name}: {failure}"));
+        }
+    }
+    if failed.is_empty() {
+        println!("\nthe gate is open: lint, deny and test passed");
+        Ok(())
+    } else {
+        Err(Failure::new(format!("the gate is closed\n{}", failed.join("\n"))))
+    }
+}

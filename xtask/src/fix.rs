@@ -1,0 +1,20 @@
+//! `cargo xtask fix`: what a machine can mend.
+
+use crate::failure::Outcome;
+use crate::process::{cargo, run as run_command};
+use crate::refuse_unknown;
+
+/// Applies clippy's suggestions, then formats.
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    refuse_unknown("fix", arguments, &[])?;
+    run_command(&mut cargo([
+        "clippy",
+        "--fix",
+        "--allow-dirty",
+        "--allow-staged",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+    ]))?;
+    run_command(&mut cargo(["fmt", "--all"]))
+}

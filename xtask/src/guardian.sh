@@ -1,0 +1,38 @@
+# Holds one server and its directory, and takes both away when its standard input closes: at the end of the chore that
+# started it, however that ends (kill -9 included, for the kernel closes the pipe). It also ends when the server does.
+#
+# Arguments: the directory, the signal that stops the server, the server's command.
+set -u
+directory=$1 signal=$2
+shift 2
+exec 3<&0 </dev/null
+server='' watcher=''
+
+finish() {
+  trap '' EXIT INT TERM HUP
+  [ -n "$watcher" ] && kill -PIPE "$watcher" 2>/dev/null # the one signal whose victim the shell does not announce
+  if [ -n "$server" ]; then
+    # The server leads a process group of its own, unless it was caught in the instant before that.
+    kill -s "$signal" -- "-$server" 2>/dev/null || kill -KILL "$server" 2>/dev/null
+    for _ in {1..100}; do
+      kill -0 -- "-$server" 2>/dev/null || break
+      sleep 0.05
+    done
+    kill -KILL -- "-$server" 2>/dev/null
+  fi
+  rm -rf -- "$directory"
+}
+trap finish EXIT
+trap 'exit 143' INT TERM HUP
+
+setsid "$@" >"$directory/log" 2>&1 3<&- &
+server=$!
+cat <&3 >/dev/null &
+watcher=$!
+wait -n "$server" "$watcher"
+
+if ! kill -0 "$server" 2>/dev/null; then
+  echo "the server ended by itself; the end of its log:" >&2
+  tail -n 20 -- "$directory/log" >&2
+  exit 1
+fi

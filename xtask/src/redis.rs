@@ -1,0 +1,59 @@
+//! A private Redis: memory only, a free port, reachable from this machine only.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::debian;
+use crate::failure::Failure;
+use crate::guardian::{Guarded, Server, on_a_free_port};
+use crate::process;
+
+/// The variable in which tests find the server.
+pub(crate) const VARIABLE: &str = "SQUIDMESH_TEST_REDIS";
+
+/// A running throw-away Redis.
+pub(crate) struct Redis {
+    pub(crate) _server: Guarded,
+    pub(crate) url: String,
+}
+
+impl Redis {
+    /// Whether this machine has the server's program.
+    pub(crate) fn is_installed() -> bool {
+        process::on_path("redis-server").is_some()
+    }
+
+    /// Installs Redis when it is missing, and starts a server of one's own.
+    pub(crate) fn start() -> Result<Self, Failure> {
+        let program = program()?;
+        let (server, port) = on_a_free_port(|port| {
+            Guarded::start(&Server {
+                name: "redis",
+                script: START,
+                arguments: &[&program.to_string_lossy(), &port.to_string()],
+                stop_signal: "TERM",
+                user: "redis",
+                ready: |directory| {
+                    fs::read_to_string(directory.join("log"))
+                        .is_ok_and(|log| log.contains("Ready to accept connections"))
+                },
+            })
+        })?;
+        println!("started a private Redis on port {port}");
+        Ok(Self { _server: server, url: format!("redis://127.0.0.1:{port}") })
+    }
+}
+
+/// `$0` is the server's directory; `$1` the program, `$2` the port.
+const START: &str = r#"
+exec "$1" --port "$2" --bind 127.0.0.1 --dir "$0" --daemonize no --save "" --appendonly no
+"#;
+
+fn program() -> Result<PathBuf, Failure> {
+    if let Some(found) = process::on_path("redis-server") {
+        return Ok(found);
+    }
+    debian::install("Redis", "redis-server")?;
+    process::on_path("redis-server")
+        .ok_or_else(|| Failure::new("`redis-server` was installed, but PATH has no redis-server"))
+}

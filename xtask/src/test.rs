@@ -1,0 +1,65 @@
+//! `cargo xtask test`: everything that the tests need, then the tests, then proof that no store was left out.
+
+use std::fs;
+use std::process::Command;
+
+use crate::failure::{Failure, Outcome, While};
+use crate::postgres::{self, Postgres};
+use crate::process::{self, cargo};
+use crate::redis::{self, Redis};
+use crate::stores_tested::StoresTested;
+use crate::workspace;
+
+/// The nextest to install where there is none: known to work with the workspace's Rust version.
+const NEXTEST: &str = "0.9.143";
+
+/// Runs the tests; arguments go to nextest as they are (name filters, `-p package`, `-E expression`, ...).
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    process::ensure_cargo_tool("nextest", NEXTEST)?;
+    let postgres = Postgres::start()?;
+    let redis = workspace::root().join("squidmesh-executor-redis").is_dir().then(Redis::start).transpose()?;
+    let mut variables = vec![(postgres::VARIABLE, postgres.url.as_str())];
+    variables.extend(redis.iter().map(|redis| (redis::VARIABLE, redis.url.as_str())));
+
+    let report = workspace::target_directory()?.join("nextest/default/junit.xml");
+    if report.exists() {
+        fs::remove_file(&report).while_doing("remove the report of the last run")?;
+    }
+
+    let mut nextest = vec!["nextest", "run", "--all-features"];
+    let names_packages = arguments.iter().any(|argument| argument.starts_with("-p") || argument.starts_with("--pack"));
+    if !names_packages {
+        nextest.push("--workspace");
+    }
+    nextest.extend(arguments.iter().map(String::as_str));
+    let tested = process::run(&mut bound_to_this_process(cargo(nextest), &variables));
+
+    let whole = arguments.is_empty();
+    let documented = if whole {
+        let doctests = cargo(["test", "--doc", "--workspace", "--all-features"]);
+        process::run(&mut bound_to_this_process(doctests, &variables))
+    } else {
+        println!("\n(doctests run only without a filter)");
+        Ok(())
+    };
+
+    let stores = fs::read_to_string(&report).map(|report| StoresTested::from_junit(&report)).unwrap_or_default();
+    println!("\ntests that ran on each store: {stores}");
+    tested?;
+    documented?;
+    match stores.missing() {
+        Some(store) if whole => Err(Failure::new(format!(
+            "no test ran on {store}: a store was left out, so this run proves less than it should"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Has the command end with this process, so that no test goes on without its servers.
+fn bound_to_this_process(command: Command, variables: &[(&str, &str)]) -> Command {
+    let mut bound = Command::new("setpriv");
+    bound.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
+    bound.current_dir(workspace::root());
+    bound.envs(variables.iter().copied());
+    bound
+}
