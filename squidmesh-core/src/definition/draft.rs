@@ -1,0 +1,74 @@
+//! A definition before it was checked: what a builder collected or a store read back.
+//!
+//! Anything can stand in it; `validate` decides. Its serialised form is that of a `Definition`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::duration::optional_millis;
+use super::retry::Retry;
+use super::step::{InputMapping, Priority, RecoveryPolicy, StepKind};
+use super::transition::{RecoveryRoute, TransitionOutcome};
+use super::trigger::TriggerKind;
+use crate::contract::Contract;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Draft {
+    pub(crate) name: String,
+    pub(crate) triggers: Vec<TriggerDraft>,
+    pub(crate) steps: Vec<StepDraft>,
+    #[serde(default)]
+    pub(crate) transitions: Vec<TransitionDraft>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TriggerDraft {
+    pub(crate) name: String,
+    pub(crate) kind: TriggerKind,
+    #[serde(default)]
+    pub(crate) contract: Contract,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StepDraft {
+    pub(crate) name: String,
+    pub(crate) kind: StepKind,
+    #[serde(default)]
+    pub(crate) input: InputMapping,
+    #[serde(default)]
+    pub(crate) output: Option<String>,
+    #[serde(default)]
+    pub(crate) retry: Retry,
+    #[serde(rename = "timeout_ms", with = "optional_millis", default)]
+    pub(crate) timeout: Option<Duration>,
+    /// `None` is no `after`; an empty list is an `after` that names nothing, which is an error.
+    #[serde(default)]
+    pub(crate) after: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) recovery: RecoveryPolicy,
+    #[serde(default)]
+    pub(crate) queue: Option<String>,
+    #[serde(default)]
+    pub(crate) priority: Priority,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TransitionDraft {
+    pub(crate) from: String,
+    pub(crate) on: TransitionOutcome,
+    pub(crate) to: TargetDraft,
+    #[serde(default)]
+    pub(crate) recovery: Option<RecoveryRoute>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TargetDraft {
+    Step(String),
+    Complete,
+}

@@ -1,0 +1,400 @@
+//! What can be wrong with a definition.
+//!
+//! One variant for each rule, with the names involved; must never decide whether a rule is broken.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::transition::TransitionOutcome;
+use crate::contract::FieldKind;
+use crate::json::JsonViolation;
+use crate::name::InvalidName;
+
+/// Everything that is wrong with a definition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DefinitionErrors {
+    workflow: String,
+    errors: Vec<DefinitionError>,
+}
+
+impl DefinitionErrors {
+    /// The errors of a workflow, of which there is at least one.
+    pub(super) fn new(workflow: &str, errors: Vec<DefinitionError>) -> Self {
+        Self { workflow: workflow.chars().take(100).collect(), errors }
+    }
+
+    /// The workflow's name, as it was given, cut to 100 characters.
+    pub fn workflow(&self) -> &str {
+        &self.workflow
+    }
+
+    /// The errors; at least one.
+    pub fn iter(&self) -> std::slice::Iter<'_, DefinitionError> {
+        self.errors.iter()
+    }
+
+    /// How many errors there are; never 0.
+    #[expect(clippy::len_without_is_empty, reason = "there is always one")]
+    pub fn len(&self) -> usize {
+        self.errors.len()
+    }
+}
+
+impl<'a> IntoIterator for &'a DefinitionErrors {
+    type Item = &'a DefinitionError;
+    type IntoIter = std::slice::Iter<'a, DefinitionError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.errors.iter()
+    }
+}
+
+impl fmt::Display for DefinitionErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.errors.len();
+        let noun = if count == 1 { "error" } else { "errors" };
+        write!(f, "the workflow {:?} has {count} {noun}:", self.workflow)?;
+        self.errors.iter().try_for_each(|error| write!(f, "\n  - {error}"))
+    }
+}
+
+impl std::error::Error for DefinitionErrors {}
+
+/// One thing that is wrong with a definition.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DefinitionError {
+    /// A name breaks the rules for names.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
+
+    /// There is no way in.
+    #[error("there is no trigger: add one, such as `.trigger(Trigger::manual(\"start\"))`")]
+    NoTrigger,
+    /// Two triggers share a name.
+    #[error("the trigger {trigger:?} is declared twice: give each its own name")]
+    DuplicateTrigger {
+        /// The name.
+        trigger: String,
+    },
+    /// A trigger's payload is declared as a type and by fields, or as two types.
+    #[error("the trigger {trigger:?} declares its payload twice: use either one `.payload::<T>()` or `.field(..)`")]
+    PayloadDeclaredTwice {
+        /// The trigger.
+        trigger: String,
+    },
+    /// The schema of a payload type does not compile.
+    #[error("the payload schema of the trigger {trigger:?} is not usable: {reason}")]
+    InvalidPayloadSchema {
+        /// The trigger.
+        trigger: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A payload type is not an object.
+    #[error("the payload type of the trigger {trigger:?} is not a struct or map: a payload is always a JSON object")]
+    PayloadNotAnObject {
+        /// The trigger.
+        trigger: String,
+    },
+    /// A trigger declares a field twice.
+    #[error("the trigger {trigger:?} declares the payload field {field:?} twice")]
+    DuplicateField {
+        /// The trigger.
+        trigger: String,
+        /// The field.
+        field: String,
+    },
+    /// A payload field has no name.
+    #[error("the trigger {trigger:?} declares a payload field with an empty name")]
+    EmptyFieldName {
+        /// The trigger.
+        trigger: String,
+    },
+    /// The default of a payload field does not fit its type.
+    #[error("the default of the payload field {field:?} of the trigger {trigger:?} is not {expected}")]
+    DefaultTypeMismatch {
+        /// The trigger.
+        trigger: String,
+        /// The field.
+        field: String,
+        /// The declared type.
+        expected: FieldKind,
+    },
+    /// Two triggers declare the same payload field with different types.
+    #[error(
+        "the payload field {field:?} is {one_kind} in the trigger {one:?} and {other_kind} in the trigger {other:?}: \
+         steps could not rely on either"
+    )]
+    PayloadFieldConflict {
+        /// The field.
+        field: String,
+        /// A trigger that declares it.
+        one: String,
+        /// Its type there.
+        one_kind: FieldKind,
+        /// A later trigger that declares it.
+        other: String,
+        /// Its type there.
+        other_kind: FieldKind,
+    },
+    /// A cron trigger has no valid expression.
+    #[error("the cron expression {expression:?} of the trigger {trigger:?} is not valid: {reason}")]
+    InvalidCronExpression {
+        /// The trigger.
+        trigger: String,
+        /// The expression, cut to 100 characters.
+        expression: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A cron trigger has no valid time zone.
+    #[error("the time zone {time_zone:?} of the trigger {trigger:?} is not known: use an IANA name such as `Europe/Berlin`")]
+    InvalidTimeZone {
+        /// The trigger.
+        trigger: String,
+        /// The time zone, cut to 100 characters; empty if none was given.
+        time_zone: String,
+    },
+    /// A manual trigger has an option that only a schedule can have.
+    #[error("the trigger {trigger:?} is manual and cannot have the option `{option}`: use `Trigger::cron`")]
+    CronOptionOnManualTrigger {
+        /// The trigger.
+        trigger: String,
+        /// The option.
+        option: &'static str,
+    },
+
+    /// There is nothing to do.
+    #[error("there is no step: add one with `.step(Step::new(..))`")]
+    NoStep,
+    /// Two steps share a name.
+    #[error("the step {step:?} is declared twice: give each its own name")]
+    DuplicateStep {
+        /// The name.
+        step: String,
+    },
+    /// The output is to be put under an empty key.
+    #[error("the step {step:?} puts its output under an empty key")]
+    EmptyOutputKey {
+        /// The step.
+        step: String,
+    },
+    /// An input key or a segment of an input path is empty.
+    #[error("the step {step:?} has an empty key or path segment in its input")]
+    EmptyInputKey {
+        /// The step.
+        step: String,
+    },
+    /// An input key is named twice.
+    #[error("the step {step:?} names the input key {key:?} twice")]
+    DuplicateInputKey {
+        /// The step.
+        step: String,
+        /// The key.
+        key: String,
+    },
+    /// No attempt is allowed.
+    #[error("the step {step:?} allows no attempt: `max_attempts` counts the first one too and is at least 1")]
+    ZeroAttempts {
+        /// The step.
+        step: String,
+    },
+    /// The shortest delay is longer than the longest.
+    #[error("the backoff of the step {step:?} begins at {min:?}, which is more than its maximum of {max:?}")]
+    InvertedBackoff {
+        /// The step.
+        step: String,
+        /// Where it begins.
+        min: Duration,
+        /// Where it ends.
+        max: Duration,
+    },
+    /// No time is allowed.
+    #[error("the step {step:?} has a timeout of zero: leave it out, or allow some time")]
+    ZeroTimeout {
+        /// The step.
+        step: String,
+    },
+    /// A built-in step cannot time out.
+    #[error("the step {step:?} is a built-in ({kind}) and cannot have a timeout")]
+    TimeoutOnBuiltIn {
+        /// The step.
+        step: String,
+        /// What it does.
+        kind: &'static str,
+    },
+    /// A duration is beyond a hundred years.
+    #[error("the {what} of the step {step:?} is longer than a hundred years")]
+    DurationTooLong {
+        /// The step.
+        step: String,
+        /// Which duration.
+        what: &'static str,
+    },
+    /// A wait takes no time.
+    #[error("the step {step:?} waits for no time at all")]
+    ZeroWait {
+        /// The step.
+        step: String,
+    },
+    /// A log step says nothing.
+    #[error("the step {step:?} logs an empty message")]
+    EmptyLogMessage {
+        /// The step.
+        step: String,
+    },
+    /// A step is said to be both irreversible and compensatable.
+    #[error("the step {step:?} is both irreversible and compensatable: it can be only one of them")]
+    IrreversibleAndCompensatable {
+        /// The step.
+        step: String,
+    },
+    /// A compensation handler is given to a step that cannot be compensated.
+    #[error("the step {step:?} has a compensation handler but is declared irreversible or not compensatable")]
+    CompensateNotAllowed {
+        /// The step.
+        step: String,
+    },
+
+    /// The workflow has both transitions and dependencies.
+    #[error(
+        "the step {step:?} uses `after` and the step {from:?} has a transition: a workflow is made of either dependencies or \
+         transitions"
+    )]
+    TransitionInDependencyWorkflow {
+        /// The first step that uses `after`.
+        step: String,
+        /// The first step that has a transition.
+        from: String,
+    },
+    /// A dependency does not exist.
+    #[error("the step {step:?} is after {dependency:?}, which is not a step of this workflow")]
+    UnknownDependency {
+        /// The step.
+        step: String,
+        /// The name in its `after`.
+        dependency: String,
+    },
+    /// A step depends on itself.
+    #[error("the step {step:?} is after itself")]
+    SelfDependency {
+        /// The step.
+        step: String,
+    },
+    /// A step names a dependency twice.
+    #[error("the step {step:?} is after {dependency:?} twice")]
+    DuplicateDependency {
+        /// The step.
+        step: String,
+        /// The name in its `after`.
+        dependency: String,
+    },
+    /// `after` names nothing.
+    #[error("the step {step:?} has an `after` that names no step: leave it out")]
+    EmptyDependencies {
+        /// The step.
+        step: String,
+    },
+    /// Steps wait for one another.
+    #[error("these steps wait for one another and could never start: {}", cycle(.steps))]
+    DependencyCycle {
+        /// The cycle: each step is after the next one, and the last after the first.
+        steps: Vec<String>,
+    },
+    /// A step that waits for people stands in a dependency workflow.
+    #[error("the step {step:?} ({kind}) stops the whole run and needs transitions: it cannot stand in a dependency workflow")]
+    ManualStepInDependencyWorkflow {
+        /// The step.
+        step: String,
+        /// `"pause"` or `"approval"`.
+        kind: &'static str,
+    },
+
+    /// Two transitions leave a step with the same outcome.
+    #[error("the step {from:?} has two transitions for the outcome {on}")]
+    DuplicateTransition {
+        /// The step.
+        from: String,
+        /// The outcome.
+        on: TransitionOutcome,
+    },
+    /// A transition leaves a step that does not exist.
+    #[error("a transition on {on} leaves {from:?}, which is not a step of this workflow")]
+    UnknownTransitionSource {
+        /// The name.
+        from: String,
+        /// The outcome.
+        on: TransitionOutcome,
+    },
+    /// A transition leads to a step that does not exist.
+    #[error("the transition of the step {from:?} on {on} leads to {to:?}, which is not a step of this workflow")]
+    UnknownTransitionTarget {
+        /// The step that it leaves.
+        from: String,
+        /// The outcome.
+        on: TransitionOutcome,
+        /// The name.
+        to: String,
+    },
+    /// There is no single step to begin with.
+    #[error("exactly one step must have no transition leading to it, so that a run can begin there; here it is {}", listed(.steps))]
+    NotOneEntryStep {
+        /// The steps that no transition leads to.
+        steps: Vec<String>,
+    },
+    /// A recovery marker stands on an ok transition.
+    #[error("the transition of the step {from:?} on ok is marked as recovery: only an error transition can be")]
+    RecoveryOnOkTransition {
+        /// The step.
+        from: String,
+    },
+    /// An approval lacks a way on.
+    #[error("the approval {step:?} has no transition for the outcome {on}: it needs one for ok (approved) and one for error (rejected)")]
+    ApprovalTransitionMissing {
+        /// The step.
+        step: String,
+        /// The outcome.
+        on: TransitionOutcome,
+    },
+    /// Transitions lead back to where they came from.
+    #[error("these transitions go round in a circle: {}; a step runs once in a run, use its `retry` to try it again", cycle(.steps))]
+    TransitionCycle {
+        /// The cycle: a transition leads from each step to the next, and from the last to the first.
+        steps: Vec<String>,
+    },
+    /// No run can ever get to a step.
+    #[error("the step {step:?} can never be reached")]
+    UnreachableStep {
+        /// The step.
+        step: String,
+    },
+
+    /// The definition as a whole cannot be stored.
+    #[error("the definition cannot be stored: {0}")]
+    NotStorable(JsonViolation),
+}
+
+/// How many names a message lists; the error itself has them all.
+const LISTED: usize = 20;
+
+fn cycle(steps: &[String]) -> String {
+    let mut text = String::new();
+    for step in steps.iter().take(LISTED) {
+        text.push_str(step);
+        text.push_str(" → ");
+    }
+    if steps.len() > LISTED {
+        text.push_str("… → ");
+    }
+    text.push_str(steps.first().map_or("", String::as_str));
+    text
+}
+
+fn listed(steps: &[String]) -> String {
+    match steps.len() {
+        0 => "none".to_owned(),
+        count if count > LISTED => format!("{} and {} more", steps.get(..LISTED).unwrap_or_default().join(", "), count - LISTED),
+        _ => steps.join(", "),
+    }
+}

@@ -1,0 +1,173 @@
+//! Workflow definitions: plain data that was checked once and cannot be invalid afterwards.
+//!
+//! Knows steps, triggers, edges and how they are named by a fingerprint; must never know handlers, stores or runs. A
+//! definition that is read back from storage passes the same validation as one that was just built.
+
+mod cycle;
+mod duration;
+mod error;
+mod fingerprint;
+mod graph;
+mod retry;
+mod step;
+mod transition;
+mod trigger;
+mod validate;
+
+pub(crate) mod draft;
+
+pub use self::duration::{hours, minutes, ms, secs};
+pub use self::error::{DefinitionError, DefinitionErrors};
+pub use self::fingerprint::{Fingerprint, InvalidFingerprint};
+pub use self::retry::Retry;
+pub use self::step::{InputMapping, LogLevel, Priority, RecoveryPolicy, StepDefinition, StepKind};
+pub use self::transition::{RecoveryRoute, Target, Transition, TransitionOutcome};
+pub use self::trigger::{MissedPolicy, TriggerDefinition, TriggerKind};
+
+pub(crate) use self::duration::{optional_millis, whole_ms};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use self::draft::Draft;
+use self::graph::Graph;
+use crate::name::WorkflowName;
+
+/// A validated workflow definition. It is made by [`Workflow::builder`](crate::Workflow::builder) or by deserialising one
+/// that was stored; either way it obeys every rule, so that nothing which uses it has to check again.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Draft")]
+pub struct Definition {
+    name: WorkflowName,
+    shape: Shape,
+    triggers: Vec<TriggerDefinition>,
+    steps: Vec<StepDefinition>,
+    transitions: Vec<Transition>,
+    graph: Graph,
+    fingerprint: Fingerprint,
+}
+
+/// How the steps of a workflow follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// One step at a time; the outcome of each chooses the next.
+    Transitions,
+    /// A step starts as soon as all the steps that it depends on have completed; a single step alone is the smallest case.
+    Dependencies,
+}
+
+impl Definition {
+    /// The name of the workflow.
+    pub fn name(&self) -> &WorkflowName {
+        &self.name
+    }
+
+    /// Identifies this version of the workflow: the same graph, options and payload contracts have the same fingerprint,
+    /// any change of them has another.
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// How the steps follow one another.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The ways in, in the order of their declaration; at least one.
+    pub fn triggers(&self) -> &[TriggerDefinition] {
+        &self.triggers
+    }
+
+    /// The trigger with this name.
+    pub fn trigger(&self, name: &str) -> Option<&TriggerDefinition> {
+        self.triggers.iter().find(|trigger| trigger.name().as_str() == name)
+    }
+
+    /// The steps, in the order of their declaration; at least one.
+    pub fn steps(&self) -> &[StepDefinition] {
+        &self.steps
+    }
+
+    /// The step with this name, in constant time.
+    pub fn step(&self, name: &str) -> Option<&StepDefinition> {
+        self.steps.get(self.graph.position(name)?)
+    }
+
+    /// The place of a step in the order of declaration, in constant time.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.graph.position(name)
+    }
+
+    /// The steps that a run begins with, in the order of their declaration: exactly one for [`Shape::Transitions`], every
+    /// step without dependencies for [`Shape::Dependencies`].
+    pub fn entry_steps(&self) -> Vec<&StepDefinition> {
+        self.at(self.graph.entries())
+    }
+
+    /// The transitions, in the order of their declaration; none for [`Shape::Dependencies`].
+    pub fn transitions(&self) -> &[Transition] {
+        &self.transitions
+    }
+
+    /// Where a step with this outcome leads, in constant time.
+    pub fn transition(&self, from: &str, on: TransitionOutcome) -> Option<&Transition> {
+        self.transitions.get(self.graph.transition(self.graph.position(from)?, on)?)
+    }
+
+    /// The steps that name this one in their `after`, in the order of their declaration.
+    pub fn dependents(&self, step: &str) -> Vec<&StepDefinition> {
+        match self.graph.position(step) {
+            Some(position) => self.at(self.graph.dependents(position)),
+            None => Vec::new(),
+        }
+    }
+
+    /// Every step that must have completed before this one may start, directly or not, in the order of their declaration.
+    pub fn ancestors(&self, step: &str) -> Vec<&StepDefinition> {
+        match self.graph.position(step) {
+            Some(position) => self.at(&self.graph.ancestors(position)),
+            None => Vec::new(),
+        }
+    }
+
+    fn at(&self, positions: &[usize]) -> Vec<&StepDefinition> {
+        positions.iter().filter_map(|position| self.steps.get(*position)).collect()
+    }
+
+    fn data(&self) -> Data<'_> {
+        Data { name: &self.name, triggers: &self.triggers, steps: &self.steps, transitions: &self.transitions }
+    }
+}
+
+/// Two definitions with one name and fingerprint are the same.
+impl PartialEq for Definition {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.fingerprint == other.fingerprint
+    }
+}
+
+impl Eq for Definition {}
+
+impl Serialize for Definition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.data().serialize(serializer)
+    }
+}
+
+impl TryFrom<Draft> for Definition {
+    type Error = DefinitionErrors;
+
+    fn try_from(draft: Draft) -> Result<Self, Self::Error> {
+        draft.validate(Vec::new())
+    }
+}
+
+/// What is stored and fingerprinted: the declared parts, without what follows from them.
+#[derive(Serialize)]
+struct Data<'a> {
+    name: &'a WorkflowName,
+    triggers: &'a [TriggerDefinition],
+    steps: &'a [StepDefinition],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    transitions: &'a [Transition],
+}

@@ -1,0 +1,129 @@
+//! Checks a draft and makes the definition.
+//!
+//! Finds every error, not only the first, in time linear in steps and edges. The rules about triggers, steps and edges are in
+//! the modules below.
+
+mod edges;
+mod steps;
+mod triggers;
+
+use self::edges::Edges;
+use super::draft::{Draft, StepDraft};
+use super::error::{DefinitionError, DefinitionErrors};
+use super::fingerprint::Fingerprint;
+use super::graph::Graph;
+use super::step::StepDefinition;
+use super::transition::{Target, Transition};
+use super::trigger::TriggerDefinition;
+use super::{Definition, Shape};
+use crate::json::{JsonLimits, JsonViolation};
+use crate::name::{InvalidName, QueueName, StepName, TriggerName, WorkflowName};
+
+impl Draft {
+    /// The definition, or everything that is wrong with it, after the errors that its maker found already.
+    pub(crate) fn validate(self, mut errors: Vec<DefinitionError>) -> Result<Definition, DefinitionErrors> {
+        let name = self.name.clone();
+        let shape = self.shape();
+        triggers::check(&self.triggers, &mut errors);
+        steps::check(&self.steps, &mut errors);
+        let edges = edges::check(&self, shape, &mut errors);
+        let definition = self.named(shape, edges, &mut errors);
+        match definition {
+            Some(definition) if errors.is_empty() => {
+                definition.sealed().map_err(|error| DefinitionErrors::new(&name, vec![error]))
+            }
+            _ => Err(DefinitionErrors::new(&name, errors)),
+        }
+    }
+
+    /// Any `after` makes a dependency workflow; without one, any transition makes a transition workflow. Steps with neither
+    /// all start at once, which is what dependencies without dependencies do.
+    fn shape(&self) -> Shape {
+        if self.transitions.is_empty() || self.steps.iter().any(|step| step.after.is_some()) {
+            Shape::Dependencies
+        } else {
+            Shape::Transitions
+        }
+    }
+
+    /// Turns texts into names, and reports those that cannot be names. The result is complete only if there is no error.
+    fn named(self, shape: Shape, edges: Edges, errors: &mut Vec<DefinitionError>) -> Option<Definition> {
+        let name = kept(WorkflowName::new(&self.name), errors);
+        let mut triggers = Vec::with_capacity(self.triggers.len());
+        for trigger in self.triggers {
+            if let Some(name) = kept(TriggerName::new(&trigger.name), errors) {
+                triggers.push(TriggerDefinition { name, kind: trigger.kind, contract: trigger.contract });
+            }
+        }
+        let names: Vec<_> = self.steps.iter().map(|step| kept(StepName::new(&step.name), errors)).collect();
+        let named = |place: usize| names.get(place).cloned().flatten();
+        let mut steps = Vec::with_capacity(self.steps.len());
+        for (place, step) in self.steps.into_iter().enumerate() {
+            let queue = match &step.queue {
+                Some(queue) => kept(QueueName::new(queue), errors),
+                None => Some(QueueName::default()),
+            };
+            let after = edges.dependencies.get(place).into_iter().flatten().filter_map(|place| named(*place)).collect();
+            if let (Some(name), Some(queue)) = (named(place), queue) {
+                steps.push(defined(step, name, after, queue));
+            }
+        }
+        let mut transitions = Vec::with_capacity(self.transitions.len());
+        for (transition, ends) in self.transitions.into_iter().zip(edges.ends) {
+            let Some((from, to)) = ends else { continue };
+            let to = match to {
+                Some(to) => named(to).map(Target::Step),
+                None => Some(Target::Complete),
+            };
+            if let (Some(from), Some(to)) = (named(from), to) {
+                transitions.push(Transition { from, on: transition.on, to, recovery: transition.recovery });
+            }
+        }
+        let graph = Graph {
+            positions: names.into_iter().enumerate().filter_map(|(place, name)| Some((name?, place))).collect(),
+            entries: edges.entries,
+            transitions: edges.transitions,
+            dependencies: edges.dependencies,
+            dependents: edges.dependents,
+        };
+        let fingerprint = Fingerprint::UNKNOWN;
+        Some(Definition { name: name?, shape, triggers, steps, transitions, graph, fingerprint })
+    }
+}
+
+fn kept<T>(name: Result<T, InvalidName>, errors: &mut Vec<DefinitionError>) -> Option<T> {
+    match name {
+        Ok(name) => Some(name),
+        Err(invalid) => {
+            errors.push(DefinitionError::InvalidName(invalid));
+            None
+        }
+    }
+}
+
+fn defined(step: StepDraft, name: StepName, after: Vec<StepName>, queue: QueueName) -> StepDefinition {
+    StepDefinition {
+        name,
+        kind: step.kind,
+        input: step.input,
+        output: step.output,
+        retry: step.retry,
+        timeout: step.timeout,
+        after,
+        recovery: step.recovery,
+        queue,
+        priority: step.priority,
+    }
+}
+
+impl Definition {
+    /// Checks that every database can hold it, and takes its fingerprint.
+    fn sealed(mut self) -> Result<Self, DefinitionError> {
+        let refused = |_| DefinitionError::NotStorable(JsonViolation::Refused { path: "the definition".to_owned() });
+        let data = serde_json::to_value(self.data()).map_err(refused)?;
+        let limits = JsonLimits { max_bytes: usize::MAX, max_depth: JsonLimits::DEPTH_CEILING };
+        limits.check(&data).map_err(DefinitionError::NotStorable)?;
+        self.fingerprint = Fingerprint::of(&data);
+        Ok(self)
+    }
+}

@@ -1,0 +1,66 @@
+//! Step handlers: the code of the host that a step runs.
+//!
+//! Knows how typed code is called with JSON and how its failures are told; must never know runs, stores or retries.
+
+mod compensation;
+mod context;
+mod erased;
+mod error;
+mod heartbeat;
+mod output;
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+
+pub use self::compensation::Compensation;
+pub use self::context::StepContext;
+pub use self::erased::{ErasedHandler, HandlerOutput};
+pub use self::error::{ErrorKind, StepError, StepResult};
+pub use self::heartbeat::{Heartbeat, Stopped};
+pub use self::output::{Delayed, Output};
+
+pub(crate) use self::erased::{Typed, decode_input, encode_output};
+
+/// The code of a step, for steps that carry state of their own; a step without state can be a plain async function.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use serde::{Deserialize, Serialize};
+/// use squidmesh_core::{Handler, StepContext, StepResult};
+///
+/// struct Capture { currency: String }
+///
+/// #[derive(Deserialize)]
+/// struct Amount { cents: u64 }
+///
+/// #[derive(Serialize)]
+/// struct Receipt { text: String }
+///
+/// #[async_trait]
+/// impl Handler for Capture {
+///     type Input = Amount;
+///     type Output = Receipt;
+///
+///     async fn run(&self, amount: Amount, _: StepContext) -> StepResult<Receipt> {
+///         Ok(Receipt { text: format!("{} {}", amount.cents, self.currency) })
+///     }
+/// }
+/// ```
+#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a step handler",
+    note = "implement `Handler` for it, or use an `async fn(Input, StepContext) -> StepResult<Output>`"
+)]
+pub trait Handler: Send + Sync + 'static {
+    /// What the step is given. Input that does not fit fails the step for good.
+    type Input: DeserializeOwned + Send;
+    /// What the step gives, or [`Delayed`] of it.
+    type Output: Output;
+
+    /// Runs one attempt. It may be called again for the same step of the same run: after a failure, and after a crash that
+    /// hid its success.
+    ///
+    /// # Errors
+    /// A [`StepError`] says whether trying again makes sense; `?` on any error makes one that does.
+    async fn run(&self, input: Self::Input, context: StepContext) -> StepResult<Self::Output>;
+}

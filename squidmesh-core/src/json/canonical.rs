@@ -1,0 +1,131 @@
+//! JSON in the one form that is hashed: sorted keys, no white space, and equal numbers written alike.
+//!
+//! Does not depend on the order in which a map keeps its keys, nor on how a database writes numbers back. The form is part
+//! of every stored fingerprint: changing it orphans them.
+
+use serde_json::{Number, Value};
+
+/// What is still to be written, last first; a list of its own instead of recursion, so that depth costs no stack.
+enum Pending<'a> {
+    Value(&'a Value),
+    Key(&'a str),
+    Text(&'static str),
+}
+
+/// Writes the canonical form of a value, piece by piece.
+pub(crate) fn write(value: &Value, out: &mut impl FnMut(&str)) {
+    let mut pending = vec![Pending::Value(value)];
+    while let Some(next) = pending.pop() {
+        match next {
+            Pending::Text(text) => out(text),
+            Pending::Key(key) => {
+                write_string(key, out);
+                out(":");
+            }
+            Pending::Value(Value::Null) => out("null"),
+            Pending::Value(Value::Bool(true)) => out("true"),
+            Pending::Value(Value::Bool(false)) => out("false"),
+            Pending::Value(Value::Number(number)) => out(&number_text(number)),
+            Pending::Value(Value::String(text)) => write_string(text, out),
+            Pending::Value(Value::Array(items)) => {
+                out("[");
+                pending.push(Pending::Text("]"));
+                for (place, item) in items.iter().enumerate().rev() {
+                    pending.push(Pending::Value(item));
+                    if place > 0 {
+                        pending.push(Pending::Text(","));
+                    }
+                }
+            }
+            Pending::Value(Value::Object(members)) => {
+                out("{");
+                pending.push(Pending::Text("}"));
+                let mut members: Vec<_> = members.iter().collect();
+                members.sort_unstable_by_key(|(key, _)| key.as_str());
+                for (place, (key, value)) in members.into_iter().enumerate().rev() {
+                    pending.push(Pending::Value(value));
+                    pending.push(Pending::Key(key));
+                    if place > 0 {
+                        pending.push(Pending::Text(","));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The greatest magnitude below which every whole number has its own float.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
+
+/// `1`, `1.0` and `1e0` are one number, and databases do turn one into another.
+fn number_text(number: &Number) -> String {
+    match number.as_f64() {
+        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < WHOLE => (float as i64).to_string(),
+        Some(float) if number.is_f64() => format!("{float:e}"),
+        _ => number.to_string(),
+    }
+}
+
+fn write_string(text: &str, out: &mut impl FnMut(&str)) {
+    out("\"");
+    let mut plain = 0;
+    for (at, character) in text.char_indices() {
+        let escaped = match character {
+            '"' => Some("\\\"".to_owned()),
+            '\\' => Some("\\\\".to_owned()),
+            '\u{0}'..='\u{1f}' => Some(format!("\\u{:04x}", u32::from(character))),
+            _ => None,
+        };
+        if let Some(escaped) = escaped {
+            out(text.get(plain..at).unwrap_or_default());
+            out(&escaped);
+            plain = at + character.len_utf8();
+        }
+    }
+    out(text.get(plain..).unwrap_or_default());
+    out("\"");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn canonical(value: &Value) -> String {
+        let mut text = String::new();
+        write(value, &mut |piece| text.push_str(piece));
+        text
+    }
+
+    #[test]
+    fn keys_are_sorted_at_every_level() {
+        let value: Value = serde_json::from_str(r#"{"b":[{"z":1,"a":[]}],"a":{"y":null,"x":{}}}"#).unwrap();
+        assert_eq!(canonical(&value), r#"{"a":{"x":{},"y":null},"b":[{"a":[],"z":1}]}"#);
+    }
+
+    #[test]
+    fn equal_numbers_are_written_alike() {
+        assert_eq!(canonical(&json!([1, 1.0, -0.0, 0.5, u64::MAX, i64::MIN])), "[1,1,0,5e-1,18446744073709551615,-9223372036854775808]");
+    }
+
+    #[test]
+    fn text_reads_back_as_it_was() {
+        let text = "a\"b\\c\n\u{0}d\u{7f}é\u{1F600}";
+        assert_eq!(serde_json::from_str::<String>(&canonical(&json!(text))).unwrap(), text);
+        assert_eq!(canonical(&json!("a\nb")), r#""a\u000ab""#);
+    }
+
+    #[test]
+    fn depth_costs_no_stack() {
+        let mut value = json!(1);
+        for _ in 0..100_000 {
+            value = Value::Array(vec![value]);
+        }
+        assert_eq!(canonical(&value).len(), 200_001);
+        // Dropping recurses: take it apart from the outside in.
+        while let Value::Array(mut items) = value {
+            value = items.pop().unwrap_or(Value::Null);
+        }
+    }
+}

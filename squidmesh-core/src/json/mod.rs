@@ -1,0 +1,22 @@
+//! The one rule for JSON: what every database can hold and give back unchanged, checked before anything is stored.
+//!
+//! Knows values, their limits and their text; must never know what a value means.
+
+mod check;
+mod decode;
+mod limits;
+mod parse;
+mod serialize;
+mod text;
+mod violation;
+
+pub(crate) mod canonical;
+
+pub use self::limits::JsonLimits;
+pub use self::parse::parse;
+pub use self::serialize::to_value;
+pub use self::text::truncate_text;
+pub use self::violation::JsonViolation;
+
+pub(crate) use self::decode::decode;
+pub(crate) use self::text::{Segment, path};

@@ -1,0 +1,236 @@
+//! Reads JSON that comes from outside.
+//!
+//! Stricter than the reader underneath: what is too large, too deep, or has a key twice is refused while it is read, before
+//! anything is built from it.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::limits::JsonLimits;
+use super::text::{Segment, path};
+use super::violation::JsonViolation;
+
+/// Reads one JSON value from text or bytes and applies the limits to it.
+///
+/// # Errors
+/// [`JsonViolation`] if it is not JSON, breaks a limit, or has an object with a key twice.
+pub fn parse(text: impl AsRef<[u8]>, limits: &JsonLimits) -> Result<Value, JsonViolation> {
+    let text = text.as_ref();
+    // White space between tokens does not count towards the limit, but nobody needs four times as much of it as of content.
+    if text.len() > limits.max_bytes.saturating_mul(4) {
+        return Err(JsonViolation::TooLarge { max_bytes: limits.max_bytes });
+    }
+    let mut found = None;
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let strict = Strict { limits, depth: 0, found: &mut found };
+    let value = strict.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    let value = match (value, found) {
+        (Ok(value), _) => value,
+        (Err(_), Some(violation)) => return Err(violation.into_violation(limits)),
+        (Err(error), None) => return Err(JsonViolation::Malformed { line: error.line(), column: error.column() }),
+    };
+    limits.check(&value)?;
+    Ok(value)
+}
+
+/// What made the reader stop, with the way to it from the inside out.
+enum Found {
+    TooDeep,
+    DuplicateKey(Vec<Place>),
+}
+
+enum Place {
+    Key(String),
+    Index(usize),
+}
+
+impl Found {
+    fn into_violation(self, limits: &JsonLimits) -> JsonViolation {
+        match self {
+            Self::TooDeep => JsonViolation::TooDeep { max_depth: limits.depth() },
+            Self::DuplicateKey(places) => JsonViolation::DuplicateKey {
+                path: path(places.iter().rev().map(|place| match place {
+                    Place::Key(key) => Segment::Key(key),
+                    Place::Index(index) => Segment::Index(*index),
+                })),
+            },
+        }
+    }
+
+    fn within(found: &mut Option<Self>, place: impl FnOnce() -> Place) {
+        if let Some(Self::DuplicateKey(places)) = found {
+            places.push(place());
+        }
+    }
+}
+
+/// Builds a value and looks at every key and level on the way.
+struct Strict<'a> {
+    limits: &'a JsonLimits,
+    depth: usize,
+    found: &'a mut Option<Found>,
+}
+
+impl Strict<'_> {
+    fn inside(&mut self) -> Strict<'_> {
+        Strict { limits: self.limits, depth: self.depth, found: self.found }
+    }
+
+    fn enter<E: de::Error>(&mut self) -> Result<(), E> {
+        if self.depth >= self.limits.depth() {
+            *self.found = Some(Found::TooDeep);
+            return Err(E::custom("too deep"));
+        }
+        self.depth += 1;
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not finite"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Value, A::Error> {
+        self.enter()?;
+        let mut list = Vec::new();
+        loop {
+            match items.next_element_seed(self.inside()) {
+                Ok(Some(item)) => list.push(item),
+                Ok(None) => return Ok(Value::Array(list)),
+                Err(error) => {
+                    Found::within(self.found, || Place::Index(list.len()));
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Value, A::Error> {
+        self.enter()?;
+        let mut object = Map::new();
+        while let Some(key) = members.next_key::<String>()? {
+            if object.contains_key(&key) {
+                *self.found = Some(Found::DuplicateKey(vec![Place::Key(key)]));
+                return Err(de::Error::custom("duplicate key"));
+            }
+            match members.next_value_seed(self.inside()) {
+                Ok(value) => object.insert(key, value),
+                Err(error) => {
+                    Found::within(self.found, || Place::Key(key));
+                    return Err(error);
+                }
+            };
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Value, JsonViolation> {
+        parse(text, &JsonLimits::default())
+    }
+
+    #[test]
+    fn plain_json_is_read_as_it_is() {
+        let text = r#" {"a": [1, -2, 3.5, "x", null, true, {}], "b": 18446744073709551615} "#;
+        assert_eq!(read(text).unwrap(), json!({"a": [1, -2, 3.5, "x", null, true, {}], "b": u64::MAX}));
+    }
+
+    #[test]
+    fn a_key_that_comes_twice_is_named_with_its_place() {
+        assert_eq!(
+            read(r#"{"orders": [{}, {"id": 1, "x": 2, "id": 1}]}"#),
+            Err(JsonViolation::DuplicateKey { path: "orders[1].id".to_owned() })
+        );
+    }
+
+    #[test]
+    fn depth_is_refused_while_reading() {
+        assert_eq!(read(&"[".repeat(1_000_000)), Err(JsonViolation::TooDeep { max_depth: 64 }));
+        assert!(read(&format!("{}{}", "[".repeat(64), "]".repeat(64))).is_ok());
+    }
+
+    #[test]
+    fn size_is_refused() {
+        let text = format!("\"{}\"", "x".repeat(1 << 20));
+        assert_eq!(read(&text), Err(JsonViolation::TooLarge { max_bytes: 1 << 20 }));
+    }
+
+    #[test]
+    fn what_is_not_json_is_located_and_not_shown() {
+        let error = read("{\"card\": 4111x}").unwrap_err();
+        assert!(matches!(error, JsonViolation::Malformed { line: 1, .. }), "{error:?}");
+        assert!(!error.to_string().contains("4111"));
+        for text in ["", "{} {}", "nan", "1e999", "\"\\ud800\"", "'a'"] {
+            assert!(matches!(read(text), Err(JsonViolation::Malformed { .. })), "{text}");
+        }
+        assert!(parse(b"\"\xff\"", &JsonLimits::default()).is_err());
+    }
+
+    #[test]
+    fn an_escaped_nul_is_refused() {
+        assert!(matches!(read(r#"{"a": "\u0000"}"#), Err(JsonViolation::Nul { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "[\\[\\]{}\",:0-9eE.\\\\a-f \\-]{0,60}") {
+            let strict = read(&text);
+            if strict.is_ok() {
+                prop_assert!(serde_json::from_str::<Value>(&text).is_ok());
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes: Vec<u8>) {
+            let _ = parse(&bytes, &JsonLimits::default());
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a step can be declared with: an async function, a handler type, or a built-in.
+//!
+//! The traits exist so that `Step::new` accepts all three, and so that a function which does not fit is told what it lacks:
+//! `Action` matches anything that looks like a step, the finer traits then say what is wrong with its input or its result.
+
+use std::future::{Future, Ready};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::built_in::BuiltIn;
+use crate::handler::{
+    ErasedHandler, Handler, HandlerOutput, Output, StepContext, StepError, StepResult, Typed, decode_input, encode_output,
+};
+
+/// Something that a step can be declared with. The marker tells the three forms apart and is always inferred.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not something that a step can run",
+    label = "expected an async function, a handler or a built-in step",
+    note = "a function must be `async` and take two arguments: `async fn(input: Input, context: StepContext) -> StepResult<Output>`",
+    note = "a closure needs the types of its arguments: `|input: Input, context: StepContext| async move {{ .. }}`",
+    note = "a type must implement `Handler`; built-in steps are `wait(..)`, `log(..)`, `pause()` and `approval()`"
+)]
+pub trait Action<Marker>: Sized {
+    /// What it takes.
+    type Input;
+    /// What calling it returns.
+    type Returned: 'static;
+    /// What is called, if it is a function.
+    type Function: Fn(Self::Input, StepContext) -> Self::Returned + Send + Sync + 'static;
+    /// What the step will run.
+    type Runs: Into<StepAction>;
+
+    /// Hides the types. A function cannot do so by itself, because its input and result are not known to fit here; whoever
+    /// has made sure of that passes the way to do it.
+    #[doc(hidden)]
+    fn into_runs(self, hide: fn(Self::Function) -> Arc<dyn ErasedHandler>) -> Self::Runs;
+}
+
+/// Hides the types of a step function that is known to fit.
+pub(super) fn hide<F, I, R>(function: F) -> Arc<dyn ErasedHandler>
+where
+    F: Fn(I, StepContext) -> R + Send + Sync + 'static,
+    I: StepInput,
+    R: StepFuture + 'static,
+{
+    Arc::new(Function { function, types: PhantomData::<fn(I) -> R> })
+}
+
+/// What a step runs, with its types hidden.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum StepAction {
+    /// Code of the host.
+    Handler(Arc<dyn ErasedHandler>),
+    /// A built-in.
+    BuiltIn(BuiltIn),
+}
+
+impl From<Arc<dyn ErasedHandler>> for StepAction {
+    fn from(handler: Arc<dyn ErasedHandler>) -> Self {
+        Self::Handler(handler)
+    }
+}
+
+impl From<BuiltIn> for StepAction {
+    fn from(built_in: BuiltIn) -> Self {
+        Self::BuiltIn(built_in)
+    }
+}
+
+/// What a step function can take: anything owned that deserialises.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the input of a step",
+    label = "the input of a step is read from JSON",
+    note = "add `#[derive(serde::Deserialize)]` to `{Self}`, let it own its data, and make it `Send`"
+)]
+pub trait StepInput: DeserializeOwned + Send + 'static {}
+
+impl<T: DeserializeOwned + Send + 'static> StepInput for T {}
+
+/// What calling a step function returns: a future of a [`StepResult`].
+#[diagnostic::on_unimplemented(
+    message = "a step function must be `async`, `Send` and return `StepResult<Output>`",
+    label = "this step function returns `{Self}`",
+    note = "write `async fn(input: Input, context: StepContext) -> StepResult<Output>`, where `Output` implements `Serialize`"
+)]
+pub trait StepFuture: Future<Output = StepResult<Self::Gives>> + Send {
+    /// The output.
+    type Gives: Output;
+}
+
+impl<F, O> StepFuture for F
+where
+    F: Future<Output = StepResult<O>> + Send,
+    O: Output,
+{
+    type Gives = O;
+}
+
+/// Marks async functions and closures.
+#[doc(hidden)]
+pub struct ByFunction<I, R>(PhantomData<fn(I) -> R>);
+
+impl<F, I, R> Action<ByFunction<I, R>> for F
+where
+    F: Fn(I, StepContext) -> R + Send + Sync + 'static,
+    I: 'static,
+    R: 'static,
+{
+    type Input = I;
+    type Returned = R;
+    type Function = F;
+    type Runs = Arc<dyn ErasedHandler>;
+
+    fn into_runs(self, hide: fn(F) -> Arc<dyn ErasedHandler>) -> Arc<dyn ErasedHandler> {
+        hide(self)
+    }
+}
+
+struct Function<F, I, R> {
+    function: F,
+    types: PhantomData<fn(I) -> R>,
+}
+
+#[async_trait]
+impl<F, I, R> ErasedHandler for Function<F, I, R>
+where
+    F: Fn(I, StepContext) -> R + Send + Sync,
+    I: StepInput,
+    R: StepFuture + 'static,
+{
+    async fn call(&self, input: Value, context: StepContext) -> Result<HandlerOutput, StepError> {
+        let input = decode_input::<I>(input)?;
+        encode_output((self.function)(input, context).await?)
+    }
+}
+
+/// Stands for the function of what is not a function.
+#[doc(hidden)]
+pub(super) type NoFunction = fn((), StepContext) -> Ready<StepResult<()>>;
+
+/// Marks types that implement [`Handler`].
+#[doc(hidden)]
+pub struct ByHandler;
+
+impl<H: Handler> Action<ByHandler> for H {
+    type Input = ();
+    type Returned = Ready<StepResult<()>>;
+    type Function = NoFunction;
+    type Runs = Arc<dyn ErasedHandler>;
+
+    fn into_runs(self, _: fn(NoFunction) -> Arc<dyn ErasedHandler>) -> Arc<dyn ErasedHandler> {
+        Arc::new(Typed(self))
+    }
+}
+
+/// Marks built-in steps.
+#[doc(hidden)]
+pub struct ByBuiltIn;
+
+impl Action<ByBuiltIn> for BuiltIn {
+    type Input = ();
+    type Returned = Ready<StepResult<()>>;
+    type Function = NoFunction;
+    type Runs = BuiltIn;
+
+    fn into_runs(self, _: fn(NoFunction) -> Arc<dyn ErasedHandler>) -> BuiltIn {
+        self
+    }
+}

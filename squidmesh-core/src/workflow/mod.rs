@@ -1,0 +1,96 @@
+//! Workflows as a host declares them: a definition together with the code of its steps.
+//!
+//! Knows the builder and the declarations of steps and triggers; which declarations are valid is decided by `definition`.
+
+mod action;
+mod builder;
+mod built_in;
+mod step;
+mod trigger;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::action::{Action, StepAction, StepFuture, StepInput};
+pub use self::builder::{COMPLETE, Complete, Destination, WorkflowBuilder};
+pub use self::built_in::{BuiltIn, approval, log, pause, wait};
+pub use self::step::Step;
+pub use self::trigger::Trigger;
+
+use crate::definition::Definition;
+use crate::handler::ErasedHandler;
+use crate::name::StepName;
+
+/// A validated workflow with the code of its steps. Cheap to clone.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use squidmesh_core::{COMPLETE, Field, Retry, Step, StepContext, StepResult, Trigger, Workflow, approval, ms, secs};
+///
+/// #[derive(Deserialize)]
+/// struct Order { order_id: String }
+/// #[derive(Serialize)]
+/// struct Reservation { shelf: u32 }
+///
+/// async fn reserve(order: Order, _: StepContext) -> StepResult<Reservation> {
+///     Ok(Reservation { shelf: order.order_id.parse()? })
+/// }
+/// async fn capture(_: Order, _: StepContext) -> StepResult<()> { Ok(()) }
+///
+/// let checkout = Workflow::builder("checkout")
+///     .trigger(Trigger::manual("place_order").field(Field::string("order_id")))
+///     .step(Step::new("reserve", reserve).output("reservation"))
+///     .step(Step::new("review", approval()).output("review"))
+///     .step(Step::new("capture", capture).retry(Retry::exponential(5, ms(200)..secs(30))).irreversible())
+///     .then("reserve", "review")
+///     .then("review", "capture")
+///     .on_error("review", COMPLETE)
+///     .then("capture", COMPLETE)
+///     .build()?;
+/// assert_eq!(checkout.definition().steps().len(), 3);
+/// # Ok::<(), squidmesh_core::DefinitionErrors>(())
+/// ```
+#[derive(Clone)]
+pub struct Workflow {
+    definition: Arc<Definition>,
+    code: Arc<Code>,
+}
+
+/// The code of the steps, by their names.
+#[derive(Default)]
+struct Code {
+    handlers: HashMap<StepName, Arc<dyn ErasedHandler>>,
+    compensations: HashMap<StepName, Arc<dyn ErasedHandler>>,
+}
+
+impl Workflow {
+    /// Begins the declaration of a workflow. Nothing is checked before [`WorkflowBuilder::build`].
+    pub fn builder(name: impl AsRef<str>) -> WorkflowBuilder {
+        WorkflowBuilder::new(name.as_ref())
+    }
+
+    /// What the workflow consists of.
+    pub fn definition(&self) -> &Arc<Definition> {
+        &self.definition
+    }
+
+    /// The code of a step; none for a built-in or unknown step.
+    pub fn handler(&self, step: &str) -> Option<&Arc<dyn ErasedHandler>> {
+        self.code.handlers.get(step)
+    }
+
+    /// The code that makes a step good; it takes a [`Compensation`](crate::Compensation) as JSON.
+    pub fn compensation(&self, step: &str) -> Option<&Arc<dyn ErasedHandler>> {
+        self.code.compensations.get(step)
+    }
+}
+
+impl fmt::Debug for Workflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workflow")
+            .field("name", self.definition.name())
+            .field("fingerprint", self.definition.fingerprint())
+            .finish_non_exhaustive()
+    }
+}
