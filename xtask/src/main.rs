@@ -16,7 +16,7 @@ mod postgres;
 mod process;
 mod redis;
 mod services;
-mod stores_tested;
+mod tally;
 mod test;
 mod tidy;
 mod workspace;

@@ -15,7 +15,19 @@ pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command
 
 /// Runs a command with the reader's own output; it reads nothing.
 pub(crate) fn run(command: &mut Command) -> Outcome {
-    let shown = show(command);
+    run_shown_as(&show(command), command)
+}
+
+/// Like [`run`], but the command also ends when this process does, whatever ends it.
+pub(crate) fn run_bound(command: &Command) -> Outcome {
+    let mut bound = Command::new("setpriv");
+    bound.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
+    bound.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    bound.current_dir(command.get_current_dir().unwrap_or(&workspace::root()));
+    run_shown_as(&show(command), &mut bound)
+}
+
+fn run_shown_as(shown: &str, command: &mut Command) -> Outcome {
     println!("\n$ {shown}");
     let status = command.stdin(Stdio::null()).status().while_doing(format!("start `{shown}`"))?;
     if status.success() { Ok(()) } else { Err(Failure::new(format!("`{shown}` failed ({status})"))) }

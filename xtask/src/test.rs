@@ -1,13 +1,12 @@
 //! `cargo xtask test`: everything that the tests need, then the tests, then proof that no store was left out.
 
 use std::fs;
-use std::process::Command;
 
 use crate::failure::{Failure, Outcome, While};
 use crate::postgres::{self, Postgres};
 use crate::process::{self, cargo};
 use crate::redis::{self, Redis};
-use crate::stores_tested::StoresTested;
+use crate::tally::Tally;
 use crate::workspace;
 
 /// The nextest to install where there is none: known to work with the workspace's Rust version.
@@ -32,34 +31,25 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         nextest.push("--workspace");
     }
     nextest.extend(arguments.iter().map(String::as_str));
-    let tested = process::run(&mut bound_to_this_process(cargo(nextest), &variables));
+    let tested = process::run_bound(cargo(nextest).envs(variables.iter().copied()));
 
     let whole = arguments.is_empty();
     let documented = if whole {
-        let doctests = cargo(["test", "--doc", "--workspace", "--all-features"]);
-        process::run(&mut bound_to_this_process(doctests, &variables))
+        let mut doctests = cargo(["test", "--doc", "--workspace", "--all-features"]);
+        process::run_bound(doctests.envs(variables.iter().copied()))
     } else {
         println!("\n(doctests run only without a filter)");
         Ok(())
     };
 
-    let stores = fs::read_to_string(&report).map(|report| StoresTested::from_junit(&report)).unwrap_or_default();
-    println!("\ntests that ran on each store: {stores}");
+    let tally = fs::read_to_string(&report).map(|report| Tally::from_junit(&report)).unwrap_or_default();
+    println!("\n{tally}");
     tested?;
     documented?;
-    match stores.missing() {
+    match tally.missing_store() {
         Some(store) if whole => Err(Failure::new(format!(
             "no test ran on {store}: a store was left out, so this run proves less than it should"
         ))),
         _ => Ok(()),
     }
-}
-
-/// Has the command end with this process, so that no test goes on without its servers.
-fn bound_to_this_process(command: Command, variables: &[(&str, &str)]) -> Command {
-    let mut bound = Command::new("setpriv");
-    bound.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
-    bound.current_dir(workspace::root());
-    bound.envs(variables.iter().copied());
-    bound
 }
