@@ -1,0 +1,169 @@
+//! What people decide about a paused run.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::UnitOfWork;
+use super::advance::follow;
+use super::dispatch::DescribeJobs;
+use crate::{
+    AttemptStatus, AuditKind, EventKind, IntentKey, InvalidTransition, ManualAction, Resume, RunStatus, StepName, StepStatus,
+    Target,
+};
+
+/// What a person says of an approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Approve,
+    /// Take the error route.
+    Reject,
+}
+
+/// What a person adds to an act.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decided {
+    /// Who.
+    pub actor: Option<String>,
+    /// What they say.
+    pub comment: Option<String>,
+    /// What else they give.
+    pub metadata: Option<Map<String, Value>>,
+}
+
+/// Why a paused run could not go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManualError {
+    /// The run is not paused.
+    #[error(transparent)]
+    InvalidTransition(#[from] InvalidTransition),
+    /// The run waits for an approval, not for being unblocked; or the other way round.
+    #[error("step {step} waits to be {expected}")]
+    OtherDecision {
+        /// The step.
+        step: StepName,
+        /// What it waits for: `approved or rejected`, or `unblocked`.
+        expected: &'static str,
+    },
+    /// The step was paused without what is needed to go on.
+    #[error("the paused step {step:?} does not say how the run goes on")]
+    MissingResume {
+        /// The step, if the run names one.
+        step: Option<StepName>,
+    },
+    /// The step that was to follow does not exist in the run's version of the workflow.
+    #[error("step {target} was to follow, but the workflow has no such step")]
+    InvalidTarget {
+        /// The step that was to follow.
+        target: StepName,
+    },
+}
+
+/// Lets a paused run go on.
+///
+/// # Errors
+/// [`ManualError`]; the run is then as it was.
+pub fn unblock(work: &mut UnitOfWork, decided: Decided, jobs: &dyn DescribeJobs) -> Result<(), ManualError> {
+    let (step, resume) = paused(work, RunStatus::Running)?;
+    if resume.error.is_some() {
+        return Err(ManualError::OtherDecision { step, expected: "approved or rejected" });
+    }
+    let target = resume.ok.clone();
+    go_on(work, &step, &resume, &target, AuditKind::Resumed, decided, jobs)
+}
+
+/// Approves or rejects the approval that a paused run waits for.
+///
+/// # Errors
+/// [`ManualError`]; the run is then as it was.
+pub fn decide(
+    work: &mut UnitOfWork,
+    verdict: Verdict,
+    decided: Decided,
+    jobs: &dyn DescribeJobs,
+) -> Result<(), ManualError> {
+    let (step, resume) = paused(work, RunStatus::Running)?;
+    let Some(error) = resume.error.clone() else {
+        return Err(ManualError::OtherDecision { step, expected: "unblocked" });
+    };
+    let (target, kind) = match verdict {
+        Verdict::Approve => (resume.ok.clone(), AuditKind::Approved),
+        Verdict::Reject => (error, AuditKind::Rejected),
+    };
+    go_on(work, &step, &resume, &target, kind, decided, jobs)
+}
+
+fn paused(work: &UnitOfWork, to: RunStatus) -> Result<(StepName, Resume), ManualError> {
+    let run = work.run();
+    if run.status != RunStatus::Paused {
+        return Err(InvalidTransition { from: run.status, to }.into());
+    }
+    let step = run.current_step.as_ref().and_then(|step| work.state().steps.get(step));
+    match step {
+        Some(step) if step.status == StepStatus::Paused => match &step.resume {
+            Some(resume) => Ok((step.step.clone(), resume.clone())),
+            None => Err(ManualError::MissingResume { step: Some(step.step.clone()) }),
+        },
+        _ => Err(ManualError::MissingResume { step: run.current_step.clone() }),
+    }
+}
+
+fn go_on(
+    work: &mut UnitOfWork,
+    step: &StepName,
+    resume: &Resume,
+    target: &Target,
+    kind: AuditKind,
+    decided: Decided,
+    jobs: &dyn DescribeJobs,
+) -> Result<(), ManualError> {
+    if let Target::Step(next) = target {
+        if work.definition().step(next.as_str()).is_none() {
+            return Err(ManualError::InvalidTarget { target: next.clone() });
+        }
+    }
+    let now = work.now();
+    let Decided { actor, comment, metadata } = decided;
+    let mut output = match kind {
+        AuditKind::Resumed => Map::new(),
+        _ => Map::from_iter([
+            ("decision".to_owned(), json!(kind.as_str())),
+            ("actor".to_owned(), json!(actor)),
+            ("comment".to_owned(), json!(comment)),
+            ("metadata".to_owned(), json!(metadata)),
+            ("at".to_owned(), json!(now)),
+        ]),
+    };
+    if let Some(key) = &resume.output_key {
+        output = Map::from_iter([(key.clone(), Value::Object(output))]);
+    }
+    let (attempt, duration) = work.end_attempt(step, AttemptStatus::Completed, None);
+    let sequence = work.run().revision;
+    let manual =
+        ManualAction { decision: kind.as_str().to_owned(), actor: actor.clone(), comment: comment.clone(), metadata: metadata.clone(), at: now };
+    work.change_step(step, |run| {
+        run.status = StepStatus::Completed;
+        run.output = Some(Arc::new(output));
+        run.sequence = Some(sequence);
+        run.manual = Some(manual);
+        run.finished_at = Some(now);
+    });
+    work.remove_intent(IntentKey::step(work.run().id, step.clone()));
+    work.audit(kind, |event| {
+        event.step = Some(step.clone());
+        event.actor = actor;
+        event.comment = comment;
+        event.metadata = metadata;
+    });
+    work.tell(EventKind::StepCompleted { step: step.clone(), attempt, duration });
+    match target {
+        Target::Complete => work.transition(RunStatus::Completed)?,
+        Target::Step(_) => {
+            work.transition(RunStatus::Running)?;
+            follow(work, target, None, jobs)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! The ports: what the core asks of the world outside. Adapters implement them; nothing here names a driver.
+
+mod clock;
+mod entropy;
+mod event_sink;
+mod executor;
+mod shared_store;
+mod store;
+
+pub use clock::Clock;
+pub use entropy::{Entropy, RandomEntropy};
+pub use event_sink::EventSink;
+pub use executor::{Executor, ExecutorError};
+pub use store::{
+    AttemptWrite, Claim, ClaimRequest, Claims, Commit, CommitOutcome, Expected, History, IntentRecord, IntentWrite, RunFilter,
+    RunPage, SingleClaim, StepWrite, Store, StoreError, StoreSession,
+};
+#[cfg(feature = "testing")]
+pub use {clock::MockClock, event_sink::MockEventSink, executor::MockExecutor, store::MockStore};

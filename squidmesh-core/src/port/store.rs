@@ -1,0 +1,445 @@
+//! The store port: keeps everything, atomically.
+//!
+//! It speaks of runs, commits and claims; it knows no SQL, connection or row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{
+    Attempt, AuditEvent, Definition, Fingerprint, Intent, IntentKey, Lease, LeaseToken, Priority, QueueName, Run, RunId, RunState,
+    RunStatus, StepRun, Timestamp, WorkflowName,
+};
+
+/// What a command needs: to read runs and to commit changes. A store is one; so is a store joined to a host's transaction.
+#[async_trait]
+pub trait StoreSession: Send + Sync {
+    /// The state of a run, or `None` if there is no such run.
+    async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError>;
+
+    /// Applies each commit wholly or not at all, in the order given, and answers for each. One that conflicts or fails
+    /// leaves the others alone. Commits of the same run may follow each other, each expecting the revision before it.
+    ///
+    /// A commit is applied only if the run is at the expected revision and, with a `fence`, the intent is still held under
+    /// that token. Both are checked in the same atomic change as the writes.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the batch as a whole could not be tried. [`StoreError::OutcomeUnknown`] means that each of them may
+    /// have been applied: look at the run's revision and token before trying again.
+    async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Result<CommitOutcome, StoreError>>, StoreError>;
+
+    /// The run started under an idempotency key of a workflow.
+    async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError>;
+
+    /// A stored version of a workflow, or `None` if no run ever used it.
+    async fn definition(&self, fingerprint: &Fingerprint) -> Result<Option<Definition>, StoreError>;
+
+    /// The attempts, audit trail and intents of a run; empty for an unknown run.
+    async fn history(&self, id: RunId) -> Result<History, StoreError>;
+
+    /// Runs that match, newest first (by id).
+    async fn list(&self, filter: &RunFilter) -> Result<RunPage, StoreError>;
+}
+
+/// The store: a [`StoreSession`] of its own, and what workers need besides.
+///
+/// Whether an intent is due and whether a lease has run out is decided by the store's clock alone.
+#[async_trait]
+pub trait Store: StoreSession + 'static {
+    /// Claims due intents, those with the higher priority and then the longest due first, and loads their runs. An intent is
+    /// due when its delay has passed, or when the lease on it has run out. No intent is given to two claimers.
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError>;
+
+    /// Claims one intent if it is due, like [`claim`](Store::claim).
+    async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError>;
+
+    /// Extends leases to `lease` from now and answers for each whether it is still held.
+    async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError>;
+
+    /// Gives claimed intents back, due after `delay`. Those that are no longer held are left alone.
+    async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError>;
+
+    /// Completes when another process may have committed work that is due. A store that cannot tell never completes: its
+    /// callers poll as well.
+    async fn work_committed(&self);
+}
+
+/// What changes, as decided: applied whole or not at all.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The run as it is after this commit. Of an existing run, only `status`, `current_step`, `last_error`, `fingerprint`,
+    /// `revision`, `token`, `updated_at` and `finished_at` differ from what is stored.
+    pub run: Run,
+    /// What the decision was based on.
+    pub expected: Expected,
+    /// The claim under which the change was decided, if it needs one.
+    pub fence: Option<Lease>,
+    /// The step runs that are new or changed.
+    pub steps: Vec<StepWrite>,
+    /// The attempts that are new or changed.
+    pub attempts: Vec<AttemptWrite>,
+    /// What becomes of intents. At most one write for each key.
+    pub intents: Vec<IntentWrite>,
+    /// What is added to the audit trail.
+    pub audit: Vec<AuditEvent>,
+    /// The definition, when it may not be stored yet. Storing it again changes nothing.
+    pub definition: Option<Arc<Definition>>,
+}
+
+impl Commit {
+    /// A commit that changes only the run itself.
+    pub fn new(run: Run, expected: Expected) -> Self {
+        Commit {
+            run,
+            expected,
+            fence: None,
+            steps: Vec::new(),
+            attempts: Vec::new(),
+            intents: Vec::new(),
+            audit: Vec::new(),
+            definition: None,
+        }
+    }
+}
+
+/// What a commit was decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// The run does not exist.
+    New,
+    /// The run is at this revision.
+    Revision(u64),
+}
+
+/// A step run that a commit writes.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum StepWrite {
+    /// It is new. Its key must not exist.
+    Create(StepRun),
+    /// It exists. Its `input`, `recovery` and `created_at` have not changed.
+    Update(StepRun),
+}
+
+/// An attempt that a commit writes.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum AttemptWrite {
+    /// It is new. Its number must not exist.
+    Create(Attempt),
+    /// It exists. Its `started_at` has not changed.
+    Update(Attempt),
+}
+
+/// What becomes of an intent.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum IntentWrite {
+    /// Add it; if there is one with this key, that one stays as it is.
+    Add(Intent),
+    /// Put it in the place of whatever has this key.
+    Replace(Intent),
+    /// Take it away, if it is there.
+    Remove(IntentKey),
+}
+
+/// How a commit ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommitOutcome {
+    /// Applied.
+    Committed,
+    /// Not applied: the run is not at the expected revision, or already exists. Load it and decide again.
+    Conflict,
+    /// Not applied: the intent is not held under the fence's token any more.
+    Fenced,
+    /// Not applied: a run of this workflow was started under the same idempotency key.
+    KeyTaken(RunId),
+}
+
+/// Which intents to claim.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ClaimRequest {
+    /// From these queues.
+    pub queues: Vec<QueueName>,
+    /// Only for these versions of workflows: others are left for processes that have them.
+    pub fingerprints: Vec<Fingerprint>,
+    /// At most so many.
+    pub limit: usize,
+    /// The token of the claims.
+    pub token: LeaseToken,
+    /// How long the leases last.
+    pub lease: Duration,
+}
+
+impl ClaimRequest {
+    /// A request for up to `limit` intents of any of these queues and versions.
+    pub fn new(
+        queues: Vec<QueueName>,
+        fingerprints: Vec<Fingerprint>,
+        limit: usize,
+        token: LeaseToken,
+        lease: Duration,
+    ) -> Self {
+        ClaimRequest { queues, fingerprints, limit, token, lease }
+    }
+}
+
+/// What was claimed.
+#[derive(Debug)]
+pub struct Claims {
+    /// The claims, in the order in which they should be delivered.
+    pub claims: Vec<Claim>,
+    /// When fewer than the limit were found: how long until the next intent of these queues and versions falls due or a lease
+    /// on one runs out. `None` if there is none.
+    pub next_in: Option<Duration>,
+}
+
+impl Claims {
+    /// What was claimed, and when to look again.
+    pub fn new(claims: Vec<Claim>, next_in: Option<Duration>) -> Self {
+        Claims { claims, next_in }
+    }
+}
+
+/// A claimed intent and the run that it belongs to, read after the claim.
+#[derive(Debug)]
+pub struct Claim {
+    /// The right to carry it out.
+    pub lease: Lease,
+    /// The run. An error concerns this run alone: a row that cannot be read harms no other claim.
+    pub state: Result<RunState, StoreError>,
+}
+
+impl Claim {
+    /// A claim on a run.
+    pub fn new(lease: Lease, state: Result<RunState, StoreError>) -> Self {
+        Claim { lease, state }
+    }
+}
+
+/// The answer to claiming one intent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SingleClaim {
+    /// It is yours.
+    Claimed(Box<Claim>),
+    /// There is no such intent: its target is done, or was never dispatched.
+    Absent,
+    /// It falls due later.
+    NotDue,
+    /// Another holds it.
+    Held,
+}
+
+/// What is kept of a run besides its state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// The attempts, by step and number.
+    pub attempts: Vec<Attempt>,
+    /// The audit trail, in order.
+    pub audit: Vec<AuditEvent>,
+    /// The live intents.
+    pub intents: Vec<IntentRecord>,
+}
+
+impl History {
+    /// A history of these facts.
+    pub fn new(attempts: Vec<Attempt>, audit: Vec<AuditEvent>, intents: Vec<IntentRecord>) -> Self {
+        History { attempts, audit, intents }
+    }
+}
+
+/// A live intent, as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntentRecord {
+    /// Which.
+    pub key: IntentKey,
+    /// Its queue.
+    pub queue: QueueName,
+    /// Its class within the queue.
+    pub priority: Priority,
+    /// When it falls due, or, while held, when the lease runs out; by the store's clock.
+    pub available_at: Timestamp,
+    /// The claim that holds it.
+    pub lease: Option<LeaseToken>,
+}
+
+impl IntentRecord {
+    /// A live intent.
+    pub fn new(
+        key: IntentKey,
+        queue: QueueName,
+        priority: Priority,
+        available_at: Timestamp,
+        lease: Option<LeaseToken>,
+    ) -> Self {
+        IntentRecord { key, queue, priority, available_at, lease }
+    }
+}
+
+/// Which runs to list.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct RunFilter {
+    /// Only of this workflow.
+    pub workflow: Option<WorkflowName>,
+    /// Only in one of these statuses; empty means any.
+    pub statuses: Vec<RunStatus>,
+    /// Only started at this time or later.
+    pub created_from: Option<Timestamp>,
+    /// Only started before this time.
+    pub created_before: Option<Timestamp>,
+    /// Only older than this run: the `next` of the page before.
+    pub after: Option<RunId>,
+    /// At most so many on a page; 0 means 50. Never more than 1,000.
+    pub limit: usize,
+}
+
+impl RunFilter {
+    /// Every run.
+    pub fn new() -> Self {
+        RunFilter::default()
+    }
+
+    /// Only of this workflow.
+    #[must_use]
+    pub fn workflow(mut self, workflow: WorkflowName) -> Self {
+        self.workflow = Some(workflow);
+        self
+    }
+
+    /// Also in this status.
+    #[must_use]
+    pub fn status(mut self, status: RunStatus) -> Self {
+        self.statuses.push(status);
+        self
+    }
+
+    /// Only started in this half-open span of time.
+    #[must_use]
+    pub fn created_between(mut self, from: Timestamp, before: Timestamp) -> Self {
+        self.created_from = Some(from);
+        self.created_before = Some(before);
+        self
+    }
+
+    /// The page after the run with this id.
+    #[must_use]
+    pub fn after(mut self, run: RunId) -> Self {
+        self.after = Some(run);
+        self
+    }
+
+    /// At most `limit` runs.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// The size of the page that this filter means.
+    pub fn page_size(&self) -> usize {
+        match self.limit {
+            0 => 50,
+            limit => limit.min(1_000),
+        }
+    }
+}
+
+/// A page of runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunPage {
+    /// The runs, newest first.
+    pub runs: Vec<Run>,
+    /// What to pass to [`RunFilter::after`] for the next page; `None` at the end.
+    pub next: Option<RunId>,
+}
+
+impl RunPage {
+    /// A page.
+    pub fn new(runs: Vec<Run>, next: Option<RunId>) -> Self {
+        RunPage { runs, next }
+    }
+}
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// What can go wrong in a store. The adapter classifies; callers obey.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database cannot be reached or is too busy; nothing was changed. Trying again later may succeed.
+    #[error("the store is not available while {doing}; it is tried again")]
+    Unavailable {
+        /// What was being done.
+        doing: &'static str,
+        /// The adapter's own error.
+        #[source]
+        source: Source,
+    },
+    /// The answer to a commit was lost: it may or may not have been applied.
+    #[error("the answer to a commit was lost: it may have been applied")]
+    OutcomeUnknown {
+        /// The adapter's own error.
+        #[source]
+        source: Source,
+    },
+    /// Something stored cannot be read back. Only this item is affected.
+    #[error("{what} is stored in a form that cannot be read: {reason}")]
+    Corrupt {
+        /// The item: its kind and key.
+        what: String,
+        /// Why it cannot be read, without its content.
+        reason: String,
+    },
+    /// The store lacks a capability.
+    #[error("this store cannot {capability}")]
+    Unsupported {
+        /// What was asked.
+        capability: &'static str,
+    },
+    /// The database refused for good, such as for lack of rights or a missing table; trying again will not help.
+    #[error("the store refused while {doing}")]
+    Refused {
+        /// What was being done.
+        doing: &'static str,
+        /// The adapter's own error.
+        #[source]
+        source: Source,
+    },
+}
+
+impl StoreError {
+    /// Whether nothing was changed and trying again later may succeed.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, StoreError::Unavailable { .. })
+    }
+}
+
+#[cfg(feature = "testing")]
+mockall::mock! {
+    /// A mock of [`Store`].
+    pub Store {}
+
+    #[async_trait]
+    impl StoreSession for Store {
+        async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError>;
+        async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Result<CommitOutcome, StoreError>>, StoreError>;
+        async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError>;
+        async fn definition(&self, fingerprint: &Fingerprint) -> Result<Option<Definition>, StoreError>;
+        async fn history(&self, id: RunId) -> Result<History, StoreError>;
+        async fn list(&self, filter: &RunFilter) -> Result<RunPage, StoreError>;
+    }
+
+    #[async_trait]
+    impl Store for Store {
+        async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError>;
+        async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError>;
+        async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError>;
+        async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError>;
+        async fn work_committed(&self);
+    }
+}

@@ -1,0 +1,60 @@
+//! Carrying out a claim, whatever it is on.
+
+use super::Runner;
+use crate::runtime::DecideError;
+use crate::{Claim, DispatchTarget, InvalidTransition, SkipReason, StoreError};
+
+/// What came of a delivery. Whatever it is, the queue is done with the message.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// It was carried out, and so were the successors that the same worker went on with.
+    Done {
+        /// How many steps or compensation callbacks were carried out, failed ones included.
+        steps: usize,
+    },
+    /// It was a no-op.
+    Skipped(SkipReason),
+    /// The store or the stored run did not let it be carried out. The intent is delivered again once its lease has run out.
+    Failed(StoreError),
+}
+
+impl Runner {
+    /// Carries out a claim: prepares, executes and records, and goes on with the successor if it is due at once.
+    ///
+    /// Dropping the future leaves the claim to its lease; nothing committed is undone.
+    pub async fn deliver(&self, claim: Claim) -> Delivery {
+        let Claim { lease, state } = claim;
+        let run_id = lease.key.run_id;
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => return self.failed(run_id, error),
+        };
+        match lease.key.target.clone() {
+            DispatchTarget::Step(step) => self.deliver_step(lease, step, state).await,
+            DispatchTarget::Compensation => self.deliver_compensation(lease, state).await,
+        }
+    }
+
+    /// What a decision that could not be taken means for the delivery.
+    pub(super) fn undecided(&self, error: DecideError<InvalidTransition>) -> Delivery {
+        match error {
+            DecideError::Fenced(_) => Delivery::Skipped(SkipReason::LeaseLost),
+            DecideError::NotFound(_) => Delivery::Skipped(SkipReason::NoIntent),
+            DecideError::UnknownDefinition(_) => Delivery::Skipped(SkipReason::UnknownDefinition),
+            DecideError::KeyTaken(id) | DecideError::Conflict(id) => {
+                let source = "the run kept changing while its step was carried out".into();
+                self.failed(id, StoreError::Unavailable { doing: "deciding about a run", source })
+            }
+            DecideError::Refused(error) => {
+                Delivery::Failed(StoreError::Corrupt { what: "a run".to_owned(), reason: error.to_string() })
+            }
+            DecideError::Store(error) => Delivery::Failed(error),
+        }
+    }
+
+    fn failed(&self, run_id: crate::RunId, error: StoreError) -> Delivery {
+        tracing::error!(target: "squidmesh", %run_id, %error, "a delivery failed; it is tried again after its lease");
+        Delivery::Failed(error)
+    }
+}

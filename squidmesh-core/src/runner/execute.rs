@@ -1,0 +1,165 @@
+//! Executing a step: the handler, bounded by its timeout, its panics caught.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+
+use futures_util::FutureExt;
+use futures_util::future::{self, Either};
+use serde_json::Value;
+use tracing::Instrument;
+
+use super::Runner;
+use crate::engine::{CompensationTask, Outcome, StepTask};
+use crate::{
+    CancelReason, Cancellation, Failure, HandlerOutput, LogLevel, Run, StepContext, StepDefinition, StepError, StepKind,
+};
+
+/// How an execution ended.
+enum Ended<T> {
+    Returned(T),
+    Panicked(String),
+    TimedOut,
+    Interrupted,
+}
+
+impl Runner {
+    /// Executes the handler of a step.
+    pub(super) async fn execute(&self, run: &Run, task: &StepTask, cancellation: &Cancellation) -> Outcome {
+        let workflow = self.runtime.registry.version(&run.fingerprint);
+        let Some((workflow, definition)) =
+            workflow.and_then(|found| Some((found, found.definition().step(task.step.as_str())?)))
+        else {
+            return Outcome::Interrupted;
+        };
+        if let StepKind::Log { message, level } = &definition.kind {
+            log(run, definition, message, *level);
+            return Outcome::Completed { value: Value::Null, schedule_in: None };
+        }
+        let Some(handler) = workflow.handler(task.step.as_str()) else { return Outcome::Interrupted };
+        let state = task.visible.clone();
+        let context = StepContext::new(run.id, run.workflow.clone(), task.step.clone(), task.attempt, state, cancellation.clone());
+        let span = tracing::info_span!(
+            target: "squidmesh",
+            "step",
+            run_id = %run.id,
+            workflow = %run.workflow,
+            step = %task.step,
+            attempt = task.attempt,
+        );
+        let call = handler.call(Value::Object((*task.input).clone()), context).instrument(span);
+        match self.bounded(call, definition.timeout, cancellation).await {
+            Ended::Returned(Ok(HandlerOutput { value, schedule_in })) => Outcome::Completed { value, schedule_in },
+            Ended::Returned(Err(error)) => failed(&error),
+            Ended::Panicked(message) => retryable(Failure::new(Failure::PANIC, message)),
+            Ended::TimedOut => {
+                let message = format!("the step did not end within {:?}", definition.timeout.unwrap_or_default());
+                retryable(Failure::new(Failure::TIMEOUT, message))
+            }
+            Ended::Interrupted => Outcome::Interrupted,
+        }
+    }
+
+    /// Executes the compensation callback of a step; `None` if the worker is shut down before it ends.
+    pub(super) async fn execute_compensation(
+        &self,
+        run: &Run,
+        task: &CompensationTask,
+        cancellation: &Cancellation,
+    ) -> Option<Result<Value, Failure>> {
+        let workflow = self.runtime.registry.version(&run.fingerprint)?;
+        let definition = workflow.definition().step(task.step.as_str())?;
+        let handler = workflow.compensation(task.step.as_str())?;
+        let state = task.context.clone();
+        let context = StepContext::new(run.id, run.workflow.clone(), task.step.clone(), task.attempt, state, cancellation.clone());
+        let output = match &definition.output {
+            Some(key) => task.output.get(key).cloned().unwrap_or_default(),
+            None => Value::Object((*task.output).clone()),
+        };
+        let input = serde_json::json!({
+            "payload": task.payload,
+            "context": task.context,
+            "input": task.input,
+            "output": output,
+            "failure": task.failure,
+        });
+        let span = tracing::info_span!(
+            target: "squidmesh",
+            "compensation",
+            run_id = %run.id,
+            workflow = %run.workflow,
+            step = %task.step,
+            attempt = task.attempt,
+        );
+        let call = handler.call(input, context).instrument(span);
+        match self.bounded(call, definition.timeout, cancellation).await {
+            Ended::Returned(Ok(HandlerOutput { value, .. })) => Some(Ok(value)),
+            Ended::Returned(Err(error)) => Some(Err(Failure::from(&error))),
+            Ended::Panicked(message) => Some(Err(Failure::new(Failure::PANIC, message))),
+            Ended::TimedOut => Some(Err(Failure::new(Failure::TIMEOUT, "the compensation did not end in time"))),
+            Ended::Interrupted => None,
+        }
+    }
+
+    /// Runs a handler to its end, its timeout, or the end of this worker's patience, whichever is first. A handler that is
+    /// cut off is told through its cancellation before it is dropped.
+    async fn bounded<T>(
+        &self,
+        call: impl Future<Output = T>,
+        timeout: Option<std::time::Duration>,
+        cancellation: &Cancellation,
+    ) -> Ended<T> {
+        let call = pin!(AssertUnwindSafe(call).catch_unwind());
+        let timer = async {
+            match timeout {
+                Some(timeout) => self.runtime.clock.sleep(timeout).await,
+                None => future::pending().await,
+            }
+        };
+        let (timer, interrupted) = (pin!(timer), pin!(self.interrupted.cancelled()));
+        match future::select(call, future::select(timer, interrupted)).await {
+            Either::Left((Ok(returned), _)) => Ended::Returned(returned),
+            Either::Left((Err(panic), _)) => Ended::Panicked(panic_message(&*panic)),
+            Either::Right((Either::Left(_), _)) => {
+                cancellation.cancel(CancelReason::TimedOut);
+                Ended::TimedOut
+            }
+            Either::Right((Either::Right(_), _)) => {
+                cancellation.cancel(CancelReason::ShuttingDown);
+                Ended::Interrupted
+            }
+        }
+    }
+}
+
+fn failed(error: &StepError) -> Outcome {
+    Outcome::Failed {
+        failure: Failure::from(error),
+        retryable: error.retryable,
+        retry_after: error.retry_after,
+    }
+}
+
+fn retryable(failure: Failure) -> Outcome {
+    Outcome::Failed { failure, retryable: true, retry_after: None }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the step handler panicked: {}", text.unwrap_or("(no message)"))
+}
+
+/// A log step: its message is part of the workflow, not of any payload.
+fn log(run: &Run, definition: &StepDefinition, message: &str, level: LogLevel) {
+    macro_rules! at {
+        ($level:ident) => {
+            tracing::$level!(target: "squidmesh::log", run_id = %run.id, workflow = %run.workflow, step = %definition.name, "{message}")
+        };
+    }
+    match level {
+        LogLevel::Error => at!(error),
+        LogLevel::Warn => at!(warn),
+        LogLevel::Info => at!(info),
+        LogLevel::Debug => at!(debug),
+    }
+}

@@ -1,0 +1,81 @@
+//! The way in for payloads from a queue.
+
+use super::{Delivery, Runner};
+use crate::{
+    DeliveryPayload, InvalidPayload, RunId, SingleClaim, SkipReason, Squidmesh, StartError, StoreError, TriggerName,
+    WorkflowName,
+};
+
+/// Why a payload was not carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PerformError {
+    /// It is no payload: park it where an operator sees it. An unknown version is to be left for a newer process.
+    #[error(transparent)]
+    InvalidPayload(#[from] InvalidPayload),
+    /// The occurrence of a cron trigger could not be started.
+    #[error("the run of an occurrence of trigger {trigger} of workflow {workflow} was not started")]
+    Cron {
+        /// The workflow.
+        workflow: WorkflowName,
+        /// The trigger.
+        trigger: TriggerName,
+        /// Why.
+        #[source]
+        source: Box<StartError>,
+    },
+    /// The store failed: deliver it again later.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Runner {
+    /// Carries out a payload as it came from a queue. Duplicate, stale and late deliveries are no-ops.
+    ///
+    /// Dropping the future leaves the claim to its lease; nothing committed is undone.
+    ///
+    /// # Errors
+    /// [`PerformError`]; nothing was touched.
+    pub async fn perform(&self, payload: &[u8]) -> Result<Delivery, PerformError> {
+        let payload = DeliveryPayload::parse(payload)?;
+        match payload.intent() {
+            Some(key) => self.perform_intent(key.run_id, &key).await,
+            None => self.perform_cron(payload).await,
+        }
+    }
+
+    async fn perform_intent(&self, run_id: RunId, key: &crate::IntentKey) -> Result<Delivery, PerformError> {
+        let Some(state) = self.runtime.store.load(run_id).await? else {
+            return Ok(Delivery::Skipped(SkipReason::NoIntent));
+        };
+        let step = key.target.step();
+        if self.runtime.registry.version(&state.run.fingerprint).is_none() {
+            return Ok(self.skipped(&state.run, step, SkipReason::UnknownDefinition));
+        }
+        let token = self.runtime.entropy.lease_token();
+        match self.runtime.store.claim_one(key, token, self.runtime.config.lease).await? {
+            SingleClaim::Claimed(claim) => Ok(self.deliver(*claim).await),
+            SingleClaim::Absent => Ok(self.skipped(&state.run, step, SkipReason::NoIntent)),
+            SingleClaim::NotDue => Ok(self.skipped(&state.run, step, SkipReason::NotDue)),
+            SingleClaim::Held => Ok(self.skipped(&state.run, step, SkipReason::Held)),
+        }
+    }
+
+    async fn perform_cron(&self, payload: DeliveryPayload) -> Result<Delivery, PerformError> {
+        let DeliveryPayload::Cron { workflow, trigger, intended_at } = payload else {
+            return Ok(Delivery::Skipped(SkipReason::NoIntent));
+        };
+        let registered = self.runtime.registry.newest(workflow.as_str());
+        if registered.is_none_or(|found| found.definition().trigger(trigger.as_str()).is_none()) {
+            return Ok(Delivery::Skipped(SkipReason::UnknownDefinition));
+        }
+        let key = format!("cron:{trigger}:{intended_at}");
+        let mesh = Squidmesh::from_runtime(self.runtime.clone());
+        let empty = serde_json::Map::new();
+        match mesh.start_run(workflow.as_str(), &empty).trigger(trigger.as_str()).idempotency_key(key).await {
+            Ok(_) => Ok(Delivery::Done { steps: 0 }),
+            Err(StartError::Store(error)) => Err(error.into()),
+            Err(error) => Err(PerformError::Cron { workflow, trigger, source: Box::new(error) }),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Carrying out a step and what follows it: begin, execute, record; the same loop for every hop.
+
+use super::{Delivery, Runner};
+use crate::engine::{self, Begin, GoOn, Recorded};
+use crate::{Lease, RunState, SkipReason, StepName};
+
+impl Runner {
+    pub(super) async fn deliver_step(&self, lease: Lease, step: StepName, state: RunState) -> Delivery {
+        let (run_id, jobs) = (state.run.id, &*self.runtime);
+        let begun = self
+            .runtime
+            .decide(run_id, Some(state), self.persistence(), |work| engine::begin(work, &step, &lease, jobs))
+            .await;
+        let (mut next, mut state) = match begun {
+            Ok((Begin::Execute(task), state)) => (Some(task), state),
+            Ok((Begin::Advanced, _)) => return Delivery::Done { steps: 1 },
+            Ok((Begin::Skip(reason), state)) => return self.skipped(&state.run, Some(&step), reason),
+            Err(error) => return self.undecided(error),
+        };
+        let mut steps = 0;
+        while let Some(task) = next {
+            let held = self.leases.hold(&task.lease);
+            let outcome = self.execute(&state.run, &task, &held.cancellation).await;
+            let run = state.run.clone();
+            let recorded = self
+                .runtime
+                .decide(run_id, Some(state), self.persistence(), |work| {
+                    engine::record(work, &task, outcome.clone(), self.go_on(&task.lease), jobs)
+                })
+                .await;
+            match recorded {
+                Ok((Recorded::Recorded { next: following }, after)) => {
+                    steps += 1;
+                    next = following;
+                    state = after;
+                }
+                Ok((Recorded::Superseded, after)) => {
+                    return self.skipped(&after.run, Some(&task.step), SkipReason::LeaseLost);
+                }
+                Err(error) => {
+                    let delivery = self.undecided(error);
+                    if let Delivery::Skipped(reason) = delivery {
+                        return self.skipped(&run, Some(&task.step), reason);
+                    }
+                    return delivery;
+                }
+            }
+        }
+        Delivery::Done { steps }
+    }
+
+    /// How this worker goes on with a successor; not at all while it drains.
+    fn go_on(&self, lease: &Lease) -> Option<GoOn<'_>> {
+        (!self.draining.is_cancelled()).then(|| GoOn {
+            token: lease.token,
+            lease: self.runtime.config.lease,
+            queues: &self.queues,
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! Assembling a runtime: store, executor, workflows, settings.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::registry::Registry;
+use super::{Config, Runtime, Squidmesh};
+use crate::{Entropy, EventSink, Executor, Fingerprint, RandomEntropy, Store, Workflow, WorkflowName};
+
+/// Why a runtime was not assembled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// No executor was given.
+    #[error("no executor was given: call `.executor(…)` on the builder")]
+    MissingExecutor,
+    /// The same version of a workflow was registered twice.
+    #[error("workflow {workflow} was registered twice in the same version ({fingerprint})")]
+    DuplicateWorkflow {
+        /// The workflow.
+        workflow: WorkflowName,
+        /// The version.
+        fingerprint: Fingerprint,
+    },
+    /// The heartbeat could not keep a lease alive.
+    #[error("the heartbeat ({heartbeat:?}) must be more than zero and at most half of the lease ({lease:?})")]
+    Heartbeat {
+        /// As given.
+        heartbeat: Duration,
+        /// As given.
+        lease: Duration,
+    },
+    /// The crash limit would fail every step at once.
+    #[error("the crash limit must be at least 1")]
+    CrashLimit,
+}
+
+/// Assembles a [`Squidmesh`].
+#[must_use = "call `build`"]
+pub struct SquidmeshBuilder {
+    store: Arc<dyn Store>,
+    executor: Option<Arc<dyn Executor>>,
+    entropy: Arc<dyn Entropy>,
+    workflows: Vec<Workflow>,
+    sinks: Vec<Arc<dyn EventSink>>,
+    config: Config,
+}
+
+impl SquidmeshBuilder {
+    pub(super) fn new(store: impl Store) -> Self {
+        SquidmeshBuilder {
+            store: Arc::new(store),
+            executor: None,
+            entropy: Arc::new(RandomEntropy),
+            workflows: Vec::new(),
+            sinks: Runtime::default_sinks(),
+            config: Config::default(),
+        }
+    }
+
+    /// The executor that delivers the work. An `Arc` of one is taken too, so that a test can keep a handle.
+    pub fn executor(mut self, executor: impl Executor) -> Self {
+        self.executor = Some(Arc::new(executor));
+        self
+    }
+
+    /// Registers a workflow. Of several versions of one name, the last registered is the one that new runs start on.
+    pub fn workflow(mut self, workflow: Workflow) -> Self {
+        self.workflows.push(workflow);
+        self
+    }
+
+    /// Adds a receiver of events, beside [`TracingSink`](crate::TracingSink).
+    pub fn event_sink(mut self, sink: impl EventSink) -> Self {
+        self.sinks.push(Arc::new(sink));
+        self
+    }
+
+    /// Changes settings: `.configure(|config| config.lease = secs(60))`.
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Replaces the source of ids and jitter; for simulations that must repeat exactly.
+    pub fn entropy(mut self, entropy: impl Entropy) -> Self {
+        self.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// Checks and assembles.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says what is missing or does not fit.
+    pub fn build(self) -> Result<Squidmesh, ConfigError> {
+        self.config.check()?;
+        let executor = self.executor.ok_or(ConfigError::MissingExecutor)?;
+        let mut registry = Registry::default();
+        for workflow in self.workflows {
+            registry.add(workflow)?;
+        }
+        Ok(Squidmesh::from_runtime(Arc::new(Runtime {
+            clock: executor.clock(),
+            store: self.store,
+            executor,
+            entropy: self.entropy,
+            registry,
+            config: self.config,
+            sinks: self.sinks,
+            stored: Mutex::new(HashSet::new()),
+        })))
+    }
+}

@@ -1,0 +1,251 @@
+//! Deciding and committing: load, decide, commit; on a conflict, again.
+//!
+//! Every change of a run passes here. Events and announcements leave only after the commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Runtime;
+use crate::engine::{Decision, UnitOfWork};
+use crate::{
+    CommitOutcome, Definition, Event, Expected, Fingerprint, Intent, IntentWrite, Run, RunId, RunState, StoreError, StoreSession,
+};
+
+/// How many times a decision is taken anew because the run changed meanwhile.
+const CONFLICTS: u32 = 200;
+/// The first wait before a store that is not available is tried again.
+const FIRST_WAIT: Duration = Duration::from_millis(25);
+/// The longest such wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// How long to insist when the store is not available.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    /// Answer the caller at once: it decides.
+    Caller,
+    /// Keep trying so long: an outcome in hand is worth waiting for.
+    Worker(Duration),
+}
+
+/// Why nothing was decided.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DecideError<E> {
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    NotFound(RunId),
+    /// The version that the run is pinned to is neither registered nor stored.
+    #[error("run {0} is pinned to a version of its workflow that is not known")]
+    UnknownDefinition(RunId),
+    /// The command does not apply.
+    #[error("the command does not apply")]
+    Refused(E),
+    /// The claim was lost.
+    #[error("the claim on run {0} was lost")]
+    Fenced(RunId),
+    /// Another run was started under the same key.
+    #[error("the key belongs to run {0}")]
+    KeyTaken(RunId),
+    /// The run kept changing.
+    #[error("run {0} kept changing")]
+    Conflict(RunId),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a committed decision leaves to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Announcement {
+    pub(crate) events: Vec<Event>,
+    pub(crate) intents: Vec<Intent>,
+    pub(crate) stored: Vec<Fingerprint>,
+}
+
+impl Announcement {
+    fn of(decision: &mut Decision) -> Self {
+        let announced = decision.commit.intents.iter().filter_map(|write| match write {
+            IntentWrite::Add(intent) | IntentWrite::Replace(intent) if intent.lease.is_none() => Some(intent.clone()),
+            _ => None,
+        });
+        Announcement {
+            intents: announced.collect(),
+            events: std::mem::take(&mut decision.events),
+            stored: decision.commit.definition.iter().map(|found| found.fingerprint().clone()).collect(),
+        }
+    }
+
+    pub(crate) fn extend(&mut self, other: Announcement) {
+        self.events.extend(other.events);
+        self.intents.extend(other.intents);
+        self.stored.extend(other.stored);
+    }
+}
+
+impl Runtime {
+    /// Decides about a run and commits, in the store's own unit of work; then tells. `state` saves the first load.
+    pub(crate) async fn decide<T, E>(
+        &self,
+        run_id: RunId,
+        state: Option<RunState>,
+        persistence: Persistence,
+        decision: impl FnMut(&mut UnitOfWork) -> Result<T, E>,
+    ) -> Result<(T, RunState), DecideError<E>> {
+        let (value, state, announcement) =
+            self.decide_in(&*self.store, run_id, state, persistence, decision).await?;
+        self.tell(&announcement);
+        Ok((value, state))
+    }
+
+    /// Tells what was committed.
+    pub(crate) fn tell(&self, announcement: &Announcement) {
+        for fingerprint in &announcement.stored {
+            self.remember_stored(fingerprint);
+        }
+        self.announce(&announcement.events, &announcement.intents);
+    }
+
+    /// Decides about a run and commits, in a session that may be the host's transaction. Nothing is told yet.
+    pub(crate) async fn decide_in<T, E>(
+        &self,
+        session: &dyn StoreSession,
+        run_id: RunId,
+        mut state: Option<RunState>,
+        persistence: Persistence,
+        mut decision: impl FnMut(&mut UnitOfWork) -> Result<T, E>,
+    ) -> Result<(T, RunState, Announcement), DecideError<E>> {
+        let mut patience = Patience::new(persistence);
+        let mut conflicts = 0;
+        loop {
+            let loaded = match state.take() {
+                Some(state) => state,
+                None => match session.load(run_id).await {
+                    Ok(found) => found.ok_or(DecideError::NotFound(run_id))?,
+                    Err(error) => {
+                        patience.wait(self, error).await?;
+                        continue;
+                    }
+                },
+            };
+            let definition = match self.definition(session, &loaded.run.fingerprint).await {
+                Ok(found) => found.ok_or(DecideError::UnknownDefinition(run_id))?,
+                Err(error) => {
+                    patience.wait(self, error).await?;
+                    state = Some(loaded);
+                    continue;
+                }
+            };
+            let mut work = UnitOfWork::open(definition, loaded, self.moment(), self.config.limits());
+            let value = decision(&mut work).map_err(DecideError::Refused)?;
+            match self.commit_in(session, work.close(), &mut patience).await? {
+                Settled::Committed(state, announcement) => return Ok((value, *state, announcement)),
+                Settled::Fenced => return Err(DecideError::Fenced(run_id)),
+                Settled::KeyTaken(id) => return Err(DecideError::KeyTaken(id)),
+                Settled::Again => {}
+                Settled::Conflict => {
+                    conflicts += 1;
+                    if conflicts >= CONFLICTS {
+                        return Err(DecideError::Conflict(run_id));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Commits the start of a run; a start whose answer was lost is found again by its id.
+    pub(crate) async fn commit_start<E>(
+        &self,
+        session: &dyn StoreSession,
+        definition: &Arc<Definition>,
+        mut work: UnitOfWork,
+    ) -> Result<(Run, Announcement), DecideError<E>> {
+        if !self.is_stored(definition.fingerprint()) {
+            work.store_definition();
+        }
+        let run_id = work.run().id;
+        match self.commit_in(session, work.close(), &mut Patience::new(Persistence::Caller)).await? {
+            Settled::Committed(state, announcement) => Ok((state.run, announcement)),
+            Settled::KeyTaken(id) => Err(DecideError::KeyTaken(id)),
+            Settled::Fenced | Settled::Conflict | Settled::Again => Err(DecideError::Conflict(run_id)),
+        }
+    }
+
+    async fn commit_in<E>(
+        &self,
+        session: &dyn StoreSession,
+        mut decision: Decision,
+        patience: &mut Patience,
+    ) -> Result<Settled, DecideError<E>> {
+        let announcement = Announcement::of(&mut decision);
+        let Decision { commit, state, .. } = decision;
+        let (run_id, token, expected) = (commit.run.id, commit.run.token, commit.expected);
+        let answer = match session.commit(vec![commit]).await {
+            Ok(mut answers) => answers.pop().unwrap_or(Ok(CommitOutcome::Conflict)),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(CommitOutcome::Committed) => Ok(Settled::Committed(Box::new(state), announcement)),
+            Ok(CommitOutcome::Conflict) => Ok(Settled::Conflict),
+            Ok(CommitOutcome::Fenced) => Ok(Settled::Fenced),
+            Ok(CommitOutcome::KeyTaken(id)) => Ok(Settled::KeyTaken(id)),
+            Err(error @ StoreError::OutcomeUnknown { .. }) => {
+                // The answer was lost, not the commit. The run's token tells whether it was applied.
+                let mut error = error;
+                loop {
+                    patience.wait(self, error).await?;
+                    match session.load(run_id).await {
+                        Ok(Some(found)) if found.run.token == token => {
+                            return Ok(Settled::Committed(Box::new(state), announcement));
+                        }
+                        Ok(None) if expected == Expected::New => return Ok(Settled::Again),
+                        Ok(_) => return Ok(Settled::Conflict),
+                        Err(next) => error = next,
+                    }
+                }
+            }
+            Err(error) => {
+                patience.wait(self, error).await?;
+                Ok(Settled::Again)
+            }
+        }
+    }
+}
+
+/// How a commit ended, once its outcome is known.
+enum Settled {
+    Committed(Box<RunState>, Announcement),
+    Conflict,
+    Fenced,
+    KeyTaken(RunId),
+    /// Nothing was changed; load and decide again.
+    Again,
+}
+
+/// What is left of the time to insist.
+struct Patience {
+    persistence: Persistence,
+    waited: Duration,
+    next: Duration,
+}
+
+impl Patience {
+    fn new(persistence: Persistence) -> Self {
+        Patience { persistence, waited: Duration::ZERO, next: FIRST_WAIT }
+    }
+
+    /// Waits before another try, or gives the error back if it is of no use.
+    async fn wait(&mut self, runtime: &Runtime, error: StoreError) -> Result<(), StoreError> {
+        let bound = match (&error, self.persistence) {
+            // A lost answer is always looked up, a few times at least.
+            (StoreError::OutcomeUnknown { .. }, Persistence::Caller) => Duration::from_secs(5),
+            (StoreError::OutcomeUnknown { .. } | StoreError::Unavailable { .. }, Persistence::Worker(bound)) => bound,
+            _ => return Err(error),
+        };
+        if self.waited >= bound {
+            return Err(error);
+        }
+        runtime.clock.sleep(self.next).await;
+        self.waited += self.next;
+        self.next = (self.next * 2).min(LONGEST_WAIT);
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! Looking at runs: in any process that shares the store, whether or not it has the workflow's code.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{CommandError, Runtime};
+use crate::{
+    Attempt, AuditEvent, Definition, IntentRecord, Run, RunId, RunState, StepName, StepRun, StepStatus, StoreSession,
+};
+
+/// A run, its context, and everything recorded about it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct RunDetails {
+    /// The run.
+    pub run: Run,
+    /// The merged outputs of its completed steps.
+    pub context: Map<String, Value>,
+    /// Every declared step, in order of declaration.
+    pub steps: Vec<StepView>,
+    /// The audit trail, in order.
+    pub audit: Vec<AuditEvent>,
+    /// What is dispatched and not yet done.
+    pub intents: Vec<IntentRecord>,
+}
+
+/// A declared step of a run.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct StepView {
+    /// Its name.
+    pub name: StepName,
+    /// Where it is.
+    pub state: StepState,
+    /// What it depends on, in a dependency workflow.
+    pub after: Vec<StepName>,
+    /// Its durable state, once it was scheduled.
+    pub run: Option<StepRun>,
+    /// Its attempts, from the first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// Where a declared step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StepState {
+    /// It has not been scheduled.
+    Waiting,
+    /// It is scheduled.
+    Pending,
+    /// It runs.
+    Running,
+    /// It waits for a person.
+    Paused,
+    /// It is done.
+    Completed,
+    /// It failed for good.
+    Failed,
+    /// It was scheduled, and the run ended before it began.
+    Cancelled,
+}
+
+impl From<StepStatus> for StepState {
+    fn from(status: StepStatus) -> Self {
+        match status {
+            StepStatus::Pending => StepState::Pending,
+            StepStatus::Running => StepState::Running,
+            StepStatus::Paused => StepState::Paused,
+            StepStatus::Completed => StepState::Completed,
+            StepStatus::Failed => StepState::Failed,
+            StepStatus::Cancelled => StepState::Cancelled,
+        }
+    }
+}
+
+impl Runtime {
+    /// A run with everything recorded about it.
+    pub(super) async fn inspect(&self, session: &dyn StoreSession, id: RunId) -> Result<RunDetails, CommandError> {
+        let state = session.load(id).await?.ok_or(CommandError::NotFound(id))?;
+        let definition = self.definition(session, &state.run.fingerprint).await?;
+        let definition = definition.ok_or(CommandError::UnknownDefinition(id))?;
+        let history = session.history(id).await?;
+        Ok(RunDetails {
+            context: state.context(&definition),
+            steps: steps(&state, &definition, &history.attempts),
+            run: state.run,
+            audit: history.audit,
+            intents: history.intents,
+        })
+    }
+}
+
+fn steps(state: &RunState, definition: &Definition, attempts: &[Attempt]) -> Vec<StepView> {
+    definition
+        .steps()
+        .iter()
+        .map(|step| {
+            let run = state.steps.get(&step.name);
+            StepView {
+                name: step.name.clone(),
+                state: run.map_or(StepState::Waiting, |run| run.status.into()),
+                after: step.after.clone(),
+                run: run.cloned(),
+                attempts: attempts.iter().filter(|attempt| attempt.step == step.name).cloned().collect(),
+            }
+        })
+        .collect()
+}

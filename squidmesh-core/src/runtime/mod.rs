@@ -1,0 +1,27 @@
+//! The runtime: ties the registered workflows to a store and an executor.
+//!
+//! Here decisions of the engine are committed and, after that, told. It knows the ports, never an adapter.
+
+mod builder;
+mod command;
+mod config;
+mod decide;
+mod inspect;
+mod joined;
+mod registry;
+mod shared;
+mod squidmesh;
+mod start;
+mod telemetry;
+
+pub use builder::{ConfigError, SquidmeshBuilder};
+pub use command::{CancelRun, CommandError, Decide, Unblock};
+pub use config::Config;
+pub use inspect::{RunDetails, StepState, StepView};
+pub use joined::{AfterCommit, Joined};
+pub use squidmesh::Squidmesh;
+pub use start::{StartError, StartRun};
+pub use telemetry::TracingSink;
+
+pub(crate) use decide::{DecideError, Persistence};
+pub(crate) use shared::Runtime;

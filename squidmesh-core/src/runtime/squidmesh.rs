@@ -1,0 +1,130 @@
+//! The host's handle on the runtime.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::future::{self, Either};
+use serde::Serialize;
+
+use super::command::Scope;
+use super::{CancelRun, CommandError, Decide, Joined, RunDetails, Runtime, SquidmeshBuilder, StartRun, Unblock};
+use crate::engine::Verdict;
+use crate::{
+    CancelReason, Cancellation, Dispatcher, ExecutorError, RunFilter, RunId, RunPage, Runner, Store, StoreError, StoreSession,
+};
+
+/// The runtime: starts runs, commands and inspects them, and runs workers. Cheap to clone.
+#[derive(Clone)]
+pub struct Squidmesh {
+    runtime: Arc<Runtime>,
+}
+
+impl Squidmesh {
+    /// Begins to assemble a runtime over a store.
+    pub fn builder(store: impl Store) -> SquidmeshBuilder {
+        SquidmeshBuilder::new(store)
+    }
+
+    pub(crate) fn from_runtime(runtime: Arc<Runtime>) -> Self {
+        Squidmesh { runtime }
+    }
+
+    /// Starts a run of the newest registered version of a workflow: `mesh.start_run("checkout", &order).await?`. The run and its
+    /// first dispatch are committed together.
+    ///
+    /// # Errors
+    /// [`StartError`](crate::StartError): nothing was stored.
+    pub fn start_run<P: Serialize + ?Sized>(&self, workflow: &str, payload: &P) -> StartRun<'static> {
+        StartRun::new(self.runtime.clone(), workflow, payload)
+    }
+
+    /// Cancels a run. Pending and paused runs are cancelled at once, and so are those in which no step runs; otherwise the
+    /// run is cancelling until the running step ends or its worker's lease runs out.
+    ///
+    /// # Errors
+    /// [`CommandError::InvalidTransition`] for a run that has ended or is being cancelled; [`CommandError::NotFound`].
+    pub fn cancel_run(&self, id: RunId) -> CancelRun<'static> {
+        CancelRun::new(self.scope(), id)
+    }
+
+    /// Lets a run go on that a pause step stopped.
+    ///
+    /// # Errors
+    /// [`CommandError::InvalidTransition`] for a run that is not paused; [`CommandError::OtherDecision`] for an approval.
+    pub fn unblock_run(&self, id: RunId) -> Unblock<'static> {
+        Unblock::new(self.scope(), id)
+    }
+
+    /// Approves what a run waits for; the actor is required.
+    ///
+    /// # Errors
+    /// [`CommandError::InvalidTransition`] for a run that is not paused, such as after another decision.
+    pub fn approve_run(&self, id: RunId) -> Decide<'static> {
+        Decide::new(self.scope(), id, Verdict::Approve)
+    }
+
+    /// Rejects what a run waits for; the actor is required.
+    ///
+    /// # Errors
+    /// [`CommandError::InvalidTransition`] for a run that is not paused, such as after another decision.
+    pub fn reject_run(&self, id: RunId) -> Decide<'static> {
+        Decide::new(self.scope(), id, Verdict::Reject)
+    }
+
+    /// A run with its context, steps, attempts and audit trail.
+    ///
+    /// # Errors
+    /// [`CommandError::NotFound`]; [`CommandError::Store`].
+    pub async fn inspect_run(&self, id: RunId) -> Result<RunDetails, CommandError> {
+        self.runtime.inspect(&*self.runtime.store, id).await
+    }
+
+    /// Runs that match, newest first, page by page.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list_runs(&self, filter: &RunFilter) -> Result<RunPage, StoreError> {
+        self.runtime.store.list(filter).await
+    }
+
+    /// The runtime inside a transaction of the host, which the store's adapter has joined.
+    pub fn within<'a>(&self, session: &'a dyn StoreSession) -> Joined<'a> {
+        Joined::new(self.runtime.clone(), session)
+    }
+
+    /// The dispatcher.
+    pub fn dispatcher(&self) -> Dispatcher {
+        Dispatcher::new(self.runtime.clone())
+    }
+
+    /// The way in for deliveries: for executors, and for hosts that consume a queue of their own.
+    pub fn runner(&self) -> Runner {
+        Runner::new(self.runtime.clone())
+    }
+
+    /// Runs the executor's workers until `shutdown` completes, then drains: what runs may finish within the executor's
+    /// bound, and everything else is left for others, no attempt counted.
+    ///
+    /// # Errors
+    /// [`ExecutorError`] if the executor cannot work at all.
+    pub async fn run_workers(&self, shutdown: impl Future<Output = ()>) -> Result<(), ExecutorError> {
+        let stop = Cancellation::new();
+        let runner = self.runner();
+        let work = self.runtime.executor.run(runner.clone(), stop.clone());
+        let signal = async {
+            shutdown.await;
+            stop.cancel(CancelReason::ShuttingDown);
+            future::pending::<()>().await;
+        };
+        let beside = future::join(signal, runner.keep_leases());
+        match future::select(work, pin!(beside)).await {
+            Either::Left((ended, _)) => ended,
+            Either::Right((_, work)) => work.await,
+        }
+    }
+
+    fn scope(&self) -> Scope<'static> {
+        Scope { runtime: self.runtime.clone(), within: None }
+    }
+}

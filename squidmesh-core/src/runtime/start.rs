@@ -1,0 +1,217 @@
+//! Starting runs: the payload is validated before anything is stored; the run and its first dispatch are one change.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::decide::{Announcement, DecideError};
+use super::{AfterCommit, Runtime};
+use crate::engine::{self, NewRun};
+use crate::{
+    DispatchError, JsonViolation, PayloadErrors, Run, RunId, StoreError, StoreSession, TriggerName, Workflow, WorkflowName, json,
+};
+
+/// The longest idempotency key, in bytes.
+const LONGEST_KEY: usize = 255;
+
+/// Why a run was not started. Nothing was stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// No workflow of this name is registered in this process.
+    #[error("no workflow {workflow:?} is registered; registered are: {}", list(.registered))]
+    UnknownWorkflow {
+        /// As asked for.
+        workflow: String,
+        /// What there is.
+        registered: Vec<WorkflowName>,
+    },
+    /// The workflow has no such trigger.
+    #[error("workflow {workflow} has no trigger {trigger:?}; it has: {}", list(.triggers))]
+    UnknownTrigger {
+        /// The workflow.
+        workflow: WorkflowName,
+        /// As asked for.
+        trigger: String,
+        /// What there is.
+        triggers: Vec<TriggerName>,
+    },
+    /// The workflow has several triggers and none was named.
+    #[error("workflow {workflow} has several triggers, name one of them with `.trigger(…)`: {}", list(.triggers))]
+    TriggerNeeded {
+        /// The workflow.
+        workflow: WorkflowName,
+        /// What there is.
+        triggers: Vec<TriggerName>,
+    },
+    /// The payload cannot be stored as JSON, or is beyond the limits.
+    #[error("the payload was refused: {0}")]
+    UnacceptablePayload(#[from] JsonViolation),
+    /// The payload does not fit the trigger's contract.
+    #[error("the payload does not fit trigger {trigger} of workflow {workflow}: {errors}")]
+    InvalidPayload {
+        /// The workflow.
+        workflow: WorkflowName,
+        /// The trigger.
+        trigger: TriggerName,
+        /// Every misfit, by path.
+        errors: PayloadErrors,
+    },
+    /// The idempotency key is empty, too long or holds a NUL.
+    #[error("an idempotency key has 1 to 255 bytes and no NUL")]
+    InvalidKey,
+    /// The first step could not be dispatched.
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn list<T: ToString>(names: &[T]) -> String {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// The start of a run, to be completed and awaited. Made by [`Squidmesh::start_run`](crate::Squidmesh::start_run).
+#[must_use = "a run is started when this is awaited"]
+pub struct StartRun<'a> {
+    runtime: Arc<Runtime>,
+    within: Option<(&'a dyn StoreSession, &'a AfterCommit)>,
+    workflow: String,
+    trigger: Option<String>,
+    payload: Result<Value, JsonViolation>,
+    idempotency_key: Option<String>,
+    replay: Option<(RunId, Option<String>)>,
+}
+
+impl<'a> StartRun<'a> {
+    pub(super) fn new<P: Serialize + ?Sized>(runtime: Arc<Runtime>, workflow: &str, payload: &P) -> Self {
+        StartRun {
+            runtime,
+            within: None,
+            workflow: workflow.to_owned(),
+            trigger: None,
+            payload: json::to_value(&payload),
+            idempotency_key: None,
+            replay: None,
+        }
+    }
+
+    pub(super) fn within(mut self, session: &'a dyn StoreSession, after: &'a AfterCommit) -> Self {
+        self.within = Some((session, after));
+        self
+    }
+
+    /// The trigger; may be left out when the workflow has but one.
+    pub fn trigger(mut self, name: impl Into<String>) -> Self {
+        self.trigger = Some(name.into());
+        self
+    }
+
+    /// Starts at most one run of the workflow under this key: a second start returns the first run as it is by then, whatever
+    /// its payload. Keys have 1 to 255 bytes.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    async fn start(self) -> Result<Run, StartError> {
+        let runtime = self.runtime.clone();
+        let within = self.within;
+        let workflow = runtime.registry.newest(&self.workflow).cloned().ok_or_else(|| StartError::UnknownWorkflow {
+            workflow: self.workflow.clone(),
+            registered: runtime.registry.names(),
+        })?;
+        let new = self.validated(&runtime, &workflow)?;
+        match within {
+            None => {
+                let (run, announcement) = start_in(&runtime, &*runtime.store, &workflow, new).await?;
+                runtime.tell(&announcement);
+                Ok(run)
+            }
+            Some((session, after)) => {
+                let (run, announcement) = start_in(&runtime, session, &workflow, new).await?;
+                after.add(announcement);
+                Ok(run)
+            }
+        }
+    }
+
+    /// The new run, its payload validated and its defaults resolved.
+    fn validated(self, runtime: &Runtime, workflow: &Workflow) -> Result<NewRun, StartError> {
+        let definition = workflow.definition();
+        let triggers = || definition.triggers().iter().map(|trigger| trigger.name().clone()).collect();
+        let trigger = match (&self.trigger, definition.triggers()) {
+            (Some(name), _) => definition.trigger(name).ok_or_else(|| StartError::UnknownTrigger {
+                workflow: definition.name().clone(),
+                trigger: name.clone(),
+                triggers: triggers(),
+            })?,
+            (None, [only]) => only,
+            (None, _) => {
+                return Err(StartError::TriggerNeeded { workflow: definition.name().clone(), triggers: triggers() });
+            }
+        };
+        if self.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > LONGEST_KEY || key.contains('\0')) {
+            return Err(StartError::InvalidKey);
+        }
+        let payload = self.payload?;
+        runtime.config.json.check(&payload)?;
+        let now = runtime.clock.now();
+        let payload: Map<String, Value> =
+            trigger.contract().resolve(payload, now.date()).map_err(|errors| StartError::InvalidPayload {
+                workflow: definition.name().clone(),
+                trigger: trigger.name().clone(),
+                errors,
+            })?;
+        Ok(NewRun {
+            id: runtime.entropy.run_id(now),
+            trigger: trigger.name().clone(),
+            payload,
+            idempotency_key: self.idempotency_key,
+            replay: self.replay,
+        })
+    }
+}
+
+/// Starts a run in a session; under a key that is taken, returns the run that has it.
+async fn start_in(
+    runtime: &Runtime,
+    session: &dyn StoreSession,
+    workflow: &Workflow,
+    new: NewRun,
+) -> Result<(Run, Announcement), StartError> {
+    let definition = workflow.definition();
+    for _ in 0..CONFLICTING_STARTS {
+        let limits = runtime.config.limits();
+        let work = engine::start(definition.clone(), new.clone(), runtime.moment(), limits, runtime)?;
+        match runtime.commit_start::<DispatchError>(session, definition, work).await {
+            Ok(started) => return Ok(started),
+            Err(DecideError::KeyTaken(id)) => {
+                if let Some(first) = session.load(id).await? {
+                    return Ok((first.run, Announcement::default()));
+                }
+            }
+            Err(DecideError::Store(error)) => return Err(error.into()),
+            Err(DecideError::Refused(error)) => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    Err(DispatchError::Conflict(new.id).into())
+}
+
+/// How often a start is tried whose id is taken, or whose key's run vanishes before it can be read.
+const CONFLICTING_STARTS: usize = 3;
+
+impl<'a> IntoFuture for StartRun<'a> {
+    type Output = Result<Run, StartError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.start())
+    }
+}

@@ -1,0 +1,44 @@
+//! The tokens that prove ownership: of a claimed intent, and of a commit.
+//!
+//! Ownership is by token, never by time, host or process name.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! token {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// The token with this value.
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                $name(uuid)
+            }
+
+            /// Its value.
+            pub const fn as_uuid(&self) -> &Uuid {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+token!(
+    /// Proves the ownership of a claim. Fresh for every claim: a write under an older one is refused.
+    LeaseToken
+);
+token!(
+    /// Identifies one commit of one run, so that a commit whose answer was lost can be told from one that never happened.
+    CommitToken
+);

@@ -1,0 +1,103 @@
+//! A lane: a bounded number of workers over a set of queues.
+//!
+//! The lane claims what is due as far as it has workers free, and sleeps until something may be due: a commit of this
+//! process, the next due time that the store told, a word from the store, or the poll interval. Claims are never awaited in
+//! a `select!`: a claim that is dropped half-way would be lost until its lease runs out.
+
+use std::time::Duration;
+
+use squidmesh_core::{Cancellation, Claim, Runner};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+/// The most claims in one call to the store.
+const BATCH: usize = 256;
+/// How long handlers that were cut off may take to be recorded as interrupted.
+const INTERRUPT: Duration = Duration::from_secs(5);
+
+pub(crate) struct Lane {
+    pub(crate) runner: Runner,
+    pub(crate) concurrency: usize,
+    pub(crate) poll: Duration,
+    pub(crate) drain: Duration,
+    pub(crate) published: watch::Receiver<u64>,
+}
+
+impl Lane {
+    /// Works until `shutdown`, then drains.
+    pub(crate) async fn run(mut self, shutdown: Cancellation) {
+        let mut working = JoinSet::new();
+        while !shutdown.is_cancelled() {
+            while working.try_join_next().is_some() {}
+            let free = self.concurrency.saturating_sub(working.len()).min(BATCH);
+            if free == 0 {
+                tokio::select! {
+                    _ = working.join_next() => {}
+                    _ = shutdown.cancelled() => {}
+                }
+                continue;
+            }
+            self.published.mark_unchanged();
+            let wait = match self.runner.claim(free).await {
+                Ok(found) if shutdown.is_cancelled() => {
+                    self.give_back(found.claims).await;
+                    break;
+                }
+                Ok(found) => {
+                    let full = found.claims.len() == free;
+                    for claim in found.claims {
+                        let runner = self.runner.clone();
+                        working.spawn(async move { runner.deliver(claim).await });
+                    }
+                    if full {
+                        continue;
+                    }
+                    found.next_in.map_or(self.poll, |next| self.poll.min(next + Duration::from_millis(1)))
+                }
+                Err(error) => {
+                    tracing::warn!(target: "squidmesh", %error, "due work could not be claimed; tried again after the poll interval");
+                    self.poll
+                }
+            };
+            self.rest(wait, &shutdown).await;
+        }
+        self.drain(working).await;
+    }
+
+    /// Sleeps until something may be due. A worker that ends frees nothing that is wanted: there was less due than workers.
+    async fn rest(&mut self, wait: Duration, shutdown: &Cancellation) {
+        tokio::select! {
+            changed = self.published.changed() => {
+                if changed.is_err() {
+                    sleep(wait).await; // the executor's handle is gone: nothing is announced any more
+                }
+            }
+            () = self.runner.work_committed() => {}
+            () = sleep(wait) => {}
+            _ = shutdown.cancelled() => {}
+        }
+    }
+
+    /// Takes no more; what runs may finish, then it is cut off.
+    async fn drain(&self, mut working: JoinSet<squidmesh_core::Delivery>) {
+        self.runner.drain();
+        let deadline = Instant::now() + self.drain;
+        let all_ended = async { while working.join_next().await.is_some() {} };
+        if timeout(deadline.saturating_duration_since(Instant::now()), all_ended).await.is_ok() {
+            return;
+        }
+        self.runner.interrupt();
+        let all_ended = async { while working.join_next().await.is_some() {} };
+        if timeout(INTERRUPT, all_ended).await.is_err() {
+            tracing::warn!(target: "squidmesh", left = working.len(), "workers did not end in time; their leases run out by themselves");
+            working.abort_all();
+        }
+    }
+
+    async fn give_back(&self, claims: Vec<Claim>) {
+        if let Err(error) = self.runner.release(claims).await {
+            tracing::warn!(target: "squidmesh", %error, "claims could not be given back; their leases run out by themselves");
+        }
+    }
+}
