@@ -1,4 +1,6 @@
 //! The executor port: delivers dispatched targets back to the runtime.
+//!
+#![doc = include_str!("../../docs/custom-executor.md")]
 
 use std::sync::Arc;
 

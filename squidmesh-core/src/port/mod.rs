@@ -3,9 +3,9 @@
 mod clock;
 mod entropy;
 mod event_sink;
-mod executor;
+pub mod executor;
 mod shared_store;
-mod store;
+pub mod store;
 
 pub use clock::Clock;
 pub use entropy::{Entropy, RandomEntropy};

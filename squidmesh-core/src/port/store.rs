@@ -1,6 +1,8 @@
 //! The store port: keeps everything, atomically.
 //!
 //! It speaks of runs, commits and claims; it knows no SQL, connection or row.
+//!
+#![doc = include_str!("../../docs/custom-store.md")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +116,6 @@ pub enum Expected {
 
 /// A step run that a commit writes.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum StepWrite {
     /// It is new. Its key must not exist.
     Create(StepRun),
@@ -124,7 +125,6 @@ pub enum StepWrite {
 
 /// An attempt that a commit writes.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum AttemptWrite {
     /// It is new. Its number must not exist.
     Create(Attempt),
@@ -134,7 +134,6 @@ pub enum AttemptWrite {
 
 /// What becomes of an intent.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum IntentWrite {
     /// Add it; if there is one with this key, that one stays as it is.
     Add(Intent),
