@@ -1,0 +1,181 @@
+//! The live intents, and who holds them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::{
+    ClaimRequest, Fingerprint, Intent, IntentKey, IntentRecord, IntentWrite, Lease, LeaseToken, Priority, QueueName,
+    RunId, Timestamp,
+};
+
+/// Where an intent stands in the order of claiming: by priority, then time, then the order of arrival.
+type Place = (i16, Timestamp, u64);
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Intents {
+    rows: BTreeMap<IntentKey, Row>,
+    order: BTreeMap<Place, IntentKey>,
+    arrivals: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    fingerprint: Fingerprint,
+    queue: QueueName,
+    priority: Priority,
+    available_at: Timestamp,
+    lease: Option<LeaseToken>,
+    arrival: u64,
+}
+
+/// Where an intent is, as seen by somebody who wants to claim it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Availability {
+    Absent,
+    NotDue,
+    Held,
+    Due,
+}
+
+impl Intents {
+    /// Writes what a commit at `now` says of an intent. Whether somebody may find work due because of it is the answer.
+    pub(super) fn write(&mut self, write: &IntentWrite, now: Timestamp) -> bool {
+        match write {
+            IntentWrite::Add(intent) if self.rows.contains_key(&intent.key) => false,
+            IntentWrite::Add(intent) | IntentWrite::Replace(intent) => {
+                self.put(intent, now);
+                intent.lease.is_none()
+            }
+            IntentWrite::Remove(key) => {
+                self.take(key);
+                false
+            }
+        }
+    }
+
+    /// Whether an intent is held under a lease's token. Time has no say: a lease that ran out stays until it is taken over.
+    pub(super) fn is_held(&self, lease: &Lease) -> bool {
+        self.rows.get(&lease.key).is_some_and(|row| row.lease == Some(lease.token))
+    }
+
+    /// Takes up to the limit of a request's due intents.
+    pub(super) fn claim(&mut self, request: &ClaimRequest, now: Timestamp) -> Vec<Lease> {
+        let wanted = Wanted::by(request);
+        let due: Vec<IntentKey> = PRIORITIES
+            .into_iter()
+            .flat_map(|rank| self.order.range((rank, FIRST, 0)..=(rank, now, u64::MAX)))
+            .filter(|(_, key)| self.rows.get(key).is_some_and(|row| wanted.includes(row)))
+            .map(|(_, key)| key.clone())
+            .take(request.limit)
+            .collect();
+        due.into_iter().map(|key| self.hold(key, request.token, now.after(request.lease))).collect()
+    }
+
+    /// How long until the next intent of a request's queues and versions is due.
+    pub(super) fn next_in(&self, request: &ClaimRequest, now: Timestamp) -> Option<Duration> {
+        let wanted = Wanted::by(request);
+        let next = |rank| {
+            let later = self.order.range((rank, now, u64::MAX)..(rank + 1, FIRST, 0));
+            later.filter_map(|(_, key)| self.rows.get(key)).find(|row| wanted.includes(row)).map(|row| row.available_at)
+        };
+        PRIORITIES.into_iter().filter_map(next).min().map(|at| at.since(now))
+    }
+
+    pub(super) fn availability(&self, key: &IntentKey, now: Timestamp) -> Availability {
+        match self.rows.get(key) {
+            None => Availability::Absent,
+            Some(row) if row.available_at <= now => Availability::Due,
+            Some(row) if row.lease.is_some() => Availability::Held,
+            Some(_) => Availability::NotDue,
+        }
+    }
+
+    /// Puts an intent into somebody's hands until `until`.
+    pub(super) fn hold(&mut self, key: IntentKey, token: LeaseToken, until: Timestamp) -> Lease {
+        self.change(&key, Some(token), until);
+        Lease { key, token }
+    }
+
+    /// Holds an intent longer, if it is held. Whether it was is the answer.
+    pub(super) fn extend(&mut self, lease: &Lease, until: Timestamp) -> bool {
+        let held = self.is_held(lease);
+        if held {
+            self.change(&lease.key, Some(lease.token), until);
+        }
+        held
+    }
+
+    /// Lets go of an intent, if it is held. Whether it was is the answer.
+    pub(super) fn release(&mut self, lease: &Lease, due: Timestamp) -> bool {
+        let held = self.is_held(lease);
+        if held {
+            self.change(&lease.key, None, due);
+        }
+        held
+    }
+
+    /// The live intents of a run, or of all.
+    pub(super) fn records(&self, run: Option<RunId>) -> Vec<IntentRecord> {
+        let of_run = self.rows.iter().filter(|(key, _)| run.is_none_or(|run| key.run_id == run));
+        of_run
+            .map(|(key, row)| {
+                IntentRecord::new(key.clone(), row.queue.clone(), row.priority, row.available_at, row.lease)
+            })
+            .collect()
+    }
+
+    fn put(&mut self, intent: &Intent, now: Timestamp) {
+        self.take(&intent.key);
+        self.arrivals += 1;
+        let row = Row {
+            fingerprint: intent.fingerprint,
+            queue: intent.queue.clone(),
+            priority: intent.priority,
+            available_at: now.after(intent.delay),
+            lease: intent.lease,
+            arrival: self.arrivals,
+        };
+        self.order.insert(row.place(), intent.key.clone());
+        self.rows.insert(intent.key.clone(), row);
+    }
+
+    fn take(&mut self, key: &IntentKey) {
+        if let Some(row) = self.rows.remove(key) {
+            self.order.remove(&row.place());
+        }
+    }
+
+    fn change(&mut self, key: &IntentKey, lease: Option<LeaseToken>, available_at: Timestamp) {
+        if let Some(row) = self.rows.get_mut(key) {
+            self.order.remove(&row.place());
+            row.lease = lease;
+            row.available_at = available_at;
+            self.order.insert(row.place(), key.clone());
+        }
+    }
+}
+
+const PRIORITIES: [i16; 3] = [Priority::High.as_i16(), Priority::Normal.as_i16(), Priority::Low.as_i16()];
+const FIRST: Timestamp = Timestamp::from_millis(i64::MIN);
+
+impl Row {
+    fn place(&self) -> Place {
+        (self.priority.as_i16(), self.available_at, self.arrival)
+    }
+}
+
+/// What a request asks for, ready to be looked up many times.
+struct Wanted<'a> {
+    queues: BTreeSet<&'a QueueName>,
+    fingerprints: BTreeSet<&'a Fingerprint>,
+}
+
+impl<'a> Wanted<'a> {
+    fn by(request: &'a ClaimRequest) -> Self {
+        Wanted { queues: request.queues.iter().collect(), fingerprints: request.fingerprints.iter().collect() }
+    }
+
+    fn includes(&self, row: &Row) -> bool {
+        self.queues.contains(&row.queue) && self.fingerprints.contains(&row.fingerprint)
+    }
+}

@@ -1,0 +1,88 @@
+//! All that the store in memory keeps, and how it is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::intents::Intents;
+use crate::{
+    Attempt, AuditEvent, Definition, Fingerprint, History, Run, RunFilter, RunId, RunPage, RunState, StepName, StepRun,
+    StoreError, WorkflowName,
+};
+
+/// Everything stored. Runs are shared until they change, so that a transaction can start from a copy.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    pub(super) runs: BTreeMap<RunId, Arc<RunRows>>,
+    pub(super) keys: BTreeMap<WorkflowName, BTreeMap<String, RunId>>,
+    pub(super) definitions: BTreeMap<Fingerprint, Arc<Definition>>,
+    pub(super) intents: Intents,
+    /// Runs that a test has made unreadable.
+    pub(super) corrupt: BTreeSet<RunId>,
+}
+
+/// What is stored of one run.
+#[derive(Clone, Debug)]
+pub(super) struct RunRows {
+    pub(super) run: Run,
+    pub(super) steps: BTreeMap<StepName, StepRun>,
+    pub(super) attempts: BTreeMap<StepName, Vec<Attempt>>,
+    pub(super) audit: Vec<AuditEvent>,
+}
+
+impl Rows {
+    pub(super) fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
+        self.readable(id)?;
+        Ok(self.runs.get(&id).map(|rows| RunState { run: rows.run.clone(), steps: rows.steps.clone() }))
+    }
+
+    /// The run that an intent belongs to. No commit takes a run away, so that it is missing means that it cannot be read.
+    pub(super) fn load_claimed(&self, id: RunId) -> Result<RunState, StoreError> {
+        self.load(id)?.ok_or_else(|| corrupt(id, "there is an intent for it but no run"))
+    }
+
+    pub(super) fn history(&self, id: RunId) -> Result<History, StoreError> {
+        self.readable(id)?;
+        Ok(self.runs.get(&id).map_or_else(History::default, |rows| {
+            History::new(
+                rows.attempts.values().flatten().cloned().collect(),
+                rows.audit.clone(),
+                self.intents.records(Some(id)),
+            )
+        }))
+    }
+
+    pub(super) fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Option<RunId> {
+        self.keys.get(workflow)?.get(key).copied()
+    }
+
+    pub(super) fn list(&self, filter: &RunFilter) -> Result<RunPage, StoreError> {
+        let below = filter.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let newest_first = self.runs.range((Bound::Unbounded, below)).rev().map(|(_, rows)| &rows.run);
+        let size = filter.page_size();
+        let mut runs: Vec<Run> =
+            newest_first.filter(|run| matches(filter, run)).take(size.saturating_add(1)).cloned().collect();
+        let more = runs.len() > size;
+        runs.truncate(size);
+        for run in &runs {
+            self.readable(run.id)?;
+        }
+        let next = runs.last().filter(|_| more).map(|run| run.id);
+        Ok(RunPage::new(runs, next))
+    }
+
+    fn readable(&self, id: RunId) -> Result<(), StoreError> {
+        if self.corrupt.contains(&id) { Err(corrupt(id, "a test made it unreadable")) } else { Ok(()) }
+    }
+}
+
+fn matches(filter: &RunFilter, run: &Run) -> bool {
+    filter.workflow.as_ref().is_none_or(|workflow| *workflow == run.workflow)
+        && (filter.statuses.is_empty() || filter.statuses.contains(&run.status))
+        && filter.created_from.is_none_or(|from| run.created_at >= from)
+        && filter.created_before.is_none_or(|before| run.created_at < before)
+}
+
+fn corrupt(id: RunId, reason: &str) -> StoreError {
+    StoreError::Corrupt { what: format!("run {id}"), reason: reason.to_owned() }
+}

@@ -1,0 +1,328 @@
+//! The store in memory, and its faults.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use event_listener::Event;
+
+use super::fault::{Fault, Faults};
+use super::intents::Availability;
+use super::rows::Rows;
+use super::transaction::MemoryTransaction;
+use crate::{
+    Claim, ClaimRequest, Claims, Clock, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey,
+    IntentRecord, Lease, LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession,
+    Timestamp, WorkflowName,
+};
+
+/// A store in memory. Clones share what is stored: several runtimes over clones are several processes on one database.
+///
+/// Due times and leases follow the clock that it is made with. A commit that breaks the port's contract is refused with a
+/// [`ContractBreach`](super::ContractBreach) as source.
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+    /// The number of the last announcement that this handle's waiters have heard of.
+    heard: AtomicU64,
+}
+
+pub(super) struct Shared {
+    rows: Mutex<Rows>,
+    faults: Mutex<Faults>,
+    clock: Arc<dyn Clock>,
+    announced: AtomicU64,
+    work: Event,
+}
+
+impl MemoryStore {
+    /// An empty store on this clock.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let shared = Shared {
+            rows: Mutex::default(),
+            faults: Mutex::default(),
+            clock,
+            announced: AtomicU64::new(0),
+            work: Event::new(),
+        };
+        MemoryStore { shared: Arc::new(shared), heard: AtomicU64::new(0) }
+    }
+
+    /// Begins a transaction, such as a host has with its own database: commands that are given to it take effect together
+    /// with [`MemoryTransaction::commit`], or not at all.
+    pub fn begin(&self) -> MemoryTransaction {
+        MemoryTransaction::new(Arc::clone(&self.shared))
+    }
+
+    /// Makes the next call fail. [`Fault::Unavailable`] strikes any call, the others the next commit.
+    pub fn fail_next(&self, fault: Fault) {
+        self.shared.faults().plant(fault);
+    }
+
+    /// Makes the next commit fail, whatever is called before it.
+    pub fn fail_next_commit(&self, fault: Fault) {
+        self.shared.faults().plant_in_commit(fault);
+    }
+
+    /// Makes a run unreadable: from now on reading it is [`StoreError::Corrupt`].
+    pub fn corrupt(&self, run: RunId) {
+        self.shared.rows().corrupt.insert(run);
+    }
+
+    /// All live intents, by key.
+    pub fn intents(&self) -> Vec<IntentRecord> {
+        self.shared.rows().intents.records(None)
+    }
+
+    fn reading(&self, doing: &'static str) -> Result<MutexGuard<'_, Rows>, StoreError> {
+        match self.shared.faults().next_of_call() {
+            Some(fault) => Err(fault.error(doing)),
+            None => Ok(self.shared.rows()),
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(super) fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn next_fault_of_commit(&self) -> Option<Fault> {
+        self.faults().next_of_commit()
+    }
+
+    /// Tells every waiter that there may be work.
+    pub(super) fn announce_work(&self) {
+        self.announced.fetch_add(1, Ordering::SeqCst);
+        self.work.notify(usize::MAX);
+    }
+}
+
+/// A handle on the same data.
+impl Clone for MemoryStore {
+    fn clone(&self) -> Self {
+        MemoryStore { shared: Arc::clone(&self.shared), heard: AtomicU64::new(self.heard.load(Ordering::SeqCst)) }
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("runs", &self.shared.rows().runs.len()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl StoreSession for MemoryStore {
+    async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
+        self.reading("loading a run")?.load(id)
+    }
+
+    async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Result<CommitOutcome, StoreError>>, StoreError> {
+        let fault = self.shared.next_fault_of_commit();
+        if let Some(fault @ (Fault::Unavailable | Fault::ErrorBefore)) = fault {
+            return Err(fault.error("committing"));
+        }
+        let now = self.shared.now();
+        let mut work = false;
+        let outcomes = {
+            let mut rows = self.shared.rows();
+            let apply = |commit: &Commit| {
+                let applied = rows.apply(commit, now)?;
+                work |= applied.work;
+                Ok(applied.outcome)
+            };
+            commits.iter().map(apply).collect()
+        };
+        if work {
+            self.shared.announce_work();
+        }
+        match fault {
+            Some(fault) => Err(fault.error("committing")),
+            None => Ok(outcomes),
+        }
+    }
+
+    async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
+        Ok(self.reading("looking up an idempotency key")?.find_by_key(workflow, key))
+    }
+
+    async fn definition(&self, fingerprint: &Fingerprint) -> Result<Option<Definition>, StoreError> {
+        let rows = self.reading("loading a definition")?;
+        Ok(rows.definitions.get(fingerprint).map(|definition| (**definition).clone()))
+    }
+
+    async fn history(&self, id: RunId) -> Result<History, StoreError> {
+        self.reading("loading the history of a run")?.history(id)
+    }
+
+    async fn list(&self, filter: &RunFilter) -> Result<RunPage, StoreError> {
+        self.reading("listing runs")?.list(filter)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
+        let now = self.shared.now();
+        let mut rows = self.reading("claiming work")?;
+        let leases = rows.intents.claim(request, now);
+        let next_in = if leases.len() < request.limit { rows.intents.next_in(request, now) } else { None };
+        let claims = leases.into_iter().map(|lease| {
+            let state = rows.load_claimed(lease.key.run_id);
+            Claim::new(lease, state)
+        });
+        Ok(Claims::new(claims.collect(), next_in))
+    }
+
+    async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError> {
+        let now = self.shared.now();
+        let mut rows = self.reading("claiming work")?;
+        Ok(match rows.intents.availability(key, now) {
+            Availability::Absent => SingleClaim::Absent,
+            Availability::NotDue => SingleClaim::NotDue,
+            Availability::Held => SingleClaim::Held,
+            Availability::Due => {
+                let lease = rows.intents.hold(key.clone(), token, now.after(lease));
+                let state = rows.load_claimed(key.run_id);
+                SingleClaim::Claimed(Box::new(Claim::new(lease, state)))
+            }
+        })
+    }
+
+    async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+        let until = self.shared.now().after(lease);
+        let mut rows = self.reading("extending leases")?;
+        Ok(leases.iter().map(|lease| rows.intents.extend(lease, until)).collect())
+    }
+
+    async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
+        let due = self.shared.now().after(delay);
+        let mut rows = self.reading("giving work back")?;
+        let mut released = false;
+        for lease in leases {
+            released |= rows.intents.release(lease, due);
+        }
+        drop(rows);
+        if released {
+            self.shared.announce_work();
+        }
+        Ok(())
+    }
+
+    async fn work_committed(&self) {
+        // Listen first, look after: what is announced between the two, or while nobody waited, is not missed.
+        let work = self.shared.work.listen();
+        if self.heard.swap(self.shared.announced.load(Ordering::SeqCst), Ordering::SeqCst)
+            == self.shared.announced.load(Ordering::SeqCst)
+        {
+            work.await;
+            self.heard.store(self.shared.announced.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::testing::{ManualClock, block_on, sample};
+    use crate::{RunFilter, secs};
+
+    fn store() -> MemoryStore {
+        MemoryStore::new(Arc::new(ManualClock::default()))
+    }
+
+    fn start(store: &MemoryStore, number: u64) -> Result<Vec<Result<CommitOutcome, StoreError>>, StoreError> {
+        block_on(store.commit(vec![sample::start(number)]))
+    }
+
+    #[test]
+    fn a_fault_strikes_once() {
+        let store = store();
+        store.fail_next(Fault::Unavailable);
+        assert!(block_on(store.load(sample::run_id(1))).unwrap_err().is_transient());
+        assert!(block_on(store.load(sample::run_id(1))).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_fault_for_a_commit_waits_for_it() {
+        let store = store();
+        store.fail_next_commit(Fault::Unavailable);
+        assert!(block_on(store.load(sample::run_id(1))).unwrap().is_none());
+        assert!(start(&store, 1).unwrap_err().is_transient());
+        assert!(block_on(store.load(sample::run_id(1))).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_lost_answer_may_hide_a_commit_or_not() {
+        let store = store();
+        store.fail_next(Fault::ErrorAfterApply);
+        assert!(matches!(start(&store, 1), Err(StoreError::OutcomeUnknown { .. })));
+        assert_eq!(block_on(store.load(sample::run_id(1))).unwrap().unwrap().run, sample::run(1));
+        store.fail_next(Fault::ErrorBefore);
+        assert!(matches!(start(&store, 2), Err(StoreError::OutcomeUnknown { .. })));
+        assert!(block_on(store.load(sample::run_id(2))).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_corrupt_run_harms_no_other() {
+        let store = store();
+        start(&store, 1).unwrap();
+        start(&store, 2).unwrap();
+        store.corrupt(sample::run_id(1));
+        assert!(matches!(block_on(store.load(sample::run_id(1))), Err(StoreError::Corrupt { .. })));
+        assert!(matches!(block_on(store.history(sample::run_id(1))), Err(StoreError::Corrupt { .. })));
+        assert!(matches!(block_on(store.list(&RunFilter::new())), Err(StoreError::Corrupt { .. })));
+        let fingerprints = vec![*sample::definition().fingerprint()];
+        let request =
+            ClaimRequest::new(vec![crate::QueueName::default()], fingerprints, 9, sample::lease_token(1), secs(1));
+        let readable: Vec<bool> =
+            block_on(store.claim(&request)).unwrap().claims.iter().map(|claim| claim.state.is_ok()).collect();
+        assert_eq!(readable, [false, true]);
+    }
+
+    #[test]
+    fn work_is_announced_to_every_handle_even_if_nobody_waited() {
+        let store = store();
+        let other = store.clone();
+        assert!(store.work_committed().now_or_never().is_none());
+        start(&store, 1).unwrap();
+        for handle in [&store, &other] {
+            assert!(handle.work_committed().now_or_never().is_some());
+            assert!(handle.work_committed().now_or_never().is_none());
+        }
+    }
+
+    #[test]
+    fn a_commit_that_leaves_no_work_announces_none() {
+        let store = store();
+        start(&store, 1).unwrap();
+        block_on(store.work_committed());
+        block_on(store.commit(vec![sample::next(&sample::run(1))])).unwrap();
+        assert!(store.work_committed().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_breach_of_the_contract_is_refused_for_good() {
+        let store = store();
+        start(&store, 1).unwrap();
+        let mut commit = sample::next(&sample::run(1));
+        commit.run.revision = 9;
+        let answer = block_on(store.commit(vec![commit])).unwrap().remove(0).unwrap_err();
+        assert!(matches!(answer, StoreError::Refused { .. }), "{answer:?}");
+        assert_eq!(
+            std::error::Error::source(&answer).unwrap().to_string(),
+            "the commit makes revision 9, but 2 follows the one that it was decided on"
+        );
+    }
+}

@@ -1,0 +1,261 @@
+//! The list of cases, and the macro that makes tests of them.
+
+/// Makes a `#[test]` of every case of the store conformance suite, in a module of the given name.
+///
+/// `runtime` is a function that runs a future to its end, such as one that calls `block_on` of an async runtime;
+/// `fixture` is an expression that makes a [`StoreFixture`](crate::testing::store_suite::StoreFixture), once for each case.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use squidmesh_core::Store;
+/// use squidmesh_core::testing::store_suite::StoreFixture;
+/// use squidmesh_core::testing::{ManualClock, MemoryStore, block_on};
+///
+/// struct Memory;
+///
+/// #[async_trait::async_trait]
+/// impl StoreFixture for Memory {
+///     async fn fresh(&self) -> (Arc<dyn Store>, Arc<ManualClock>) {
+///         let clock = Arc::new(ManualClock::default());
+///         (Arc::new(MemoryStore::new(clock.clone())), clock)
+///     }
+/// }
+///
+/// squidmesh_core::store_conformance! { mod memory, runtime: block_on, fixture: Memory }
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! store_conformance {
+    ($(#[$meta:meta])* mod $name:ident, runtime: $runtime:expr, fixture: $fixture:expr $(,)?) => {
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports, reason = "the expressions may need none of it")]
+            use super::*;
+            $crate::__store_cases! { __store_module ($runtime) ($fixture) }
+        }
+    };
+}
+
+/// Every case of the suite, by module. A case that is written but not listed is caught by a test beside this list.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __store_cases {
+    ($with:ident $runtime:tt $fixture:tt) => {
+        $crate::__store_modules! { $with $runtime $fixture
+            batch:
+                an_empty_batch_has_no_answers
+                a_batch_of_a_thousand_starts_lands
+                answers_come_in_the_order_of_the_batch
+                a_conflict_leaves_the_rest_of_its_batch_alone
+                a_fenced_commit_leaves_the_rest_of_its_batch_alone
+                a_commit_that_cannot_be_written_leaves_the_rest_of_its_batch_alone
+                of_two_starts_with_one_key_in_a_batch_the_first_wins
+                of_two_starts_of_one_run_in_a_batch_the_first_wins
+                of_two_commits_on_one_revision_in_a_batch_the_first_wins
+                successive_commits_of_one_run_land_in_one_batch
+                what_follows_a_refused_commit_of_its_run_is_refused
+                a_commit_may_be_fenced_by_a_lease_that_its_batch_has_just_made
+                a_hundred_successive_commits_of_one_run_land_in_one_batch;
+            claim:
+                a_due_intent_is_claimed_with_its_run
+                an_empty_store_has_nothing_to_claim
+                what_is_claimed_is_not_given_to_another
+                claiming_changes_nothing_of_the_run
+                no_more_than_the_limit_is_claimed
+                higher_priorities_are_claimed_first
+                what_has_been_due_longest_is_claimed_first
+                only_the_queues_asked_for_are_claimed
+                only_the_versions_asked_for_are_claimed
+                unwanted_work_does_not_stand_in_the_way
+                several_intents_of_one_run_are_claimed_together
+                a_compensation_is_claimed_like_a_step
+                claiming_one_takes_just_that_one
+                claiming_one_that_is_not_there_is_absent
+                of_eight_who_claim_the_same_intent_one_gets_it
+                eight_claimers_share_the_work_without_a_double_claim
+                claimers_beside_committers_find_everything_once
+                ten_thousand_intents_are_claimed_in_order_in_batches;
+            commit:
+                a_started_run_reads_back_as_it_was_written
+                a_run_that_was_never_started_is_none
+                starting_a_run_that_exists_is_a_conflict
+                changing_a_run_that_does_not_exist_is_a_conflict
+                a_commit_on_an_old_revision_is_a_conflict_and_changes_nothing
+                a_commit_on_a_revision_not_yet_reached_is_a_conflict
+                of_concurrent_commits_on_one_revision_exactly_one_lands
+                of_concurrent_starts_of_one_run_exactly_one_lands
+                everything_that_may_change_of_a_run_is_changed
+                every_status_of_a_run_reads_back
+                a_commit_names_itself_by_its_token
+                a_step_run_that_is_created_twice_fails_its_whole_commit
+                an_attempt_that_is_created_twice_fails_its_whole_commit
+                a_failed_start_leaves_no_trace
+                a_commit_writes_all_its_parts_together
+                a_commit_of_a_thousand_steps_lands_whole
+                the_revision_counts_every_commit;
+            definition:
+                a_definition_that_no_run_uses_is_none
+                a_definition_reads_back_as_it_was
+                a_definition_may_be_stored_again
+                versions_of_a_workflow_are_kept_side_by_side
+                a_commit_that_does_not_land_stores_no_definition
+                a_run_may_be_started_on_a_definition_that_is_stored_already
+                a_definition_stored_by_many_at_once_is_stored
+                a_definition_of_a_thousand_steps_reads_back;
+            due:
+                a_delayed_intent_is_not_claimed_before_it_is_due
+                one_that_is_not_due_is_not_claimed_alone
+                a_delay_counts_from_its_commit
+                a_delay_of_years_is_kept
+                the_next_due_time_is_that_of_the_earliest
+                the_next_due_time_of_nothing_is_none
+                the_next_due_time_counts_leases_that_run_out
+                the_next_due_time_is_for_the_queues_and_versions_asked_for
+                what_is_due_and_what_is_not_are_told_apart_in_one_claim
+                a_due_time_in_the_future_is_shown;
+            fidelity:
+                text_of_every_script_reads_back
+                numbers_read_back_exactly
+                the_shape_of_json_reads_back
+                an_empty_object_reads_back
+                a_mebibyte_reads_back
+                every_field_of_a_step_run_reads_back
+                every_status_of_a_step_run_reads_back
+                a_failure_reads_back_with_its_details
+                times_read_back_to_the_millisecond
+                names_read_back_whatever_letters_they_have;
+            history:
+                a_run_that_was_never_started_has_an_empty_history
+                attempts_come_by_step_and_number
+                an_attempt_is_changed_in_its_place
+                attempts_are_numbered_without_gaps_under_concurrency
+                the_audit_trail_comes_in_order
+                every_kind_of_audit_entry_reads_back
+                a_history_is_of_one_run_alone;
+            intent:
+                adding_an_intent_twice_keeps_the_first
+                adding_an_intent_that_is_held_leaves_it_held
+                adding_an_intent_that_is_delayed_leaves_it_delayed
+                a_replaced_intent_is_as_if_it_were_new
+                replacing_a_held_intent_takes_it_out_of_its_holders_hands
+                a_holder_may_replace_its_own_intent_for_the_next_attempt
+                replacing_what_is_not_there_adds_it
+                a_removed_intent_is_gone
+                removing_what_is_not_there_is_harmless
+                an_intent_may_be_added_again_after_it_was_removed
+                a_run_has_an_intent_for_each_of_its_targets
+                an_intent_committed_under_a_lease_is_in_its_holders_hands
+                an_intent_committed_under_a_lease_is_found_when_its_holder_is_gone
+                a_refused_commit_adds_and_removes_nothing
+                intents_show_their_queue_priority_and_holder;
+            keys:
+                a_second_start_under_a_key_is_told_of_the_first
+                a_run_is_found_by_its_key
+                a_key_counts_within_its_workflow
+                a_key_counts_across_the_versions_of_its_workflow
+                runs_without_a_key_do_not_meet
+                a_run_keeps_its_key_when_it_changes
+                a_key_stays_taken_after_its_run_has_ended
+                of_concurrent_starts_under_one_key_exactly_one_lands
+                keys_may_be_long_and_of_any_script;
+            lease:
+                a_lease_that_ran_out_is_claimed_by_another
+                one_whose_lease_ran_out_can_be_claimed_alone
+                a_commit_under_a_held_lease_lands
+                a_stale_fence_is_refused_and_changes_nothing
+                a_fence_on_an_intent_that_is_done_is_refused
+                a_fence_on_an_intent_that_nobody_claimed_is_refused
+                a_fence_proves_one_intent_only
+                a_lease_that_ran_out_but_was_not_taken_over_still_counts
+                an_outcome_and_a_takeover_never_both_succeed
+                an_extended_lease_lasts_longer
+                a_lost_lease_is_not_extended
+                extending_answers_for_each_lease_in_order
+                a_released_intent_is_due_at_once
+                a_released_intent_is_due_after_its_delay
+                a_released_lease_proves_nothing
+                releasing_what_is_not_held_changes_nothing
+                many_are_released_at_once;
+            list:
+                runs_are_listed_newest_first
+                an_empty_store_lists_an_empty_page
+                a_listed_run_is_whole
+                runs_are_listed_by_workflow
+                runs_are_listed_by_status
+                a_run_is_listed_under_its_latest_status
+                runs_are_listed_by_the_time_they_were_started
+                filters_are_joined
+                pages_show_every_run_once
+                the_last_page_says_that_it_is_the_last
+                runs_started_meanwhile_do_not_disturb_the_pages
+                a_page_has_fifty_runs_unless_told_and_never_more_than_a_thousand;
+            load:
+                a_reader_sees_whole_commits_only
+                who_loses_a_race_sees_what_the_winner_wrote
+                step_runs_belong_to_their_run_alone
+                a_run_without_step_runs_is_read
+                claims_of_many_runs_carry_each_its_own_state;
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __store_modules {
+    ($with:ident $runtime:tt $fixture:tt $($module:ident: $($case:ident)*;)*) => {
+        $($crate::$with! { $runtime $fixture $module $($case)* })*
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __store_module {
+    (($runtime:expr) ($fixture:expr) $module:ident $($case:ident)*) => {
+        mod $module {
+            #[allow(unused_imports, reason = "the expressions may need none of it")]
+            use super::*;
+            $(
+                #[test]
+                fn $case() {
+                    let fixture = $fixture;
+                    $runtime($crate::testing::store_suite::$module::$case(&fixture));
+                }
+            )*
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_case_is_listed() {
+        let list = include_str!("cases.rs");
+        let sources = [
+            ("batch", include_str!("batch.rs")),
+            ("claim", include_str!("claim.rs")),
+            ("commit", include_str!("commit.rs")),
+            ("definition", include_str!("definition.rs")),
+            ("due", include_str!("due.rs")),
+            ("fidelity", include_str!("fidelity.rs")),
+            ("history", include_str!("history.rs")),
+            ("intent", include_str!("intent.rs")),
+            ("keys", include_str!("keys.rs")),
+            ("lease", include_str!("lease.rs")),
+            ("list", include_str!("list.rs")),
+            ("load", include_str!("load.rs")),
+        ];
+        let mut written = 0;
+        for (module, source) in sources {
+            for line in source.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
+                let case = line.split('(').next().unwrap();
+                assert!(
+                    list.lines().any(|line| line.trim().trim_end_matches(';') == case),
+                    "{module}::{case} is not listed"
+                );
+                written += 1;
+            }
+        }
+        assert!(written > 100, "only {written} cases were found");
+    }
+}

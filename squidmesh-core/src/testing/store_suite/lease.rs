@@ -1,0 +1,237 @@
+//! Leases and fences: who holds an intent, for how long, and that nobody else's outcome counts.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use super::StoreFixture;
+use super::setup::{
+    LEASE, WHILE, apply, apply_all, claim, committed, facts, held, history, keys, started, state, together,
+};
+use crate::testing::sample;
+use crate::{
+    AttemptWrite, AuditEvent, AuditKind, Commit, CommitOutcome, IntentWrite, Lease, Run, RunStatus, SingleClaim,
+    StepRun, StepStatus, StepWrite, ms, secs,
+};
+
+pub async fn a_lease_that_ran_out_is_claimed_by_another(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    held(&*store, &run, 1).await;
+    clock.advance(LEASE - WHILE);
+    assert_eq!(keys(&claim(&*store, 10, 2).await), [], "the lease still lasts");
+    clock.advance(WHILE + ms(1));
+    held(&*store, &run, 3).await;
+}
+
+pub async fn one_whose_lease_ran_out_can_be_claimed_alone(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let lease = held(&*store, &run, 1).await;
+    clock.advance(LEASE + ms(1));
+    let answer = store.claim_one(&lease.key, sample::lease_token(2), LEASE).await.unwrap();
+    assert!(matches!(answer, SingleClaim::Claimed(_)), "{answer:?}");
+    assert!(!store.extend(&[lease], LEASE).await.unwrap()[0], "the first has lost it");
+}
+
+pub async fn a_commit_under_a_held_lease_lands(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let lease = held(&*store, &run, 1).await;
+    let begun = committed(&*store, fenced(&run, &lease)).await;
+    let mut finish = finish(&begun, &lease);
+    finish.audit.push(AuditEvent::new(AuditKind::Adopted, finish.run.revision, finish.run.updated_at));
+    committed(&*store, finish).await;
+    let history = history(&*store, run.id).await;
+    assert_eq!((history.intents.len(), history.audit.len()), (0, 1));
+}
+
+pub async fn a_stale_fence_is_refused_and_changes_nothing(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let stale = held(&*store, &run, 1).await;
+    clock.advance(LEASE + ms(1));
+    let fresh = held(&*store, &run, 2).await;
+    let before = facts(&*store, run.id).await;
+    assert_eq!(apply(&*store, finish(&run, &stale)).await, CommitOutcome::Fenced);
+    assert_eq!(facts(&*store, run.id).await, before);
+    committed(&*store, finish(&run, &fresh)).await;
+}
+
+pub async fn a_fence_on_an_intent_that_is_done_is_refused(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let lease = held(&*store, &run, 1).await;
+    let done = committed(&*store, finish(&run, &lease)).await;
+    let before = facts(&*store, run.id).await;
+    assert_eq!(apply(&*store, fenced(&done, &lease)).await, CommitOutcome::Fenced);
+    assert_eq!(facts(&*store, run.id).await, before);
+}
+
+pub async fn a_fence_on_an_intent_that_nobody_claimed_is_refused(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let lease = sample::lease(run.id, "first", sample::lease_token(1));
+    assert_eq!(apply(&*store, fenced(&run, &lease)).await, CommitOutcome::Fenced);
+    assert_eq!(state(&*store, run.id).await.run, run);
+}
+
+pub async fn a_fence_proves_one_intent_only(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let mut commit = sample::start(1);
+    let mut later = sample::intent(&commit.run, "second");
+    later.delay = LEASE;
+    commit.steps.push(StepWrite::Create(sample::step("second")));
+    commit.intents.push(IntentWrite::Add(later));
+    let run = committed(&*store, commit).await;
+    let lease = held(&*store, &run, 1).await;
+    let wrong = sample::lease(run.id, "second", lease.token);
+    assert_eq!(apply(&*store, fenced(&run, &wrong)).await, CommitOutcome::Fenced);
+}
+
+pub async fn a_lease_that_ran_out_but_was_not_taken_over_still_counts(fixture: &dyn StoreFixture) {
+    // Ownership is by token, never by time: work that is done is kept unless somebody else has begun it.
+    let (store, clock) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let lease = held(&*store, &run, 1).await;
+    clock.advance(LEASE * 3);
+    committed(&*store, finish(&run, &lease)).await;
+    assert_eq!(keys(&claim(&*store, 10, 2).await), []);
+}
+
+pub async fn an_outcome_and_a_takeover_never_both_succeed(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    for round in 0..20 {
+        let run = started(&*store, round).await;
+        let lease = held(&*store, &run, round * 10).await;
+        clock.advance(LEASE + ms(1));
+        let recording = {
+            let (store, commit) = (Arc::clone(&store), finish(&run, &lease));
+            async move { apply(&*store, commit).await == CommitOutcome::Committed }.boxed()
+        };
+        let taking_over = {
+            let (store, key, token) = (Arc::clone(&store), lease.key.clone(), sample::lease_token(round * 10 + 1));
+            async move { matches!(store.claim_one(&key, token, LEASE).await.unwrap(), SingleClaim::Claimed(_)) }.boxed()
+        };
+        let won = together(fixture, [recording, taking_over]).await;
+        assert!(won[0] != won[1], "round {round}: recorded {}, taken over {}", won[0], won[1]);
+        // Out of the way of the rounds to come.
+        if won[1] {
+            let lease = Lease { key: lease.key, token: sample::lease_token(round * 10 + 1) };
+            committed(&*store, finish(&run, &lease)).await;
+        }
+    }
+}
+
+pub async fn an_extended_lease_lasts_longer(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let lease = held(&*store, &run, 1).await;
+    for _ in 0..5 {
+        clock.advance(LEASE - WHILE);
+        assert_eq!(store.extend(std::slice::from_ref(&lease), LEASE).await.unwrap(), [true]);
+        assert_eq!(keys(&claim(&*store, 10, 2).await), []);
+    }
+    clock.advance(LEASE + ms(1));
+    held(&*store, &run, 3).await;
+}
+
+pub async fn a_lost_lease_is_not_extended(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let runs = [started(&*store, 1).await, started(&*store, 2).await];
+    let lost: Vec<Lease> = claim(&*store, 10, 1).await.claims.into_iter().map(|claim| claim.lease).collect();
+    assert_eq!(lost.len(), 2);
+    clock.advance(LEASE + ms(1));
+    assert_eq!(claim(&*store, 10, 2).await.claims.len(), 2);
+    assert_eq!(store.extend(&lost, LEASE * 10).await.unwrap(), [false, false]);
+    let holder = |run: &Run| sample::lease(run.id, "first", sample::lease_token(2));
+    clock.advance(LEASE + ms(1));
+    // The new holder's lease was not stretched by the old one's attempt.
+    assert_eq!(claim(&*store, 10, 3).await.claims.len(), 2);
+    assert_eq!(store.extend(&runs.each_ref().map(holder), LEASE).await.unwrap(), [false, false]);
+}
+
+pub async fn extending_answers_for_each_lease_in_order(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    apply_all(&*store, (0..300).map(sample::start).collect()).await;
+    let mut leases: Vec<Lease> = claim(&*store, 300, 1).await.claims.into_iter().map(|claim| claim.lease).collect();
+    let mut expected = vec![true; 300];
+    for lost in [0, 7, 150, 299] {
+        leases[lost].token = sample::lease_token(55);
+        expected[lost] = false;
+    }
+    leases.push(sample::lease(sample::run_id(9_999), "first", sample::lease_token(1)));
+    expected.push(false);
+    assert_eq!(store.extend(&leases, LEASE).await.unwrap(), expected);
+    assert_eq!(store.extend(&[], LEASE).await.unwrap(), Vec::<bool>::new());
+}
+
+pub async fn a_released_intent_is_due_at_once(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let lease = held(&*store, &run, 1).await;
+    store.release(std::slice::from_ref(&lease), ms(0)).await.unwrap();
+    assert_eq!(history(&*store, run.id).await.intents[0].lease, None);
+    held(&*store, &run, 2).await;
+}
+
+pub async fn a_released_intent_is_due_after_its_delay(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let lease = held(&*store, &run, 1).await;
+    store.release(&[lease], LEASE * 5).await.unwrap();
+    clock.advance(LEASE * 2);
+    assert_eq!(keys(&claim(&*store, 10, 2).await), [], "not when the lease would have run out");
+    clock.advance(LEASE * 3 + ms(1));
+    held(&*store, &run, 3).await;
+}
+
+pub async fn a_released_lease_proves_nothing(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let lease = held(&*store, &run, 1).await;
+    store.release(std::slice::from_ref(&lease), secs(0)).await.unwrap();
+    assert_eq!(apply(&*store, finish(&run, &lease)).await, CommitOutcome::Fenced);
+    assert_eq!(store.extend(&[lease], LEASE).await.unwrap(), [false]);
+}
+
+pub async fn releasing_what_is_not_held_changes_nothing(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let stale = held(&*store, &run, 1).await;
+    clock.advance(LEASE + ms(1));
+    let fresh = held(&*store, &run, 2).await;
+    let before = facts(&*store, run.id).await;
+    let unknown = sample::lease(sample::run_id(2), "first", sample::lease_token(1));
+    store.release(&[unknown, stale], secs(0)).await.unwrap();
+    store.release(&[], secs(0)).await.unwrap();
+    assert_eq!(facts(&*store, run.id).await, before);
+    assert_eq!(keys(&claim(&*store, 10, 3).await), []);
+    committed(&*store, finish(&run, &fresh)).await;
+}
+
+pub async fn many_are_released_at_once(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    apply_all(&*store, (0..200).map(sample::start).collect()).await;
+    let leases: Vec<Lease> = claim(&*store, 200, 1).await.claims.into_iter().map(|claim| claim.lease).collect();
+    store.release(&leases[..150], secs(0)).await.unwrap();
+    assert_eq!(claim(&*store, 200, 2).await.claims.len(), 150);
+}
+
+/// A change under a lease that leaves its intent in place.
+fn fenced(run: &Run, lease: &Lease) -> Commit {
+    let mut commit = sample::next(run);
+    commit.run.status = RunStatus::Running;
+    commit.fence = Some(lease.clone());
+    commit
+}
+
+/// A change under a lease that records the step and takes its intent away, with something in every part.
+fn finish(run: &Run, lease: &Lease) -> Commit {
+    let mut commit = fenced(run, lease);
+    let step = StepRun { status: StepStatus::Completed, attempt: 1, lease: Some(lease.token), ..sample::step("first") };
+    commit.steps.push(StepWrite::Update(step));
+    commit.attempts.push(AttemptWrite::Create(sample::attempt("first", 1)));
+    commit.intents.push(IntentWrite::Remove(lease.key.clone()));
+    commit
+}

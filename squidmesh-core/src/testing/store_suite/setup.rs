@@ -1,0 +1,135 @@
+//! What the cases have in common: starting runs, claiming, and looking at what is stored.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt, join_all};
+
+use super::StoreFixture;
+use crate::testing::sample;
+use crate::{
+    Claim, ClaimRequest, Claims, Commit, CommitOutcome, History, IntentKey, LeaseToken, QueueName, Run, RunId,
+    RunState, Store, StoreError,
+};
+
+/// How long the leases of the suite last: longer than any case runs in real time.
+pub(super) const LEASE: Duration = Duration::from_secs(600);
+
+/// A span that is over before any lease, and longer than any case runs in real time.
+pub(super) const WHILE: Duration = Duration::from_secs(60);
+
+/// Commits one change. That the store could try it at all is taken for granted.
+pub(super) async fn apply(store: &dyn Store, commit: Commit) -> CommitOutcome {
+    try_apply(store, commit).await.expect("a sound commit is answered with its outcome")
+}
+
+/// Commits one change, which the store may find wrong.
+pub(super) async fn try_apply(store: &dyn Store, commit: Commit) -> Result<CommitOutcome, StoreError> {
+    let mut answers = store.commit(vec![commit]).await.expect("the store tries the batch");
+    assert_eq!(answers.len(), 1, "one answer for one commit");
+    answers.remove(0)
+}
+
+/// Commits a batch. That each could be tried is taken for granted.
+pub(super) async fn apply_all(store: &dyn Store, commits: Vec<Commit>) -> Vec<CommitOutcome> {
+    let answers = store.commit(commits).await.expect("the store tries the batch");
+    answers.into_iter().map(|answer| answer.expect("a sound commit is answered with its outcome")).collect()
+}
+
+/// Starts the sample run with this number.
+pub(super) async fn started(store: &dyn Store, number: u64) -> Run {
+    committed(store, sample::start(number)).await
+}
+
+/// Commits a change that must land, and gives the run as it is then.
+pub(super) async fn committed(store: &dyn Store, commit: Commit) -> Run {
+    let run = commit.run.clone();
+    assert_eq!(apply(store, commit).await, CommitOutcome::Committed);
+    run
+}
+
+/// The state of a run that exists.
+pub(super) async fn state(store: &dyn Store, id: RunId) -> RunState {
+    store.load(id).await.expect("the run can be read").expect("the run exists")
+}
+
+/// The history of a run.
+pub(super) async fn history(store: &dyn Store, id: RunId) -> History {
+    store.history(id).await.expect("the history can be read")
+}
+
+/// Everything stored of a run, to compare before and after.
+pub(super) async fn facts(store: &dyn Store, id: RunId) -> (Option<RunState>, History) {
+    (store.load(id).await.expect("the run can be read"), history(store, id).await)
+}
+
+/// A request for intents of the sample workflow in the default queue.
+pub(super) fn request(limit: usize, token: LeaseToken) -> ClaimRequest {
+    let fingerprint = *sample::definition().fingerprint();
+    ClaimRequest::new(vec![QueueName::default()], vec![fingerprint], limit, token, LEASE)
+}
+
+/// Claims up to `limit` intents of the sample workflow in the default queue, under the token with this number.
+pub(super) async fn claim(store: &dyn Store, limit: usize, token: u64) -> Claims {
+    claim_by(store, &request(limit, sample::lease_token(token))).await
+}
+
+/// Claims what a request asks for.
+pub(super) async fn claim_by(store: &dyn Store, request: &ClaimRequest) -> Claims {
+    store.claim(request).await.expect("the store can claim")
+}
+
+/// What was claimed, in order.
+pub(super) fn keys(claims: &Claims) -> Vec<IntentKey> {
+    claims.claims.iter().map(|claim| claim.lease.key.clone()).collect()
+}
+
+/// The only claim among these, with its run's state.
+pub(super) fn only(mut claims: Claims) -> (Claim, RunState) {
+    assert_eq!(claims.claims.len(), 1, "exactly one intent is claimed");
+    let mut claim = claims.claims.remove(0);
+    let state = std::mem::replace(&mut claim.state, Ok(RunState::new(sample::run(0), [])));
+    (claim, state.expect("the run of a claim can be read"))
+}
+
+/// Claims the intent of a sample run's step `first` under the token with this number.
+pub(super) async fn held(store: &dyn Store, run: &Run, token: u64) -> crate::Lease {
+    let (claim, _) = only(claim(store, 1, token).await);
+    assert_eq!(claim.lease, sample::lease(run.id, "first", sample::lease_token(token)));
+    claim.lease
+}
+
+/// Does all these at once, as the fixture knows how, and gives their results in order.
+pub(super) async fn together<T: Send + 'static>(
+    fixture: &dyn StoreFixture,
+    parts: impl IntoIterator<Item = BoxFuture<'static, T>>,
+) -> Vec<T> {
+    let spawned: Vec<_> = parts
+        .into_iter()
+        .map(|part| {
+            let result = Arc::new(Mutex::new(None));
+            let keep = Arc::clone(&result);
+            let done = fixture.spawn(async move { *keep.lock().unwrap() = Some(part.await) }.boxed());
+            async move {
+                done.await;
+                result.lock().unwrap().take().expect("a part that was spawned has ended")
+            }
+        })
+        .collect();
+    join_all(spawned).await
+}
+
+/// Lets the other parts of a case have their turn where all share one task.
+pub(super) async fn take_turns() {
+    let mut taken = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut taken, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
