@@ -11,12 +11,12 @@ use crate::{AttemptStatus, AuditKind, EventKind, Failure, IntentKey, InvalidTran
 pub fn cancel(work: &mut UnitOfWork, decided: Decided) -> Result<(), InvalidTransition> {
     match work.run().status {
         RunStatus::Pending | RunStatus::Paused => {
-            work.run().status.transition(RunStatus::Cancelled)?;
             end_paused(work);
             drop_pending(work);
             work.transition(RunStatus::Cancelled)?;
         }
-        _ => {
+        status => {
+            status.transition(RunStatus::Cancelling)?;
             work.transition(RunStatus::Cancelling)?;
             drop_pending(work);
             settle_cancellation(work)?;

@@ -8,7 +8,8 @@ use crate::{InvalidTransition, Lease, RunState, SkipReason};
 
 impl Runner {
     pub(super) async fn deliver_compensation(&self, lease: Lease, state: RunState) -> Delivery {
-        let run_id = state.run.id;
+        let run = state.run.clone();
+        let run_id = run.id;
         let begin = |work: &mut engine::UnitOfWork| Ok::<_, InvalidTransition>(engine::begin_compensation(work, &lease));
         let mut begun = self.runtime.decide(run_id, Some(state), self.persistence(), begin).await;
         let mut steps = 0;
@@ -17,7 +18,7 @@ impl Runner {
                 Ok((BeginCompensation::Execute(task), state)) => (task, state),
                 Ok((BeginCompensation::Done, _)) => return Delivery::Done { steps },
                 Ok((BeginCompensation::Skip(reason), state)) => return self.skipped(&state.run, None, reason),
-                Err(error) => return self.undecided(error),
+                Err(error) => return self.undecided(&run, None, error),
             };
             let held = self.leases.hold(&task.lease);
             let Some(result) = self.execute_compensation(&state.run, &task, &held.cancellation).await else {

@@ -2,7 +2,7 @@
 
 use super::Runner;
 use crate::runtime::DecideError;
-use crate::{Claim, DispatchTarget, InvalidTransition, SkipReason, StoreError};
+use crate::{Claim, DispatchTarget, InvalidTransition, Run, RunId, SkipReason, StepName, StoreError};
 
 /// What came of a delivery. Whatever it is, the queue is done with the message.
 #[derive(Debug)]
@@ -37,23 +37,28 @@ impl Runner {
     }
 
     /// What a decision that could not be taken means for the delivery.
-    pub(super) fn undecided(&self, error: DecideError<InvalidTransition>) -> Delivery {
+    pub(super) fn undecided(
+        &self,
+        run: &Run,
+        step: Option<&StepName>,
+        error: DecideError<InvalidTransition>,
+    ) -> Delivery {
         match error {
-            DecideError::Fenced(_) => Delivery::Skipped(SkipReason::LeaseLost),
-            DecideError::NotFound(_) => Delivery::Skipped(SkipReason::NoIntent),
-            DecideError::UnknownDefinition(_) => Delivery::Skipped(SkipReason::UnknownDefinition),
+            DecideError::Fenced(_) => self.skipped(run, step, SkipReason::LeaseLost),
+            DecideError::NotFound(_) => self.skipped(run, step, SkipReason::NoIntent),
+            DecideError::UnknownDefinition(_) => self.skipped(run, step, SkipReason::UnknownDefinition),
             DecideError::KeyTaken(id) | DecideError::Conflict(id) => {
                 let source = "the run kept changing while its step was carried out".into();
                 self.failed(id, StoreError::Unavailable { doing: "deciding about a run", source })
             }
             DecideError::Refused(error) => {
-                Delivery::Failed(StoreError::Corrupt { what: "a run".to_owned(), reason: error.to_string() })
+                self.failed(run.id, StoreError::Corrupt { what: format!("run {}", run.id), reason: error.to_string() })
             }
-            DecideError::Store(error) => Delivery::Failed(error),
+            DecideError::Store(error) => self.failed(run.id, error),
         }
     }
 
-    fn failed(&self, run_id: crate::RunId, error: StoreError) -> Delivery {
+    fn failed(&self, run_id: RunId, error: StoreError) -> Delivery {
         tracing::error!(target: "squidmesh", %run_id, %error, "a delivery failed; it is tried again after its lease");
         Delivery::Failed(error)
     }

@@ -6,7 +6,8 @@ use crate::{Lease, RunState, SkipReason, StepName};
 
 impl Runner {
     pub(super) async fn deliver_step(&self, lease: Lease, step: StepName, state: RunState) -> Delivery {
-        let (run_id, jobs) = (state.run.id, &*self.runtime);
+        let (run, jobs) = (state.run.clone(), &*self.runtime);
+        let run_id = run.id;
         let begun = self
             .runtime
             .decide(run_id, Some(state), self.persistence(), |work| engine::begin(work, &step, &lease, jobs))
@@ -15,7 +16,7 @@ impl Runner {
             Ok((Begin::Execute(task), state)) => (Some(task), state),
             Ok((Begin::Advanced, _)) => return Delivery::Done { steps: 1 },
             Ok((Begin::Skip(reason), state)) => return self.skipped(&state.run, Some(&step), reason),
-            Err(error) => return self.undecided(error),
+            Err(error) => return self.undecided(&run, Some(&step), error),
         };
         let mut steps = 0;
         while let Some(task) = next {
@@ -37,13 +38,7 @@ impl Runner {
                 Ok((Recorded::Superseded, after)) => {
                     return self.skipped(&after.run, Some(&task.step), SkipReason::LeaseLost);
                 }
-                Err(error) => {
-                    let delivery = self.undecided(error);
-                    if let Delivery::Skipped(reason) = delivery {
-                        return self.skipped(&run, Some(&task.step), reason);
-                    }
-                    return delivery;
-                }
+                Err(error) => return self.undecided(&run, Some(&task.step), error),
             }
         }
         Delivery::Done { steps }

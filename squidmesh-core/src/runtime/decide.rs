@@ -196,6 +196,10 @@ impl Runtime {
                         Ok(Some(found)) if found.run.token == token => {
                             return Ok(Settled::Committed(Box::new(state), announcement));
                         }
+                        // A fresh id is nobody else's: the run was started, and has gone on since.
+                        Ok(Some(found)) if expected == Expected::New => {
+                            return Ok(Settled::Committed(Box::new(found), announcement));
+                        }
                         Ok(None) if expected == Expected::New => return Ok(Settled::Again),
                         Ok(_) => return Ok(Settled::Conflict),
                         Err(next) => error = next,

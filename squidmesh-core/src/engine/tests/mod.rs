@@ -1,1 +1,14 @@
-//! The engine, tested as data: set a state, call a command, look at the decision that comes back. No store, no clock, no executor.
+//! The engine, tested as data: set a state, call a command, look at the decision that comes back. No store, no clock, no
+//! executor.
+
+mod begin;
+mod cancel;
+mod compensate;
+mod dispatch;
+mod go_on;
+mod join;
+mod manual;
+mod random;
+mod record;
+mod rig;
+mod start;

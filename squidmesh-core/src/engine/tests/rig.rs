@@ -1,0 +1,353 @@
+//! A run on the bench: the state that commits have made of it, and every decision checked as a store would check it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::engine::{
+    Begin, BeginCompensation, CompensationTask, Decided, Decision, DescribeJobs, DispatchError, Dispatched, GoOn, Limits, Moment,
+    NewRun, Outcome, Recorded, StepTask, UnitOfWork, begin, begin_compensation, cancel, dispatch_steps, record,
+    record_compensation, start,
+};
+use crate::{
+    Attempt, AttemptStatus, AttemptWrite, AuditEvent, CommitToken, Definition, DispatchOptions, EventKind, Failure, Intent,
+    IntentKey, IntentWrite, InvalidTransition, Job, JobMetadata, Lease, LeaseToken, QueueName, Refusal, Run, RunId, RunState,
+    RunStatus, Step, StepContext, StepName, StepResult, StepRun, StepStatus, StepWrite, Timestamp, Trigger, TriggerName,
+    Workflow, WorkflowBuilder,
+};
+
+/// How long the leases of a worker that goes on last.
+pub(super) const LEASE: Duration = Duration::from_secs(30);
+
+/// One run, everything that is stored of it, and a clock to move by hand.
+pub(super) struct Rig {
+    pub(super) definition: Arc<Definition>,
+    pub(super) state: RunState,
+    pub(super) intents: BTreeMap<IntentKey, Intent>,
+    pub(super) attempts: BTreeMap<(StepName, u32), Attempt>,
+    pub(super) audit: Vec<AuditEvent>,
+    pub(super) now: Timestamp,
+    pub(super) limits: Limits,
+    pub(super) executor: Executor,
+    fresh: u128,
+}
+
+/// How the executor answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Executor {
+    Accepts,
+    RefusesForGood,
+    IsDown,
+    AnswersForTooFew,
+}
+
+impl DescribeJobs for Executor {
+    fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
+        match self {
+            Executor::Accepts => Ok(jobs.iter().map(Job::metadata).collect()),
+            Executor::RefusesForGood => {
+                Err(Refusal::Unroutable { job_id: jobs[0].key.to_string(), reason: "no such queue".to_owned() })
+            }
+            Executor::IsDown => Err(Refusal::Unavailable { reason: "no connection".to_owned() }),
+            Executor::AnswersForTooFew => Ok(Vec::new()),
+        }
+    }
+}
+
+/// What a decision came to, once it was applied.
+#[derive(Debug)]
+pub(super) struct Told<T> {
+    pub(super) value: T,
+    pub(super) decision: Decision,
+}
+
+impl<T> Told<T> {
+    /// The names of the events, in order.
+    pub(super) fn events(&self) -> Vec<&'static str> {
+        self.decision.events.iter().map(|event| event.kind.name()).collect()
+    }
+
+    /// What was dispatched, in order.
+    pub(super) fn dispatched(&self) -> Vec<String> {
+        dispatched(&self.decision)
+    }
+}
+
+impl Told<Begin> {
+    /// The task that was begun.
+    pub(super) fn task(&self) -> StepTask {
+        match &self.value {
+            Begin::Execute(task) => task.clone(),
+            other => panic!("nothing to execute: {other:?}"),
+        }
+    }
+}
+
+impl Told<Recorded> {
+    /// The successor that the worker goes on with.
+    pub(super) fn next(&self) -> Option<StepTask> {
+        match &self.value {
+            Recorded::Recorded { next } => next.clone(),
+            Recorded::Superseded => panic!("the outcome was superseded"),
+        }
+    }
+}
+
+/// The job ids, without the run, of the events that tell of dispatches.
+pub(super) fn dispatched(decision: &Decision) -> Vec<String> {
+    let jobs = decision.events.iter().filter_map(|event| match &event.kind {
+        EventKind::RunDispatched { metadata } => Some(&metadata.job_id),
+        _ => None,
+    });
+    jobs.map(|job| job.split('/').nth(1).unwrap_or("compensation").to_owned()).collect()
+}
+
+impl Rig {
+    /// Starts a run with an empty payload.
+    pub(super) fn start(definition: &Workflow) -> Rig {
+        Rig::start_with(definition, Map::new())
+    }
+
+    pub(super) fn start_with(workflow: &Workflow, payload: Map<String, Value>) -> Rig {
+        let definition = workflow.definition().clone();
+        let now = Timestamp::from_millis(1_767_225_600_000);
+        let decision = start(definition.clone(), new_run(payload), moment(now, 1), Limits::default(), &Executor::Accepts)
+            .expect("the run starts")
+            .close();
+        let mut rig = Rig {
+            state: RunState::new(Run { revision: 0, ..decision.state.run.clone() }, []),
+            definition,
+            intents: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            audit: Vec::new(),
+            now,
+            limits: Limits::default(),
+            executor: Executor::Accepts,
+            fresh: 1,
+        };
+        rig.apply(&decision);
+        rig
+    }
+
+    pub(super) fn status(&self) -> RunStatus {
+        self.state.run.status
+    }
+
+    pub(super) fn step(&self, step: &str) -> &StepRun {
+        &self.state.steps[&name(step)]
+    }
+
+    pub(super) fn step_status(&self, step: &str) -> Option<StepStatus> {
+        self.state.steps.get(&name(step)).map(|run| run.status)
+    }
+
+    /// The attempts of a step, in the order in which they are stored.
+    pub(super) fn tries(&self, step: &str) -> Vec<(u32, AttemptStatus)> {
+        let step = name(step);
+        self.attempts.values().filter(|found| found.step == step).map(|found| (found.number, found.status)).collect()
+    }
+
+    pub(super) fn intent(&self, step: &str) -> Option<&Intent> {
+        self.intents.get(&self.key(step))
+    }
+
+    /// The steps for which there is an intent, and whether the compensation has one.
+    pub(super) fn outstanding(&self) -> Vec<String> {
+        self.intents.keys().map(|key| key.target.step().map_or("compensation".to_owned(), ToString::to_string)).collect()
+    }
+
+    pub(super) fn key(&self, step: &str) -> IntentKey {
+        IntentKey::step(self.state.run.id, name(step))
+    }
+
+    /// A claim on a step that nobody else has.
+    pub(super) fn lease(&mut self, step: &str) -> Lease {
+        let key = self.key(step);
+        Lease { key, token: self.token() }
+    }
+
+    pub(super) fn token(&mut self) -> LeaseToken {
+        self.fresh += 1;
+        LeaseToken::from_uuid(Uuid::from_u128(self.fresh))
+    }
+
+    pub(super) fn pass(&mut self, duration: Duration) {
+        self.now = self.now.after(duration);
+    }
+
+    /// A unit of work on the run as it is.
+    pub(super) fn open(&mut self) -> UnitOfWork {
+        self.fresh += 1;
+        UnitOfWork::open(self.definition.clone(), self.state.clone(), moment(self.now, self.fresh), self.limits)
+    }
+
+    /// Decides and applies; an error leaves the run as it was.
+    pub(super) fn decide<T, E>(
+        &mut self,
+        command: impl FnOnce(&mut UnitOfWork, &dyn DescribeJobs) -> Result<T, E>,
+    ) -> Result<Told<T>, E> {
+        let mut work = self.open();
+        let executor = self.executor;
+        let value = command(&mut work, &executor)?;
+        let decision = work.close();
+        self.apply(&decision);
+        Ok(Told { value, decision })
+    }
+
+    /// Begins a step under a fresh claim.
+    pub(super) fn begin(&mut self, step: &str) -> Told<Begin> {
+        let lease = self.lease(step);
+        self.begin_under(&lease)
+    }
+
+    pub(super) fn begin_under(&mut self, lease: &Lease) -> Told<Begin> {
+        let step = lease.key.target.step().expect("a claim on a step").clone();
+        self.decide(|work, jobs| begin(work, &step, lease, jobs)).expect("the stored state makes sense")
+    }
+
+    pub(super) fn record(&mut self, task: &StepTask, outcome: Outcome) -> Told<Recorded> {
+        self.decide(|work, jobs| record(work, task, outcome, None, jobs)).expect("the stored state makes sense")
+    }
+
+    /// Records, and goes on with the successor if it is due at once.
+    pub(super) fn record_and_go_on(&mut self, task: &StepTask, outcome: Outcome) -> Told<Recorded> {
+        let queues = [QueueName::default()];
+        let go_on = GoOn { token: task.lease.token, lease: LEASE, queues: &queues };
+        self.decide(|work, jobs| record(work, task, outcome, Some(go_on), jobs)).expect("the stored state makes sense")
+    }
+
+    /// Carries a step out with this output.
+    pub(super) fn complete(&mut self, step: &str, output: Value) -> Told<Recorded> {
+        let task = self.begin(step).task();
+        self.record(&task, completed(output))
+    }
+
+    /// Carries a step out, which fails for good.
+    pub(super) fn fail(&mut self, step: &str) -> Told<Recorded> {
+        let task = self.begin(step).task();
+        self.record(&task, failed())
+    }
+
+    pub(super) fn cancel(&mut self) -> Result<Told<()>, InvalidTransition> {
+        self.decide(|work, _| cancel(work, Decided::default()))
+    }
+
+    pub(super) fn dispatch(
+        &mut self,
+        targets: &[&str],
+        options: &DispatchOptions,
+    ) -> Result<Told<Dispatched>, DispatchError> {
+        let targets: Vec<StepName> = targets.iter().map(|step| name(step)).collect();
+        self.decide(|work, jobs| dispatch_steps(work, &targets, options, jobs))
+    }
+
+    /// Begins a compensation callback under a fresh claim.
+    pub(super) fn begin_compensation(&mut self) -> Told<BeginCompensation> {
+        let lease = Lease { key: IntentKey::compensation(self.state.run.id), token: self.token() };
+        self.decide(|work, _| Ok::<_, InvalidTransition>(begin_compensation(work, &lease))).unwrap()
+    }
+
+    pub(super) fn record_compensation(&mut self, task: &CompensationTask, result: Result<Value, Failure>) -> Told<bool> {
+        self.decide(|work, _| record_compensation(work, task, result)).unwrap()
+    }
+
+    /// Applies a decision, with the checks of a strict store.
+    pub(super) fn apply(&mut self, decision: &Decision) {
+        let commit = &decision.commit;
+        assert_eq!(commit.run.revision, self.state.run.revision + 1, "every commit is the next revision");
+        assert_eq!(commit.run, decision.state.run);
+        self.state.run = commit.run.clone();
+        for write in &commit.steps {
+            let (step, created) = match write {
+                StepWrite::Create(step) => (step, true),
+                StepWrite::Update(step) => (step, false),
+            };
+            let before = self.state.steps.insert(step.step.clone(), step.clone());
+            assert_eq!(before.is_none(), created, "step {} is created once and updated afterwards", step.step);
+            if let Some(before) = before {
+                assert_eq!((&before.input, &before.recovery), (&step.input, &step.recovery), "snapshots are final");
+            }
+        }
+        assert_eq!(self.state, decision.state, "the commit holds all that the decision changed");
+        for write in &commit.attempts {
+            let (attempt, created) = match write {
+                AttemptWrite::Create(attempt) => (attempt, true),
+                AttemptWrite::Update(attempt) => (attempt, false),
+            };
+            let key = (attempt.step.clone(), attempt.number);
+            assert_eq!(!self.attempts.contains_key(&key), created, "attempt {key:?} is opened once");
+            self.attempts.insert(key, attempt.clone());
+        }
+        for write in &commit.intents {
+            match write {
+                IntentWrite::Add(intent) => {
+                    self.intents.entry(intent.key.clone()).or_insert_with(|| intent.clone());
+                }
+                IntentWrite::Replace(intent) => {
+                    self.intents.insert(intent.key.clone(), intent.clone());
+                }
+                IntentWrite::Remove(key) => {
+                    self.intents.remove(key);
+                }
+            }
+        }
+        self.audit.extend(commit.audit.iter().cloned());
+    }
+}
+
+pub(super) fn moment(now: Timestamp, token: u128) -> Moment {
+    Moment { now, random: 0.5, token: CommitToken::from_uuid(Uuid::from_u128(token)) }
+}
+
+pub(super) fn new_run(payload: Map<String, Value>) -> NewRun {
+    NewRun {
+        id: RunId::new(Uuid::from_u128(7)),
+        trigger: TriggerName::new("manual").unwrap(),
+        payload,
+        idempotency_key: None,
+        replay: None,
+    }
+}
+
+pub(super) fn name(step: &str) -> StepName {
+    StepName::new(step).unwrap()
+}
+
+async fn nothing(_: Value, _: StepContext) -> StepResult<()> {
+    Ok(())
+}
+
+/// A step of which only the declaration matters here.
+pub(super) fn step(name: &str) -> Step {
+    Step::new(name, nothing)
+}
+
+pub(super) fn workflow() -> WorkflowBuilder {
+    Workflow::builder("tested").trigger(Trigger::manual("manual"))
+}
+
+/// One step after another, by transitions.
+pub(super) fn chain<const N: usize>(steps: [&str; N]) -> WorkflowBuilder {
+    let declared = steps.iter().fold(workflow(), |builder, name| builder.step(step(name)));
+    let followed = steps.windows(2).fold(declared, |builder, pair| builder.then(pair[0], pair[1]));
+    followed.then(steps[N - 1], crate::COMPLETE)
+}
+
+pub(super) fn completed(value: Value) -> Outcome {
+    Outcome::Completed { value, schedule_in: None }
+}
+
+pub(super) fn failed() -> Outcome {
+    Outcome::Failed { failure: Failure::new("declined", "no"), retryable: false, retry_after: None }
+}
+
+pub(super) fn failed_for_now() -> Outcome {
+    Outcome::Failed { failure: Failure::new("busy", "later"), retryable: true, retry_after: None }
+}
+
+pub(super) fn object(value: Value) -> Map<String, Value> {
+    value.as_object().expect("an object").clone()
+}
