@@ -115,7 +115,8 @@ pub(super) fn kind(value: &Value) -> &'static str {
 pub(super) struct Problems(Vec<PayloadError>);
 
 impl Problems {
-    const REPORTED: usize = 100;
+    /// How many errors are reported.
+    pub(super) const REPORTED: usize = 100;
 
     pub(super) fn push(&mut self, path: String, problem: PayloadProblem) {
         match self.0.len() {
@@ -125,10 +126,6 @@ impl Problems {
             }
             _ => {}
         }
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.0.len() > Self::REPORTED
     }
 
     pub(super) fn or<T>(self, value: T) -> Result<T, PayloadErrors> {

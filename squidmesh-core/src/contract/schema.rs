@@ -75,7 +75,9 @@ impl PayloadSchema {
 
     /// The fields at the top level whose type is known.
     pub(super) fn field_kinds(&self) -> Vec<(String, FieldKind)> {
-        let Some(Value::Object(properties)) = self.schema.get("properties") else { return Vec::new() };
+        let Some(Value::Object(properties)) = self.schema.get("properties") else {
+            return Vec::new();
+        };
         properties.iter().filter_map(|(name, schema)| Some((name.clone(), field_kind(schema)?))).collect()
     }
 
@@ -84,18 +86,17 @@ impl PayloadSchema {
             Ok(validator) => validator,
             // A validated definition has only schemas that compile.
             Err(reason) => {
-                return Err(PayloadErrors::only(PayloadProblem::Rule { rule: format!("has a schema that is broken: {reason}") }));
+                return Err(PayloadErrors::only(PayloadProblem::Rule {
+                    rule: format!("has a schema that is broken: {reason}"),
+                }));
             }
         };
         let mut payload = Value::Object(payload);
         normalise::complete(&self.schema, &mut payload);
         let mut problems = Problems::default();
-        for error in validator.iter_errors(&payload) {
-            if problems.is_full() {
-                break;
-            }
-            report(&error, &mut problems);
-        }
+        let errors: Vec<_> = validator.iter_errors(&payload).take(Problems::REPORTED + 1).collect();
+        report(&errors, &mut problems);
+        drop(errors);
         match payload {
             Value::Object(payload) => problems.or(payload),
             _ => problems.or(Map::new()),
@@ -124,35 +125,77 @@ fn field_kind(schema: &Value) -> Option<FieldKind> {
     })
 }
 
-fn report(error: &ValidationError<'_>, problems: &mut Problems) {
-    let location = error.instance_path();
-    let at = |field: Option<&str>| {
-        let segments = location.iter().collect::<Vec<_>>();
-        let segments = segments.iter().map(|segment| match segment {
-            LocationSegment::Property(key) => Segment::Key(key),
-            LocationSegment::Index(index) => Segment::Index(*index),
-        });
-        path(segments.chain(field.map(Segment::Key)))
-    };
+fn report(errors: &[ValidationError<'_>], problems: &mut Problems) {
+    // Where several schemas describe one object, a fault in one of them makes every field look unknown.
+    let all_leftover = errors.iter().all(is_leftover);
+    for error in errors.iter().filter(|error| all_leftover || !is_leftover(error)) {
+        report_one(error, problems);
+    }
+}
+
+fn is_leftover(error: &ValidationError<'_>) -> bool {
+    matches!(error.kind(), ValidationErrorKind::UnevaluatedProperties { .. })
+}
+
+fn report_one(error: &ValidationError<'_>, problems: &mut Problems) {
     match error.kind() {
-        ValidationErrorKind::Required { property } => problems.push(at(property.as_str()), PayloadProblem::Missing),
+        ValidationErrorKind::Required { property } => {
+            problems.push(place(error, property.as_str()), PayloadProblem::Missing)
+        }
         ValidationErrorKind::AdditionalProperties { unexpected }
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
             for field in unexpected {
-                problems.push(at(Some(field)), PayloadProblem::Unknown);
+                problems.push(place(error, Some(field)), PayloadProblem::Unknown);
             }
         }
         ValidationErrorKind::Type { kind: expected } => {
             let expected = match expected {
                 TypeKind::Single(expected) => named(&expected.to_string()).to_owned(),
-                TypeKind::Multiple(several) => {
-                    several.iter().map(|expected| named(&expected.to_string()).to_owned()).collect::<Vec<_>>().join(" or ")
-                }
+                TypeKind::Multiple(several) => several
+                    .iter()
+                    .map(|expected| named(&expected.to_string()).to_owned())
+                    .collect::<Vec<_>>()
+                    .join(" or "),
             };
-            problems.push(at(None), PayloadProblem::WrongType { expected, found: kind(error.instance()) });
+            problems.push(place(error, None), PayloadProblem::WrongType { expected, found: kind(error.instance()) });
         }
-        other => problems.push(at(None), PayloadProblem::Rule { rule: rule(other) }),
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            match meant(error, context) {
+                Some(errors) => report(errors, problems),
+                None => problems.push(place(error, None), PayloadProblem::Rule { rule: rule(error.kind()) }),
+            }
+        }
+        other => problems.push(place(error, None), PayloadProblem::Rule { rule: rule(other) }),
     }
+}
+
+/// The one form that a value was meant to have, if all others are of another type altogether: an optional object is either
+/// null or an object, and what is wrong with the object is of interest.
+fn meant<'a>(
+    error: &ValidationError<'_>,
+    forms: &'a [Vec<ValidationError<'static>>],
+) -> Option<&'a [ValidationError<'static>]> {
+    let of_another_type = |errors: &[ValidationError<'_>]| {
+        errors.iter().any(|inner| {
+            let depth = |error: &ValidationError<'_>| error.instance_path().iter().count();
+            matches!(inner.kind(), ValidationErrorKind::Type { .. }) && depth(inner) == depth(error)
+        })
+    };
+    let mut meant = forms.iter().filter(|errors| !of_another_type(errors));
+    match (meant.next(), meant.next()) {
+        (Some(errors), None) if !errors.is_empty() => Some(errors),
+        _ => None,
+    }
+}
+
+/// The place of an error, or of a field there.
+fn place(error: &ValidationError<'_>, field: Option<&str>) -> String {
+    let segments: Vec<_> = error.instance_path().iter().collect();
+    let segments = segments.iter().map(|segment| match segment {
+        LocationSegment::Property(key) => Segment::Key(key),
+        LocationSegment::Index(index) => Segment::Index(*index),
+    });
+    path(segments.chain(field.map(Segment::Key)))
 }
 
 fn named(schema_type: &str) -> &str {
@@ -174,12 +217,18 @@ fn rule(kind: &ValidationErrorKind) -> String {
         ValidationErrorKind::Maximum { limit } => format!("must be at most {limit}"),
         ValidationErrorKind::ExclusiveMinimum { limit } => format!("must be greater than {limit}"),
         ValidationErrorKind::ExclusiveMaximum { limit } => format!("must be less than {limit}"),
-        ValidationErrorKind::MultipleOf { multiple_of } => format!("must be a multiple of {multiple_of}"),
-        ValidationErrorKind::MinLength { limit } => format!("must have at least {limit} characters"),
+        ValidationErrorKind::MultipleOf { multiple_of } => {
+            format!("must be a multiple of {multiple_of}")
+        }
+        ValidationErrorKind::MinLength { limit } => {
+            format!("must have at least {limit} characters")
+        }
         ValidationErrorKind::MaxLength { limit } => format!("must have at most {limit} characters"),
         ValidationErrorKind::MinItems { limit } => format!("must have at least {limit} elements"),
         ValidationErrorKind::MaxItems { limit } => format!("must have at most {limit} elements"),
-        ValidationErrorKind::MinProperties { limit } => format!("must have at least {limit} fields"),
+        ValidationErrorKind::MinProperties { limit } => {
+            format!("must have at least {limit} fields")
+        }
         ValidationErrorKind::MaxProperties { limit } => format!("must have at most {limit} fields"),
         ValidationErrorKind::UniqueItems => "must not have an element twice".to_owned(),
         ValidationErrorKind::Enum { .. } => "must be one of the allowed values".to_owned(),

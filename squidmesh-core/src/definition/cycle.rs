@@ -9,7 +9,9 @@ pub(super) fn cycles(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let mut cycles = Vec::new();
     let mut answered = vec![false; edges.len()];
     for start in 0..edges.len() {
-        let Some(&group) = component.get(start) else { continue };
+        let Some(&group) = component.get(start) else {
+            continue;
+        };
         if answered.get(group).copied().unwrap_or(true) {
             continue;
         }
@@ -82,7 +84,9 @@ impl Search<'_> {
     fn from(&mut self, start: usize) {
         self.enter(start);
         while let Some(&place) = self.path.last() {
-            let Some(node) = self.nodes.get_mut(place) else { return };
+            let Some(node) = self.nodes.get_mut(place) else {
+                return;
+            };
             let next = self.edges.get(place).and_then(|edges| edges.get(node.followed)).copied();
             node.followed += 1;
             match next {
@@ -121,7 +125,9 @@ impl Search<'_> {
 
     fn leave(&mut self, place: usize) {
         self.path.pop();
-        let Some((order, lowest)) = self.nodes.get(place).map(|node| (node.order, node.lowest)) else { return };
+        let Some((order, lowest)) = self.nodes.get(place).map(|node| (node.order, node.lowest)) else {
+            return;
+        };
         if order == Some(lowest) {
             while let Some(member) = self.open.pop() {
                 if let Some(node) = self.nodes.get_mut(member) {

@@ -149,7 +149,9 @@ pub enum DefinitionError {
         reason: String,
     },
     /// A cron trigger has no valid time zone.
-    #[error("the time zone {time_zone:?} of the trigger {trigger:?} is not known: use an IANA name such as `Europe/Berlin`")]
+    #[error(
+        "the time zone {time_zone:?} of the trigger {trigger:?} is not known: use an IANA name such as `Europe/Berlin`"
+    )]
     InvalidTimeZone {
         /// The trigger.
         trigger: String,
@@ -303,7 +305,9 @@ pub enum DefinitionError {
         steps: Vec<String>,
     },
     /// A step that waits for people stands in a dependency workflow.
-    #[error("the step {step:?} ({kind}) stops the whole run and needs transitions: it cannot stand in a dependency workflow")]
+    #[error(
+        "the step {step:?} ({kind}) stops the whole run and needs transitions: it cannot stand in a dependency workflow"
+    )]
     ManualStepInDependencyWorkflow {
         /// The step.
         step: String,
@@ -350,7 +354,9 @@ pub enum DefinitionError {
         from: String,
     },
     /// An approval lacks a way on.
-    #[error("the approval {step:?} has no transition for the outcome {on}: it needs one for ok (approved) and one for error (rejected)")]
+    #[error(
+        "the approval {step:?} has no transition for the outcome {on}: it needs one for ok (approved) and one for error (rejected)"
+    )]
     ApprovalTransitionMissing {
         /// The step.
         step: String,
@@ -394,7 +400,9 @@ fn cycle(steps: &[String]) -> String {
 fn listed(steps: &[String]) -> String {
     match steps.len() {
         0 => "none".to_owned(),
-        count if count > LISTED => format!("{} and {} more", steps.get(..LISTED).unwrap_or_default().join(", "), count - LISTED),
+        count if count > LISTED => {
+            format!("{} and {} more", steps.get(..LISTED).unwrap_or_default().join(", "), count - LISTED)
+        }
         _ => steps.join(", "),
     }
 }

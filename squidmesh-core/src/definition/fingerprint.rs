@@ -21,9 +21,7 @@ impl Fingerprint {
 
     /// The fingerprint of a value, whatever the order of its keys.
     pub(super) fn of(value: &Value) -> Self {
-        let mut hasher = Sha256::new();
-        canonical::write(value, &mut |text| hasher.update(text));
-        let digest = hasher.finalize();
+        let digest = Sha256::digest(canonical(value));
         Self(digest.iter().take(16).fold(0, |bits, byte| (bits << 8) | u128::from(*byte)))
     }
 }

@@ -12,23 +12,24 @@ enum Pending<'a> {
     Text(&'static str),
 }
 
-/// Writes the canonical form of a value, piece by piece.
-pub(crate) fn write(value: &Value, out: &mut impl FnMut(&str)) {
+/// The canonical form of a value.
+pub(crate) fn canonical(value: &Value) -> String {
+    let mut out = String::new();
     let mut pending = vec![Pending::Value(value)];
     while let Some(next) = pending.pop() {
         match next {
-            Pending::Text(text) => out(text),
+            Pending::Text(text) => out.push_str(text),
             Pending::Key(key) => {
-                write_string(key, out);
-                out(":");
+                write_string(key, &mut out);
+                out.push(':');
             }
-            Pending::Value(Value::Null) => out("null"),
-            Pending::Value(Value::Bool(true)) => out("true"),
-            Pending::Value(Value::Bool(false)) => out("false"),
-            Pending::Value(Value::Number(number)) => out(&number_text(number)),
-            Pending::Value(Value::String(text)) => write_string(text, out),
+            Pending::Value(Value::Null) => out.push_str("null"),
+            Pending::Value(Value::Bool(true)) => out.push_str("true"),
+            Pending::Value(Value::Bool(false)) => out.push_str("false"),
+            Pending::Value(Value::Number(number)) => out.push_str(&number_text(number)),
+            Pending::Value(Value::String(text)) => write_string(text, &mut out),
             Pending::Value(Value::Array(items)) => {
-                out("[");
+                out.push('[');
                 pending.push(Pending::Text("]"));
                 for (place, item) in items.iter().enumerate().rev() {
                     pending.push(Pending::Value(item));
@@ -38,7 +39,7 @@ pub(crate) fn write(value: &Value, out: &mut impl FnMut(&str)) {
                 }
             }
             Pending::Value(Value::Object(members)) => {
-                out("{");
+                out.push('{');
                 pending.push(Pending::Text("}"));
                 let mut members: Vec<_> = members.iter().collect();
                 members.sort_unstable_by_key(|(key, _)| key.as_str());
@@ -52,6 +53,7 @@ pub(crate) fn write(value: &Value, out: &mut impl FnMut(&str)) {
             }
         }
     }
+    out
 }
 
 /// The greatest magnitude below which every whole number has its own float.
@@ -66,24 +68,21 @@ fn number_text(number: &Number) -> String {
     }
 }
 
-fn write_string(text: &str, out: &mut impl FnMut(&str)) {
-    out("\"");
-    let mut plain = 0;
-    for (at, character) in text.char_indices() {
-        let escaped = match character {
-            '"' => Some("\\\"".to_owned()),
-            '\\' => Some("\\\\".to_owned()),
-            '\u{0}'..='\u{1f}' => Some(format!("\\u{:04x}", u32::from(character))),
-            _ => None,
-        };
-        if let Some(escaped) = escaped {
-            out(text.get(plain..at).unwrap_or_default());
-            out(&escaped);
-            plain = at + character.len_utf8();
+fn write_string(text: &str, out: &mut String) {
+    out.push('"');
+    if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+        for character in text.chars() {
+            match character {
+                '"' => out.push_str("\\\""),
+                '\\' => out.push_str("\\\\"),
+                '\u{0}'..='\u{1f}' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
+                _ => out.push(character),
+            }
         }
+    } else {
+        out.push_str(text);
     }
-    out(text.get(plain..).unwrap_or_default());
-    out("\"");
+    out.push('"');
 }
 
 #[cfg(test)]
@@ -91,12 +90,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn canonical(value: &Value) -> String {
-        let mut text = String::new();
-        write(value, &mut |piece| text.push_str(piece));
-        text
-    }
 
     #[test]
     fn keys_are_sorted_at_every_level() {
@@ -106,7 +99,10 @@ mod tests {
 
     #[test]
     fn equal_numbers_are_written_alike() {
-        assert_eq!(canonical(&json!([1, 1.0, -0.0, 0.5, u64::MAX, i64::MIN])), "[1,1,0,5e-1,18446744073709551615,-9223372036854775808]");
+        assert_eq!(
+            canonical(&json!([1, 1.0, -0.0, 0.5, u64::MAX, i64::MIN])),
+            "[1,1,0,5e-1,18446744073709551615,-9223372036854775808]"
+        );
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::fmt::{self, Display};
 
 use serde::de::value::{StrDeserializer, StringDeserializer};
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
+    SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use serde_json::{Number, Value};
@@ -161,7 +161,11 @@ impl<'de> Deserializer<'de> for Decoder {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeFailure> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeFailure> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -216,7 +220,9 @@ impl<'de> SeqAccess<'de> for List {
     type Error = DecodeFailure;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeFailure> {
-        let Some(item) = self.items.next() else { return Ok(None) };
+        let Some(item) = self.items.next() else {
+            return Ok(None);
+        };
         let place = self.next;
         self.next += 1;
         seed.deserialize(Decoder(item)).map(Some).map_err(|failure| failure.within(Place::Index(place)))
@@ -236,7 +242,9 @@ impl<'de> MapAccess<'de> for Object {
     type Error = DecodeFailure;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeFailure> {
-        let Some((key, value)) = self.members.next() else { return Ok(None) };
+        let Some((key, value)) = self.members.next() else {
+            return Ok(None);
+        };
         let decoded = seed.deserialize(Key(&key)).map(Some);
         self.value = Some((key, value));
         decoded
@@ -285,7 +293,11 @@ impl<'de> Deserializer<'de> for Key<'_> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeFailure> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeFailure> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -353,7 +365,11 @@ impl<'de> VariantAccess<'de> for Content {
         self.of(|content| content.deserialize_any(visitor))
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, DecodeFailure> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeFailure> {
         self.of(|content| match content.0 {
             Value::Object(members) => Decoder(Value::Object(members)).deserialize_any(visitor),
             other => Err(de::Error::invalid_type(Decoder(other).unexpected(), &"an object")),
@@ -419,7 +435,10 @@ mod tests {
         assert_eq!(failure("/state", json!("4111-1111")), "at state: expected one of Open, Shipped, Closed, Split");
         assert_eq!(failure("/state", json!({"Closed": {}})), "at state.Closed: expected i64, found an object");
         assert_eq!(failure("/state", json!({"Shipped": {}})), "at state.Shipped: the field parcels is missing");
-        assert_eq!(failure("/lines/0", json!(["a"])), "at lines[0]: expected tuple struct Line with 2 elements, found 1 elements");
+        assert_eq!(
+            failure("/lines/0", json!(["a"])),
+            "at lines[0]: expected tuple struct Line with 2 elements, found 1 elements"
+        );
         assert_eq!(failure("/lines/0", json!(["a", 1, 2])), "at lines[0]: expected fewer elements, found 3 elements");
     }
 
@@ -427,7 +446,10 @@ mod tests {
     fn missing_and_unknown_fields_are_named() {
         let mut order = order();
         order.as_object_mut().unwrap().remove("lines");
-        assert_eq!(decode::<Order>(order.clone()).unwrap_err().to_string(), "at the top level: the field lines is missing");
+        assert_eq!(
+            decode::<Order>(order.clone()).unwrap_err().to_string(),
+            "at the top level: the field lines is missing"
+        );
         order["secret"] = json!(1);
         assert!(decode::<Order>(order).unwrap_err().to_string().contains("unknown field secret"));
     }

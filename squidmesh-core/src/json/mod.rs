@@ -2,6 +2,7 @@
 //!
 //! Knows values, their limits and their text; must never know what a value means.
 
+mod canonical;
 mod check;
 mod decode;
 mod limits;
@@ -10,13 +11,12 @@ mod serialize;
 mod text;
 mod violation;
 
-pub(crate) mod canonical;
-
 pub use self::limits::JsonLimits;
 pub use self::parse::parse;
 pub use self::serialize::to_value;
 pub use self::text::truncate_text;
 pub use self::violation::JsonViolation;
 
+pub(crate) use self::canonical::canonical;
 pub(crate) use self::decode::decode;
 pub(crate) use self::text::{Segment, path};

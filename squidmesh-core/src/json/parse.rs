@@ -29,7 +29,9 @@ pub fn parse(text: impl AsRef<[u8]>, limits: &JsonLimits) -> Result<Value, JsonV
     let value = match (value, found) {
         (Ok(value), _) => value,
         (Err(_), Some(violation)) => return Err(violation.into_violation(limits)),
-        (Err(error), None) => return Err(JsonViolation::Malformed { line: error.line(), column: error.column() }),
+        (Err(error), None) => {
+            return Err(JsonViolation::Malformed { line: error.line(), column: error.column() });
+        }
     };
     limits.check(&value)?;
     Ok(value)

@@ -5,7 +5,8 @@
 
 use std::fmt::{self, Display};
 
-use serde::ser::{self, Impossible, Serialize, Serializer};
+use serde::Serialize;
+use serde::ser::{self, Impossible, Serializer};
 use serde_json::Value;
 
 use super::limits::JsonLimits;
@@ -55,6 +56,13 @@ impl Stop {
         self
     }
 
+    fn of(self, variant: Option<&'static str>) -> Self {
+        match variant {
+            Some(variant) => self.within(Place::Key(variant.to_owned())),
+            None => self,
+        }
+    }
+
     fn into_violation(self) -> JsonViolation {
         let path = path(self.places.iter().rev().map(|place| match place {
             Place::Key(key) => Segment::Key(key),
@@ -98,11 +106,11 @@ impl Checker {
     }
 
     fn list(self) -> Result<List, Stop> {
-        Ok(List { checker: self.inside()?, next: 0 })
+        Ok(List { checker: self.inside()?, next: 0, variant: None })
     }
 
     fn object(self) -> Result<Object, Stop> {
-        Ok(Object { checker: self.inside()?, key: String::new() })
+        Ok(Object { checker: self.inside()?, key: String::new(), variant: None })
     }
 }
 
@@ -193,8 +201,8 @@ impl Serializer for Checker {
         self.list()
     }
 
-    fn serialize_tuple_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<List, Stop> {
-        self.inside()?.list()
+    fn serialize_tuple_variant(self, _: &'static str, _: u32, variant: &'static str, _: usize) -> Result<List, Stop> {
+        Ok(List { variant: Some(variant), ..self.inside()?.list()? })
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Object, Stop> {
@@ -205,8 +213,14 @@ impl Serializer for Checker {
         self.object()
     }
 
-    fn serialize_struct_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Object, Stop> {
-        self.inside()?.object()
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Object, Stop> {
+        Ok(Object { variant: Some(variant), ..self.inside()?.object()? })
     }
 
     fn collect_str<T: Display + ?Sized>(self, _: &T) -> Result<(), Stop> {
@@ -218,11 +232,13 @@ impl Serializer for Checker {
 struct List {
     checker: Checker,
     next: usize,
+    /// The variant whose content it is.
+    variant: Option<&'static str>,
 }
 
 impl List {
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Stop> {
-        value.serialize(self.checker).map_err(|stop| stop.within(Place::Index(self.next)))?;
+        value.serialize(self.checker).map_err(|stop| stop.within(Place::Index(self.next)).of(self.variant))?;
         self.next += 1;
         Ok(())
     }
@@ -256,11 +272,13 @@ list!(
 struct Object {
     checker: Checker,
     key: String,
+    /// The variant whose content it is.
+    variant: Option<&'static str>,
 }
 
 impl Object {
     fn member<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), Stop> {
-        value.serialize(self.checker).map_err(|stop| stop.within(Place::Key(key.to_owned())))
+        value.serialize(self.checker).map_err(|stop| stop.within(Place::Key(key.to_owned())).of(self.variant))
     }
 }
 
@@ -390,8 +408,12 @@ mod tests {
 
     #[test]
     fn what_json_can_hold_becomes_the_same_json() {
-        let value = (1_u8, "a", Some(2.5), None::<u8>, [Shape::Unit, Shape::Pair(1.0, 2.0), Shape::Named { side: 3.0 }]);
-        assert_eq!(to_value(&value), Ok(json!([1, "a", 2.5, null, ["Unit", {"Pair": [1.0, 2.0]}, {"Named": {"side": 3.0}}]])));
+        let value =
+            (1_u8, "a", Some(2.5), None::<u8>, [Shape::Unit, Shape::Pair(1.0, 2.0), Shape::Named { side: 3.0 }]);
+        assert_eq!(
+            to_value(&value),
+            Ok(json!([1, "a", 2.5, null, ["Unit", {"Pair": [1.0, 2.0]}, {"Named": {"side": 3.0}}]]))
+        );
         assert_eq!(to_value(&HashMap::from([(7, true)])), Ok(json!({"7": true})));
         assert_eq!(to_value(&u64::MAX), Ok(json!(u64::MAX)));
     }

@@ -42,7 +42,11 @@ pub(crate) fn path<'a>(segments: impl Iterator<Item = Segment<'a>>) -> String {
 /// Control characters become visible, and long keys are cut.
 fn push_key(text: &mut String, key: &str) {
     let mut characters = key.chars();
-    text.extend(characters.by_ref().take(KEY_SHOWN).map(|character| if character.is_control() { '\u{fffd}' } else { character }));
+    text.extend(characters.by_ref().take(KEY_SHOWN).map(
+        |character| {
+            if character.is_control() { '\u{fffd}' } else { character }
+        },
+    ));
     if characters.next().is_some() {
         text.push('…');
     }

@@ -7,7 +7,9 @@
 #[non_exhaustive]
 pub enum JsonViolation {
     /// It is larger, written compactly, than the limit.
-    #[error("the JSON is larger than the limit of {max_bytes} bytes: store large data elsewhere and pass a reference to it")]
+    #[error(
+        "the JSON is larger than the limit of {max_bytes} bytes: store large data elsewhere and pass a reference to it"
+    )]
     TooLarge {
         /// The limit, in bytes.
         max_bytes: usize,
@@ -37,7 +39,9 @@ pub enum JsonViolation {
         path: String,
     },
     /// A map has keys that are not texts.
-    #[error("a map at {path} has keys that are not texts, which JSON cannot hold: make the keys texts or use a list of pairs")]
+    #[error(
+        "a map at {path} has keys that are not texts, which JSON cannot hold: make the keys texts or use a list of pairs"
+    )]
     KeyNotText {
         /// Where, such as `order.items[2]`.
         path: String,

@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use super::built_in::BuiltIn;
 use crate::handler::{
-    ErasedHandler, Handler, HandlerOutput, Output, StepContext, StepError, StepResult, Typed, decode_input, encode_output,
+    ErasedHandler, Handler, HandlerOutput, Output, StepContext, StepError, StepResult, Typed, decode_input,
+    encode_output,
 };
 
 /// Something that a step can be declared with. The marker tells the three forms apart and is always inferred.

@@ -128,7 +128,9 @@ fn walk(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
     let mut reachable_next = vec![Vec::new(); count];
     let mut is_target = vec![false; count];
     for (transition, ends) in draft.transitions.iter().zip(&edges.ends) {
-        let Some((from, Some(to))) = ends else { continue };
+        let Some((from, Some(to))) = ends else {
+            continue;
+        };
         if let Some(next) = next.get_mut(*from) {
             next.push(*to);
         }
@@ -144,7 +146,9 @@ fn walk(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
             next.push(*to);
         }
     }
-    errors.extend(cycles(&next).into_iter().map(|cycle| DefinitionError::TransitionCycle { steps: named(draft, &cycle) }));
+    errors.extend(
+        cycles(&next).into_iter().map(|cycle| DefinitionError::TransitionCycle { steps: named(draft, &cycle) }),
+    );
     edges.entries = is_target.iter().enumerate().filter(|(_, target)| !**target).map(|(place, _)| place).collect();
     edges.dependents = vec![Vec::new(); count];
     match edges.entries.as_slice() {
@@ -175,7 +179,9 @@ fn reached(entry: usize, next: &[Vec<usize>]) -> HashSet<usize> {
 /// Turns dependencies round, so that a step knows what waits for it, and finds those that wait for themselves.
 fn arrange(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
     errors.extend(
-        cycles(&edges.dependencies).into_iter().map(|cycle| DefinitionError::DependencyCycle { steps: named(draft, &cycle) }),
+        cycles(&edges.dependencies)
+            .into_iter()
+            .map(|cycle| DefinitionError::DependencyCycle { steps: named(draft, &cycle) }),
     );
     let mut dependents = vec![Vec::new(); draft.steps.len()];
     for (place, dependencies) in edges.dependencies.iter().enumerate() {

@@ -31,7 +31,11 @@ fn check_schedule(trigger: &str, expression: &str, time_zone: &str, errors: &mut
         errors.push(DefinitionError::InvalidTimeZone { trigger, time_zone });
     }
     if let Some(reason) = schedule_problem(expression) {
-        errors.push(DefinitionError::InvalidCronExpression { trigger: trigger.to_owned(), expression: shown(expression), reason });
+        errors.push(DefinitionError::InvalidCronExpression {
+            trigger: trigger.to_owned(),
+            expression: shown(expression),
+            reason,
+        });
     }
 }
 
@@ -48,7 +52,9 @@ fn schedule_problem(expression: &str) -> Option<String> {
     // The reader wants a zone behind the fields; which one does not matter for their validity.
     match cronexpr::parse_crontab(&format!("{expression} UTC")) {
         Ok(_) => None,
-        Err(_) => Some("it must have five fields: minute, hour, day of month, month, day of week, as in `0 3 * * 1-5`".to_owned()),
+        Err(_) => Some(
+            "it must have five fields: minute, hour, day of month, month, day of week, as in `0 3 * * 1-5`".to_owned(),
+        ),
     }
 }
 
@@ -62,7 +68,10 @@ fn check_contract(trigger: &str, contract: &Contract, errors: &mut Vec<Definitio
         Contract::Fields(fields) => check_fields(trigger, fields, errors),
         Contract::Schema(schema) => {
             if let Err(reason) = schema.compile() {
-                errors.push(DefinitionError::InvalidPayloadSchema { trigger: trigger.to_owned(), reason: reason.to_owned() });
+                errors.push(DefinitionError::InvalidPayloadSchema {
+                    trigger: trigger.to_owned(),
+                    reason: reason.to_owned(),
+                });
             } else if !schema.takes_objects() {
                 errors.push(DefinitionError::PayloadNotAnObject { trigger: trigger.to_owned() });
             }
@@ -77,7 +86,8 @@ fn check_fields(trigger: &str, fields: &[Field], errors: &mut Vec<DefinitionErro
             errors.push(DefinitionError::EmptyFieldName { trigger: trigger.to_owned() });
         }
         if !names.insert(field.name()) && twice.insert(field.name()) {
-            errors.push(DefinitionError::DuplicateField { trigger: trigger.to_owned(), field: field.name().to_owned() });
+            errors
+                .push(DefinitionError::DuplicateField { trigger: trigger.to_owned(), field: field.name().to_owned() });
         }
         if !field.default_fits() {
             errors.push(DefinitionError::DefaultTypeMismatch {

@@ -1,0 +1,262 @@
+//! Payload contracts: what gets in, completed, and what is said about the rest.
+
+use std::collections::HashMap;
+
+use jiff::civil::{Date, date};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use squidmesh_core::{Definition, Field, PayloadErrors, Trigger};
+
+use crate::declared::{step, triggered};
+
+const TODAY: Date = date(2026, 3, 1);
+
+fn resolve(trigger: Trigger, payload: Value) -> Result<Map<String, Value>, PayloadErrors> {
+    let workflow = triggered().trigger(trigger).step(step("a")).build().unwrap();
+    let resolved = workflow.definition().triggers()[1].contract().resolve(payload.clone(), TODAY);
+    // A definition that was stored says the same.
+    let stored = serde_json::to_string(workflow.definition().as_ref()).unwrap();
+    let read: Definition = serde_json::from_str(&stored).unwrap();
+    assert_eq!(read.triggers()[1].contract().resolve(payload, TODAY), resolved);
+    resolved
+}
+
+#[track_caller]
+fn accepted(trigger: Trigger, payload: Value) -> Value {
+    Value::Object(resolve(trigger, payload).unwrap())
+}
+
+#[track_caller]
+fn refused(trigger: Trigger, payload: Value) -> Vec<String> {
+    let mut errors: Vec<_> = resolve(trigger, payload).unwrap_err().iter().map(ToString::to_string).collect();
+    errors.sort_unstable();
+    errors
+}
+
+fn fields() -> Trigger {
+    Trigger::manual("t")
+        .field(Field::string("name"))
+        .field(Field::integer("count").default(1))
+        .field(Field::float("rate").optional())
+        .field(Field::boolean("urgent").default(false))
+        .field(Field::map("extra").optional())
+        .field(Field::list("tags").default(["a"]))
+        .field(Field::string("day").default_today())
+}
+
+#[test]
+fn fields_are_completed_with_their_defaults() {
+    assert_eq!(
+        accepted(fields(), json!({"name": "x"})),
+        json!({"name": "x", "count": 1, "urgent": false, "tags": ["a"], "day": "2026-03-01"})
+    );
+}
+
+#[test]
+fn given_fields_are_kept() {
+    let payload =
+        json!({"name": "x", "count": -5, "rate": 2, "urgent": true, "extra": {"k": [null]}, "tags": [], "day": "then"});
+    assert_eq!(accepted(fields(), payload.clone()), payload);
+}
+
+#[test]
+fn null_stands_for_nothing_where_nothing_is_allowed() {
+    assert_eq!(accepted(Trigger::manual("t"), json!(null)), json!({}));
+    assert_eq!(accepted(Trigger::manual("t").field(Field::float("rate").optional()), json!({"rate": null})), json!({}));
+    assert_eq!(refused(fields(), json!({"name": null})), ["name must be a string, not null"]);
+}
+
+#[test]
+fn everything_wrong_with_fields_is_said_together_and_no_value_is_shown() {
+    let errors = refused(
+        fields(),
+        json!({"count": 1.5, "rate": "4111-1111", "urgent": 1, "extra": [], "tags": {}, "day": 4111, "card": "4111-1111"}),
+    );
+    assert_eq!(
+        errors,
+        [
+            "card is not a field of this payload",
+            "count must be an integer, not a number",
+            "day must be a string, not an integer",
+            "extra must be an object, not a list",
+            "name is missing",
+            "rate must be a number, not a string",
+            "tags must be a list, not an object",
+            "urgent must be a boolean, not an integer",
+        ]
+    );
+}
+
+#[test]
+fn without_a_declared_payload_there_are_no_fields() {
+    assert_eq!(accepted(Trigger::manual("t"), json!({})), json!({}));
+    assert_eq!(refused(Trigger::manual("t"), json!({"a": 1})), ["a is not a field of this payload"]);
+}
+
+#[test]
+fn a_payload_is_an_object() {
+    assert_eq!(refused(fields(), json!([1])), ["the payload must be an object, not a list"]);
+    assert_eq!(
+        refused(Trigger::manual("t").payload::<Order>(), json!("4111")),
+        ["the payload must be an object, not a string"]
+    );
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Order {
+    id: String,
+    lines: Vec<Line>,
+    gift: Option<Line>,
+    #[serde(default = "standard")]
+    shipping: Shipping,
+    notes: HashMap<String, u8>,
+    anything: Value,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Line {
+    price: f64,
+    #[serde(default)]
+    copies: u32,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "by", rename_all = "snake_case")]
+enum Shipping {
+    Standard,
+    Courier { name: String },
+}
+
+fn standard() -> Shipping {
+    Shipping::Standard
+}
+
+fn typed() -> Trigger {
+    Trigger::manual("t").payload::<Order>()
+}
+
+fn order() -> Value {
+    json!({"id": "o-1", "lines": [{"price": 1, "copies": 2}], "gift": {"price": 0.5, "copies": 1},
+           "shipping": {"by": "courier", "name": "x"}, "notes": {"k": 1}, "anything": {"at": ["all"]}})
+}
+
+#[test]
+fn a_typed_payload_is_accepted_as_the_type_writes_it() {
+    assert_eq!(accepted(typed(), order()), order());
+    let typed_order: Order = serde_json::from_value(order()).unwrap();
+    assert!(resolve(typed(), serde_json::to_value(typed_order).unwrap()).is_ok());
+}
+
+#[test]
+fn a_typed_payload_is_completed_with_the_defaults_of_its_type() {
+    let completed = accepted(typed(), json!({"id": "o-1", "lines": [{"price": 1}], "notes": {}, "anything": null}));
+    assert_eq!(completed["lines"], json!([{"price": 1, "copies": 0}]));
+    assert_eq!(completed["shipping"], json!({"by": "standard"}));
+}
+
+/// One change of a good order.
+#[track_caller]
+fn changed(pointer: &str, value: Value) -> Vec<String> {
+    let mut order = order();
+    match pointer.rsplit_once('/') {
+        Some((parent, key)) if order.pointer(pointer).is_none() => {
+            order.pointer_mut(parent).unwrap()[key] = value;
+        }
+        _ => *order.pointer_mut(pointer).unwrap() = value,
+    }
+    refused(typed(), order)
+}
+
+#[test]
+fn a_typed_payload_is_checked_by_path_at_every_depth() {
+    assert_eq!(changed("/id", json!(4111)), ["id must be a string, not an integer"]);
+    assert_eq!(changed("/lines/0/price", json!("4111")), ["lines[0].price must be a number, not a string"]);
+    assert_eq!(changed("/lines/0", json!({})), ["lines[0].price is missing"]);
+    assert_eq!(changed("/lines/0/copies", json!(4_294_967_296_u64)), ["lines[0].copies must be at most 4294967295"]);
+    assert_eq!(changed("/notes/k", json!(-1)), ["notes.k must be at least 0"]);
+    assert_eq!(changed("/gift/price", json!("4111")), ["gift.price must be a number, not a string"]);
+    assert_eq!(changed("/shipping/by", json!("4111")), ["shipping fits none of the allowed forms"]);
+}
+
+#[test]
+fn unknown_fields_of_a_typed_payload_are_named_at_every_depth() {
+    assert_eq!(changed("/card", json!("4111")), ["card is not a field of this payload"]);
+    assert_eq!(changed("/lines/0/card", json!("4111")), ["lines[0].card is not a field of this payload"]);
+    assert_eq!(changed("/gift/card", json!("4111")), ["gift.card is not a field of this payload"]);
+    assert!(
+        resolve(typed(), {
+            let mut order = order();
+            order["anything"]["card"] = json!(1);
+            order
+        })
+        .is_ok()
+    );
+}
+
+#[test]
+fn everything_wrong_with_a_typed_payload_is_said_together() {
+    let errors = refused(
+        typed(),
+        json!({"lines": [{"price": "4111"}, {"copies": 1}], "notes": {}, "anything": 1, "card": 4111}),
+    );
+    assert_eq!(
+        errors,
+        [
+            "card is not a field of this payload",
+            "id is missing",
+            "lines[0].price must be a number, not a string",
+            "lines[1].price is missing",
+        ]
+    );
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Flat {
+    id: u8,
+    #[serde(flatten)]
+    line: Line,
+    #[serde(flatten)]
+    shipping: Shipping,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Open {
+    id: u8,
+    #[serde(flatten)]
+    rest: HashMap<String, Value>,
+}
+
+#[test]
+fn a_flattened_type_knows_the_fields_of_its_parts() {
+    let flat = || Trigger::manual("t").payload::<Flat>();
+    assert!(resolve(flat(), json!({"id": 1, "price": 1, "copies": 1, "by": "courier", "name": "x"})).is_ok());
+    assert_eq!(
+        refused(flat(), json!({"id": 1, "price": 1, "by": "standard", "card": 4111})),
+        ["card is not a field of this payload"]
+    );
+    assert_eq!(
+        refused(flat(), json!({"id": "x", "price": 1, "by": "standard"})),
+        ["id must be an integer, not a string"]
+    );
+    let open = Trigger::manual("t").payload::<Open>();
+    assert_eq!(accepted(open, json!({"id": 1, "card": 4111})), json!({"id": 1, "card": 4111}));
+}
+
+#[test]
+fn the_answer_to_a_hostile_payload_stays_small() {
+    let many: Map<String, Value> = (0..10_000).map(|key| (format!("{key}{}", "k".repeat(500)), json!(1))).collect();
+    for trigger in [fields(), typed()] {
+        let errors = resolve(trigger, Value::Object(many.clone())).unwrap_err();
+        assert!(errors.len() <= 101 && errors.to_string().len() < 20_000, "{}", errors.len());
+    }
+}
+
+#[test]
+fn a_hostile_depth_is_refused_before_anything_recurses() {
+    let deep = (0..500).fold(json!(0), |value, _| json!([value]));
+    for trigger in [fields(), typed(), Trigger::manual("t")] {
+        let errors = refused(trigger, json!({"anything": deep.clone()}));
+        assert!(errors[0].contains("nested more deeply"), "{errors:?}");
+    }
+}

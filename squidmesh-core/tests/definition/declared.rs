@@ -1,0 +1,27 @@
+//! Small workflows for the other tests.
+
+use serde_json::Value;
+use squidmesh_core::{COMPLETE, DefinitionError, Step, StepContext, StepResult, Trigger, Workflow, WorkflowBuilder};
+
+/// Gives back what it is given.
+pub(crate) async fn echo(input: Value, _: StepContext) -> StepResult<Value> {
+    Ok(input)
+}
+
+pub(crate) fn step(name: &str) -> Step {
+    Step::new(name, echo)
+}
+
+/// A builder with a trigger and nothing else.
+pub(crate) fn triggered() -> WorkflowBuilder {
+    Workflow::builder("orders").trigger(Trigger::manual("start"))
+}
+
+/// A valid transition workflow: `a`, then `b`, then the end.
+pub(crate) fn chain() -> WorkflowBuilder {
+    triggered().step(step("a")).step(step("b")).then("a", "b").then("b", COMPLETE)
+}
+
+pub(crate) fn errors(builder: WorkflowBuilder) -> Vec<DefinitionError> {
+    builder.build().unwrap_err().iter().cloned().collect()
+}
