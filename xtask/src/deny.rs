@@ -1,6 +1,6 @@
 //! `cargo xtask deny`: the dependency policy of `deny.toml`.
 //!
-//! Apart from lint because its tool takes minutes to compile where it is missing; the gate runs both.
+//! Apart from lint because its tool has to be compiled where it is missing; the gate runs both.
 
 use crate::failure::Outcome;
 use crate::process::{cargo, ensure_cargo_tool, run as run_command};

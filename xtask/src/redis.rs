@@ -13,7 +13,7 @@ pub(crate) const VARIABLE: &str = "SQUIDMESH_TEST_REDIS";
 
 /// A running throw-away Redis.
 pub(crate) struct Redis {
-    pub(crate) _server: Guarded,
+    _server: Guarded,
     pub(crate) url: String,
 }
 
