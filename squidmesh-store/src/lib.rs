@@ -1,1 +1,64 @@
-//! Placeholder.
+//! The store of Squidmesh on SeaORM 2: SQLite, bundled, and Postgres, by one code path.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), squidmesh_store::ConnectError> {
+//! let store = squidmesh_store::SeaOrmStore::connect("sqlite::memory:").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it works
+//!
+//! **Commits** are encoded into rows where they come from and queue up for a writer: one task on SQLite, two on Postgres. The
+//! writer takes all that has queued up while its last transaction ran and writes it in the next one, as a few statements of
+//! many rows. The run's own row goes first: that takes its lock and checks its revision, so commits that conflict drop out
+//! before anything else of them is written. A commit whose fence turns out to be stale has the transaction begun again without
+//! it; a transaction that fails is split into one for each commit, so that only the bad one fails.
+//!
+//! **Claims** walk one index, on queue, priority and due time. An intent is due at `available_at`; a claim moves that to the
+//! end of its lease, so that a dead worker's intent falls due by itself. On Postgres claimers skip what others have
+//! locked; on SQLite they take turns.
+//!
+//! **Time** in the database is the database's: whether something is due or a lease has run out is decided by its clock.
+//!
+//! **Connections**: a few that only write (on SQLite a single one, so that writers take turns fairly), and a pool for reading
+//! and for the host. No transaction of the store runs in a future that a caller can drop, and every connection that
+//! returns to a pool is cleared of any transaction that was left open on it.
+//!
+//! **Hosts** share [`SeaOrmStore::connection`] for tables of their own, and [join](SeaOrmStore::join) a run's start, or any
+//! other command, to a transaction of their own.
+//!
+//! On Postgres the store works on the default isolation level, READ COMMITTED, directly or through a pooler in session mode.
+
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+compile_error!("squidmesh-store needs a database: enable the feature `sqlite` or `postgres`");
+
+pub mod migration;
+
+mod apply;
+mod claim;
+mod clock;
+mod committer;
+mod connect;
+mod database;
+mod error;
+mod history;
+mod intents;
+mod join;
+mod lease;
+mod list;
+mod load;
+mod lookup;
+mod masked;
+mod member;
+mod pool;
+mod rows;
+mod sql;
+mod store;
+mod waves;
+
+pub use connect::{ConnectError, StoreBuilder};
+pub use join::JoinedStore;
+pub use masked::masked;
+pub use store::SeaOrmStore;

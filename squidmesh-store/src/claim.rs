@@ -1,0 +1,225 @@
+//! Claims due intents, and reads their runs.
+//!
+//! Walks the index on queue, priority and due time from the longest due on, one class after the other, so that what is not
+//! due is never looked at. On Postgres claimers skip what others are about to take; on SQLite they take turns.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sea_orm::{DbErr, QueryResult};
+use squidmesh_core::{
+    Claim, ClaimRequest, Claims, Fingerprint, IntentKey, Lease, LeaseToken, Priority, RunId, SingleClaim, StoreError,
+};
+
+use crate::clock::{StoreClock, millis};
+use crate::database::Database;
+use crate::error::failed;
+use crate::load::{Loaded, load_all};
+use crate::rows::{INTENT_COLUMNS, intent_from_row, intent_key_to_row, lease_from_row};
+use crate::sql::{Row, Sql, execute_chunks};
+
+const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+
+/// How soon to look again for work that is due but was locked by somebody else at the moment of looking.
+const LOCKED_FOR: i64 = 10;
+
+/// Claims up to the limit of a request.
+pub(crate) async fn claim(database: &Database, request: &ClaimRequest) -> Result<Claims, StoreError> {
+    let doing = failed("claiming work");
+    if request.limit == 0 || request.queues.is_empty() || request.fingerprints.is_empty() {
+        return Ok(Claims::new(Vec::new(), None));
+    }
+    let mut request = request.clone();
+    request.queues.sort();
+    request.queues.dedup();
+    let request = &request;
+    let leases = if database.is_sqlite() {
+        claim_in_turn(database, request).await.map_err(&doing)?
+    } else {
+        claim_at_once(database, request).await.map_err(&doing)?
+    };
+    let next_in = if leases.len() < request.limit { next_in(database, request).await.map_err(&doing)? } else { None };
+    Ok(Claims::new(with_runs(database, leases).await.map_err(&doing)?, next_in))
+}
+
+/// Claims one intent, if it is due.
+pub(crate) async fn claim_one(
+    database: &Database,
+    key: &IntentKey,
+    token: LeaseToken,
+    lease: Duration,
+) -> Result<SingleClaim, StoreError> {
+    let doing = failed("claiming work");
+    let clock = database.clock();
+    let sql = held_until(Sql::on(database.writer()), clock, token, lease).push(" WHERE ");
+    let sql = clock.now(of_key(sql, key).push(" AND available_at <= ")).push(" RETURNING run_id");
+    if !sql.fetch(database.writer()).await.map_err(&doing)?.is_empty() {
+        let lease = Lease { key: key.clone(), token };
+        let claim = with_runs(database, vec![lease]).await.map_err(&doing)?.pop();
+        return Ok(claim.map_or(SingleClaim::Absent, |claim| SingleClaim::Claimed(Box::new(claim))));
+    }
+    let columns = INTENT_COLUMNS.join(", ");
+    let sql = Sql::on(database.shared()).push(&format!("SELECT {columns} FROM squidmesh_intents WHERE "));
+    let rows = of_key(sql, key).fetch(database.shared()).await.map_err(&doing)?;
+    let Some(row) = rows.first() else { return Ok(SingleClaim::Absent) };
+    let stored = intent_from_row(row).map_err(|unreadable| unreadable.of(format!("intent {key}")))?;
+    Ok(if stored.lease.is_some() { SingleClaim::Held } else { SingleClaim::NotDue })
+}
+
+/// One statement: what is found is locked, and what is locked is held.
+async fn claim_at_once(database: &Database, request: &ClaimRequest) -> Result<Vec<Lease>, DbErr> {
+    let connection = database.writer();
+    let sql = due(Sql::on(connection), database.clock(), request);
+    let sql = held_until(sql.push(" "), database.clock(), request.token, request.lease)
+        .push(" FROM due WHERE run_id = due_run AND step = due_step")
+        .push(" RETURNING run_id, step, lease, due_priority, due_at");
+    let mut rows = sql.fetch(connection).await?;
+    rows.sort_by_cached_key(|row| (row.try_get_by("due_priority").unwrap_or(i16::MAX), due_at(row)));
+    Ok(leases(&rows))
+}
+
+/// Looks first, without disturbing those who write; only if there is something, looks again with the write lock and holds
+/// what is there.
+async fn claim_in_turn(database: &Database, request: &ClaimRequest) -> Result<Vec<Lease>, DbErr> {
+    let select = |sql| {
+        let sql = due(sql, database.clock(), request).push(" SELECT due_run AS run_id, due_step AS step, ");
+        sql.bind(*request.token.as_uuid()).push(" AS lease FROM due ORDER BY due_priority, due_at")
+    };
+    if select(Sql::on(database.shared())).fetch(database.shared()).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let transaction = database.begin().await?;
+    let leases = leases(&select(Sql::on(&transaction)).fetch(&transaction).await?);
+    let keys: Vec<Row> = leases.iter().map(|lease| intent_key_to_row(&lease.key)).collect();
+    execute_chunks(&transaction, &keys.iter().collect::<Vec<_>>(), |sql, rows| {
+        held_until(sql, database.clock(), request.token, request.lease)
+            .push(" WHERE (run_id, step) IN (VALUES ")
+            .rows(rows)
+            .push(")")
+    })
+    .await?;
+    transaction.commit().await?;
+    Ok(leases)
+}
+
+/// `UPDATE … SET` that puts intents into somebody's hands.
+fn held_until(sql: Sql, clock: &StoreClock, token: LeaseToken, lease: Duration) -> Sql {
+    let sql = sql.push("UPDATE squidmesh_intents SET lease = ").bind(*token.as_uuid()).push(", available_at = ");
+    clock.now(sql).push(" + ").bind(millis(lease))
+}
+
+/// `WITH … due AS (…)`: what a request may claim, as `due_run`, `due_step`, `due_priority` and `due_at`.
+///
+/// Each class of priority takes what the classes before it have left of the limit.
+fn due(sql: Sql, clock: &StoreClock, request: &ClaimRequest) -> Sql {
+    let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
+    let left = |mut sql: Sql, rank: i16| {
+        sql = sql.bind(limit);
+        for earlier in 0..rank {
+            sql = sql.push(&format!(" - (SELECT count(*) FROM class_{earlier})"));
+        }
+        sql
+    };
+    let mut sql = sql.push("WITH ");
+    for rank in PRIORITIES.map(Priority::as_i16) {
+        for (place, queue) in request.queues.iter().enumerate() {
+            sql = sql
+                .push(&format!("queue_{rank}_{place} AS MATERIALIZED (SELECT run_id AS due_run, step AS due_step, "))
+                .push("priority AS due_priority, available_at AS due_at FROM squidmesh_intents WHERE queue = ")
+                .bind(queue.as_str())
+                .push(" AND priority = ")
+                .bind(rank);
+            sql = of_versions(clock.now(sql.push(" AND available_at <= ")).push(" AND "), &request.fingerprints);
+            sql = left(sql.push(" ORDER BY available_at LIMIT "), rank);
+            sql = sql.on_postgres(" FOR UPDATE SKIP LOCKED").push("), ");
+        }
+        let queues: Vec<String> =
+            (0..request.queues.len()).map(|place| format!("SELECT * FROM queue_{rank}_{place}")).collect();
+        let class = format!("class_{rank} AS MATERIALIZED (SELECT * FROM ({}) AS queues", queues.join(" UNION ALL "));
+        sql = left(sql.push(&class).push(" ORDER BY due_at LIMIT "), rank).push("), ");
+    }
+    let classes = PRIORITIES.map(|priority| format!("SELECT * FROM class_{}", priority.as_i16()));
+    sql.push(&format!("due AS MATERIALIZED ({})", classes.join(" UNION ALL ")))
+}
+
+/// How long until the next intent that the request could claim is due. Called after the claim: what is due now and was not
+/// claimed is in somebody else's hands for a moment, or has just come.
+async fn next_in(database: &Database, request: &ClaimRequest) -> Result<Option<Duration>, DbErr> {
+    let connection = database.shared();
+    let mut sql = database.clock().now(Sql::on(connection).push("SELECT min(next_at) - "));
+    sql = sql.push(" AS wait FROM (");
+    for (place, (rank, queue)) in
+        PRIORITIES.iter().flat_map(|priority| request.queues.iter().map(|queue| (priority.as_i16(), queue))).enumerate()
+    {
+        sql = sql
+            .push(if place > 0 { " UNION ALL " } else { "" })
+            .push("SELECT (SELECT available_at FROM squidmesh_intents WHERE queue = ")
+            .bind(queue.as_str())
+            .push(" AND priority = ")
+            .bind(rank)
+            .push(" AND ");
+        sql = of_versions(sql, &request.fingerprints).push(" ORDER BY available_at LIMIT 1) AS next_at");
+    }
+    let rows = sql.push(") AS classes").fetch(connection).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let wait: Option<i64> = row.try_get_by("wait")?;
+    Ok(wait.map(|wait| {
+        let wait = if wait <= 0 && !database.is_sqlite() { LOCKED_FOR } else { wait };
+        Duration::from_millis(u64::try_from(wait).unwrap_or(0))
+    }))
+}
+
+fn of_versions(sql: Sql, fingerprints: &[Fingerprint]) -> Sql {
+    sql.push("fingerprint IN (").list(fingerprints.iter().map(ToString::to_string)).push(")")
+}
+
+fn of_key(sql: Sql, key: &IntentKey) -> Sql {
+    let mut sql = sql;
+    for (column, value) in ["run_id = ", " AND step = "].into_iter().zip(intent_key_to_row(key)) {
+        sql = sql.push(column).bind(value);
+    }
+    sql
+}
+
+fn due_at(row: &QueryResult) -> i64 {
+    row.try_get_by("due_at").unwrap_or(i64::MAX)
+}
+
+/// A row that cannot be read stays held until its lease runs out, and is left out: it must not stop the others.
+fn leases(rows: &[QueryResult]) -> Vec<Lease> {
+    let lease = |row: &QueryResult| match lease_from_row(row) {
+        Ok(lease) => Some(lease),
+        Err(unreadable) => {
+            tracing::error!(error = %unreadable.of("an intent"), "an intent cannot be read and is left alone");
+            None
+        }
+    };
+    rows.iter().filter_map(lease).collect()
+}
+
+/// Reads the runs of claimed intents.
+async fn with_runs(database: &Database, leases: Vec<Lease>) -> Result<Vec<Claim>, DbErr> {
+    let ids: BTreeSet<RunId> = leases.iter().map(|lease| lease.key.run_id).collect();
+    let ids: Vec<RunId> = ids.into_iter().collect();
+    let runs = load_all(database.shared(), &ids).await?;
+    let claims = leases.into_iter().map(|lease| {
+        let state = runs.get(&lease.key.run_id).map_or_else(|| Err(missing(lease.key.run_id)), copy_of);
+        Claim::new(lease, state)
+    });
+    Ok(claims.collect())
+}
+
+/// Several intents of one run each get its state.
+fn copy_of(loaded: &Loaded) -> Loaded {
+    match loaded {
+        Ok(state) => Ok(state.clone()),
+        Err(StoreError::Corrupt { what, reason }) => {
+            Err(StoreError::Corrupt { what: what.clone(), reason: reason.clone() })
+        }
+        Err(error) => Err(StoreError::Corrupt { what: "a run".to_owned(), reason: error.to_string() }),
+    }
+}
+
+fn missing(id: RunId) -> StoreError {
+    StoreError::Corrupt { what: format!("run {id}"), reason: "it has an intent but is not stored".to_owned() }
+}

@@ -1,0 +1,97 @@
+//! What a transaction does to intents: takes them away, adds and replaces them, and checks the fences on the way.
+//!
+//! The last lock that a commit takes but for the audit trail. Claims never wait for it: they skip what is locked.
+
+use std::collections::HashSet;
+
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use squidmesh_core::Lease;
+
+use crate::apply::{Undo, insert_into, rows};
+use crate::clock::StoreClock;
+use crate::member::Member;
+use crate::rows::{INTENT_COLUMNS, lease_from_row, lease_to_row};
+use crate::sql::{Row, Sql, execute_chunks, fetch_chunks};
+
+/// Writes the intents of members whose runs are locked already.
+pub(crate) async fn write<C: ConnectionTrait>(
+    connection: &C,
+    clock: &StoreClock,
+    members: &[(usize, &Member)],
+) -> Result<(), Undo> {
+    let removed = remove(connection, members).await?;
+    let held = still_held(connection, members).await?;
+    let fenced: Vec<usize> = members
+        .iter()
+        .filter(|(_, member)| {
+            let held = if member.removes_fence { &removed } else { &held };
+            member.fence.as_ref().is_some_and(|fence| !held.contains(fence))
+        })
+        .map(|(place, _)| *place)
+        .collect();
+    if !fenced.is_empty() {
+        return Err(Undo::Fenced(fenced));
+    }
+    let added = rows(members, |member| &member.added_intents);
+    put(connection, clock, &added, " ON CONFLICT DO NOTHING").await?;
+    let replaced = rows(members, |member| &member.replaced_intents);
+    let replace = " ON CONFLICT (run_id, step) DO UPDATE SET queue = excluded.queue, priority = excluded.priority, \
+                   fingerprint = excluded.fingerprint, lease = excluded.lease, available_at = excluded.available_at";
+    put(connection, clock, &replaced, replace).await?;
+    Ok(())
+}
+
+/// Removes, and answers with the leases that went with what was removed: a fence that is among them held to the end.
+async fn remove<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]) -> Result<HashSet<Lease>, DbErr> {
+    let keys = rows(members, |member| &member.removed_intents);
+    let removed = fetch_chunks(connection, &keys, |sql, rows| {
+        sql.push("DELETE FROM squidmesh_intents WHERE (run_id, step) IN (VALUES ")
+            .rows(rows)
+            .push(") RETURNING run_id, step, lease")
+    })
+    .await?;
+    Ok(leases(&removed))
+}
+
+/// Locks the intents of the other fences, and answers with those that are held.
+async fn still_held<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]) -> Result<HashSet<Lease>, DbErr> {
+    let fences: Vec<Row> = members
+        .iter()
+        .filter(|(_, member)| !member.removes_fence)
+        .filter_map(|(_, member)| member.fence.as_ref())
+        .map(lease_to_row)
+        .collect();
+    let held = fetch_chunks(connection, &fences.iter().collect::<Vec<_>>(), |sql, rows| {
+        sql.push("SELECT run_id, step, lease FROM squidmesh_intents WHERE (run_id, step, lease) IN (VALUES ")
+            .rows(rows)
+            .push(")")
+            .on_postgres(" ORDER BY run_id, step FOR UPDATE")
+    })
+    .await?;
+    Ok(leases(&held))
+}
+
+async fn put<C: ConnectionTrait>(
+    connection: &C,
+    clock: &StoreClock,
+    intents: &[&Row],
+    on_conflict: &str,
+) -> Result<(), DbErr> {
+    execute_chunks(connection, intents, |sql, rows| {
+        let sql: Sql = sql
+            .push("WITH fresh(run, name, line, rank, version, token, delay) AS (VALUES ")
+            .rows(rows)
+            .push(") ")
+            .push(&insert_into("squidmesh_intents", INTENT_COLUMNS))
+            .push(" SELECT run, name, line, rank, version, token, delay + ");
+        // SQLite takes the ON of ON CONFLICT for that of a join, unless there is a WHERE before it.
+        clock.now(sql).push(" FROM fresh WHERE true").push(on_conflict)
+    })
+    .await?;
+    Ok(())
+}
+
+/// Rows without a lease are of no interest here, nor are rows that cannot be read.
+fn leases(rows: &[QueryResult]) -> HashSet<Lease> {
+    rows.iter().filter_map(|row| lease_from_row(row).ok()).collect()
+}

@@ -1,0 +1,48 @@
+//! Extends leases, and gives back what they hold. By token alone: whoever lost a lease changes nothing.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use squidmesh_core::{Lease, StoreError};
+
+use crate::clock::millis;
+use crate::database::Database;
+use crate::error::failed;
+use crate::rows::{lease_from_row, lease_to_row};
+use crate::sql::{Row, execute_chunks, fetch_chunks};
+
+/// Extends leases, and answers for each whether it is held.
+pub(crate) async fn extend(database: &Database, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+    let rows = in_order(leases);
+    let extended = fetch_chunks(database.writer(), &rows.iter().collect::<Vec<_>>(), |sql, rows| {
+        let sql = database.clock().now(sql.push("UPDATE squidmesh_intents SET available_at = "));
+        sql.push(" + ")
+            .bind(millis(lease))
+            .push(" WHERE (run_id, step, lease) IN (VALUES ")
+            .rows(rows)
+            .push(") RETURNING run_id, step, lease")
+    })
+    .await
+    .map_err(failed("extending leases"))?;
+    let held: HashSet<Lease> = extended.iter().filter_map(|row| lease_from_row(row).ok()).collect();
+    Ok(leases.iter().map(|lease| held.contains(lease)).collect())
+}
+
+/// Gives back what is still held, due after `delay`.
+pub(crate) async fn release(database: &Database, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
+    let rows = in_order(leases);
+    execute_chunks(database.writer(), &rows.iter().collect::<Vec<_>>(), |sql, rows| {
+        let sql = database.clock().now(sql.push("UPDATE squidmesh_intents SET lease = NULL, available_at = "));
+        sql.push(" + ").bind(millis(delay)).push(" WHERE (run_id, step, lease) IN (VALUES ").rows(rows).push(")")
+    })
+    .await
+    .map_err(failed("giving work back"))?;
+    Ok(())
+}
+
+/// Everybody who locks several intents does so in the order of their keys.
+fn in_order(leases: &[Lease]) -> Vec<Row> {
+    let mut leases: Vec<&Lease> = leases.iter().collect();
+    leases.sort();
+    leases.into_iter().map(lease_to_row).collect()
+}

@@ -1,0 +1,90 @@
+//! Reads runs with their step runs.
+//!
+//! One statement for the run and all its step runs, so that both are of the same moment, however many commits run beside it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
+
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use squidmesh_core::{Run, RunId, RunState, StepRun, StoreError};
+
+use crate::error::failed;
+use crate::rows::{RUN_COLUMNS, STEP_RUN_COLUMNS, run_from_row, run_id_from_row, step_run_from_row};
+use crate::sql::{Sql, chunks};
+
+/// A run as it was found: a row that cannot be read harms no other run.
+pub(crate) type Loaded = Result<RunState, StoreError>;
+
+/// Reads one run.
+pub(crate) async fn load<C: ConnectionTrait>(connection: &C, id: RunId) -> Result<Option<RunState>, StoreError> {
+    load_all(connection, &[id]).await.map_err(failed("loading a run"))?.remove(&id).transpose()
+}
+
+/// Reads runs. Those that do not exist are not in the answer.
+pub(crate) async fn load_all<C: ConnectionTrait>(
+    connection: &C,
+    ids: &[RunId],
+) -> Result<HashMap<RunId, Loaded>, DbErr> {
+    let mut found: HashMap<RunId, Parts> = HashMap::new();
+    for ids in chunks(ids) {
+        let bound = || ids.iter().map(RunId::as_uuid);
+        let sql = Sql::on(connection).push(&SELECT_RUNS).list(bound()).push(&SELECT_STEP_RUNS).list(bound()).push(")");
+        for row in sql.fetch(connection).await? {
+            sort_in(&row, &mut found)?;
+        }
+    }
+    Ok(found.into_iter().filter_map(|(id, parts)| Some((id, parts.joined()?))).collect())
+}
+
+/// The rows of one run, decoded as far as they could be.
+#[derive(Default)]
+struct Parts {
+    run: Option<Result<Run, StoreError>>,
+    steps: BTreeMap<String, Result<StepRun, StoreError>>,
+}
+
+impl Parts {
+    /// Step runs without their run are left-overs of nothing: the run does not exist.
+    fn joined(self) -> Option<Loaded> {
+        Some(self.run?.and_then(|run| {
+            let steps: Result<Vec<StepRun>, StoreError> = self.steps.into_values().collect();
+            Ok(RunState::new(run, steps?))
+        }))
+    }
+}
+
+fn sort_in(row: &QueryResult, found: &mut HashMap<RunId, Parts>) -> Result<(), DbErr> {
+    let part: i32 = row.try_get_by("part")?;
+    let column = if part == RUN { "id" } else { "run_id" };
+    let Ok(id) = run_id_from_row(row, column) else { return Ok(()) };
+    let parts = found.entry(id).or_default();
+    if part == RUN {
+        parts.run = Some(run_from_row(row).map_err(|unreadable| unreadable.of(format!("run {id}"))));
+    } else {
+        let step: String = row.try_get_by("step").unwrap_or_default();
+        let decoded = step_run_from_row(row).map_err(|unreadable| unreadable.of(format!("step run {id}/{step}")));
+        parts.steps.insert(step, decoded);
+    }
+    Ok(())
+}
+
+const RUN: i32 = 0;
+
+/// Both tables under each other: every column of either, empty where a table does not have it.
+static SELECT_RUNS: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {RUN} AS part, {} FROM squidmesh_runs WHERE id IN (", columns_of(RUN_COLUMNS)));
+
+static SELECT_STEP_RUNS: LazyLock<String> = LazyLock::new(|| {
+    let columns = columns_of(STEP_RUN_COLUMNS);
+    format!(") UNION ALL SELECT 1 AS part, {columns} FROM squidmesh_step_runs WHERE run_id IN (")
+});
+
+fn columns_of(table: &[&str]) -> String {
+    let only_steps = STEP_RUN_COLUMNS.iter().filter(|column| !RUN_COLUMNS.contains(column));
+    let all: Vec<String> = RUN_COLUMNS
+        .iter()
+        .chain(only_steps)
+        .map(|column| if table.contains(column) { (*column).to_owned() } else { format!("NULL AS {column}") })
+        .collect();
+    all.join(", ")
+}

@@ -1,0 +1,108 @@
+//! One commit, ready to be written: its rows, sorted by what is done with them.
+//!
+//! Made where the commit comes from, so that the writer, of which there are few, only writes.
+
+use squidmesh_core::{AttemptWrite, Commit, Expected, Fingerprint, IntentWrite, Lease, RunId, StepWrite, StoreError};
+
+use crate::rows::{
+    attempt_to_row, audit_to_row, changed_attempt_to_row, changed_run_to_row, changed_step_run_to_row,
+    definition_to_row, intent_key_to_row, intent_to_row, run_to_row, step_run_to_row,
+};
+use crate::sql::Row;
+
+/// A commit as rows. Encoded once, written as often as it takes.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) run_id: RunId,
+    pub(crate) run: RunWrite,
+    pub(crate) fence: Option<Lease>,
+    pub(crate) definition: Option<(Fingerprint, Row)>,
+    pub(crate) created_steps: Vec<Row>,
+    pub(crate) changed_steps: Vec<Row>,
+    pub(crate) created_attempts: Vec<Row>,
+    pub(crate) changed_attempts: Vec<Row>,
+    pub(crate) added_intents: Vec<Row>,
+    pub(crate) replaced_intents: Vec<Row>,
+    pub(crate) removed_intents: Vec<Row>,
+    pub(crate) audit: Vec<Row>,
+    /// Whether the fence's own intent is removed, which checks the fence by itself.
+    pub(crate) removes_fence: bool,
+}
+
+/// What is done with the run's own row.
+#[derive(Debug)]
+pub(crate) enum RunWrite {
+    /// It is inserted. Its workflow and idempotency key, if it has one, must be free.
+    Insert { row: Row, key: Option<(String, String)> },
+    /// It is changed, if it is at the revision that the row names.
+    Change { row: Row },
+}
+
+impl Member {
+    /// Encodes a commit.
+    pub(crate) fn encode(commit: &Commit) -> Result<Self, StoreError> {
+        let run = &commit.run;
+        let mut member = Member {
+            run_id: run.id,
+            run: match commit.expected {
+                Expected::New => RunWrite::Insert {
+                    row: run_to_row(run)?,
+                    key: run.idempotency_key.clone().map(|key| (run.workflow.as_str().to_owned(), key)),
+                },
+                Expected::Revision(revision) => RunWrite::Change { row: changed_run_to_row(run, revision)? },
+            },
+            fence: commit.fence.clone(),
+            definition: None,
+            created_steps: Vec::new(),
+            changed_steps: Vec::new(),
+            created_attempts: Vec::new(),
+            changed_attempts: Vec::new(),
+            added_intents: Vec::new(),
+            replaced_intents: Vec::new(),
+            removed_intents: Vec::new(),
+            audit: Vec::new(),
+            removes_fence: false,
+        };
+        if let Some(definition) = &commit.definition {
+            member.definition = Some((*definition.fingerprint(), definition_to_row(definition, run.updated_at)?));
+        }
+        for write in &commit.steps {
+            match write {
+                StepWrite::Create(step) => member.created_steps.push(step_run_to_row(run.id, step)?),
+                StepWrite::Update(step) => member.changed_steps.push(changed_step_run_to_row(run.id, step)?),
+            }
+        }
+        for write in &commit.attempts {
+            match write {
+                AttemptWrite::Create(attempt) => member.created_attempts.push(attempt_to_row(run.id, attempt)?),
+                AttemptWrite::Update(attempt) => member.changed_attempts.push(changed_attempt_to_row(run.id, attempt)?),
+            }
+        }
+        for write in &commit.intents {
+            match write {
+                IntentWrite::Add(intent) => member.added_intents.push(intent_to_row(intent)),
+                IntentWrite::Replace(intent) => member.replaced_intents.push(intent_to_row(intent)),
+                IntentWrite::Remove(key) => {
+                    member.removes_fence |= member.fence.as_ref().is_some_and(|fence| fence.key == *key);
+                    member.removed_intents.push(intent_key_to_row(key));
+                }
+            }
+        }
+        for (ordinal, event) in commit.audit.iter().enumerate() {
+            member.audit.push(audit_to_row(run.id, ordinal, event)?);
+        }
+        Ok(member)
+    }
+
+    /// How many rows it writes, by and large: what bounds the size of a transaction.
+    pub(crate) fn weight(&self) -> usize {
+        1 + self.created_steps.len()
+            + self.changed_steps.len()
+            + self.created_attempts.len()
+            + self.changed_attempts.len()
+            + self.added_intents.len()
+            + self.replaced_intents.len()
+            + self.removed_intents.len()
+            + self.audit.len()
+    }
+}

@@ -1,0 +1,169 @@
+//! Sets the connection pools up, and protects them.
+//!
+//! A future that is dropped while a Postgres transaction begins hands its connection back inside the open transaction;
+//! whoever gets it next writes into that, is told Ok, and loses it. So no transaction of the store itself is ever begun in a
+//! future that may be dropped, and every connection that comes back, from the host too, is cleared of any transaction.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+
+use crate::ConnectError;
+use crate::masked;
+
+/// How long to wait for a free connection, and for one to be made.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A connection that was idle for so long is tried before it is used.
+const STALE: Duration = Duration::from_secs(5);
+/// Statements differ by their number of rows: more of them than usual are worth keeping.
+const STATEMENTS: usize = 512;
+
+/// Opens the database of a URL: the connections that write, and those for everything else.
+pub(crate) async fn open(
+    url: &str,
+    max_connections: u32,
+) -> Result<(DatabaseConnection, DatabaseConnection), ConnectError> {
+    let scheme = url.split_once(':').map(|(scheme, _)| scheme);
+    match scheme {
+        #[cfg(feature = "sqlite")]
+        Some("sqlite") => sqlite::open(url, max_connections).await,
+        #[cfg(feature = "postgres")]
+        Some("postgres" | "postgresql") => postgres::open(url, max_connections).await,
+        _ if ["sqlite", "postgres", "postgresql", "mysql"].iter().any(|known| scheme == Some(known)) => {
+            Err(ConnectError::UnsupportedDatabase { url: masked(url) })
+        }
+        _ => Err(ConnectError::InvalidUrl { url: masked(url) }),
+    }
+}
+
+/// What every pool has in common. Statements are not logged: neither their text nor their values are for logs.
+fn options(url: &str, max_connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(max_connections)
+        .acquire_timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
+        .test_before_acquire_if_idle_for(STALE)
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false);
+    options
+}
+
+async fn connect(options: ConnectOptions, url: &str) -> Result<DatabaseConnection, ConnectError> {
+    Database::connect(options)
+        .await
+        .map_err(|error| ConnectError::Unreachable { url: masked(url), source: Box::new(error) })
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use std::str::FromStr;
+
+    use sea_orm::sqlx::Executor;
+    use sea_orm::sqlx::pool::PoolOptions;
+    use sea_orm::sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+
+    use super::*;
+
+    /// How long one waits for another process that writes.
+    const BUSY: Duration = Duration::from_secs(10);
+
+    pub(super) async fn open(
+        url: &str,
+        max_connections: u32,
+    ) -> Result<(DatabaseConnection, DatabaseConnection), ConnectError> {
+        if SqliteConnectOptions::from_str(url).is_err() || url == "sqlite:" || url == "sqlite://" {
+            return Err(ConnectError::InvalidUrl { url: masked(url) });
+        }
+        if is_in_memory(url) {
+            // The database lives as long as its one connection.
+            let mut options = options(url, 1);
+            options.min_connections(1).idle_timeout(None).max_lifetime(None).map_sqlx_sqlite_pool_opts(cleared);
+            options.map_sqlx_sqlite_opts(|options| options.statement_cache_capacity(STATEMENTS));
+            let connection = connect(options, url).await?;
+            return Ok((connection.clone(), connection));
+        }
+        let pool = |size| {
+            let create = !url.contains("mode=");
+            let mut options = options(url, size);
+            options.map_sqlx_sqlite_pool_opts(cleared).map_sqlx_sqlite_opts(move |options| {
+                let options = if create { options.create_if_missing(true) } else { options };
+                options
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .busy_timeout(BUSY)
+                    .statement_cache_capacity(STATEMENTS)
+            });
+            options
+        };
+        // One after the other: the first creates the file and switches it to the write-ahead log.
+        let writer = connect(pool(1), url).await?;
+        Ok((writer, connect(pool(max_connections), url).await?))
+    }
+
+    fn is_in_memory(url: &str) -> bool {
+        url.contains(":memory:") || url.contains("mode=memory")
+    }
+
+    fn cleared(pool: PoolOptions<Sqlite>) -> PoolOptions<Sqlite> {
+        pool.after_release(|connection, _| {
+            Box::pin(async move {
+                // Mostly there is none, which SQLite calls an error.
+                let _ = connection.execute("ROLLBACK").await;
+                Ok(true)
+            })
+        })
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use std::str::FromStr;
+
+    use sea_orm::sqlx::Executor;
+    use sea_orm::sqlx::pool::PoolOptions;
+    use sea_orm::sqlx::postgres::{PgConnectOptions, Postgres};
+
+    use super::*;
+
+    /// Two for the lanes that commit, two for claims and leases.
+    const WRITERS: u32 = 4;
+
+    /// For connections that write. They go by keys and by the index on due times, always: a plan that was made while a table
+    /// was empty must not read all of it once it is full. And a row that somebody keeps locked must not hold up the rest for
+    /// long.
+    const WRITER_SETTINGS: &str = "SET lock_timeout = '5s'; SET enable_seqscan = off; SET enable_bitmapscan = off; \
+                                   SET enable_hashjoin = off; SET enable_mergejoin = off";
+
+    pub(super) async fn open(
+        url: &str,
+        max_connections: u32,
+    ) -> Result<(DatabaseConnection, DatabaseConnection), ConnectError> {
+        if PgConnectOptions::from_str(url).is_err() {
+            return Err(ConnectError::InvalidUrl { url: masked(url) });
+        }
+        let mut writer = options(url, WRITERS);
+        writer
+            .map_sqlx_postgres_opts(|options| options.statement_cache_capacity(STATEMENTS))
+            .map_sqlx_postgres_pool_opts(|pool| {
+                cleared(pool).after_connect(|connection, _| {
+                    Box::pin(async move { connection.execute(WRITER_SETTINGS).await.map(drop) })
+                })
+            });
+        let mut shared = options(url, max_connections);
+        shared.map_sqlx_postgres_pool_opts(cleared);
+        Ok((connect(writer, url).await?, connect(shared, url).await?))
+    }
+
+    fn cleared(pool: PoolOptions<Postgres>) -> PoolOptions<Postgres> {
+        pool.after_release(|connection, _| {
+            Box::pin(async move {
+                // A ROLLBACK alone would have the server warn every time that there is nothing to roll back.
+                if connection.execute("BEGIN; ROLLBACK").await.is_err() {
+                    connection.execute("ROLLBACK").await?;
+                }
+                Ok(true)
+            })
+        })
+    }
+}

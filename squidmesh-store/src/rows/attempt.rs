@@ -1,0 +1,44 @@
+//! The table `squidmesh_attempts`: one row a try.
+
+use sea_orm::QueryResult;
+use squidmesh_core::{Attempt, AttemptStatus, RunId, StoreError};
+
+use super::Unreadable;
+use super::cell::{
+    count, optional_json, optional_time, parsed, time, to_millis, to_optional_json, to_optional_millis, word,
+};
+use crate::sql::Row;
+
+/// The columns, in the order of [`attempt_to_row`].
+pub(crate) const ATTEMPT_COLUMNS: &[&str] =
+    &["run_id", "step", "number", "status", "error", "finished_at", "started_at"];
+
+/// An attempt that is new.
+pub(crate) fn attempt_to_row(run: RunId, attempt: &Attempt) -> Result<Row, StoreError> {
+    let mut row = changed_attempt_to_row(run, attempt)?;
+    row.push(to_millis(attempt.started_at).into());
+    Ok(row)
+}
+
+/// An attempt that has changed: all but its start, which never does.
+pub(crate) fn changed_attempt_to_row(run: RunId, attempt: &Attempt) -> Result<Row, StoreError> {
+    Ok(vec![
+        run.as_uuid().into(),
+        attempt.step.as_str().into(),
+        i64::from(attempt.number).into(),
+        attempt.status.as_str().into(),
+        to_optional_json(attempt.error.as_ref())?.into(),
+        to_optional_millis(attempt.finished_at).into(),
+    ])
+}
+
+pub(crate) fn attempt_from_row(row: &QueryResult) -> Result<Attempt, Unreadable> {
+    Ok(Attempt {
+        step: parsed(row, "step")?,
+        number: count(row, "number")?,
+        status: word(row, "status", AttemptStatus::from_name)?,
+        error: optional_json(row, "error")?,
+        started_at: time(row, "started_at")?,
+        finished_at: optional_time(row, "finished_at")?,
+    })
+}

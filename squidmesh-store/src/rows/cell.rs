@@ -1,0 +1,144 @@
+//! Single values on their way into and out of the database: JSON is text, times are milliseconds, counters are 64 bits.
+//!
+//! A value that cannot be read says which column and why, and never what is in it.
+
+use std::str::FromStr;
+
+use sea_orm::prelude::Uuid;
+use sea_orm::{QueryResult, TryGetable};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use squidmesh_core::{StoreError, Timestamp};
+
+/// A column that does not hold what it must.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    column: &'static str,
+    reason: String,
+}
+
+impl Unreadable {
+    /// A column that is wrong in this way.
+    pub(crate) fn new(column: &'static str, reason: impl Into<String>) -> Self {
+        Unreadable { column, reason: reason.into() }
+    }
+
+    /// The error of the whole item, by its kind and key.
+    pub(crate) fn of(self, what: impl Into<String>) -> StoreError {
+        StoreError::Corrupt { what: what.into(), reason: format!("column {} {}", self.column, self.reason) }
+    }
+}
+
+fn get<T: TryGetable>(row: &QueryResult, column: &'static str) -> Result<T, Unreadable> {
+    row.try_get_by(column).map_err(|_| Unreadable::new(column, "is empty or of another type than it must be"))
+}
+
+pub(crate) fn text(row: &QueryResult, column: &'static str) -> Result<String, Unreadable> {
+    get(row, column)
+}
+
+pub(crate) fn optional_text(row: &QueryResult, column: &'static str) -> Result<Option<String>, Unreadable> {
+    get(row, column)
+}
+
+pub(crate) fn uuid(row: &QueryResult, column: &'static str) -> Result<Uuid, Unreadable> {
+    get(row, column)
+}
+
+pub(crate) fn optional_uuid(row: &QueryResult, column: &'static str) -> Result<Option<Uuid>, Unreadable> {
+    get(row, column)
+}
+
+/// A name, status or fingerprint: text with a form of its own.
+pub(crate) fn parsed<T: FromStr>(row: &QueryResult, column: &'static str) -> Result<T, Unreadable> {
+    parse(&text(row, column)?, column)
+}
+
+pub(crate) fn optional_parsed<T: FromStr>(row: &QueryResult, column: &'static str) -> Result<Option<T>, Unreadable> {
+    optional_text(row, column)?.map(|text| parse(&text, column)).transpose()
+}
+
+fn parse<T: FromStr>(text: &str, column: &'static str) -> Result<T, Unreadable> {
+    text.parse().map_err(|_| Unreadable::new(column, "is not of the form that it must have"))
+}
+
+/// One of a set of words.
+pub(crate) fn word<T>(
+    row: &QueryResult,
+    column: &'static str,
+    from_name: impl Fn(&str) -> Option<T>,
+) -> Result<T, Unreadable> {
+    from_name(&text(row, column)?).ok_or_else(|| Unreadable::new(column, "has a word that this version does not know"))
+}
+
+pub(crate) fn json<T: DeserializeOwned>(row: &QueryResult, column: &'static str) -> Result<T, Unreadable> {
+    from_json(&text(row, column)?, column)
+}
+
+pub(crate) fn optional_json<T: DeserializeOwned>(
+    row: &QueryResult,
+    column: &'static str,
+) -> Result<Option<T>, Unreadable> {
+    optional_text(row, column)?.map(|text| from_json(&text, column)).transpose()
+}
+
+/// The parser's own message may quote the text, so only the place is told.
+fn from_json<T: DeserializeOwned>(text: &str, column: &'static str) -> Result<T, Unreadable> {
+    serde_json::from_str(text).map_err(|error| {
+        let sort = match error.classify() {
+            serde_json::error::Category::Data => "is JSON of another form than it must be",
+            _ => "is not JSON",
+        };
+        Unreadable::new(column, format!("{sort} (line {}, column {})", error.line(), error.column()))
+    })
+}
+
+pub(crate) fn time(row: &QueryResult, column: &'static str) -> Result<Timestamp, Unreadable> {
+    get(row, column).map(Timestamp::from_millis)
+}
+
+pub(crate) fn optional_time(row: &QueryResult, column: &'static str) -> Result<Option<Timestamp>, Unreadable> {
+    get(row, column).map(|millis: Option<i64>| millis.map(Timestamp::from_millis))
+}
+
+/// A counter, of whatever width.
+pub(crate) fn count<T: TryFrom<i64>>(row: &QueryResult, column: &'static str) -> Result<T, Unreadable> {
+    within(get(row, column)?, column)
+}
+
+pub(crate) fn optional_count<T: TryFrom<i64>>(
+    row: &QueryResult,
+    column: &'static str,
+) -> Result<Option<T>, Unreadable> {
+    get::<Option<i64>>(row, column)?.map(|number| within(number, column)).transpose()
+}
+
+fn within<T: TryFrom<i64>>(number: i64, column: &'static str) -> Result<T, Unreadable> {
+    T::try_from(number).map_err(|_| Unreadable::new(column, "is out of range"))
+}
+
+/// JSON text.
+///
+/// # Errors
+/// [`StoreError::Refused`] for a value that JSON cannot express; the data of a run never is one.
+pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value)
+        .map_err(|error| StoreError::Refused { doing: "writing a value as JSON", source: Box::new(error) })
+}
+
+pub(crate) fn to_optional_json<T: Serialize>(value: Option<&T>) -> Result<Option<String>, StoreError> {
+    value.map(to_json).transpose()
+}
+
+pub(crate) fn to_millis(time: Timestamp) -> i64 {
+    time.as_millis()
+}
+
+pub(crate) fn to_optional_millis(time: Option<Timestamp>) -> Option<i64> {
+    time.map(Timestamp::as_millis)
+}
+
+/// A counter as the database holds it. Counters grow by one: the end of the range is never reached.
+pub(crate) fn to_count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,66 @@
+//! The table `squidmesh_intents`: one small row for each target that must be delivered. The hot one: rows come and go.
+//!
+//! A step's name says which target; the compensation of a run, which has no step, goes by the empty name.
+
+use sea_orm::QueryResult;
+use squidmesh_core::{DispatchTarget, Intent, IntentKey, IntentRecord, Lease, LeaseToken, Priority, StepName};
+
+use super::cell::{optional_uuid, parsed, text, time, uuid};
+use super::{Unreadable, run_id_from_row};
+use crate::clock::millis;
+use crate::sql::Row;
+
+/// The columns, in the order of [`intent_to_row`]; the row has the delay where the table has the time.
+pub(crate) const INTENT_COLUMNS: &[&str] =
+    &["run_id", "step", "queue", "priority", "fingerprint", "lease", "available_at"];
+
+pub(crate) fn intent_to_row(intent: &Intent) -> Row {
+    let mut row = intent_key_to_row(&intent.key);
+    row.extend([
+        intent.queue.as_str().into(),
+        intent.priority.as_i16().into(),
+        intent.fingerprint.to_string().into(),
+        intent.lease.map(|lease| *lease.as_uuid()).into(),
+        millis(intent.delay).into(),
+    ]);
+    row
+}
+
+pub(crate) fn intent_key_to_row(key: &IntentKey) -> Row {
+    let step = key.target.step().map_or("", StepName::as_str);
+    vec![key.run_id.as_uuid().into(), step.into()]
+}
+
+pub(crate) fn lease_to_row(lease: &Lease) -> Row {
+    let mut row = intent_key_to_row(&lease.key);
+    row.push((*lease.token.as_uuid()).into());
+    row
+}
+
+pub(crate) fn intent_from_row(row: &QueryResult) -> Result<IntentRecord, Unreadable> {
+    let lease = optional_uuid(row, "lease")?.map(LeaseToken::from_uuid);
+    let at = time(row, "available_at")?;
+    Ok(IntentRecord::new(key_from_row(row)?, parsed(row, "queue")?, priority_from_row(row)?, at, lease))
+}
+
+/// A row that is held.
+pub(crate) fn lease_from_row(row: &QueryResult) -> Result<Lease, Unreadable> {
+    Ok(Lease { key: key_from_row(row)?, token: LeaseToken::from_uuid(uuid(row, "lease")?) })
+}
+
+fn key_from_row(row: &QueryResult) -> Result<IntentKey, Unreadable> {
+    let run_id = run_id_from_row(row, "run_id")?;
+    let target = match text(row, "step")?.as_str() {
+        "" => DispatchTarget::Compensation,
+        _ => DispatchTarget::Step(parsed(row, "step")?),
+    };
+    Ok(IntentKey { run_id, target })
+}
+
+fn priority_from_row(row: &QueryResult) -> Result<Priority, Unreadable> {
+    let rank: i16 = row.try_get_by("priority").map_err(|_| Unreadable::new("priority", "is not a small number"))?;
+    [Priority::High, Priority::Normal, Priority::Low]
+        .into_iter()
+        .find(|priority| priority.as_i16() == rank)
+        .ok_or_else(|| Unreadable::new("priority", "has a rank that this version does not know"))
+}

@@ -1,0 +1,93 @@
+//! The table `squidmesh_runs`: one row a run.
+
+use std::sync::Arc;
+
+use sea_orm::QueryResult;
+use squidmesh_core::{CommitToken, Run, RunId, StoreError};
+
+use super::Unreadable;
+use super::cell::{
+    count, json, optional_json, optional_parsed, optional_text, optional_time, optional_uuid, parsed, time, to_count,
+    to_json, to_millis, to_optional_json, to_optional_millis, uuid,
+};
+use crate::sql::Row;
+
+/// The columns, in the order of [`run_to_row`].
+pub(crate) const RUN_COLUMNS: &[&str] = &[
+    "id",
+    "workflow",
+    "fingerprint",
+    "trigger_name",
+    "status",
+    "payload",
+    "current_step",
+    "last_error",
+    "replayed_from",
+    "idempotency_key",
+    "revision",
+    "token",
+    "created_at",
+    "updated_at",
+    "finished_at",
+];
+
+pub(crate) fn run_to_row(run: &Run) -> Result<Row, StoreError> {
+    Ok(vec![
+        run.id.as_uuid().into(),
+        run.workflow.as_str().into(),
+        run.fingerprint.to_string().into(),
+        run.trigger.as_str().into(),
+        run.status.as_str().into(),
+        to_json(&*run.payload)?.into(),
+        run.current_step.as_ref().map(|step| step.as_str().to_owned()).into(),
+        to_optional_json(run.last_error.as_ref())?.into(),
+        run.replayed_from.map(|id| id.as_uuid()).into(),
+        run.idempotency_key.clone().into(),
+        to_count(run.revision).into(),
+        (*run.token.as_uuid()).into(),
+        to_millis(run.created_at).into(),
+        to_millis(run.updated_at).into(),
+        to_optional_millis(run.finished_at).into(),
+    ])
+}
+
+/// What a commit of an existing run writes: its id, the revision that it must be at, and the columns that change (status,
+/// current step, last error, fingerprint, revision, token, updated at, finished at).
+pub(crate) fn changed_run_to_row(run: &Run, expected: u64) -> Result<Row, StoreError> {
+    Ok(vec![
+        run.id.as_uuid().into(),
+        to_count(expected).into(),
+        run.status.as_str().into(),
+        run.current_step.as_ref().map(|step| step.as_str().to_owned()).into(),
+        to_optional_json(run.last_error.as_ref())?.into(),
+        run.fingerprint.to_string().into(),
+        to_count(run.revision).into(),
+        (*run.token.as_uuid()).into(),
+        to_millis(run.updated_at).into(),
+        to_optional_millis(run.finished_at).into(),
+    ])
+}
+
+pub(crate) fn run_id_from_row(row: &QueryResult, column: &'static str) -> Result<RunId, Unreadable> {
+    uuid(row, column).map(RunId::from_uuid)
+}
+
+pub(crate) fn run_from_row(row: &QueryResult) -> Result<Run, Unreadable> {
+    Ok(Run {
+        id: run_id_from_row(row, "id")?,
+        workflow: parsed(row, "workflow")?,
+        fingerprint: parsed(row, "fingerprint")?,
+        trigger: parsed(row, "trigger_name")?,
+        status: parsed(row, "status")?,
+        payload: Arc::new(json(row, "payload")?),
+        current_step: optional_parsed(row, "current_step")?,
+        last_error: optional_json(row, "last_error")?,
+        replayed_from: optional_uuid(row, "replayed_from")?.map(RunId::from_uuid),
+        idempotency_key: optional_text(row, "idempotency_key")?,
+        revision: count(row, "revision")?,
+        token: CommitToken::from_uuid(uuid(row, "token")?),
+        created_at: time(row, "created_at")?,
+        updated_at: time(row, "updated_at")?,
+        finished_at: optional_time(row, "finished_at")?,
+    })
+}

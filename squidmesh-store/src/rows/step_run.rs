@@ -1,0 +1,92 @@
+//! The table `squidmesh_step_runs`: one row for each step that a run has reached.
+
+use std::sync::Arc;
+
+use sea_orm::QueryResult;
+use squidmesh_core::{LeaseToken, RecoveryRoute, RunId, StepRun, StepStatus, StoreError};
+
+use super::Unreadable;
+use super::cell::{
+    count, json, optional_count, optional_json, optional_time, optional_uuid, parsed, time, to_count, to_json,
+    to_millis, to_optional_json, to_optional_millis, word,
+};
+use crate::sql::Row;
+
+/// The columns, in the order of [`step_run_to_row`].
+pub(crate) const STEP_RUN_COLUMNS: &[&str] = &[
+    "run_id",
+    "step",
+    "status",
+    "output",
+    "last_error",
+    "attempt",
+    "failures",
+    "crashes",
+    "lease",
+    "sequence",
+    "resume",
+    "manual",
+    "routes",
+    "compensation",
+    "started_at",
+    "attempt_started_at",
+    "finished_at",
+    "input",
+    "recovery",
+    "created_at",
+];
+
+/// A step run that is new.
+pub(crate) fn step_run_to_row(run: RunId, step: &StepRun) -> Result<Row, StoreError> {
+    let mut row = changed_step_run_to_row(run, step)?;
+    row.extend([to_json(&*step.input)?.into(), to_json(&step.recovery)?.into(), to_millis(step.created_at).into()]);
+    Ok(row)
+}
+
+/// A step run that has changed: all but the three last columns, which never do.
+pub(crate) fn changed_step_run_to_row(run: RunId, step: &StepRun) -> Result<Row, StoreError> {
+    let routes = Some(&step.routes).filter(|routes| !routes.is_empty());
+    Ok(vec![
+        run.as_uuid().into(),
+        step.step.as_str().into(),
+        step.status.as_str().into(),
+        to_optional_json(step.output.as_deref())?.into(),
+        to_optional_json(step.last_error.as_ref())?.into(),
+        i64::from(step.attempt).into(),
+        i64::from(step.failures).into(),
+        i64::from(step.crashes).into(),
+        step.lease.map(|lease| *lease.as_uuid()).into(),
+        step.sequence.map(to_count).into(),
+        to_optional_json(step.resume.as_ref())?.into(),
+        to_optional_json(step.manual.as_ref())?.into(),
+        to_optional_json(routes)?.into(),
+        to_optional_json(step.compensation.as_ref())?.into(),
+        to_optional_millis(step.started_at).into(),
+        to_optional_millis(step.attempt_started_at).into(),
+        to_optional_millis(step.finished_at).into(),
+    ])
+}
+
+pub(crate) fn step_run_from_row(row: &QueryResult) -> Result<StepRun, Unreadable> {
+    Ok(StepRun {
+        step: parsed(row, "step")?,
+        status: word(row, "status", StepStatus::from_name)?,
+        input: Arc::new(json(row, "input")?),
+        recovery: json(row, "recovery")?,
+        output: optional_json(row, "output")?.map(Arc::new),
+        last_error: optional_json(row, "last_error")?,
+        attempt: count(row, "attempt")?,
+        failures: count(row, "failures")?,
+        crashes: count(row, "crashes")?,
+        lease: optional_uuid(row, "lease")?.map(LeaseToken::from_uuid),
+        sequence: optional_count(row, "sequence")?,
+        resume: optional_json(row, "resume")?,
+        manual: optional_json(row, "manual")?,
+        routes: optional_json::<Vec<RecoveryRoute>>(row, "routes")?.unwrap_or_default(),
+        compensation: optional_json(row, "compensation")?,
+        created_at: time(row, "created_at")?,
+        started_at: optional_time(row, "started_at")?,
+        attempt_started_at: optional_time(row, "attempt_started_at")?,
+        finished_at: optional_time(row, "finished_at")?,
+    })
+}

@@ -1,0 +1,198 @@
+//! The store itself: each method of the port, and the module that carries it out.
+
+use std::future::{self, Future};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sea_orm::{DatabaseConnection, DatabaseTransaction};
+use squidmesh_core::{
+    ClaimRequest, Claims, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey, Lease, LeaseToken,
+    RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, WorkflowName,
+};
+use tokio::sync::oneshot;
+
+use crate::committer::Committer;
+use crate::connect::{ConnectError, StoreBuilder};
+use crate::database::Database;
+use crate::error::failed;
+use crate::join::JoinedStore;
+use crate::{claim, history, lease, list, load, lookup};
+
+/// Everything in a database that the host has anyway: SQLite or Postgres.
+///
+/// Clones are handles on the same store.
+#[derive(Clone, Debug)]
+pub struct SeaOrmStore {
+    database: Arc<Database>,
+    committer: Committer,
+}
+
+impl SeaOrmStore {
+    /// Opens the database of a URL, such as `sqlite://shop.db` (created if it is missing), `sqlite::memory:` or
+    /// `postgres://user:password@host/database`, and creates the tables that are missing.
+    ///
+    /// Call it in a tokio runtime: the store's writer is a task there.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the URL, the database or its tables are not as they must be.
+    pub async fn connect(url: &str) -> Result<SeaOrmStore, ConnectError> {
+        SeaOrmStore::builder(url).connect().await
+    }
+
+    /// Like [`connect`](Self::connect), on a connection that the host has already.
+    ///
+    /// The host then answers for its pool. On Postgres, a future that is dropped while it begins a transaction (`select!`, a
+    /// timeout, an abort) hands a connection back inside the open transaction, and writes that are answered Ok are lost. Set
+    /// an `after_release` hook that rolls back, as the pools do which the store makes itself. On SQLite, set the write-ahead
+    /// log, `synchronous = FULL` and a busy timeout.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the database or its tables are not as they must be.
+    pub async fn from_connection(connection: DatabaseConnection) -> Result<SeaOrmStore, ConnectError> {
+        SeaOrmStore::builder_on(connection).connect().await
+    }
+
+    /// Like [`connect`](Self::connect), with options.
+    pub fn builder(url: &str) -> StoreBuilder {
+        StoreBuilder::on_url(url)
+    }
+
+    /// Like [`from_connection`](Self::from_connection), with options.
+    pub fn builder_on(connection: DatabaseConnection) -> StoreBuilder {
+        StoreBuilder::on_connection(connection)
+    }
+
+    pub(crate) fn new(database: Arc<Database>, committer: Committer) -> Self {
+        SeaOrmStore { database, committer }
+    }
+
+    /// The connections that are not for the store's own writing: the host may use them for its own tables.
+    ///
+    /// For a transaction that is to be joined use [`begin`](Self::begin).
+    pub fn connection(&self) -> &DatabaseConnection {
+        self.database.shared()
+    }
+
+    /// Begins a transaction of the host, to be [joined](Self::join). On SQLite it holds the write lock from the start, which
+    /// a transaction that is to be joined must; everything that writes waits for it, so keep it short, and commit to the
+    /// store itself, without joining, only after it has ended.
+    ///
+    /// May be cancelled at any moment without harm.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the database cannot be reached or is too busy.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
+        const DOING: &str = "beginning a transaction";
+        let database = Arc::clone(&self.database);
+        undisturbed(DOING, async move { database.begin_for_host().await.map_err(failed(DOING)) }).await
+    }
+
+    /// A session inside the host's transaction: what it commits takes effect together with the host's own writes, when and
+    /// if the host commits.
+    ///
+    /// ```
+    /// # use squidmesh_store::SeaOrmStore;
+    /// # use sea_orm::ConnectionTrait;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = SeaOrmStore::connect("sqlite::memory:").await?;
+    /// let transaction = store.begin().await?;
+    /// transaction.execute_unprepared("CREATE TABLE orders (id TEXT)").await?;
+    /// let session = store.join(&transaction);
+    /// // Give the session to any command of the runtime, then:
+    /// drop(session);
+    /// transaction.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn join<'a>(&self, transaction: &'a DatabaseTransaction) -> JoinedStore<'a> {
+        JoinedStore::new(Arc::clone(&self.database), transaction)
+    }
+
+    /// Claims in a task of its own. If the caller is gone by the time, what was claimed is given back at once, and does not
+    /// lie there until its lease has run out.
+    async fn claimed<T: Send + 'static>(
+        &self,
+        claim: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+        leases: fn(&T) -> Vec<Lease>,
+    ) -> Result<T, StoreError> {
+        let database = Arc::clone(&self.database);
+        let (sender, receiver) = oneshot::channel();
+        tokio::spawn(async move {
+            if let Err(Ok(unwanted)) = sender.send(claim.await)
+                && let Err(error) = lease::release(&database, &leases(&unwanted), Duration::ZERO).await
+            {
+                tracing::debug!(%error, "claims that nobody wants any more wait for their leases to run out");
+            }
+        });
+        let answer = receiver.await;
+        answer.unwrap_or_else(|error| Err(StoreError::Unavailable { doing: "claiming work", source: Box::new(error) }))
+    }
+}
+
+/// Runs to the end whether or not the caller does.
+async fn undisturbed<T: Send + 'static>(
+    doing: &'static str,
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| Err(StoreError::Unavailable { doing, source: Box::new(error) }))
+}
+
+#[async_trait]
+impl StoreSession for SeaOrmStore {
+    async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
+        load::load(self.database.shared(), id).await
+    }
+
+    async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Result<CommitOutcome, StoreError>>, StoreError> {
+        self.committer.commit(commits).await
+    }
+
+    async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
+        lookup::find_by_key(self.database.shared(), workflow, key).await
+    }
+
+    async fn definition(&self, fingerprint: &Fingerprint) -> Result<Option<Definition>, StoreError> {
+        lookup::definition(self.database.shared(), fingerprint).await
+    }
+
+    async fn history(&self, id: RunId) -> Result<History, StoreError> {
+        history::history(self.database.shared(), id).await
+    }
+
+    async fn list(&self, filter: &RunFilter) -> Result<RunPage, StoreError> {
+        list::list(self.database.shared(), filter).await
+    }
+}
+
+#[async_trait]
+impl Store for SeaOrmStore {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
+        let (database, request) = (Arc::clone(&self.database), request.clone());
+        let leases = |claims: &Claims| claims.claims.iter().map(|claim| claim.lease.clone()).collect();
+        self.claimed(async move { claim::claim(&database, &request).await }, leases).await
+    }
+
+    async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError> {
+        let (database, key) = (Arc::clone(&self.database), key.clone());
+        let leases = |claim: &SingleClaim| match claim {
+            SingleClaim::Claimed(claim) => vec![claim.lease.clone()],
+            _ => Vec::new(),
+        };
+        self.claimed(async move { claim::claim_one(&database, &key, token, lease).await }, leases).await
+    }
+
+    async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+        lease::extend(&self.database, leases, lease).await
+    }
+
+    async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
+        lease::release(&self.database, leases, delay).await
+    }
+
+    /// Never completes: callers poll.
+    async fn work_committed(&self) {
+        future::pending().await
+    }
+}

@@ -1,0 +1,78 @@
+//! Throw-away databases for the tests of this crate, each with nothing in it, gone when the test is over.
+
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
+use std::sync::Arc;
+
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use squidmesh_store::{SeaOrmStore, masked};
+
+/// A database of one test.
+pub(crate) struct TestDatabase {
+    pub(crate) url: String,
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl TestDatabase {
+    /// A SQLite database in a file.
+    pub(crate) fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("test.db").display());
+        TestDatabase { url, _directory: Some(directory) }
+    }
+
+    /// A Postgres database on the server that the tests may use.
+    pub(crate) async fn postgres() -> Self {
+        let server = std::env::var("SQUIDMESH_TEST_POSTGRES")
+            .expect("these tests need a Postgres server: run `cargo xtask test`, which starts one");
+        let name = format!("store_{}", uuid::Uuid::new_v4().simple());
+        let admin = Database::connect(&server).await.unwrap();
+        admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+        admin.close().await.unwrap();
+        TestDatabase { url: on_database(&server, &name), _directory: None }
+    }
+
+    /// One of each.
+    pub(crate) async fn each() -> Vec<Self> {
+        vec![Self::sqlite(), Self::postgres().await]
+    }
+
+    pub(crate) async fn store(&self) -> SeaOrmStore {
+        SeaOrmStore::connect(&self.url).await.unwrap()
+    }
+
+    /// A store whose time a test moves.
+    pub(crate) async fn store_at(&self, clock: Arc<dyn squidmesh_core::Clock>) -> SeaOrmStore {
+        SeaOrmStore::builder(&self.url).clock(clock).connect().await.unwrap()
+    }
+
+    /// A connection that knows nothing of the store.
+    pub(crate) async fn connection(&self) -> DatabaseConnection {
+        let url = if self.url.starts_with("sqlite") { format!("{}?mode=rwc", self.url) } else { self.url.clone() };
+        Database::connect(url).await.unwrap()
+    }
+}
+
+impl std::fmt::Debug for TestDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&masked(&self.url))
+    }
+}
+
+/// The URL of another database on the same server.
+fn on_database(server: &str, name: &str) -> String {
+    let (address, parameters) = server.split_once('?').map_or((server, None), |(a, p)| (a, Some(p)));
+    let (scheme, rest) = address.split_once("://").unwrap();
+    let host = rest.split_once('/').map_or(rest, |(host, _)| host);
+    let parameters = parameters.map(|parameters| format!("?{parameters}")).unwrap_or_default();
+    format!("{scheme}://{host}/{name}{parameters}")
+}
+
+/// The rows of a count.
+pub(crate) async fn count(connection: &impl ConnectionTrait, table: &str) -> i64 {
+    let statement = sea_orm::Statement::from_string(
+        connection.get_database_backend(),
+        format!("SELECT count(*) AS rows FROM {table}"),
+    );
+    connection.query_one_raw(statement).await.unwrap().unwrap().try_get_by("rows").unwrap()
+}
