@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::problem::{PayloadErrors, PayloadProblem, Problems, kind};
-use crate::json::{JsonLimits, Segment, path, to_value};
+use crate::json::{Segment, path, to_value};
 
 /// A declared field of a payload: required, unless it has a default or is optional.
 ///
@@ -166,7 +166,7 @@ impl Field {
     pub(crate) fn default_fits(&self) -> bool {
         match &self.presence {
             Presence::Required | Presence::Optional => true,
-            Presence::Default(value) => self.kind.fits(value) && JsonLimits::default().check(value).is_ok(),
+            Presence::Default(value) => self.kind.fits(value),
             Presence::Today => self.kind == FieldKind::String,
             Presence::Unrepresentable => false,
         }

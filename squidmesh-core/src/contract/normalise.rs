@@ -193,7 +193,8 @@ fn reference(schema: &Value) -> Option<&str> {
     schema.get("$ref")?.as_str()?.strip_prefix("#/$defs/")
 }
 
-/// Gives an object the defaults of fields that it lacks, and so the objects within it.
+/// Gives an object the defaults of fields that it lacks, and so the objects within it; writes whole numbers as integers
+/// where the type wants integers, because `1.0` is one to a schema and none to a decoder.
 pub(super) fn complete(root: &Value, payload: &mut Value) {
     complete_within(root, root, payload, 0);
 }
@@ -210,6 +211,14 @@ fn complete_within(schema: &Value, root: &Value, value: &mut Value, references: 
         complete_within(definition, root, value, references + 1);
     }
     match value {
+        Value::Number(number) if number.is_f64() && wants_integer(schema) => {
+            if let Some(float) = number.as_f64()
+                && float.fract() == 0.0
+                && float.abs() < WHOLE
+            {
+                *value = Value::from(float as i64);
+            }
+        }
         Value::Object(members) => {
             for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
                 match (members.get_mut(name), field.get("default")) {
@@ -227,5 +236,18 @@ fn complete_within(schema: &Value, root: &Value, value: &mut Value, references: 
             }
         }
         _ => {}
+    }
+}
+
+/// The magnitude below which every whole number has a float of its own.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
+
+fn wants_integer(schema: &Value) -> bool {
+    match schema.get("type") {
+        Some(Value::String(name)) => name == "integer",
+        Some(Value::Array(names)) => {
+            names.iter().any(|name| name == "integer") && !names.iter().any(|name| name == "number")
+        }
+        _ => false,
     }
 }

@@ -53,6 +53,7 @@ impl PayloadSchema {
                 // Payloads come from outside: patterns must be matched in linear time.
                 .with_pattern_options(PatternOptions::regex())
                 .with_draft(jsonschema::Draft::Draft202012)
+                .should_validate_formats(true)
                 .build(&self.schema)
                 .map(Arc::new)
                 .map_err(|error| format!("{error} (in the schema at {})", error.schema_path()))

@@ -2,7 +2,6 @@
 //!
 //! Knows what is told about a failure and whether trying again makes sense; must never know how often that is allowed.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::definition::optional_millis;
-use crate::json::{JsonLimits, to_value, truncate_text};
+use crate::json::to_value;
 
 /// What a step handler returns.
 pub type StepResult<T> = Result<T, StepError>;
@@ -26,7 +25,8 @@ pub type StepResult<T> = Result<T, StepError>;
 /// assert!(busy.retryable && !declined.retryable);
 /// ```
 ///
-/// It does not implement [`std::error::Error`] itself, or `?` could not accept every error.
+/// It does not implement [`std::error::Error`] itself, or `?` could not accept every error. However long its texts and
+/// whatever its details are, it can be recorded: what is beyond the limits is cut and marked then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StepError {
@@ -59,7 +59,14 @@ impl StepError {
     }
 
     fn new(message: String, retryable: bool) -> Self {
-        Self { kind: ErrorKind::ERROR, message, details: None, retryable, retry_after: None, chain: Vec::new() }
+        Self {
+            kind: ErrorKind::from(ErrorKind::ERROR),
+            message,
+            details: None,
+            retryable,
+            retry_after: None,
+            chain: Vec::new(),
+        }
     }
 
     /// The kind, for programs that look at the failure.
@@ -70,7 +77,9 @@ impl StepError {
 
     /// Anything more that a program may want to know. What JSON cannot represent is replaced by the reason.
     pub fn details(mut self, details: impl Serialize) -> Self {
-        self.details = Some(to_value(&details).unwrap_or_else(|violation| not_kept(&violation)));
+        self.details = Some(
+            to_value(&details).unwrap_or_else(|violation| Value::from(format!("[details not kept: {violation}]"))),
+        );
         self
     }
 
@@ -85,36 +94,10 @@ impl StepError {
         self.retryable = false;
         self
     }
-
-    /// The failure in a form that can always be recorded: NUL is replaced, texts beyond the limits are cut and marked,
-    /// and details beyond them are replaced by the reason.
-    pub fn within(mut self, limits: &JsonLimits) -> Self {
-        let share = limits.max_bytes / 4;
-        self.kind = ErrorKind(Cow::Owned(text_within(self.kind.0.into_owned(), share.min(KIND_BYTES))));
-        self.message = text_within(self.message, share);
-        if let Some(details) = &self.details
-            && let Err(violation) = limits.check(details)
-        {
-            self.details = Some(not_kept(&violation));
-        }
-        self.chain.truncate(CAUSES);
-        self.chain = self.chain.into_iter().map(|cause| text_within(cause, share / CAUSES)).collect();
-        self
-    }
 }
 
-/// How many causes are kept, and how long a kind may be in bytes.
+/// How many causes are kept.
 const CAUSES: usize = 32;
-const KIND_BYTES: usize = 100;
-
-fn not_kept(violation: &crate::json::JsonViolation) -> Value {
-    Value::from(format!("[details not kept: {violation}]"))
-}
-
-fn text_within(text: String, max_bytes: usize) -> String {
-    let text = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text };
-    truncate_text(text, max_bytes)
-}
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for StepError {
     fn from(error: E) -> Self {
@@ -138,21 +121,21 @@ impl fmt::Display for StepError {
 /// The kind of a failure, in one word for programs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ErrorKind(Cow<'static, str>);
+pub struct ErrorKind(Box<str>);
 
 impl ErrorKind {
     /// A failure of which nothing more was said.
-    pub const ERROR: Self = Self(Cow::Borrowed("error"));
+    pub const ERROR: &'static str = "error";
     /// The attempt took longer than the step's timeout.
-    pub const TIMEOUT: Self = Self(Cow::Borrowed("timeout"));
+    pub const TIMEOUT: &'static str = "timeout";
     /// The handler panicked.
-    pub const PANIC: Self = Self(Cow::Borrowed("panic"));
+    pub const PANIC: &'static str = "panic";
     /// The input does not fit the handler's type.
-    pub const INVALID_INPUT: Self = Self(Cow::Borrowed("invalid_input"));
+    pub const INVALID_INPUT: &'static str = "invalid_input";
     /// The output cannot be kept.
-    pub const INVALID_OUTPUT: Self = Self(Cow::Borrowed("invalid_output"));
+    pub const INVALID_OUTPUT: &'static str = "invalid_output";
     /// The worker that ran the attempt is gone.
-    pub const STALE_RUNNING_STEP: Self = Self(Cow::Borrowed("stale_running_step"));
+    pub const STALE_RUNNING_STEP: &'static str = "stale_running_step";
 
     /// The word.
     pub fn as_str(&self) -> &str {
@@ -160,27 +143,27 @@ impl ErrorKind {
     }
 }
 
-impl From<&'static str> for ErrorKind {
-    fn from(kind: &'static str) -> Self {
-        Self(Cow::Borrowed(kind))
+impl From<&str> for ErrorKind {
+    fn from(kind: &str) -> Self {
+        Self(kind.into())
     }
 }
 
 impl From<String> for ErrorKind {
     fn from(kind: String) -> Self {
-        Self(Cow::Owned(kind))
+        Self(kind.into())
     }
 }
 
 impl PartialEq<str> for ErrorKind {
     fn eq(&self, other: &str) -> bool {
-        self.0 == other
+        &*self.0 == other
     }
 }
 
 impl PartialEq<&str> for ErrorKind {
     fn eq(&self, other: &&str) -> bool {
-        self.0 == *other
+        &*self.0 == *other
     }
 }
 

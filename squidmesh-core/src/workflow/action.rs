@@ -18,6 +18,27 @@ use crate::handler::{
 };
 
 /// Something that a step can be declared with. The marker tells the three forms apart and is always inferred.
+///
+/// A function must be `async`:
+/// ```compile_fail,E0277
+/// # use squidmesh_core::{Step, StepContext, StepResult};
+/// fn ship(_: u32, _: StepContext) -> StepResult<()> { Ok(()) }
+/// Step::new("ship", ship);
+/// ```
+/// take the context:
+/// ```compile_fail,E0277
+/// # use squidmesh_core::{Step, StepContext, StepResult};
+/// async fn ship(_: u32) -> StepResult<()> { Ok(()) }
+/// Step::new("ship", ship);
+/// ```
+/// and give something that serialises:
+/// ```compile_fail,E0277
+/// # use squidmesh_core::{Step, StepContext, StepResult};
+/// struct Parcel;
+/// async fn ship(_: u32, _: StepContext) -> StepResult<Parcel> { Ok(Parcel) }
+/// Step::new("ship", ship);
+/// ```
+/// The compiler says which of these it misses, at the line of `Step::new`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not something that a step can run",
     label = "expected an async function, a handler or a built-in step",

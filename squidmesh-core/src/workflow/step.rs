@@ -160,10 +160,11 @@ impl Step {
             StepAction::Handler(handler) => (StepKind::Handler, Some(handler)),
             StepAction::BuiltIn(BuiltIn(kind)) => (kind, None),
         };
-        let mut recovery = RecoveryPolicy::default();
-        recovery.irreversible = self.irreversible;
-        recovery.compensatable = self.compensatable.unwrap_or(!self.irreversible);
-        recovery.compensated_by_handler = self.compensation.is_some();
+        let recovery = RecoveryPolicy {
+            irreversible: self.irreversible,
+            compensatable: self.compensatable.unwrap_or(!self.irreversible),
+            compensated_by_handler: self.compensation.is_some(),
+        };
         let draft = StepDraft {
             name: self.name,
             kind,

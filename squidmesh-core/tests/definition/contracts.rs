@@ -211,6 +211,42 @@ fn everything_wrong_with_a_typed_payload_is_said_together() {
     );
 }
 
+#[test]
+fn a_whole_number_is_an_integer_however_it_is_written() {
+    let mut payload = order();
+    payload["lines"][0]["copies"] = json!(2.0);
+    assert_eq!(accepted(typed(), payload)["lines"][0]["copies"], json!(2));
+    assert_eq!(changed("/lines/0/copies", json!(2.5)), ["lines[0].copies must be an integer, not a number"]);
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Tree {
+    #[serde(default)]
+    branches: Vec<Tree>,
+}
+
+#[test]
+fn a_type_within_itself_is_checked_at_every_depth() {
+    let tree = |leaf: Value| (0..40).fold(leaf, |tree, _| json!({"branches": [tree]}));
+    let forest = || Trigger::manual("t").payload::<Tree>();
+    assert!(resolve(forest(), tree(json!({}))).is_ok());
+    let errors = refused(forest(), tree(json!({"card": 4111})));
+    assert!(errors.len() == 1 && errors[0].ends_with("is not a field of this payload"), "{errors:?}");
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Appointment {
+    #[schemars(extend("format" = "date"))]
+    day: String,
+}
+
+#[test]
+fn a_text_with_a_format_is_checked() {
+    let appointment = || Trigger::manual("t").payload::<Appointment>();
+    assert!(resolve(appointment(), json!({"day": "2026-03-01"})).is_ok());
+    assert_eq!(refused(appointment(), json!({"day": "4111"})), ["day must be written as date"]);
+}
+
 #[derive(Serialize, Deserialize, JsonSchema)]
 struct Flat {
     id: u8,

@@ -76,7 +76,7 @@ fn check(value: &Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(1_000)))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(500)))]
 
     #[test]
     fn no_json_at_all_makes_a_definition_panic(value in any_json()) {
@@ -104,6 +104,32 @@ proptest! {
             let mut value = stored();
             value["triggers"][0]["contract"] = json!({"schema": schema});
             check(&value);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_schedule_makes_a_definition_panic(
+        expression in prop_oneof!["\\PC{0,30}", "([0-9*/,#LWH?-]{1,6} ){0,6}[A-Z0-9*]{0,4}"],
+        time_zone in prop_oneof![Just("UTC".to_owned()), any::<String>()],
+    ) {
+        let trigger = Trigger::cron("c").expression(expression).time_zone(time_zone);
+        if let Ok(workflow) = chain().trigger(trigger).build() {
+            check(&serde_json::to_value(workflow.definition().as_ref()).unwrap());
+        }
+    }
+
+    #[test]
+    fn no_names_make_a_builder_panic(names in prop::collection::vec(prop_oneof!["[ab]", any::<String>()], 8)) {
+        let [workflow, trigger, one, other, from, to, key, queue] = names.try_into().unwrap();
+        let builder = squidmesh_core::Workflow::builder(workflow)
+            .trigger(Trigger::manual(trigger).field(Field::string(&key)))
+            .step(step(&one).output(&key).input([&key]).input_from([(&key, &to)]).queue(queue))
+            .step(step(&other))
+            .then(from, &to);
+        if let Ok(workflow) = builder.build() {
+            check(&serde_json::to_value(workflow.definition().as_ref()).unwrap());
         }
     }
 }

@@ -7,8 +7,8 @@ use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use squidmesh_core::{
-    Cancellation, Compensation, Delayed, ErasedHandler, ErrorKind, Handler, HandlerOutput, JsonLimits, RunId, Step,
-    StepContext, StepError, StepName, StepResult, WorkflowName, secs,
+    Cancellation, Compensation, Delayed, ErasedHandler, ErrorKind, Handler, HandlerOutput, RunId, Step, StepContext,
+    StepError, StepName, StepResult, WorkflowName, secs,
 };
 use uuid::Uuid;
 
@@ -74,7 +74,7 @@ fn functions_closures_and_types_all_run() {
 #[test]
 fn input_that_does_not_fit_fails_for_good_without_running_or_showing_it() {
     let error = run(Step::new("a", double), json!({"id": "4111-1111"})).unwrap_err();
-    assert_eq!((&error.kind, error.retryable), (&ErrorKind::INVALID_INPUT, false));
+    assert_eq!((error.kind.as_str(), error.retryable), (ErrorKind::INVALID_INPUT, false));
     assert!(error.message.contains("at id: expected u32, found a text"), "{}", error.message);
     assert!(!error.message.contains("4111"), "{}", error.message);
 }
@@ -82,7 +82,7 @@ fn input_that_does_not_fit_fails_for_good_without_running_or_showing_it() {
 #[test]
 fn output_that_json_cannot_hold_fails_for_good() {
     let error = run(Step::new("a", async |_: Value, _: StepContext| Ok(vec![f64::NAN])), json!({})).unwrap_err();
-    assert_eq!((&error.kind, error.retryable), (&ErrorKind::INVALID_OUTPUT, false));
+    assert_eq!((error.kind.as_str(), error.retryable), (ErrorKind::INVALID_OUTPUT, false));
     assert!(error.message.contains("[0]"), "{}", error.message);
 }
 
@@ -112,17 +112,8 @@ fn a_failure_keeps_everything_through_storage() {
 }
 
 #[test]
-fn a_failure_can_always_be_recorded() {
-    let mut error = StepError::terminal("x\0".repeat(100_000)).kind("k".repeat(1_000)).details(vec!["\0"; 3]);
-    error.chain = vec!["cause".repeat(10_000); 1_000];
-    let limits = JsonLimits { max_bytes: 4_000, max_depth: 8 };
-    let kept = error.within(&limits);
-    assert!(kept.message.ends_with("[truncated]") && !kept.message.contains('\0'));
-    assert!(kept.details.as_ref().unwrap().as_str().unwrap().contains("not kept"));
-    let size = serde_json::to_string(&kept).unwrap().len();
-    assert!(size < limits.max_bytes, "{size}");
-    let unlimited = JsonLimits::default();
-    assert_eq!(unlimited.check(&serde_json::to_value(&kept).unwrap()), Ok(()));
+fn a_failure_is_small_enough_to_be_returned_by_value() {
+    assert!(size_of::<StepError>() < 128, "{}", size_of::<StepError>());
 }
 
 #[test]

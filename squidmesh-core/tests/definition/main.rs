@@ -1,5 +1,13 @@
 //! Definitions from the outside: what a builder accepts and refuses, and what a definition keeps through storage.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "everything in this crate is a test"
+)]
+
 mod contracts;
 mod declared;
 mod errors;

@@ -25,9 +25,7 @@ fn ten_thousand_steps_with_a_hundred_thousand_dependencies_build_quickly() {
     }
     let began = Instant::now();
     let workflow = builder.build().unwrap();
-    let took = began.elapsed();
-    println!("{STEPS} steps built in {took:?}");
-    assert!(took < BOUND, "{took:?}");
+    assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
 
     let definition = workflow.definition();
     let edges: usize = definition.steps().iter().map(|step| step.after.len()).sum();
@@ -37,9 +35,7 @@ fn ten_thousand_steps_with_a_hundred_thousand_dependencies_build_quickly() {
     let stored = serde_json::to_string(definition.as_ref()).unwrap();
     let began = Instant::now();
     let read: Definition = serde_json::from_str(&stored).unwrap();
-    let took = began.elapsed();
-    println!("read back in {took:?}");
-    assert!(took < BOUND, "{took:?}");
+    assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
     assert_eq!(read.fingerprint(), definition.fingerprint());
 }
 
@@ -53,7 +49,6 @@ fn a_chain_of_ten_thousand_transitions_builds_quickly() {
             next => builder.then(name(place), name(next)).on_error(name(place), name((place + 97).min(STEPS - 1))),
         };
     }
-    // The last step has an error transition of its own only by the loop's bound; nothing leads back.
     let began = Instant::now();
     let workflow = builder.build().unwrap();
     assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());

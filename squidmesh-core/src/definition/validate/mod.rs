@@ -27,10 +27,12 @@ impl Draft {
         triggers::check(&self.triggers, &mut errors);
         steps::check(&self.steps, &mut errors);
         let edges = edges::check(&self, shape, &mut errors);
-        let definition = self.named(shape, edges, &mut errors);
+        let definition = self.named(shape, edges, &mut errors).map(Definition::sealed);
         match definition {
-            Some(definition) if errors.is_empty() => {
-                definition.sealed().map_err(|error| DefinitionErrors::new(&name, vec![error]))
+            Some(Ok(definition)) if errors.is_empty() => Ok(definition),
+            Some(Err(error)) => {
+                errors.push(error);
+                Err(DefinitionErrors::new(&name, errors))
             }
             _ => Err(DefinitionErrors::new(&name, errors)),
         }

@@ -50,13 +50,19 @@ fn schedule_problem(expression: &str) -> Option<String> {
         return Some(format!("it is longer than {EXPRESSION_BYTES} bytes"));
     }
     // The reader wants a zone behind the fields; which one does not matter for their validity.
-    match cronexpr::parse_crontab(&format!("{expression} UTC")) {
+    let Ok(schedule) = cronexpr::parse_crontab(&format!("{expression} UTC")) else {
+        return Some(
+            "write five fields: minute, hour, day of month, month, day of week, as in `0 3 * * 1-5`".to_owned(),
+        );
+    };
+    match schedule.find_next(LEAP_YEAR) {
         Ok(_) => None,
-        Err(_) => Some(
-            "it must have five fields: minute, hour, day of month, month, day of week, as in `0 3 * * 1-5`".to_owned(),
-        ),
+        Err(_) => Some("it never fires: no date fits it within four years".to_owned()),
     }
 }
+
+/// Four years from here have a 29 February.
+const LEAP_YEAR: &str = "2024-01-01T00:00:00Z";
 
 fn shown(text: &str) -> String {
     text.chars().take(100).collect()
