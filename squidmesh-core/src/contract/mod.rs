@@ -3,6 +3,7 @@
 //! Knows fields, schemas and defaults; must never know who sends a payload or what becomes of it. No error of this module
 //! shows a value.
 
+mod complete;
 mod field;
 mod normalise;
 mod problem;

@@ -189,65 +189,6 @@ impl Composed {
 }
 
 /// The definition that a schema refers to.
-fn reference(schema: &Value) -> Option<&str> {
+pub(super) fn reference(schema: &Value) -> Option<&str> {
     schema.get("$ref")?.as_str()?.strip_prefix("#/$defs/")
-}
-
-/// Gives an object the defaults of fields that it lacks, and so the objects within it; writes whole numbers as integers
-/// where the type wants integers, because `1.0` is one to a schema and none to a decoder.
-pub(super) fn complete(root: &Value, payload: &mut Value) {
-    complete_within(root, root, payload, 0);
-}
-
-/// How many references may follow one another; a type is not behind more of them.
-const REFERENCES: usize = 16;
-
-/// Goes no deeper than the payload, whose depth was checked.
-fn complete_within(schema: &Value, root: &Value, value: &mut Value, references: usize) {
-    if let Some(name) = reference(schema)
-        && references < REFERENCES
-        && let Some(definition) = root.get("$defs").and_then(|definitions| definitions.get(name))
-    {
-        complete_within(definition, root, value, references + 1);
-    }
-    match value {
-        Value::Number(number) if number.is_f64() && wants_integer(schema) => {
-            if let Some(float) = number.as_f64()
-                && float.fract() == 0.0
-                && float.abs() < WHOLE
-            {
-                *value = Value::from(float as i64);
-            }
-        }
-        Value::Object(members) => {
-            for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-                match (members.get_mut(name), field.get("default")) {
-                    (Some(member), _) => complete_within(field, root, member, 0),
-                    (None, Some(default)) => {
-                        members.insert(name.clone(), default.clone());
-                    }
-                    (None, None) => {}
-                }
-            }
-        }
-        Value::Array(items) => {
-            if let Some(schema) = schema.get("items") {
-                items.iter_mut().for_each(|item| complete_within(schema, root, item, 0));
-            }
-        }
-        _ => {}
-    }
-}
-
-/// The magnitude below which every whole number has a float of its own.
-const WHOLE: f64 = 9_007_199_254_740_992.0;
-
-fn wants_integer(schema: &Value) -> bool {
-    match schema.get("type") {
-        Some(Value::String(name)) => name == "integer",
-        Some(Value::Array(names)) => {
-            names.iter().any(|name| name == "integer") && !names.iter().any(|name| name == "number")
-        }
-        _ => false,
-    }
 }

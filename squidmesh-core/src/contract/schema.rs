@@ -14,8 +14,9 @@ use schemars::generate::SchemaSettings;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::complete::complete;
 use super::field::FieldKind;
-use super::normalise;
+use super::normalise::normalise;
 use super::problem::{PayloadErrors, PayloadProblem, Problems, kind};
 use crate::json::{Segment, path};
 
@@ -31,7 +32,7 @@ impl PayloadSchema {
     /// The schema of a type.
     pub fn of<T: JsonSchema>() -> Self {
         let generator = SchemaSettings::draft2020_12().into_generator();
-        Self::from_normal(normalise::normalise(generator.into_root_schema_for::<T>().to_value()))
+        Self::from_normal(normalise(generator.into_root_schema_for::<T>().to_value()))
     }
 
     fn from_normal(schema: Value) -> Self {
@@ -93,7 +94,7 @@ impl PayloadSchema {
             }
         };
         let mut payload = Value::Object(payload);
-        normalise::complete(&self.schema, &mut payload);
+        complete(&self.schema, &mut payload);
         let mut problems = Problems::default();
         let errors: Vec<_> = validator.iter_errors(&payload).take(Problems::REPORTED + 1).collect();
         report(&errors, &mut problems);

@@ -1,7 +1,7 @@
 //! Turns JSON into Rust values, and says what does not fit without showing it.
 //!
 //! The reader underneath quotes the offending value in its errors, and errors are stored and logged; this one names the place
-//! and what was expected there, never what was found beyond its kind.
+//! and what was expected there, never what was found beyond its kind. Long only because serde asks for four access traits.
 
 use std::fmt::{self, Display};
 

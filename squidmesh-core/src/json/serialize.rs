@@ -1,7 +1,7 @@
 //! Turns Rust values into JSON without losing anything on the way.
 //!
 //! The serialiser underneath writes null for NaN and infinities; here a first pass that builds nothing looks for what JSON
-//! cannot hold, and names the place.
+//! cannot hold, and names the place. Long only because serde asks a serialiser for some thirty methods.
 
 use std::fmt::{self, Display};
 
