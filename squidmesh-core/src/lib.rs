@@ -7,6 +7,7 @@ pub mod dispatch;
 mod dispatcher;
 pub mod engine;
 mod event;
+pub mod inspect;
 pub mod port;
 pub mod run;
 #[cfg(feature = "testing")]

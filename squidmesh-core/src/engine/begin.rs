@@ -182,6 +182,7 @@ fn task(work: &UnitOfWork, definition: &StepDefinition, attempt: u32, lease: &Le
 /// Closes the attempt of a worker that lost its lease.
 fn reclaim(work: &mut UnitOfWork, step: &StepName) -> Failure {
     let failure = Failure::new(Failure::STALE_RUNNING_STEP, "the worker of this attempt died or lost its lease").at(step);
+    let failure = Failure { retryable: true, ..failure };
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Failed, Some(failure.clone()));
     work.change_step(step, |run| {
         run.failures += 1;

@@ -241,10 +241,18 @@ fn mapped_input(visible: Map<String, Value>, mapping: &InputMapping) -> Map<Stri
             .iter()
             .filter_map(|(key, path)| {
                 let (first, rest) = path.split_first()?;
-                let found = rest.iter().try_fold(visible.get(first)?, |value, segment| value.get(segment))?;
+                let found = rest.iter().try_fold(visible.get(first)?, |value, segment| inside(value, segment))?;
                 Some((key.clone(), found.clone()))
             })
             .collect(),
+    }
+}
+
+/// A member of an object, or an element of a list by its number.
+fn inside<'a>(value: &'a Value, segment: &str) -> Option<&'a Value> {
+    match value {
+        Value::Array(list) => list.get(segment.parse::<usize>().ok()?),
+        _ => value.get(segment),
     }
 }
 

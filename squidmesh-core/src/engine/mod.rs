@@ -16,6 +16,7 @@ mod compensate;
 mod dispatch;
 mod manual;
 mod record;
+mod replay;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -27,5 +28,6 @@ pub use compensate::{BeginCompensation, CompensationTask, begin_compensation, re
 pub use dispatch::{DescribeJobs, DispatchError, Dispatched, dispatch_compensation, dispatch_run, dispatch_steps};
 pub use manual::{Decided, ManualError, Verdict, decide, unblock};
 pub use record::{GoOn, Outcome, Recorded, StepTask, record};
+pub use replay::unsafe_to_replay;
 pub use start::{NewRun, start};
 pub use unit_of_work::{Decision, Limits, Moment, UnitOfWork};

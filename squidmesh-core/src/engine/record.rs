@@ -94,11 +94,11 @@ pub fn record(
             Err(failure) => failed(work, task, failure, None, jobs)?,
         },
         Outcome::Failed { failure, retryable, retry_after } => {
-            let failure = recordable(failure, work.limits());
+            let failure = Failure { retryable, ..recordable(failure, work.limits()) };
             let delay = retryable.then(|| next_delay(work, task, retry_after)).flatten();
             failed(work, task, failure, delay, jobs)?;
         }
-        Outcome::Interrupted => interrupted(work, task)?,
+        Outcome::Interrupted => interrupted(work, task, jobs)?,
     }
     let next = match go_on {
         Some(go_on) => begin_next(work, &go_on, jobs)?,
@@ -216,25 +216,28 @@ fn failed(
     }
 }
 
-/// Closes the open attempt without counting it: the step is delivered again at once.
-fn interrupted(work: &mut UnitOfWork, task: &StepTask) -> Result<(), InvalidTransition> {
+/// Closes the open attempt without counting it: the step is delivered again at once, unless its run has ended meanwhile.
+fn interrupted(work: &mut UnitOfWork, task: &StepTask, jobs: &dyn DescribeJobs) -> Result<(), InvalidTransition> {
     let failure = Failure::new(Failure::INTERRUPTED, "the worker was shut down").at(&task.step);
     work.end_attempt(&task.step, AttemptStatus::Interrupted, Some(failure));
-    let ended = match work.run().status {
-        status if status.may_schedule() => {
-            work.change_step(&task.step, |run| run.status = StepStatus::Pending);
-            put_off(work, &task.lease, Duration::ZERO);
-            return Ok(());
-        }
-        RunStatus::Cancelling => settle_cancellation,
-        _ => |_: &mut UnitOfWork| Ok(()),
-    };
+    if work.run().status.may_schedule() {
+        work.change_step(&task.step, |run| run.status = StepStatus::Pending);
+        put_off(work, &task.lease, Duration::ZERO);
+        return Ok(());
+    }
     let now = work.now();
     work.change_step(&task.step, |run| {
         run.status = StepStatus::Cancelled;
         run.finished_at = Some(now);
     });
-    ended(work)
+    match work.run().status {
+        RunStatus::Cancelling => settle_cancellation(work),
+        RunStatus::Failed => {
+            late_sibling(work, jobs);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A step that ended after its run failed: what it leaves is compensated too.

@@ -15,6 +15,9 @@ pub struct Failure {
     /// The step it happened in, or that could not be reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepName>,
+    /// Whether another attempt might have helped.
+    #[serde(default)]
+    pub retryable: bool,
     /// The handler's details.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
@@ -51,7 +54,7 @@ impl Failure {
 
     /// A failure of a kind with a message.
     pub fn new(kind: &str, message: impl Into<String>) -> Self {
-        Failure { kind: kind.to_owned(), message: message.into(), step: None, details: None, chain: Vec::new() }
+        Failure { kind: kind.to_owned(), message: message.into(), step: None, retryable: false, details: None, chain: Vec::new() }
     }
 
     /// The same failure, naming the step.
@@ -68,6 +71,7 @@ impl From<&StepError> for Failure {
             kind: error.kind.to_string(),
             message: error.message.clone(),
             step: None,
+            retryable: error.retryable,
             details: error.details.clone(),
             chain: error.chain.clone(),
         }

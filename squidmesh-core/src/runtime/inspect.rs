@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{CommandError, Runtime};
+use crate::inspect::{Explanation, Graph, Subject, explain, graph};
 use crate::{
     Attempt, AuditEvent, Definition, IntentRecord, Run, RunId, RunState, StepName, StepRun, StepStatus, StoreSession,
 };
@@ -74,7 +75,45 @@ impl From<StepStatus> for StepState {
     }
 }
 
+impl StepState {
+    /// The name in JSON and drawings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            StepState::Waiting => "waiting",
+            StepState::Pending => "pending",
+            StepState::Running => "running",
+            StepState::Paused => "paused",
+            StepState::Completed => "completed",
+            StepState::Failed => "failed",
+            StepState::Cancelled => "cancelled",
+        }
+    }
+}
+
 impl Runtime {
+    /// Why a run is where it is.
+    pub(super) async fn explain(&self, session: &dyn StoreSession, id: RunId) -> Result<Explanation, CommandError> {
+        let state = session.load(id).await?.ok_or(CommandError::NotFound(id))?;
+        let definition = self.definition(session, &state.run.fingerprint).await?;
+        let history = session.history(id).await?;
+        let newest = self.registry.newest(state.run.workflow.as_str());
+        Ok(explain(&Subject {
+            definition: definition.as_deref(),
+            registered: self.registry.version(&state.run.fingerprint).is_some(),
+            replayable: newest.is_some_and(|found| found.definition().trigger(state.run.trigger.as_str()).is_some()),
+            history: &history,
+            now: self.clock.now(),
+            state: &state,
+        }))
+    }
+
+    /// A run as a graph.
+    pub(super) async fn graph(&self, session: &dyn StoreSession, id: RunId) -> Result<Graph, CommandError> {
+        let state = session.load(id).await?.ok_or(CommandError::NotFound(id))?;
+        let definition = self.definition(session, &state.run.fingerprint).await?;
+        Ok(graph(&state, &*definition.ok_or(CommandError::UnknownDefinition(id))?))
+    }
+
     /// A run with everything recorded about it.
     pub(super) async fn inspect(&self, session: &dyn StoreSession, id: RunId) -> Result<RunDetails, CommandError> {
         let state = session.load(id).await?.ok_or(CommandError::NotFound(id))?;

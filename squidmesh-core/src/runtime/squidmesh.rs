@@ -8,10 +8,12 @@ use futures_util::future::{self, Either};
 use serde::Serialize;
 
 use super::command::Scope;
-use super::{CancelRun, CommandError, Decide, Joined, RunDetails, Runtime, SquidmeshBuilder, StartRun, Unblock};
+use super::{CancelRun, CommandError, Decide, Joined, ReplayRun, RunDetails, Runtime, SquidmeshBuilder, StartRun, Unblock};
 use crate::engine::Verdict;
+use crate::inspect::{Explanation, Graph};
 use crate::{
-    CancelReason, Cancellation, Dispatcher, ExecutorError, RunFilter, RunId, RunPage, Runner, Store, StoreError, StoreSession,
+    CancelReason, Cancellation, Dispatcher, ExecutorError, Run, RunFilter, RunId, RunPage, Runner, Store, StoreError, StoreSession,
+    WorkflowName,
 };
 
 /// The runtime: starts runs, commands and inspects them, and runs workers. Cheap to clone.
@@ -72,12 +74,49 @@ impl Squidmesh {
         Decide::new(self.scope(), id, Verdict::Reject)
     }
 
+    /// Starts a new run from the payload of one that has ended, on the newest registered version, linked to the old one.
+    ///
+    /// # Errors
+    /// [`ReplayError::UnsafeReplay`](crate::ReplayError::UnsafeReplay) after a completed step that is irreversible or not
+    /// compensatable, unless that is allowed; see [`ReplayError`](crate::ReplayError) for the rest.
+    pub fn replay_run(&self, id: RunId) -> ReplayRun {
+        ReplayRun::new(self.runtime.clone(), id)
+    }
+
+    /// Why a run is where it is, what could be done about it right now, and where that is recorded.
+    ///
+    /// # Errors
+    /// [`CommandError::NotFound`]; [`CommandError::Store`].
+    pub async fn explain_run(&self, id: RunId) -> Result<Explanation, CommandError> {
+        self.runtime.explain(&*self.runtime.store, id).await
+    }
+
+    /// The run as a graph, with states and the path taken.
+    ///
+    /// # Errors
+    /// [`CommandError::NotFound`]; [`CommandError::UnknownDefinition`]; [`CommandError::Store`].
+    pub async fn graph(&self, id: RunId) -> Result<Graph, CommandError> {
+        self.runtime.graph(&*self.runtime.store, id).await
+    }
+
     /// A run with its context, steps, attempts and audit trail.
     ///
     /// # Errors
     /// [`CommandError::NotFound`]; [`CommandError::Store`].
     pub async fn inspect_run(&self, id: RunId) -> Result<RunDetails, CommandError> {
         self.runtime.inspect(&*self.runtime.store, id).await
+    }
+
+    /// The run that was started under an idempotency key of a workflow; `None` if there is none, or no such workflow.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find_run(&self, workflow: &str, idempotency_key: &str) -> Result<Option<Run>, StoreError> {
+        let Ok(workflow) = WorkflowName::new(workflow) else { return Ok(None) };
+        match self.runtime.store.find_by_key(&workflow, idempotency_key).await? {
+            Some(id) => Ok(self.runtime.store.load(id).await?.map(|state| state.run)),
+            None => Ok(None),
+        }
     }
 
     /// Runs that match, newest first, page by page.

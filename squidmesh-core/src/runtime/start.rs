@@ -119,6 +119,12 @@ impl<'a> StartRun<'a> {
         self
     }
 
+    /// Starts it as a replay of another.
+    pub(super) fn replaying(mut self, from: RunId, actor: Option<String>) -> Self {
+        self.replay = Some((from, actor));
+        self
+    }
+
     async fn start(self) -> Result<Run, StartError> {
         let runtime = self.runtime.clone();
         let within = self.within;

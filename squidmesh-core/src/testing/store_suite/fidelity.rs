@@ -192,6 +192,7 @@ fn failure() -> Failure {
         kind: "card_declined".to_owned(),
         message: "the card was declined: “no funds”\nline two".to_owned(),
         step: Some(sample::step_name("first")),
+        retryable: true,
         details: Some(json!({ "code": 51, "nested": [1.5, null, "ü"] })),
         chain: vec!["the gateway said no".to_owned(), "HTTP 402".to_owned()],
     }

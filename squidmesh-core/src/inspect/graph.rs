@@ -1,0 +1,165 @@
+//! A run as a graph, for drawing: its steps, what leads where, and the path that was taken.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::{Definition, RunState, StepName, StepState, StepStatus, Target, TransitionOutcome};
+
+/// The graph of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Graph {
+    /// The declared steps, in order of declaration.
+    pub nodes: Vec<GraphNode>,
+    /// What leads where, in order of declaration.
+    pub edges: Vec<GraphEdge>,
+}
+
+/// A declared step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct GraphNode {
+    /// Its name.
+    pub step: StepName,
+    /// Where it is.
+    pub state: StepState,
+}
+
+/// Why an edge leads from one step to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EdgeKind {
+    /// It is followed when the step succeeds.
+    Ok,
+    /// It is followed when the step fails.
+    Error,
+    /// The other step needs this one.
+    Dependency,
+}
+
+/// An edge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct GraphEdge {
+    /// From this step.
+    pub from: StepName,
+    /// To this one; `None` is the end of the run.
+    pub to: Option<StepName>,
+    /// Why.
+    pub kind: EdgeKind,
+    /// Whether the run went this way.
+    pub taken: bool,
+}
+
+/// The graph of a run of a definition.
+pub fn graph(state: &RunState, definition: &Definition) -> Graph {
+    let status = |step: &StepName| state.steps.get(step).map(|run| run.status);
+    let nodes = definition.steps().iter().map(|step| GraphNode {
+        step: step.name.clone(),
+        state: status(&step.name).map_or(StepState::Waiting, StepState::from),
+    });
+    let scheduled = |step: &StepName| state.steps.contains_key(step);
+    let transitions = definition.transitions().iter().map(|transition| {
+        let (kind, ended) = match transition.on {
+            TransitionOutcome::Ok => (EdgeKind::Ok, chose(state, transition.from.as_str(), TransitionOutcome::Ok)),
+            TransitionOutcome::Error => (EdgeKind::Error, chose(state, transition.from.as_str(), TransitionOutcome::Error)),
+        };
+        let to = match &transition.to {
+            Target::Step(step) => Some(step.clone()),
+            Target::Complete => None,
+        };
+        let taken = ended && to.as_ref().map_or(state.run.finished_at.is_some(), scheduled);
+        GraphEdge { from: transition.from.clone(), to, kind, taken }
+    });
+    let dependencies = definition.steps().iter().flat_map(|step| {
+        step.after.iter().map(|dependency| GraphEdge {
+            from: dependency.clone(),
+            to: Some(step.name.clone()),
+            kind: EdgeKind::Dependency,
+            taken: status(dependency) == Some(StepStatus::Completed) && scheduled(&step.name),
+        })
+    });
+    Graph { nodes: nodes.collect(), edges: transitions.chain(dependencies).collect() }
+}
+
+/// Whether a step ended with the outcome that a transition is for. A rejected approval is completed, and took the error
+/// route.
+fn chose(state: &RunState, step: &str, outcome: TransitionOutcome) -> bool {
+    let Some(run) = state.steps.get(step) else { return false };
+    let rejected = run.manual.as_ref().is_some_and(|manual| manual.decision == "rejected");
+    match outcome {
+        TransitionOutcome::Ok => run.status == StepStatus::Completed && !rejected,
+        TransitionOutcome::Error => run.status == StepStatus::Failed || rejected,
+    }
+}
+
+impl Graph {
+    /// The graph in the language of Mermaid.
+    pub fn to_mermaid(&self) -> String {
+        let mut text = String::from("flowchart TD\n");
+        for (place, node) in self.nodes.iter().enumerate() {
+            let label = escaped(node.step.as_str());
+            let _ = writeln!(text, "    s{place}[\"{label}<br/>{}\"]:::{}", node.state.as_str(), node.state.as_str());
+        }
+        if self.edges.iter().any(|edge| edge.to.is_none()) {
+            text.push_str("    done((complete))\n");
+        }
+        for edge in &self.edges {
+            let (from, to) = (self.place(&edge.from), edge.to.as_ref().map_or("done".to_owned(), |to| self.place(to)));
+            let (arrow, label) = (if edge.taken { "==>" } else { "-.->" }, edge.kind.label());
+            let _ = writeln!(text, "    {from} {arrow}|{label}| {to}");
+        }
+        text
+    }
+
+    /// The graph in the language of Graphviz.
+    pub fn to_dot(&self) -> String {
+        let mut text = String::from("digraph run {\n");
+        for (place, node) in self.nodes.iter().enumerate() {
+            let label = quoted(node.step.as_str());
+            let _ = writeln!(text, "    s{place} [label=\"{label}\\n{}\", shape=box];", node.state.as_str());
+        }
+        if self.edges.iter().any(|edge| edge.to.is_none()) {
+            text.push_str("    done [label=\"complete\", shape=doublecircle];\n");
+        }
+        for edge in &self.edges {
+            let (from, to) = (self.place(&edge.from), edge.to.as_ref().map_or("done".to_owned(), |to| self.place(to)));
+            let style = if edge.taken { "bold" } else { "dashed" };
+            let _ = writeln!(text, "    {from} -> {to} [label=\"{}\", style={style}];", edge.kind.label());
+        }
+        text.push_str("}\n");
+        text
+    }
+
+    fn place(&self, step: &StepName) -> String {
+        format!("s{}", self.nodes.iter().position(|node| node.step == *step).unwrap_or_default())
+    }
+}
+
+impl EdgeKind {
+    fn label(self) -> &'static str {
+        match self {
+            EdgeKind::Ok => "ok",
+            EdgeKind::Error => "error",
+            EdgeKind::Dependency => "after",
+        }
+    }
+}
+
+/// Mermaid reads HTML entities in labels, with a number sign in place of the ampersand.
+fn escaped(text: &str) -> String {
+    text.chars().fold(String::new(), |mut out, c| {
+        match c {
+            c if c.is_alphanumeric() || " _-.".contains(c) => out.push(c),
+            c => {
+                let _ = write!(out, "#{};", u32::from(c));
+            }
+        }
+        out
+    })
+}
+
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}

@@ -1,0 +1,283 @@
+//! Tests of explanations and graphs.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::*;
+use crate::engine::{self, Begin, Limits, Moment, NewRun, Outcome, UnitOfWork};
+use crate::{
+    COMPLETE, Commit, CommitToken, Definition, Failure, History, IntentKey, IntentRecord, IntentWrite, Job, JobMetadata, Lease,
+    LeaseToken, Refusal, Retry, RunId, RunState, RunStatus, Step, StepContext, StepName, StepResult, Timestamp, Trigger, Workflow,
+    approval, pause, secs, wait,
+};
+
+/// A run driven through the engine, with the intents that its commits leave.
+struct Driven {
+    definition: Arc<Definition>,
+    state: RunState,
+    intents: Vec<IntentRecord>,
+    now: Timestamp,
+}
+
+fn accept(jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
+    Ok(jobs.iter().map(Job::metadata).collect())
+}
+
+async fn nothing(_: Map<String, Value>, _: StepContext) -> StepResult<()> {
+    Ok(())
+}
+
+fn name(step: &str) -> StepName {
+    StepName::new(step).unwrap()
+}
+
+impl Driven {
+    fn start(workflow: crate::WorkflowBuilder) -> Self {
+        let definition = workflow.trigger(Trigger::manual("go")).build().unwrap().definition().clone();
+        let now = Timestamp::from_millis(1_000_000);
+        let new = NewRun {
+            id: RunId::from_uuid(Uuid::from_u128(7)),
+            trigger: definition.triggers()[0].name().clone(),
+            payload: Map::new(),
+            idempotency_key: None,
+            replay: None,
+        };
+        let moment = Moment { now, random: 0.5, token: CommitToken::from_uuid(Uuid::nil()) };
+        let decision = engine::start(definition.clone(), new, moment, Limits::default(), &accept).unwrap().close();
+        let mut driven = Driven { definition, state: decision.state, intents: Vec::new(), now };
+        driven.apply(decision.commit);
+        driven
+    }
+
+    fn apply(&mut self, commit: Commit) {
+        for write in commit.intents {
+            let key = match &write {
+                IntentWrite::Add(intent) | IntentWrite::Replace(intent) => &intent.key,
+                IntentWrite::Remove(key) => key,
+            };
+            self.intents.retain(|found| found.key != *key);
+            if let IntentWrite::Add(intent) | IntentWrite::Replace(intent) = write {
+                let at = self.now.after(intent.delay);
+                self.intents.push(IntentRecord::new(intent.key, intent.queue, intent.priority, at, intent.lease));
+            }
+        }
+    }
+
+    fn decide<T>(&mut self, decide: impl FnOnce(&mut UnitOfWork) -> T) -> T {
+        let moment = Moment { now: self.now, random: 0.5, token: CommitToken::from_uuid(Uuid::nil()) };
+        let mut work = UnitOfWork::open(self.definition.clone(), self.state.clone(), moment, Limits::default());
+        let value = decide(&mut work);
+        let decision = work.close();
+        self.state = decision.state;
+        self.apply(decision.commit);
+        value
+    }
+
+    fn begin(&mut self, step: &str) -> Begin {
+        let key = IntentKey::step(self.state.run.id, name(step));
+        let lease = Lease { key, token: LeaseToken::from_uuid(Uuid::from_u128(1)) };
+        self.decide(|work| engine::begin(work, &name(step), &lease, &accept).unwrap())
+    }
+
+    fn end(&mut self, step: &str, outcome: Outcome) {
+        let Begin::Execute(task) = self.begin(step) else { panic!("{step} does not begin") };
+        self.decide(|work| engine::record(work, &task, outcome, None, &accept).unwrap());
+    }
+
+    fn succeed(&mut self, step: &str) {
+        self.end(step, Outcome::Completed { value: Value::Null, schedule_in: None });
+    }
+
+    fn fail(&mut self, step: &str, retryable: bool) {
+        self.end(step, Outcome::Failed { failure: Failure::new("boom", "no"), retryable, retry_after: None });
+    }
+
+    fn explain(&self) -> Explanation {
+        self.explain_with(true, Some(&self.definition))
+    }
+
+    fn explain_with(&self, registered: bool, definition: Option<&Definition>) -> Explanation {
+        let history = History::new(Vec::new(), Vec::new(), self.intents.clone());
+        let state = &self.state;
+        explain(&Subject { state, definition, registered, replayable: true, history: &history, now: self.now })
+    }
+}
+
+fn two_steps() -> crate::WorkflowBuilder {
+    Workflow::builder("two")
+        .step(Step::new("first", nothing).retry(Retry::fixed(2, secs(60))))
+        .step(Step::new("second", wait(secs(90))))
+        .then("first", "second")
+        .then("second", COMPLETE)
+}
+
+fn with_approval() -> crate::WorkflowBuilder {
+    Workflow::builder("approved")
+        .step(Step::new("ask", approval()))
+        .step(Step::new("hold", pause()))
+        .step(Step::new("undo", nothing))
+        .then("ask", "hold")
+        .on_error("ask", "undo")
+        .then("hold", COMPLETE)
+        .then("undo", COMPLETE)
+}
+
+#[test]
+fn a_fresh_run_waits_to_be_taken_up() {
+    let told = Driven::start(two_steps()).explain();
+    assert_eq!((told.reason, told.attempt), (Reason::PendingDispatch, Some(1)));
+    assert_eq!(told.step, Some(name("first")));
+    assert_eq!(told.actions, [NextAction::Cancel]);
+    assert!(told.evidence.iter().any(|evidence| matches!(evidence, Evidence::Intent(_))));
+}
+
+#[test]
+fn a_running_step_is_named_with_its_attempt() {
+    let mut run = Driven::start(two_steps());
+    run.begin("first");
+    let told = run.explain();
+    assert_eq!((told.reason, told.attempt), (Reason::StepRunning, Some(1)));
+    assert!(told.evidence.contains(&Evidence::Attempt { step: name("first"), number: 1 }));
+}
+
+#[test]
+fn a_retry_says_when_and_why() {
+    let mut run = Driven::start(two_steps());
+    run.fail("first", true);
+    let told = run.explain();
+    assert_eq!((told.reason, told.attempt), (Reason::WaitingForRetry, Some(2)));
+    assert_eq!(told.at, Some(run.now.after(secs(60))));
+    assert_eq!(told.failure.map(|failure| failure.kind), Some("boom".to_owned()));
+    run.now = run.now.after(secs(61));
+    assert_eq!(run.explain().reason, Reason::StepScheduled);
+}
+
+#[test]
+fn a_timer_says_when_it_is_due() {
+    let mut run = Driven::start(two_steps());
+    run.succeed("first");
+    let told = run.explain();
+    assert_eq!((told.reason, told.at), (Reason::WaitingForTimer, Some(run.now.after(secs(90)))));
+}
+
+#[test]
+fn exhausted_retries_differ_from_a_failure_for_good() {
+    let mut exhausted = Driven::start(two_steps());
+    exhausted.fail("first", true);
+    exhausted.fail("first", true);
+    assert_eq!(exhausted.explain().reason, Reason::RetryExhausted);
+    assert_eq!(exhausted.explain().actions, [NextAction::Replay]);
+    let mut failed = Driven::start(two_steps());
+    failed.fail("first", false);
+    assert_eq!(failed.explain().reason, Reason::StepFailed);
+}
+
+#[test]
+fn a_paused_run_offers_what_it_waits_for() {
+    let mut run = Driven::start(with_approval());
+    run.begin("ask");
+    let told = run.explain();
+    assert_eq!(told.reason, Reason::PausedForApproval);
+    assert_eq!(told.actions, [NextAction::Approve, NextAction::Reject, NextAction::Cancel]);
+    let decided = engine::Decided { actor: Some("ann".to_owned()), ..Default::default() };
+    run.decide(|work| engine::decide(work, engine::Verdict::Approve, decided, &accept).unwrap());
+    run.begin("hold");
+    let told = run.explain();
+    assert_eq!(told.reason, Reason::PausedForManualAction);
+    assert_eq!(told.actions, [NextAction::Unblock, NextAction::Cancel]);
+}
+
+#[test]
+fn a_paused_run_that_cannot_go_on_says_so() {
+    let mut run = Driven::start(with_approval());
+    run.begin("ask");
+    assert_eq!(run.explain_with(false, None).reason, Reason::PausedWithUnavailableWorkflow);
+    let ask = run.state.steps.get_mut("ask").unwrap();
+    ask.resume.as_mut().unwrap().ok = crate::Target::Step(name("gone"));
+    assert_eq!(run.explain().reason, Reason::PausedWithInvalidResumeTarget);
+    assert_eq!(run.explain().actions, [NextAction::Reject, NextAction::Cancel]);
+    run.state.steps.get_mut("ask").unwrap().resume = None;
+    assert_eq!(run.explain().reason, Reason::PausedWithMissingResumeMetadata);
+    assert_eq!(run.explain().actions, [NextAction::Cancel]);
+}
+
+#[test]
+fn a_run_of_an_unknown_version_waits_for_it() {
+    let run = Driven::start(two_steps());
+    assert_eq!(run.explain_with(false, Some(&run.definition)).reason, Reason::WaitingForDefinition);
+}
+
+#[test]
+fn the_ends_of_a_run_are_told_apart() {
+    let mut cancelling = Driven::start(two_steps());
+    let Begin::Execute(task) = cancelling.begin("first") else { panic!("it begins") };
+    cancelling.decide(|work| engine::cancel(work, engine::Decided::default()).unwrap());
+    assert_eq!(cancelling.explain().reason, Reason::Cancelling);
+    assert_eq!(cancelling.explain().actions, []);
+    let done = Outcome::Completed { value: Value::Null, schedule_in: None };
+    cancelling.decide(|work| engine::record(work, &task, done, None, &accept).unwrap());
+    assert_eq!(cancelling.explain().reason, Reason::Cancelled);
+
+    let mut completed = Driven::start(two_steps());
+    completed.succeed("first");
+    completed.begin("second");
+    assert_eq!(completed.state.run.status, RunStatus::Completed);
+    assert_eq!(completed.explain().reason, Reason::Completed);
+}
+
+#[test]
+fn what_cannot_be_undone_has_to_be_allowed_in_a_replay() {
+    let mut run = Driven::start(
+        Workflow::builder("once").step(Step::new("pay", nothing).irreversible()).step(Step::new("ship", nothing)).then("pay", "ship").then("ship", COMPLETE),
+    );
+    run.succeed("pay");
+    run.succeed("ship");
+    assert_eq!(run.explain().actions, [NextAction::ReplayAllowingIrreversible]);
+    assert_eq!(engine::unsafe_to_replay(&run.state), [name("pay")]);
+}
+
+#[test]
+fn a_graph_shows_the_path_that_was_taken() {
+    let mut run = Driven::start(with_approval());
+    run.begin("ask");
+    let decided = engine::Decided { actor: Some("ann".to_owned()), ..Default::default() };
+    run.decide(|work| engine::decide(work, engine::Verdict::Reject, decided, &accept).unwrap());
+    run.succeed("undo");
+    let drawn = graph(&run.state, &run.definition);
+    let taken: Vec<String> = drawn
+        .edges
+        .iter()
+        .filter(|edge| edge.taken)
+        .map(|edge| format!("{}→{}", edge.from, edge.to.as_ref().map_or("end", |to| to.as_str())))
+        .collect();
+    assert_eq!(taken, ["ask→undo", "undo→end"]);
+    assert!(drawn.to_mermaid().contains("s0 ==>|error| s2"), "{}", drawn.to_mermaid());
+    assert!(drawn.to_dot().contains("s0 -> s1 [label=\"ok\", style=dashed];"), "{}", drawn.to_dot());
+}
+
+#[test]
+fn names_cannot_break_out_of_a_drawing() {
+    let run = Driven::start(Workflow::builder("odd").step(Step::new("a\"] --> b", nothing)).step(Step::new("c\\", nothing)));
+    let drawn = graph(&run.state, &run.definition);
+    assert!(!drawn.to_mermaid().contains("\"] -->"));
+    assert!(drawn.to_dot().contains("a\\\"] --> b"));
+    assert!(drawn.to_dot().contains("c\\\\\\n"));
+}
+
+#[test]
+fn a_join_names_what_it_waits_for() {
+    let mut run = Driven::start(
+        Workflow::builder("join")
+            .step(Step::new("a", nothing))
+            .step(Step::new("b", nothing))
+            .step(Step::new("join", nothing).after(["a", "b"])),
+    );
+    run.succeed("a");
+    run.state.steps.remove("b");
+    run.intents.clear();
+    let told = run.explain();
+    assert_eq!(told.reason, Reason::WaitingForDependencies);
+    assert_eq!(told.waits_for, [WaitsFor { step: name("b"), state: crate::StepState::Waiting }]);
+}
