@@ -149,7 +149,7 @@ mod tests {
             assert_eq!(chunks.concat(), rows);
             assert!(chunks.iter().all(|chunk| chunk.len().is_power_of_two() && chunk.len() <= MAX_ROWS), "{len}");
         }
-        assert_eq!(chunks(&[0; 1_000]).count(), 8);
+        assert_eq!(chunks(&[0; 1_000]).count(), 7);
     }
 
     #[test]

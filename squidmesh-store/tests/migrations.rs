@@ -1,0 +1,121 @@
+//! Migrating: once, again, by many at once, and by the host.
+
+mod databases;
+
+use databases::{TestDatabase, count};
+use futures_util::future::join_all;
+use sea_orm::ConnectionTrait;
+use sea_orm_migration::MigratorTrait;
+use squidmesh_core::testing::sample;
+use squidmesh_core::{CommitOutcome, StoreSession};
+use squidmesh_store::migration::Migrator;
+use squidmesh_store::{ConnectError, SeaOrmStore};
+
+async fn start(store: &SeaOrmStore, number: u64) {
+    let answers = store.commit(vec![sample::start(number)]).await.unwrap();
+    assert!(matches!(answers.as_slice(), [Ok(CommitOutcome::Committed)]), "{answers:?}");
+}
+
+#[tokio::test]
+async fn connecting_again_keeps_what_is_stored() {
+    for database in TestDatabase::each().await {
+        start(&database.store().await, 1).await;
+        let again = database.store().await;
+        assert!(again.load(sample::run_id(1)).await.unwrap().is_some(), "{database:?}");
+        assert_eq!(count(again.connection(), "squidmesh_migrations").await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_that_connect_to_an_empty_database_at_once_all_succeed() {
+    for database in TestDatabase::each().await {
+        let stores = join_all((0..8).map(|_| {
+            let url = database.url.clone();
+            tokio::spawn(async move { SeaOrmStore::builder(&url).max_connections(2).connect().await })
+        }));
+        for (number, store) in (1..).zip(stores.await) {
+            start(&store.unwrap().unwrap(), number).await;
+        }
+        assert_eq!(count(&database.connection().await, "squidmesh_migrations").await, 1, "{database:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_may_run_the_migrations_itself() {
+    for database in TestDatabase::each().await {
+        let connection = database.connection().await;
+        Migrator::up(&connection, None).await.unwrap();
+        let store = SeaOrmStore::builder(&database.url).migrate(false).connect().await.unwrap();
+        start(&store, 1).await;
+    }
+}
+
+struct HostMigrator;
+
+impl MigratorTrait for HostMigrator {
+    fn migrations() -> Vec<Box<dyn sea_orm_migration::MigrationTrait>> {
+        Migrator::migrations()
+    }
+}
+
+#[tokio::test]
+async fn the_hosts_own_migrator_and_the_stores_may_be_mixed() {
+    for database in TestDatabase::each().await {
+        let connection = database.connection().await;
+        HostMigrator::up(&connection, None).await.unwrap();
+        start(&database.store().await, 1).await;
+        assert_eq!(count(&connection, "seaql_migrations").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn migrations_of_a_newer_version_do_not_stop_an_older_process() {
+    for database in TestDatabase::each().await {
+        let store = database.store().await;
+        let newer = "INSERT INTO squidmesh_migrations (version, applied_at) VALUES ('m99990101_000001_later', 0)";
+        store.connection().execute_unprepared(newer).await.unwrap();
+        start(&database.store().await, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn down_takes_every_table_away() {
+    for database in TestDatabase::each().await {
+        let store = database.store().await;
+        Migrator::down(store.connection(), None).await.unwrap();
+        assert!(store.load(sample::run_id(1)).await.is_err(), "{database:?}");
+        start(&database.store().await, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn without_tables_the_store_refuses_and_names_what_it_was_doing() {
+    for database in TestDatabase::each().await {
+        let store = SeaOrmStore::builder(&database.url).migrate(false).connect().await.unwrap();
+        let error = store.load(sample::run_id(1)).await.unwrap_err();
+        assert_eq!(error.to_string(), "the store refused while loading a run");
+        let answers = store.commit(vec![sample::start(1), sample::start(2)]).await.unwrap();
+        assert!(answers.iter().all(|answer| answer.is_err()), "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_connected_to_is_named_without_its_password() {
+    let refused = async |url: &str| SeaOrmStore::connect(url).await.unwrap_err();
+    assert!(matches!(refused("shop.db").await, ConnectError::InvalidUrl { .. }));
+    assert!(matches!(refused("sqlite://").await, ConnectError::InvalidUrl { .. }));
+    assert!(matches!(refused("sqlite://x?mode=odd").await, ConnectError::InvalidUrl { .. }));
+    assert!(matches!(refused("mysql://u:S3CRET@h/d").await, ConnectError::UnsupportedDatabase { .. }));
+    assert!(matches!(refused("sqlite:///no/such/place/x.db").await, ConnectError::Unreachable { .. }));
+    let unreachable = refused("postgres://u:S3CRET@127.0.0.1:1/shop?sslmode=disable").await;
+    assert!(matches!(unreachable, ConnectError::Unreachable { .. }));
+    for error in [unreachable, refused("mysql://u:S3CRET@h/d").await, refused("http://u:S3CRET@h/d").await] {
+        assert!(!format!("{error} {error:?}").contains("S3CRET"), "{error:?}");
+    }
+}
+
+#[test]
+fn outside_of_a_runtime_connecting_is_an_error() {
+    let error = squidmesh_core::testing::block_on(SeaOrmStore::connect("sqlite::memory:")).unwrap_err();
+    assert!(matches!(error, ConnectError::OutsideRuntime));
+}

@@ -1,0 +1,198 @@
+//! Many writers: group commit, its fall-back, and several processes on one database, by the database's own clock.
+
+mod databases;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use databases::TestDatabase;
+use futures_util::future::join_all;
+use sea_orm::{ConnectionTrait, TransactionTrait};
+use squidmesh_core::testing::sample;
+use squidmesh_core::{
+    ClaimRequest, CommitOutcome, IntentKey, IntentWrite, QueueName, SingleClaim, StepWrite, Store, StoreError,
+    StoreSession,
+};
+use squidmesh_store::SeaOrmStore;
+
+const LEASE: Duration = Duration::from_secs(60);
+
+fn request(limit: usize, token: u64) -> ClaimRequest {
+    let fingerprint = *sample::definition().fingerprint();
+    ClaimRequest::new(vec![QueueName::default()], vec![fingerprint], limit, sample::lease_token(token), LEASE)
+}
+
+/// How many transactions wrote the runs that are there.
+async fn transactions(store: &SeaOrmStore) -> i64 {
+    let statement = sea_orm::Statement::from_string(
+        sea_orm::DbBackend::Postgres,
+        "SELECT count(DISTINCT xmin::text) AS number FROM squidmesh_runs",
+    );
+    store.connection().query_one_raw(statement).await.unwrap().unwrap().try_get_by("number").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_commits_that_queue_up_together_only_the_bad_ones_fail() {
+    for database in TestDatabase::each().await {
+        let store = database.store().await;
+        let commits = (0..200).map(|number| {
+            let mut commit = sample::start(number);
+            match number % 20 {
+                3 => commit.steps.push(StepWrite::Create(sample::step("first"))),
+                7 => commit.steps.push(StepWrite::Update(sample::step("second"))),
+                _ => {}
+            }
+            let store = store.clone();
+            tokio::spawn(async move { store.commit(vec![commit]).await.unwrap().remove(0) })
+        });
+        for (number, answer) in (0..).zip(join_all(commits).await) {
+            let stored = store.load(sample::run_id(number)).await.unwrap().is_some();
+            match (number % 20, answer.unwrap()) {
+                (3, Err(StoreError::Refused { .. })) | (7, Err(StoreError::Corrupt { .. })) => assert!(!stored),
+                (_, Ok(CommitOutcome::Committed)) => assert!(stored),
+                (_, other) => panic!("{number} in {database:?}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_that_queue_up_share_transactions() {
+    let database = TestDatabase::postgres().await;
+    let store = database.store().await;
+    store.commit(vec![sample::start(0)]).await.unwrap().remove(0).unwrap();
+    // A table that is locked holds the lanes up, so that the rest queues up behind it.
+    let locks = store.connection().begin().await.unwrap();
+    locks.execute_unprepared("LOCK TABLE squidmesh_runs").await.unwrap();
+    let commits: Vec<_> = (1..=1_000)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move { store.commit(vec![sample::start(number)]).await.unwrap().remove(0) })
+        })
+        .collect();
+    assert!(!commits.iter().any(|commit| commit.is_finished()), "a commit went past a lock");
+    locks.commit().await.unwrap();
+    for answer in join_all(commits).await {
+        assert_eq!(answer.unwrap().unwrap(), CommitOutcome::Committed);
+    }
+    let transactions = transactions(&store).await;
+    assert!(transactions < 100, "{transactions} transactions for 1,000 commits");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_processes_on_one_database_lose_and_double_nothing() {
+    for database in TestDatabase::each().await {
+        const EACH: u64 = 100;
+        let mut stores = Vec::new();
+        for _ in 0..4 {
+            stores.push(Arc::new(SeaOrmStore::builder(&database.url).max_connections(2).connect().await.unwrap()));
+        }
+        let work = (0..).zip(&stores).map(|(process, store)| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move {
+                let mut claimed = Vec::new();
+                for number in process * EACH..(process + 1) * EACH {
+                    let started = store.commit(vec![sample::start(number)]).await.unwrap().remove(0);
+                    assert_eq!(started.unwrap(), CommitOutcome::Committed);
+                    let claims = store.claim(&request(3, number)).await.unwrap().claims;
+                    for claim in claims {
+                        let state = claim.state.unwrap();
+                        let mut done = sample::next(&state.run);
+                        done.intents.push(IntentWrite::Remove(claim.lease.key.clone()));
+                        done.fence = Some(claim.lease);
+                        let answer = store.commit(vec![done]).await.unwrap().remove(0);
+                        assert_eq!(answer.unwrap(), CommitOutcome::Committed);
+                        claimed.push(state.run.id);
+                    }
+                }
+                claimed
+            })
+        });
+        let mut claimed: Vec<_> = join_all(work).await.into_iter().flat_map(Result::unwrap).collect();
+        for store in &stores {
+            let rest = store.claim(&request(1_000, 9_999)).await.unwrap().claims;
+            claimed.extend(rest.iter().map(|claim| claim.lease.key.run_id));
+        }
+        assert_eq!(claimed.len(), 400, "{database:?}");
+        assert_eq!(claimed.into_iter().collect::<HashSet<_>>().len(), 400);
+    }
+}
+
+#[tokio::test]
+async fn the_databases_clock_decides_what_is_due() {
+    for database in TestDatabase::each().await {
+        let store = database.store().await;
+        let mut later = sample::start(1);
+        let mut intent = sample::intent(&later.run, "first");
+        intent.delay = Duration::from_secs(3_600);
+        later.intents = vec![IntentWrite::Add(intent)];
+        store.commit(vec![later, sample::start(2)]).await.unwrap();
+
+        let claims = store.claim(&request(10, 1)).await.unwrap();
+        assert_eq!(claims.claims.len(), 1, "{database:?}");
+        // What was just claimed falls due again when its lease runs out.
+        let next = claims.next_in.unwrap();
+        assert!(next <= LEASE && next > LEASE / 2, "{next:?}");
+        let key = IntentKey::step(sample::run_id(1), sample::step_name("first"));
+        let alone = store.claim_one(&key, sample::lease_token(2), LEASE).await.unwrap();
+        assert!(matches!(alone, SingleClaim::NotDue), "{alone:?}");
+
+        let leases: Vec<_> = claims.claims.into_iter().map(|claim| claim.lease).collect();
+        assert_eq!(store.extend(&leases, 2 * LEASE).await.unwrap(), [true]);
+        store.release(&leases, Duration::ZERO).await.unwrap();
+        assert_eq!(store.extend(&leases, LEASE).await.unwrap(), [false]);
+        assert_eq!(store.claim(&request(10, 3)).await.unwrap().claims.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_caller_claims_and_does_not_wait_for_is_given_back() {
+    for database in TestDatabase::each().await {
+        let store = database.store().await;
+        store.commit(vec![sample::start(1)]).await.unwrap().remove(0).unwrap();
+        // Polled once, so that the claim is under way, and dropped.
+        let first = request(1, 1);
+        {
+            let mut claim = std::pin::pin!(store.claim(&first));
+            let waker = std::task::Waker::noop();
+            let _ = claim.as_mut().poll(&mut std::task::Context::from_waker(waker));
+        }
+        let mut found = 0;
+        for attempt in 2..2_000 {
+            found = store.claim(&request(1, attempt)).await.unwrap().claims.len();
+            if found > 0 {
+                break;
+            }
+        }
+        assert_eq!(found, 1, "{database:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_of_a_thousand_step_runs_is_whole_by_the_databases_clock() {
+    for database in TestDatabase::each().await {
+        let store = database.store().await;
+        let mut start = sample::start(1);
+        for number in 0..1_000 {
+            let name = format!("sibling {number}");
+            start.steps.push(StepWrite::Create(sample::step(&name)));
+            start.intents.push(IntentWrite::Add(sample::intent(&start.run, &name)));
+        }
+        assert_eq!(store.commit(vec![start]).await.unwrap().remove(0).unwrap(), CommitOutcome::Committed);
+        let state = store.load(sample::run_id(1)).await.unwrap().unwrap();
+        assert_eq!(state.steps.len(), 1_001, "{database:?}");
+        assert_eq!(store.claim(&request(2_000, 1)).await.unwrap().claims.len(), 1_001);
+    }
+}
+
+#[tokio::test]
+async fn a_database_in_memory_lives_as_long_as_its_store() {
+    let store = SeaOrmStore::connect("sqlite::memory:").await.unwrap();
+    for number in 0..50 {
+        store.commit(vec![sample::start(number)]).await.unwrap().remove(0).unwrap();
+    }
+    assert_eq!(store.claim(&request(100, 1)).await.unwrap().claims.len(), 50);
+    let another = SeaOrmStore::connect("sqlite::memory:").await.unwrap();
+    assert_eq!(another.load(sample::run_id(1)).await.unwrap(), None);
+}
