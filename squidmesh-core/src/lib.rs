@@ -1,7 +1,54 @@
 //! The pure core of Squidmesh, an embedded durable workflow runtime.
 //!
-//! Definitions, the engine, the dispatcher, the runner and the ports. No IO, no async runtime, no clock of its own: stores
-//! and executors implement the ports of [`port`].
+//! A workflow is declared once, at start-up; everything wrong with it is reported together:
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use squidmesh_core::{COMPLETE, Retry, Step, StepContext, StepResult, Trigger, Workflow, minutes, ms, secs, wait};
+//!
+//! #[derive(Serialize, Deserialize, schemars::JsonSchema)]
+//! struct Order {
+//!     order_id: String,
+//! }
+//!
+//! async fn reserve(order: Order, context: StepContext) -> StepResult<()> {
+//!     println!("attempt {} to reserve {}", context.attempt, order.order_id); // `?` on any error: tried again
+//!     Ok(())
+//! }
+//!
+//! let workflow = Workflow::builder("checkout")
+//!     .trigger(Trigger::manual("place_order").payload::<Order>())
+//!     .step(Step::new("reserve", reserve).retry(Retry::exponential(5, ms(200)..secs(30))).timeout(secs(10)))
+//!     .step(Step::new("cool_off", wait(minutes(5))))
+//!     .then("reserve", "cool_off")
+//!     .then("cool_off", COMPLETE)
+//!     .build()?;
+//! # Ok::<_, squidmesh_core::DefinitionErrors>(())
+//! ```
+//!
+//! A [`Squidmesh`] ties workflows to a [`Store`] and an [`Executor`]; adapters for both are crates of their own. With the
+//! feature `testing`, the module `testing` has adapters in memory, a clock that a test moves, and the suites that tell whether
+//! an adapter is right.
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! | --- | --- |
+//! | [`Workflow`] | a validated [`Definition`], with its handlers |
+//! | [`Run`], [`StepRun`], [`Attempt`] | one execution of a workflow, of a step in it, and one try of that |
+//! | context | the merged outputs of a run's completed steps |
+//! | dispatch | to record, with the state change that caused it, that a target must be delivered |
+//! | [`Intent`] | the record of a dispatch, until its target is settled |
+//! | [`Lease`] | the right to carry out an intent, for a time, proven by a token |
+//! | fence | the demand of a commit that a lease still holds |
+//! | [`Commit`] | everything that one decision changes: applied whole or not at all |
+//! | [`Dispatcher`], [`Runner`] | the way out to the executor, and the way back in |
+//!
+//! # What is guaranteed
+//!
+//! A run's state, its attempts, its audit trail and what is dispatched for it change together or not at all. Each completed
+//! step is recorded once. Handlers run **at least once**: a handler whose worker dies is run again, so an effect outside the
+//! database must bear that.
 
 pub mod dispatch;
 mod dispatcher;
