@@ -4,12 +4,36 @@
 //! Each call has two forms. The plain form opens a unit of work, commits it and emits the events. The `…_with_events` form
 //! adds to the caller's unit of work and hands the events back, to be emitted after the caller's commit. In both, the
 //! executor describes the jobs first: if it refuses, fails or panics, nothing of the call remains.
+//!
+//! A caller with a unit of work of its own:
+//!
+//! ```
+//! use squidmesh_core::{CommitOutcome, DispatchError, DispatchOptions, RunId, Squidmesh, StepName, StoreSession};
+//!
+//! async fn dispatch_in_one_change(
+//!     mesh: &Squidmesh,
+//!     session: &dyn StoreSession, // the store, or a transaction of the host that the store has joined
+//!     run: RunId,
+//!     steps: &[StepName],
+//! ) -> Result<(), DispatchError> {
+//!     let dispatcher = mesh.dispatcher();
+//!     let mut work = dispatcher.open(session, run).await?;
+//!     let options = DispatchOptions::new().schedule_pending();
+//!     let (_metadata, events) = dispatcher.dispatch_steps_with_events(&mut work, steps, &options)?;
+//!     let answers = session.commit(vec![work.close().commit]).await?;
+//!     match answers.into_iter().next().transpose()? {
+//!         Some(CommitOutcome::Committed) => dispatcher.emit(events), // after the commit, never before
+//!         _ => return Err(DispatchError::Conflict(run)),             // the run changed: open it again
+//!     }
+//!     Ok(())
+//! }
+//! ```
 
 use std::sync::Arc;
 
 use crate::engine::{self, Dispatched, UnitOfWork};
 use crate::runtime::{DecideError, Persistence, Runtime};
-use crate::{DispatchError, DispatchOptions, JobMetadata, RunId, StepName};
+use crate::{DispatchError, DispatchEvent, DispatchOptions, JobMetadata, RunId, StepName, StoreSession};
 
 /// Dispatches the steps and compensations of runs. Made by [`Squidmesh::dispatcher`](crate::Squidmesh::dispatcher).
 #[derive(Clone)]
@@ -20,6 +44,23 @@ pub struct Dispatcher {
 impl Dispatcher {
     pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
         Dispatcher { runtime }
+    }
+
+    /// Opens a unit of work on a run as it is now, to be closed and committed by the caller.
+    ///
+    /// # Errors
+    /// [`DispatchError::NotFound`]; [`DispatchError::UnknownDefinition`]; [`DispatchError::Store`].
+    pub async fn open(&self, session: &dyn StoreSession, run: RunId) -> Result<UnitOfWork, DispatchError> {
+        let state = session.load(run).await?.ok_or(DispatchError::NotFound(run))?;
+        let definition = self.runtime.definition(session, &state.run.fingerprint).await?;
+        let definition = definition.ok_or(DispatchError::UnknownDefinition(run))?;
+        Ok(UnitOfWork::open(definition, state, self.runtime.moment(), self.runtime.config.limits()))
+    }
+
+    /// Emits the events of a `…_with_events` form. Call it after the commit, never before.
+    pub fn emit(&self, events: Vec<DispatchEvent>) {
+        let events: Vec<_> = events.into_iter().map(Into::into).collect();
+        self.runtime.announce(&events, &[]);
     }
 
     /// Dispatches the run's current step; for a dependency workflow without one, its entry steps together, each with a
@@ -102,8 +143,7 @@ impl Dispatcher {
             DecideError::Fenced(id) | DecideError::KeyTaken(id) | DecideError::Conflict(id) => DispatchError::Conflict(id),
             DecideError::Store(error) => DispatchError::Store(error),
         })?;
-        let events: Vec<_> = events.into_iter().map(Into::into).collect();
-        self.runtime.announce(&events, &[]);
+        self.emit(events);
         Ok(metadata)
     }
 }
