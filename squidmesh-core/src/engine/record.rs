@@ -275,13 +275,17 @@ fn mapped_output(work: &UnitOfWork, step: &StepName, value: Value) -> Result<Arc
     }
 }
 
-/// The same failure, brought within the limits: recording a failure never fails.
+/// How many causes of a failure are kept, and how long its kind may be, in bytes.
+const CAUSES: usize = 32;
+const KIND: usize = 100;
+
+/// The same failure, brought within the limits as a whole: recording a failure never fails.
 pub(super) fn recordable(mut failure: Failure, limits: &Limits) -> Failure {
-    let bound = limits.json.max_bytes;
-    let clean = |text: String| json::truncate_text(text.replace('\0', "\u{fffd}"), bound);
-    failure.kind = json::truncate_text(failure.kind.replace('\0', "\u{fffd}"), 100);
-    failure.message = clean(failure.message);
-    failure.chain = failure.chain.into_iter().take(32).map(clean).collect();
+    let share = limits.json.max_bytes / 4;
+    let clean = |text: String, bound| json::truncate_text(text.replace('\0', "\u{fffd}"), bound);
+    failure.kind = clean(failure.kind, KIND);
+    failure.message = clean(failure.message, share);
+    failure.chain = failure.chain.into_iter().take(CAUSES).map(|cause| clean(cause, share / CAUSES)).collect();
     if failure.details.as_ref().is_some_and(|details| limits.json.check(details).is_err()) {
         failure.details = Some(Value::from("the details were beyond the limits and were left out"));
     }

@@ -12,7 +12,7 @@ use tracing::Instrument;
 use super::Runner;
 use crate::engine::{CompensationTask, Outcome, StepTask};
 use crate::{
-    CancelReason, Cancellation, Failure, HandlerOutput, LogLevel, Run, StepContext, StepDefinition, StepError, StepKind,
+    CancelReason, Cancellation, Failure, HandlerOutput, Heartbeat, Lease, LogLevel, Run, StepContext, StepDefinition, StepError, StepKind,
 };
 
 /// How an execution ended.
@@ -38,7 +38,9 @@ impl Runner {
         }
         let Some(handler) = workflow.handler(task.step.as_str()) else { return Outcome::Interrupted };
         let state = task.visible.clone();
-        let context = StepContext::new(run.id, run.workflow.clone(), task.step.clone(), task.attempt, state, cancellation.clone());
+        let mut context =
+            StepContext::new(run.id, run.workflow.clone(), task.step.clone(), task.attempt, state, cancellation.clone());
+        context.heartbeat = self.heartbeat(&task.lease, cancellation);
         let span = tracing::info_span!(
             target: "squidmesh",
             "step",
@@ -71,7 +73,9 @@ impl Runner {
         let definition = workflow.definition().step(task.step.as_str())?;
         let handler = workflow.compensation(task.step.as_str())?;
         let state = task.context.clone();
-        let context = StepContext::new(run.id, run.workflow.clone(), task.step.clone(), task.attempt, state, cancellation.clone());
+        let mut context =
+            StepContext::new(run.id, run.workflow.clone(), task.step.clone(), task.attempt, state, cancellation.clone());
+        context.heartbeat = self.heartbeat(&task.lease, cancellation);
         let output = match &definition.output {
             Some(key) => task.output.get(key).cloned().unwrap_or_default(),
             None => Value::Object((*task.output).clone()),
@@ -99,6 +103,19 @@ impl Runner {
             Ended::TimedOut => Some(Err(Failure::new(Failure::TIMEOUT, "the compensation did not end in time"))),
             Ended::Interrupted => None,
         }
+    }
+
+    /// A heartbeat that asks the store whether the lease still holds, and extends it.
+    fn heartbeat(&self, lease: &Lease, cancellation: &Cancellation) -> Heartbeat {
+        let (runtime, lease) = (self.runtime.clone(), lease.clone());
+        Heartbeat::renewing(cancellation.clone(), move || {
+            let (runtime, lease) = (runtime.clone(), lease.clone());
+            async move {
+                let kept = runtime.store.extend(&[lease], runtime.config.lease).await;
+                // A store that cannot tell now has not taken the lease away: the fence decides when the outcome is recorded.
+                kept.map_or(true, |kept| kept.first().copied().unwrap_or(false))
+            }
+        })
     }
 
     /// Runs a handler to its end, its timeout, or the end of this worker's patience, whichever is first. A handler that is
