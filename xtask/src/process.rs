@@ -56,14 +56,14 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|directory| directory.join(program)).find(|candidate| candidate.is_file())
 }
 
-/// Installs a cargo subcommand when it is missing, and says so. Built without optimization: that takes a tenth of the
+/// Installs a cargo subcommand when it is missing, and says so. Built without optimization: that takes a part of the
 /// time, and the tool has little to compute itself.
 pub(crate) fn ensure_cargo_tool(subcommand: &str, version: &str) -> Outcome {
     if succeeds(&mut cargo([subcommand, "--version"])) {
         return Ok(());
     }
     let package = format!("cargo-{subcommand}");
-    println!("{package} is missing: installing it with cargo (once, for a minute or two)");
+    println!("{package} is missing: installing it with cargo (once; it takes some minutes)");
     run(&mut cargo(["install", &package, "--locked", "--debug", "--version", version])).map_err(|failure| {
         Failure::new(format!("{failure}\n{package} is needed: install it with `cargo install {package} --locked`"))
     })
