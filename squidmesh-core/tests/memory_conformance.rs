@@ -2,13 +2,14 @@
 #![cfg(feature = "testing")]
 
 use std::sync::Arc;
-use std::thread;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use squidmesh_core::Store;
+use squidmesh_core::testing::executor_suite::ExecutorFixture;
 use squidmesh_core::testing::store_suite::StoreFixture;
-use squidmesh_core::testing::{ManualClock, MemoryStore, block_on};
+use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore, block_on, spawn_thread};
+use squidmesh_core::{Executor, QueueName, Store, minutes};
 
 struct Memory;
 
@@ -20,8 +21,7 @@ impl StoreFixture for Memory {
     }
 
     fn spawn(&self, work: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
-        let thread = thread::spawn(move || block_on(work));
-        Box::pin(async move { thread.join().expect("the part of the case did not panic") })
+        spawn_thread(work)
     }
 }
 
@@ -37,3 +37,40 @@ impl StoreFixture for TakingTurns {
 
 squidmesh_core::store_conformance! { mod memory, runtime: block_on, fixture: Memory }
 squidmesh_core::store_conformance! { mod memory_taking_turns, runtime: block_on, fixture: TakingTurns }
+
+/// Executors in memory on one manual clock, each worker on a thread of its own.
+#[derive(Default)]
+struct MemoryWorkers {
+    clock: Arc<ManualClock>,
+}
+
+#[async_trait]
+impl ExecutorFixture for MemoryWorkers {
+    fn executor(&self) -> Arc<dyn Executor> {
+        Arc::new(MemoryExecutor::new(self.clock.clone()))
+    }
+
+    fn refusing(&self, queue: &QueueName) -> Option<Arc<dyn Executor>> {
+        let executor = MemoryExecutor::new(self.clock.clone());
+        executor.refuse(queue.clone());
+        Some(Arc::new(executor))
+    }
+
+    async fn store(&self) -> Arc<dyn Store> {
+        Arc::new(MemoryStore::new(self.clock.clone()))
+    }
+
+    fn moment(&self) -> Duration {
+        minutes(1)
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    fn spawn(&self, work: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
+        spawn_thread(work)
+    }
+}
+
+squidmesh_core::executor_conformance! { mod memory_executor, runtime: block_on, fixture: MemoryWorkers::default() }

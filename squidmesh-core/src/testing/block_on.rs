@@ -1,10 +1,14 @@
-//! Runs a future on the calling thread, for tests that need no async runtime.
+//! Runs futures on plain threads, for tests that need no async runtime.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+
+use event_listener::Event;
+use futures_util::future::BoxFuture;
 
 /// Runs a future to its end on this thread, which sleeps while the future waits.
 ///
@@ -20,6 +24,29 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
             Poll::Pending => thread::park(),
         }
     }
+}
+
+/// Runs a future on a thread of its own, at once. What is returned ends with it, and panics if it panicked.
+pub fn spawn_thread(work: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
+    let here = Arc::new((Mutex::new(None), Event::new()));
+    let there = Arc::clone(&here);
+    thread::spawn(move || {
+        let ended = catch_unwind(AssertUnwindSafe(|| block_on(work)));
+        *there.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
+        there.1.notify(usize::MAX);
+    });
+    Box::pin(async move {
+        loop {
+            // Listen first, look after: an end between the two is not missed.
+            let ended = here.1.listen();
+            let taken = here.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match taken {
+                Some(Ok(())) => return,
+                Some(Err(panic)) => resume_unwind(panic),
+                None => ended.await,
+            }
+        }
+    })
 }
 
 struct Unpark(Thread);
@@ -42,5 +69,25 @@ mod tests {
         let thread = thread::spawn(move || giver.cancel(CancelReason::ShuttingDown));
         assert_eq!(block_on(signal.cancelled()), CancelReason::ShuttingDown);
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_spawned_future_is_joined_without_blocking() {
+        use futures_util::FutureExt;
+
+        let gate = Cancellation::new();
+        let opened = gate.clone();
+        let mut work = spawn_thread(Box::pin(async move {
+            opened.cancelled().await;
+        }));
+        assert!(work.as_mut().now_or_never().is_none());
+        gate.cancel(CancelReason::ShuttingDown);
+        block_on(work);
+    }
+
+    #[test]
+    fn the_panic_of_a_spawned_future_is_passed_on() {
+        let work = spawn_thread(Box::pin(async { panic!("as it must") }));
+        assert!(catch_unwind(AssertUnwindSafe(|| block_on(work))).is_err());
     }
 }

@@ -10,14 +10,17 @@
 mod block_on;
 mod clock;
 mod entropy;
+mod executor;
 mod memory;
 mod sink;
 
+pub mod executor_suite;
 pub mod sample;
 pub mod store_suite;
 
-pub use block_on::block_on;
+pub use block_on::{block_on, spawn_thread};
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
+pub use executor::{DrainError, MemoryExecutor};
 pub use memory::{ContractBreach, Fault, InjectedFault, MemoryStore, MemoryTransaction};
 pub use sink::RecordingSink;

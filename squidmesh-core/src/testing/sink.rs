@@ -1,12 +1,18 @@
 //! An event sink that keeps what it is told.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Event, EventSink, RunId};
 
-/// Collects every event, in the order in which they were emitted. Share it behind an [`Arc`](std::sync::Arc).
-#[derive(Debug, Default)]
+/// Collects every event, in the order in which they were emitted. Clones share what they collect: give one to the runtime
+/// and keep one.
+#[derive(Clone, Debug, Default)]
 pub struct RecordingSink {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
     events: Mutex<Vec<Event>>,
     emitted: event_listener::Event,
 }
@@ -41,7 +47,7 @@ impl RecordingSink {
     pub async fn wait_for(&self, wanted: impl Fn(&Event) -> bool) -> Event {
         loop {
             // Listen first, look after: an event between the two is not missed.
-            let emitted = self.emitted.listen();
+            let emitted = self.shared.emitted.listen();
             if let Some(event) = self.kept().iter().find(|event| wanted(event)) {
                 return event.clone();
             }
@@ -50,14 +56,14 @@ impl RecordingSink {
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<Event>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl EventSink for RecordingSink {
     fn emit(&self, event: &Event) {
         self.kept().push(event.clone());
-        self.emitted.notify(usize::MAX);
+        self.shared.emitted.notify(usize::MAX);
     }
 }
 

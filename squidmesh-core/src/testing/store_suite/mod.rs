@@ -28,6 +28,8 @@ pub mod load;
 mod cases;
 mod setup;
 
+pub(crate) use setup::take_turns;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

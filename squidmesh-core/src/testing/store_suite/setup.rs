@@ -121,9 +121,10 @@ pub(super) async fn together<T: Send + 'static>(
     join_all(spawned).await
 }
 
-/// Lets the other parts of a case have their turn where all share one task.
-pub(super) async fn take_turns() {
+/// Lets the other parts of a case have their turn, whether they share its task or not.
+pub(crate) async fn take_turns() {
     let mut taken = false;
+    std::thread::yield_now();
     poll_fn(|context| {
         if std::mem::replace(&mut taken, true) {
             return Poll::Ready(());

@@ -1,0 +1,84 @@
+//! Delivering by hand, one by one, in an order that is the same every time.
+
+use std::time::Duration;
+
+use super::MemoryExecutor;
+use crate::{Delivery, Runner, Squidmesh, StoreError};
+
+/// How many deliveries are enough to say that a test's workflows do not come to rest.
+const RESTLESS: usize = 100_000;
+
+/// Why work was not delivered to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DrainError {
+    /// The store failed, or the run of a delivery could not be read. What was not delivered is still there.
+    #[error("a delivery failed: {0}")]
+    Store(#[from] StoreError),
+    /// There is always something more to do.
+    #[error("after {deliveries} deliveries there was still more: does a workflow go round in circles?")]
+    Restless {
+        /// How many deliveries were made.
+        deliveries: usize,
+    },
+}
+
+impl MemoryExecutor {
+    /// Delivers everything that is due, one by one, and says how many deliveries it took. What falls due later stays where
+    /// it is.
+    ///
+    /// A handler that waits for the clock waits for the test: to see a timeout, move the clock beside this future.
+    ///
+    /// # Errors
+    /// [`DrainError`] at the first delivery that fails.
+    pub async fn drain(&self, mesh: &Squidmesh) -> Result<usize, DrainError> {
+        let runner = mesh.runner();
+        let mut deliveries = 0;
+        while let Next::Delivered = deliver_one(&runner, &mut deliveries).await? {}
+        Ok(deliveries)
+    }
+
+    /// Delivers everything that is due, then moves the clock to the next due time and goes on, until nothing is scheduled any
+    /// more: waits, delays and backoffs pass in no time. Says how many deliveries it took.
+    ///
+    /// # Errors
+    /// [`DrainError`] at the first delivery that fails.
+    pub async fn run_to_rest(&self, mesh: &Squidmesh) -> Result<usize, DrainError> {
+        let runner = mesh.runner();
+        let mut deliveries = 0;
+        loop {
+            match deliver_one(&runner, &mut deliveries).await? {
+                Next::Delivered => {}
+                Next::Due(after) => self.shared.clock.advance(after),
+                Next::Nothing => return Ok(deliveries),
+            }
+        }
+    }
+}
+
+/// What there is to do next.
+enum Next {
+    /// Something was delivered: look again.
+    Delivered,
+    /// Something falls due after this time.
+    Due(Duration),
+    /// Nothing is scheduled.
+    Nothing,
+}
+
+async fn deliver_one(runner: &Runner, deliveries: &mut usize) -> Result<Next, DrainError> {
+    if *deliveries >= RESTLESS {
+        return Err(DrainError::Restless { deliveries: *deliveries });
+    }
+    let mut found = runner.claim(1).await?;
+    let Some(claim) = found.claims.pop() else {
+        return Ok(found.next_in.map_or(Next::Nothing, Next::Due));
+    };
+    match runner.deliver(claim).await {
+        Delivery::Failed(error) => Err(error.into()),
+        Delivery::Done { .. } | Delivery::Skipped(_) => {
+            *deliveries += 1;
+            Ok(Next::Delivered)
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! An executor in memory: it delivers when a test says so, or by workers that need no async runtime.
+//!
+//! Knows the executor port and the manual clock. Knows nothing of what it delivers.
+
+mod drain;
+mod temper;
+mod workers;
+
+pub use drain::DrainError;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use event_listener::Event;
+
+use self::temper::Temper;
+use super::ManualClock;
+use crate::{Cancellation, Clock, Executor, ExecutorError, Intent, Job, JobMetadata, QueueName, Refusal, Runner};
+
+/// An executor in memory, on a [`ManualClock`]. Clones share everything: give one to the runtime and keep one.
+///
+/// A host's test starts runs and then lets them go on step by step: [`drain`](MemoryExecutor::drain) delivers what is due,
+/// [`run_to_rest`](MemoryExecutor::run_to_rest) also lets waiting times pass, in no time. Neither needs workers to run.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use serde_json::{Value, json};
+/// use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore, block_on};
+/// use squidmesh_core::{COMPLETE, RunStatus, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow, hours, wait};
+///
+/// async fn greet(_: Value, _: StepContext) -> StepResult<Value> {
+///     Ok(json!({ "greeted": true }))
+/// }
+///
+/// let welcome = Workflow::builder("welcome")
+///     .trigger(Trigger::manual("signed_up"))
+///     .step(Step::new("cool_off", wait(hours(72))))
+///     .step(Step::new("greet", greet))
+///     .then("cool_off", "greet")
+///     .then("greet", COMPLETE)
+///     .build()?;
+///
+/// let clock = Arc::new(ManualClock::default());
+/// let store = MemoryStore::new(clock.clone());
+/// let executor = MemoryExecutor::new(clock);
+/// let mesh = Squidmesh::builder(store).executor(executor.clone()).workflow(welcome).build()?;
+///
+/// let run = block_on(mesh.start_run("welcome", &json!({})).into_future())?;
+/// block_on(executor.run_to_rest(&mesh))?; // three days pass
+/// assert_eq!(block_on(mesh.inspect_run(run.id))?.run.status, RunStatus::Completed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct MemoryExecutor {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Arc<ManualClock>,
+    temper: Mutex<Temper>,
+    published: Mutex<Vec<Intent>>,
+    announced: Event,
+}
+
+impl MemoryExecutor {
+    /// An executor on this clock, which accepts every job.
+    pub fn new(clock: Arc<ManualClock>) -> Self {
+        MemoryExecutor {
+            shared: Arc::new(Shared {
+                clock,
+                temper: Mutex::default(),
+                published: Mutex::default(),
+                announced: Event::new(),
+            }),
+        }
+    }
+
+    /// The clock that it works on.
+    pub fn manual_clock(&self) -> &Arc<ManualClock> {
+        &self.shared.clock
+    }
+
+    /// Every intent that was published so far, in order.
+    pub fn published(&self) -> Vec<Intent> {
+        self.list().clone()
+    }
+
+    /// Every intent that was published so far, which is then forgotten.
+    pub fn take_published(&self) -> Vec<Intent> {
+        std::mem::take(&mut *self.list())
+    }
+
+    /// From now on refuses jobs for a queue as unroutable.
+    pub fn refuse(&self, queue: QueueName) {
+        self.temper().refuse(queue);
+    }
+
+    /// From now on refuses every job with this answer.
+    pub fn refuse_with(&self, refusal: Refusal) {
+        self.temper().refuse_all(refusal);
+    }
+
+    /// From now on cannot tell about jobs, as an executor whose queue is down.
+    pub fn be_unavailable(&self) {
+        self.refuse_with(Refusal::Unavailable { reason: "a test made the executor unavailable".to_owned() });
+    }
+
+    /// From now on panics when it is asked about jobs.
+    pub fn panic_in_describe(&self) {
+        self.temper().panic();
+    }
+
+    /// From now on accepts every job again.
+    pub fn accept(&self) {
+        *self.temper() = Temper::default();
+    }
+
+    fn temper(&self) -> MutexGuard<'_, Temper> {
+        self.shared.temper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Intent>> {
+        self.shared.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Executor for MemoryExecutor {
+    fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
+        // The lock is let go before a panic that a test asked for.
+        let temper = self.temper().clone();
+        temper.describe(jobs)
+    }
+
+    fn publish(&self, intents: &[Intent]) {
+        self.list().extend_from_slice(intents);
+        self.shared.announced.notify(usize::MAX);
+    }
+
+    async fn run(&self, runner: Runner, shutdown: Cancellation) -> Result<(), ExecutorError> {
+        workers::run(&self.shared.announced, &self.shared.clock, &runner, &shutdown).await;
+        Ok(())
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.shared.clock.clone()
+    }
+}

@@ -1,0 +1,75 @@
+//! How the executor in memory answers when it is asked about jobs.
+
+use std::collections::BTreeSet;
+
+use crate::{Job, JobMetadata, QueueName, Refusal};
+
+/// What a test has told the executor to do about jobs; by default, to accept them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Temper {
+    refused: BTreeSet<QueueName>,
+    refusal: Option<Refusal>,
+    panics: bool,
+}
+
+impl Temper {
+    pub(super) fn refuse(&mut self, queue: QueueName) {
+        self.refused.insert(queue);
+    }
+
+    pub(super) fn refuse_all(&mut self, refusal: Refusal) {
+        self.refusal = Some(refusal);
+    }
+
+    pub(super) fn panic(&mut self) {
+        self.panics = true;
+    }
+
+    pub(super) fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
+        if self.panics {
+            std::panic::panic_any("a test made the executor panic");
+        }
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        if let Some(job) = jobs.iter().find(|job| self.refused.contains(&job.queue)) {
+            let reason = format!("a test made the executor refuse queue {}", job.queue);
+            return Err(Refusal::Unroutable { job_id: job.key.to_string(), reason });
+        }
+        Ok(jobs.iter().map(Job::metadata).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Priority;
+    use crate::testing::sample;
+
+    fn job(queue: &str) -> Job {
+        let key = sample::intent(&sample::run(1), "first").key;
+        Job::new(key, sample::queue(queue), Priority::Normal, None)
+    }
+
+    #[test]
+    fn jobs_are_accepted_unless_told_otherwise() {
+        let described = Temper::default().describe(&[job("a"), job("b")]).unwrap();
+        let queues: Vec<_> = described.iter().map(|metadata| metadata.queue.as_str()).collect();
+        assert_eq!(queues, ["a", "b"]);
+    }
+
+    #[test]
+    fn one_refused_queue_refuses_all_jobs_of_the_call() {
+        let mut temper = Temper::default();
+        temper.refuse(sample::queue("b"));
+        assert!(temper.describe(&[job("a")]).is_ok());
+        assert!(matches!(temper.describe(&[job("a"), job("b")]), Err(Refusal::Unroutable { .. })));
+    }
+
+    #[test]
+    fn it_panics_when_told_to() {
+        let mut temper = Temper::default();
+        temper.panic();
+        assert!(std::panic::catch_unwind(|| temper.describe(&[job("a")]).is_ok()).is_err());
+    }
+}

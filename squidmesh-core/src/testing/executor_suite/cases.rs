@@ -1,0 +1,169 @@
+//! The list of cases, and the macro that makes tests of them.
+
+/// Makes a `#[test]` of every case of the executor conformance suite, in a module of the given name.
+///
+/// `runtime` is a function that runs a future to its end, such as one that calls `block_on` of an async runtime;
+/// `fixture` is an expression that makes an [`ExecutorFixture`](crate::testing::executor_suite::ExecutorFixture), once for
+/// each case.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use futures_util::future::BoxFuture;
+/// use squidmesh_core::testing::executor_suite::ExecutorFixture;
+/// use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore, block_on, spawn_thread};
+/// use squidmesh_core::{Executor, QueueName, Store, minutes};
+///
+/// #[derive(Default)]
+/// struct Memory {
+///     clock: Arc<ManualClock>,
+/// }
+///
+/// #[async_trait::async_trait]
+/// impl ExecutorFixture for Memory {
+///     fn executor(&self) -> Arc<dyn Executor> {
+///         Arc::new(MemoryExecutor::new(self.clock.clone()))
+///     }
+///
+///     fn refusing(&self, queue: &QueueName) -> Option<Arc<dyn Executor>> {
+///         let executor = MemoryExecutor::new(self.clock.clone());
+///         executor.refuse(queue.clone());
+///         Some(Arc::new(executor))
+///     }
+///
+///     async fn store(&self) -> Arc<dyn Store> {
+///         Arc::new(MemoryStore::new(self.clock.clone()))
+///     }
+///
+///     fn moment(&self) -> Duration {
+///         minutes(1)
+///     }
+///
+///     async fn pass(&self, time: Duration) {
+///         self.clock.advance(time);
+///     }
+///
+///     fn spawn(&self, work: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
+///         spawn_thread(work)
+///     }
+/// }
+///
+/// squidmesh_core::executor_conformance! { mod memory, runtime: block_on, fixture: Memory::default() }
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! executor_conformance {
+    ($(#[$meta:meta])* mod $name:ident, runtime: $runtime:expr, fixture: $fixture:expr $(,)?) => {
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports, reason = "the expressions may need none of it")]
+            use super::*;
+            $crate::__executor_cases! { __executor_module ($runtime) ($fixture) }
+        }
+    };
+}
+
+/// Every case of the suite, by module. A case that is written but not listed is caught by a test beside this list.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __executor_cases {
+    ($with:ident $runtime:tt $fixture:tt) => {
+        $crate::__executor_modules! { $with $runtime $fixture
+            delivery:
+                every_dispatched_step_is_delivered_once
+                work_committed_before_the_workers_started_is_delivered
+                siblings_are_delivered_and_their_join_after_them
+                every_queue_that_the_workflows_name_is_served
+                work_that_was_never_published_is_found
+                an_executor_that_hears_of_nothing_delivers_everything
+                work_for_other_versions_is_left_alone;
+            describe:
+                every_job_is_described_in_its_place
+                no_jobs_have_no_descriptions
+                a_job_has_the_same_id_each_time
+                describing_delivers_nothing;
+            drain:
+                idle_workers_stop
+                workers_told_to_stop_before_they_started_take_nothing
+                a_step_that_runs_may_finish
+                what_has_not_begun_is_left_for_others
+                a_step_that_does_not_end_is_interrupted_and_does_not_count;
+            duplicate:
+                of_four_deliveries_at_once_one_is_carried_out
+                deliveries_beside_the_workers_are_carried_out_once
+                a_late_delivery_changes_nothing
+                a_delivery_for_an_unknown_run_changes_nothing
+                a_malformed_payload_is_refused_and_touches_nothing;
+            refusal:
+                a_job_for_a_refused_queue_is_unroutable
+                a_run_that_begins_with_a_refused_job_is_not_started
+                a_refused_successor_fails_its_run_and_keeps_the_output;
+            takeover:
+                two_workers_on_one_store_do_each_step_once
+                a_dead_workers_step_goes_on_after_its_lease
+                a_slow_step_is_not_taken_from_its_worker
+                a_worker_that_died_between_steps_loses_none;
+            timing:
+                delayed_work_is_not_delivered_early
+                a_retry_comes_after_its_backoff
+                what_waits_does_not_hold_up_what_is_due
+                work_that_falls_due_while_nobody_works_is_delivered_later;
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __executor_modules {
+    ($with:ident $runtime:tt $fixture:tt $($module:ident: $($case:ident)*;)*) => {
+        $($crate::$with! { $runtime $fixture $module $($case)* })*
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __executor_module {
+    (($runtime:expr) ($fixture:expr) $module:ident $($case:ident)*) => {
+        mod $module {
+            #[allow(unused_imports, reason = "the expressions may need none of it")]
+            use super::*;
+            $(
+                #[test]
+                fn $case() {
+                    let fixture = $fixture;
+                    $runtime($crate::testing::executor_suite::$module::$case(&fixture));
+                }
+            )*
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_case_is_listed() {
+        let list = include_str!("cases.rs");
+        let sources = [
+            ("delivery", include_str!("delivery.rs")),
+            ("describe", include_str!("describe.rs")),
+            ("drain", include_str!("drain.rs")),
+            ("duplicate", include_str!("duplicate.rs")),
+            ("refusal", include_str!("refusal.rs")),
+            ("takeover", include_str!("takeover.rs")),
+            ("timing", include_str!("timing.rs")),
+        ];
+        let mut written = 0;
+        for (module, source) in sources {
+            for line in source.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
+                let case = line.split('(').next().unwrap();
+                assert!(
+                    list.lines().any(|line| line.trim().trim_end_matches(';') == case),
+                    "{module}::{case} is not listed"
+                );
+                written += 1;
+            }
+        }
+        assert!(written > 20, "only {written} cases were found");
+    }
+}
