@@ -1,0 +1,125 @@
+//! The workflow `checkout`: one order, from the shelf to the money. One step at a time, each outcome choosing the next.
+//!
+//! ```text
+//! reserve ─▶ authorise ─▶ capture ─▶ cool_off ─▶ hand_over ─▶ (fulfilment, a run of its own)
+//!     └──────────┴─ error ─▶ release
+//! ```
+//!
+//! Knows which steps there are and what each asks of the shop and the gateway. Knows no store and no executor.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use squidmesh_core::{
+    COMPLETE, DefinitionErrors, Handler, RecoveryRoute, Retry, RunId, Step, StepContext, StepError, StepResult,
+    Trigger, Workflow, ms, secs, wait,
+};
+
+use crate::fulfilment::Parcel;
+use crate::gateway::Gateway;
+use crate::inventory::{self, ReserveError};
+use crate::mesh_slot::MeshSlot;
+use crate::orders::Order;
+use crate::payments::{Authorise, Capture};
+use crate::shop::Shop;
+use crate::tables::orders::{self, State};
+
+/// The workflow.
+///
+/// # Errors
+/// None; a change that breaks it would be told here.
+pub fn checkout(shop: &Shop, gateway: Arc<dyn Gateway>, mesh: MeshSlot) -> Result<Workflow, DefinitionErrors> {
+    let patient = || Retry::exponential(10, ms(50)..secs(5)).jitter(true);
+    let authorise = Authorise { gateway: Arc::clone(&gateway) };
+    let capture = Capture { shop: shop.clone(), gateway };
+
+    Workflow::builder("checkout")
+        .trigger(Trigger::manual("place_order").payload::<Order>())
+        .step(Step::new("reserve", Reserve { shop: shop.clone() }).output("reservation").retry(patient()))
+        .step(Step::new("authorise", authorise).output("authorisation").retry(patient()).timeout(ms(500)))
+        .step(Step::new("capture", capture).output("payment").retry(patient()).timeout(ms(500)).irreversible())
+        .step(Step::new("cool_off", wait(ms(200))))
+        .step(Step::new("hand_over", HandOver { mesh }).output("fulfilment").retry(patient()))
+        .step(Step::new("release", Release { shop: shop.clone() }).retry(patient()))
+        .then("reserve", "authorise")
+        .then("authorise", "capture")
+        .then("capture", "cool_off")
+        .then("cool_off", "hand_over")
+        .then("hand_over", COMPLETE)
+        .on_error_recovering("reserve", "release", RecoveryRoute::Undo)
+        .on_error_recovering("authorise", "release", RecoveryRoute::Undo)
+        .then("release", COMPLETE)
+        .build()
+}
+
+/// Puts the goods aside.
+struct Reserve {
+    shop: Shop,
+}
+
+/// What was put aside.
+#[derive(Serialize)]
+struct Reservation {
+    articles: usize,
+}
+
+#[async_trait]
+impl Handler for Reserve {
+    type Input = Order;
+    type Output = Reservation;
+
+    async fn run(&self, order: Order, _: StepContext) -> StepResult<Reservation> {
+        let transaction = self.shop.begin().await?;
+        match inventory::reserve(&transaction, &order).await {
+            Err(sold_out @ ReserveError::SoldOut { .. }) => {
+                return Err(StepError::terminal(sold_out.to_string()).kind("sold_out"));
+            }
+            other => other?,
+        }
+        transaction.commit().await?;
+        Ok(Reservation { articles: order.lines.len() })
+    }
+}
+
+/// Starts the second workflow, once for each order.
+struct HandOver {
+    mesh: MeshSlot,
+}
+
+/// Who goes on with the order.
+#[derive(Serialize)]
+struct HandedOver {
+    run_id: RunId,
+}
+
+#[async_trait]
+impl Handler for HandOver {
+    type Input = Order;
+    type Output = HandedOver;
+
+    async fn run(&self, order: Order, _: StepContext) -> StepResult<HandedOver> {
+        let parcel = Parcel { amount_cents: order.total_cents(), order_id: order.order_id };
+        let start = self.mesh.mesh()?.start_run("fulfilment", &parcel).idempotency_key(&parcel.order_id);
+        Ok(HandedOver { run_id: start.await?.id })
+    }
+}
+
+/// Gives the goods back and closes the order.
+struct Release {
+    shop: Shop,
+}
+
+#[async_trait]
+impl Handler for Release {
+    type Input = Order;
+    type Output = ();
+
+    async fn run(&self, order: Order, _: StepContext) -> StepResult<()> {
+        let transaction = self.shop.begin().await?;
+        inventory::release(&transaction, &order.order_id).await?;
+        orders::close(&transaction, &order.order_id, State::Released).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}

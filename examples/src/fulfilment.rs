@@ -1,0 +1,81 @@
+//! The workflow `fulfilment`: one paid order, from the shelf to the door. Each step waits for those that it names.
+//!
+//! ```text
+//!          ┌─▶ ship ────┐
+//! pick ────┤            ├─▶ close
+//!          └─▶ invoice ─┘
+//! ```
+//!
+//! Knows which steps there are and what each does to the shop's tables. Knows no store, no executor and no gateway.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use squidmesh_core::{DefinitionErrors, Handler, Retry, Step, StepContext, StepResult, Trigger, Workflow, ms, secs};
+
+use crate::inventory;
+use crate::shop::Shop;
+use crate::tables::ledger::{self, Kind};
+use crate::tables::orders::{self, State};
+
+/// A paid order: the payload of the workflow.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Parcel {
+    /// The order.
+    pub order_id: String,
+    /// What the customer has paid.
+    pub amount_cents: i64,
+}
+
+/// The workflow.
+///
+/// # Errors
+/// None; a change that breaks it would be told here.
+pub fn fulfilment(shop: &Shop) -> Result<Workflow, DefinitionErrors> {
+    let patient = Retry::exponential(10, ms(50)..secs(5)).jitter(true);
+    let step = |name, task| Step::new(name, Desk { shop: shop.clone(), task }).retry(patient.clone());
+
+    Workflow::builder("fulfilment")
+        .trigger(Trigger::manual("order_paid").payload::<Parcel>())
+        .step(step("pick", Task::Pick))
+        .step(step("ship", Task::Ship).after(["pick"]))
+        .step(step("invoice", Task::Invoice).after(["pick"]))
+        .step(step("close", Task::Close).after(["ship", "invoice"]))
+        .build()
+}
+
+/// Does one task on a parcel, in a transaction of the shop.
+struct Desk {
+    shop: Shop,
+    task: Task,
+}
+
+enum Task {
+    Pick,
+    Ship,
+    Invoice,
+    Close,
+}
+
+#[async_trait]
+impl Handler for Desk {
+    type Input = Parcel;
+    type Output = ();
+
+    async fn run(&self, parcel: Parcel, _: StepContext) -> StepResult<()> {
+        let Parcel { order_id, amount_cents } = parcel;
+        let transaction = self.shop.begin().await?;
+        match self.task {
+            Task::Pick => inventory::pick(&transaction, &order_id).await?,
+            Task::Ship => inventory::ship(&transaction, &order_id).await?,
+            Task::Invoice => {
+                let reference = format!("invoice-{order_id}");
+                let entry = ledger::Model { order_id, kind: Kind::Invoice, amount_cents, reference };
+                ledger::enter(&transaction, entry).await?;
+            }
+            Task::Close => orders::close(&transaction, &order_id, State::Fulfilled).await?,
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! The shop as a process: opens everything, works until no order is open, and sums up.
+//!
+//! The one place where store, executor, workflows and gateway meet.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use sea_orm::DbErr;
+use squidmesh_core::{CancelReason, Cancellation, ConfigError, DefinitionErrors, ExecutorError, Squidmesh};
+use squidmesh_store::{ConnectError, SeaOrmStore};
+use tokio::task::JoinError;
+
+use crate::checkout::checkout;
+use crate::executor::executor;
+use crate::fulfilment::fulfilment;
+use crate::gateway::{GatewayError, GatewayServer, HttpGateway};
+use crate::intake::{Intake, IntakeError, take_in};
+use crate::mesh_slot::MeshSlot;
+use crate::options::{Options, SAMPLE};
+use crate::orders::{self, Order, OrdersError};
+use crate::progress::{Progress, ProgressError, bar};
+use crate::sample_orders::sample_orders;
+use crate::shop::{Shop, ShopError};
+use crate::summary::{Facts, FactsError, Summary};
+
+/// How the process ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// No order is open any more.
+    Done {
+        /// What happened in this process.
+        journey: Journey,
+        /// What became of all orders.
+        summary: Box<Summary>,
+    },
+    /// It was told to stop before. Started again, it goes on.
+    Stopped,
+}
+
+/// What happened on the way, in this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Journey {
+    /// What became of the file of orders.
+    pub intake: Intake,
+    /// How many attempts of steps completed.
+    pub completed: u64,
+    /// How many attempts of steps failed.
+    pub failed: u64,
+}
+
+/// Opens the shop, works until no order is open or until `stop`, and sums up.
+///
+/// # Errors
+/// [`HostError`] names the part that failed. Started again, it goes on.
+pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<Ending, HostError> {
+    std::fs::create_dir_all(&options.files).map_err(HostError::Files)?;
+    let orders = read_orders(options)?;
+
+    let store = SeaOrmStore::connect(&options.store).await?;
+    let shop = Shop::open(store.clone()).await?;
+    let journal = options.files.join(format!("gateway-{}.jsonl", shop.merchant().await?));
+    let server = GatewayServer::open(&journal).await.map_err(HostError::Files)?;
+    let gateway = Arc::new(HttpGateway::at(server.address())?);
+
+    let slot = MeshSlot::default();
+    let progress = Progress::default();
+    let mesh = Squidmesh::builder(store)
+        .executor(executor(options.workers))
+        .workflow(checkout(&shop, gateway, slot.clone())?)
+        .workflow(fulfilment(&shop)?)
+        .event_sink(progress.clone())
+        .configure(|config| {
+            if let Some(lease) = options.lease {
+                (config.lease, config.heartbeat) = (lease, lease / 3);
+            }
+        })
+        .build()?;
+    slot.fill(mesh.clone());
+
+    let closing = Cancellation::new();
+    let mut workers = tokio::spawn({
+        let (mesh, closing) = (mesh.clone(), closing.clone());
+        async move {
+            let closed = async {
+                closing.cancelled().await;
+            };
+            mesh.run_workers(closed).await
+        }
+    });
+    let bar = bar(orders.len(), options.quiet);
+    let work = async {
+        let intake = take_in(&shop, &mesh, &orders).await?;
+        progress.until_no_run_is_open(&shop, &mesh, &bar).await?;
+        Ok::<_, HostError>(intake)
+    };
+    let intake = tokio::select! {
+        intake = work => Some(intake),
+        () = stop => None,
+        ended = &mut workers => return Err(ended?.err().map_or(HostError::WorkersEnded, HostError::from)),
+    };
+    bar.finish_and_clear();
+    closing.cancel(CancelReason::ShuttingDown);
+    workers.await??;
+
+    let Some(intake) = intake.transpose()? else { return Ok(Ending::Stopped) };
+    let summary = Box::new(Summary::of(Facts::gather(orders, &shop, &mesh, &journal).await?));
+    let (completed, failed) = progress.attempts();
+    Ok(Ending::Done { journey: Journey { intake, completed, failed }, summary })
+}
+
+/// The orders of the file that was named, or of the sample, which is written the first time.
+fn read_orders(options: &Options) -> Result<Vec<Order>, OrdersError> {
+    let read = |path: &Path| orders::read(path);
+    if let Some(path) = &options.orders {
+        return read(path);
+    }
+    let path = options.files.join("orders.jsonl");
+    if !path.exists() {
+        orders::write(&path, &sample_orders(SAMPLE))?;
+    }
+    read(&path)
+}
+
+/// Why the shop did not open, or closed early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// A file or directory.
+    #[error("the files of the example could not be opened: name another directory with --files")]
+    Files(#[source] io::Error),
+    /// The file of orders.
+    #[error(transparent)]
+    Orders(#[from] OrdersError),
+    /// The database.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The shop's tables.
+    #[error(transparent)]
+    Shop(#[from] ShopError),
+    /// The shop's account.
+    #[error("the shop's account at the gateway could not be read")]
+    Account(#[from] DbErr),
+    /// The client of the gateway.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// A workflow.
+    #[error(transparent)]
+    Definition(#[from] DefinitionErrors),
+    /// The runtime's settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An order that was not taken.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// The work could not be followed.
+    #[error(transparent)]
+    Progress(#[from] ProgressError),
+    /// The workers.
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    /// The workers' task.
+    #[error("the workers panicked")]
+    WorkersPanicked(#[from] JoinError),
+    /// The workers ended without being told to.
+    #[error("the workers ended before the work did")]
+    WorkersEnded,
+    /// The facts for the summary.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+}

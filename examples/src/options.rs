@@ -1,0 +1,114 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+
+/// What the command line can say.
+pub const USAGE: &str = "\
+Takes orders through the durable workflows of a shop, and proves at the end that nothing was lost or done twice.
+Stop it whenever you like, kill it even, and start it again.
+
+  --store URL     sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE (default sqlite://target/checkout/shop.db)
+  --orders FILE   orders, one JSON object a line (default 1,000 sample orders, written to target/checkout/orders.jsonl)
+  --files DIR     where the gateway's journal and the sample orders are kept (default target/checkout)
+  --workers N     how many steps run at once (default 64)
+  --lease-ms N    how long a dead process keeps its steps (default 30000)
+  --quiet         no progress bar
+  --help          this text
+
+RUST_LOG=squidmesh=debug shows what happens.
+";
+
+/// How many sample orders there are.
+pub const SAMPLE: usize = 1_000;
+
+/// What the command line said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The database of the shop and its workflows.
+    pub store: String,
+    /// The orders; the sample if not given.
+    pub orders: Option<PathBuf>,
+    /// Where files are kept that are not the shop's.
+    pub files: PathBuf,
+    /// How many steps run at once.
+    pub workers: usize,
+    /// The lease; the runtime's own if not given.
+    pub lease: Option<Duration>,
+    /// Whether the bar is left out.
+    pub quiet: bool,
+    /// Whether only the usage is wanted.
+    pub help: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            store: "sqlite://target/checkout/shop.db".to_owned(),
+            orders: None,
+            files: PathBuf::from("target/checkout"),
+            workers: 64,
+            lease: None,
+            quiet: false,
+            help: false,
+        }
+    }
+}
+
+impl Options {
+    /// Reads the arguments after the program's name.
+    ///
+    /// # Errors
+    /// Names the argument that is not understood.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, lexopt::Error> {
+        let mut parser = lexopt::Parser::from_args(arguments);
+        let mut options = Options::default();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("store") => options.store = parser.value()?.string()?,
+                Long("orders") => options.orders = Some(parser.value()?.into()),
+                Long("files") => options.files = parser.value()?.into(),
+                Long("workers") => options.workers = parser.value()?.parse()?,
+                Long("lease-ms") => options.lease = Some(Duration::from_millis(parser.value()?.parse()?)),
+                Long("quiet") => options.quiet = true,
+                Long("help") | Short('h') => options.help = true,
+                other => return Err(other.unexpected()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, lexopt::Error> {
+        Options::parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn every_option_is_understood() {
+        let said = parse("--store sqlite://a.db --orders o --files=f --workers 3 --lease-ms 90 --quiet -h").unwrap();
+        let expected = Options {
+            store: "sqlite://a.db".to_owned(),
+            orders: Some("o".into()),
+            files: "f".into(),
+            workers: 3,
+            lease: Some(Duration::from_millis(90)),
+            quiet: true,
+            help: true,
+        };
+        assert_eq!(said, expected);
+        assert_eq!(parse("").unwrap(), Options::default());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        assert!(parse("--stoer x").unwrap_err().to_string().contains("--stoer"));
+        assert!(parse("--workers many").unwrap_err().to_string().contains("many"));
+    }
+}

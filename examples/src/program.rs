@@ -1,0 +1,65 @@
+//! The program: command line in, summary and exit code out.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io;
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::host::{self, Ending, Journey};
+use crate::options::{Options, USAGE};
+
+/// Runs the shop as these arguments (without the program's name) say.
+///
+/// The exit code is 0 only if every order is closed and everything reconciles; 2 for arguments that are not understood; 130 if
+/// it was stopped by Ctrl-C.
+pub async fn program(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let options = match Options::parse(arguments) {
+        Ok(options) if options.help => return tell(&mut io::stdout(), USAGE, 0),
+        Ok(options) => options,
+        Err(error) => return tell(&mut io::stderr(), &format!("{error}\n\n{USAGE}"), 2),
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+
+    let ctrl_c = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await; // nobody can press it
+        }
+    };
+    match host::run(&options, ctrl_c).await {
+        Ok(Ending::Done { journey, summary }) => {
+            let code = if summary.violations().is_empty() { 0 } else { 1 };
+            tell(&mut io::stdout(), &format!("{}{summary}", this_time(journey)), code)
+        }
+        Ok(Ending::Stopped) => tell(&mut io::stderr(), "stopped; start again to go on\n", 130),
+        Err(error) => tell(&mut io::stderr(), &with_causes(&error), 1),
+    }
+}
+
+/// The one line that differs from run to run.
+fn this_time(journey: Journey) -> String {
+    let Journey { intake, completed, failed } = journey;
+    format!(
+        "this time: {} orders started, {} already known; {completed} steps done, {failed} attempts failed\n",
+        intake.started, intake.known
+    )
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = format!("error: {error}\n");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = writeln!(text, "  because: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Writes and gives the exit code; a reader that is gone is no reason to fail.
+fn tell(to: &mut impl io::Write, text: &str, code: u8) -> ExitCode {
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+    ExitCode::from(code)
+}

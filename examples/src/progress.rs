@@ -1,0 +1,104 @@
+//! Follows the work while it runs: a bar for people, counts for the report, and the moment when all is done.
+//!
+//! Hears committed facts as an [`EventSink`]; what counts is read from the database.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
+use squidmesh_core::{Event, EventKind, EventSink, RunFilter, RunStatus, Squidmesh, StoreError};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::shop::Shop;
+use crate::tables::orders;
+
+/// How often the bar moves at most, and how long it waits for an event at most: another process may do the work.
+const PAUSE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What happened in this process so far. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    completed: AtomicU64,
+    failed: AtomicU64,
+    ended: Notify,
+}
+
+impl EventSink for Progress {
+    fn emit(&self, event: &Event) {
+        match &event.kind {
+            EventKind::StepCompleted { .. } => self.counts.completed.fetch_add(1, Ordering::Relaxed),
+            EventKind::StepFailed { .. } => self.counts.failed.fetch_add(1, Ordering::Relaxed),
+            EventKind::RunTransition { to, .. } if to.is_terminal() => return self.counts.ended.notify_one(),
+            _ => return,
+        };
+    }
+}
+
+/// Why the work could not be followed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProgressError {
+    /// The orders could not be counted.
+    #[error("the shop's orders could not be counted")]
+    Orders(#[from] DbErr),
+    /// The runs could not be listed.
+    #[error(transparent)]
+    Runs(#[from] StoreError),
+}
+
+impl Progress {
+    /// How many attempts completed and how many failed, in this process.
+    pub fn attempts(&self) -> (u64, u64) {
+        (self.counts.completed.load(Ordering::Relaxed), self.counts.failed.load(Ordering::Relaxed))
+    }
+
+    /// Waits until no run is open any more.
+    ///
+    /// # Errors
+    /// [`ProgressError`]: the database's own.
+    pub async fn until_no_run_is_open(
+        &self,
+        shop: &Shop,
+        mesh: &Squidmesh,
+        bar: &ProgressBar,
+    ) -> Result<(), ProgressError> {
+        loop {
+            let open = orders::Entity::find().filter(orders::Column::State.eq(orders::State::Placed));
+            let open = open.count(shop.connection()).await?;
+            bar.set_position(bar.length().unwrap_or(0).saturating_sub(open));
+            bar.set_message(format!("{} attempts failed", self.attempts().1));
+            // An order is closed a moment before its run is, and one whose run has failed stays open: the runs decide.
+            if mesh.list_runs(&open_runs()).await?.runs.is_empty() {
+                return Ok(());
+            }
+            sleep(PAUSE).await;
+            tokio::select! {
+                () = self.counts.ended.notified() => {}
+                () = sleep(PATIENCE) => {}
+            }
+        }
+    }
+}
+
+/// A filter for any one run that has not ended.
+fn open_runs() -> RunFilter {
+    let open = RunStatus::ALL.into_iter().filter(|status| !status.is_terminal());
+    open.fold(RunFilter::new().limit(1), RunFilter::status)
+}
+
+/// A bar over so many orders; nothing is drawn where nobody looks.
+pub fn bar(orders: usize, quiet: bool) -> ProgressBar {
+    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let style = ProgressStyle::with_template("{elapsed_precise} {wide_bar} {pos}/{len} orders, {msg}");
+    let bar = ProgressBar::with_draw_target(Some(orders as u64), target);
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

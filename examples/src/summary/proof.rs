@@ -1,0 +1,144 @@
+//! What must be so once no run is open. Pure: facts in, sentences out.
+
+use std::collections::BTreeMap;
+
+use squidmesh_core::RunStatus;
+
+use super::{Facts, RunFact};
+use crate::gateway::{Operation, Statement};
+use crate::orders::Order;
+use crate::tables::ledger::Kind;
+use crate::tables::orders::{self, State};
+use crate::tables::reservations;
+
+/// Everything that is not as it must be.
+pub(super) fn violations(facts: &Facts) -> Vec<String> {
+    let mut found = Vec::new();
+    every_order_is_taken(facts, &mut found);
+    every_order_is_closed_by_its_runs(facts, &mut found);
+    goods_reconcile(facts, &mut found);
+    money_reconciles(facts, &mut found);
+    found
+}
+
+fn every_order_is_taken(facts: &Facts, found: &mut Vec<String>) {
+    let taken: BTreeMap<&str, &orders::Model> =
+        facts.orders.iter().map(|order| (order.order_id.as_str(), order)).collect();
+    for Order { order_id, .. } in &facts.placed {
+        if !taken.contains_key(order_id.as_str()) {
+            found.push(format!("{order_id} was placed and is lost"));
+        }
+    }
+}
+
+/// One run of each workflow for an order that was fulfilled, one of `checkout` alone for one that was released, all completed.
+fn every_order_is_closed_by_its_runs(facts: &Facts, found: &mut Vec<String>) {
+    let mut runs: BTreeMap<&str, Vec<&RunFact>> = BTreeMap::new();
+    for run in &facts.runs {
+        runs.entry(run.order_id.as_deref().unwrap_or_default()).or_default().push(run);
+        if run.status != RunStatus::Completed {
+            let error = run.error.as_deref().unwrap_or("no error");
+            found.push(format!("run {} of {} is {}: {error}", run.id, run.workflow, run.status));
+        }
+    }
+    for order in &facts.orders {
+        let id = &order.order_id;
+        let mut carried_by: Vec<_> = runs.remove(id.as_str()).unwrap_or_default();
+        carried_by.sort_by_key(|run| &run.workflow);
+        let workflows: Vec<&str> = carried_by.iter().map(|run| run.workflow.as_str()).collect();
+        let expected: &[&str] = match order.state {
+            State::Fulfilled => &["checkout", "fulfilment"],
+            State::Released => &["checkout"],
+            State::Placed => {
+                found.push(format!("{id} is neither fulfilled nor released"));
+                continue;
+            }
+        };
+        if workflows != expected {
+            found.push(format!("{id} should have had a run of each of {expected:?}, and had {workflows:?}"));
+        } else if carried_by.first().is_some_and(|checkout| checkout.id != order.run_id) {
+            found.push(format!("{id} names run {}, which is not its own", order.run_id));
+        }
+    }
+    for (order_id, runs) in runs {
+        found.push(format!("{} runs were started for {order_id:?}, which the shop does not know", runs.len()));
+    }
+}
+
+fn goods_reconcile(facts: &Facts, found: &mut Vec<String>) {
+    let shipped = facts.shipped();
+    for article in &facts.stock {
+        let shipped = shipped.get(article.sku.as_str()).copied().unwrap_or(0);
+        if article.on_hand + shipped != article.received || article.reserved != 0 {
+            found.push(format!(
+                "of {} came in {}, but {} are on hand, {} reserved and {shipped} shipped",
+                article.sku, article.received, article.on_hand, article.reserved
+            ));
+        }
+    }
+    let states: BTreeMap<&str, State> =
+        facts.orders.iter().map(|order| (order.order_id.as_str(), order.state)).collect();
+    for row in &facts.reservations {
+        let expected = match states.get(row.order_id.as_str()) {
+            Some(State::Fulfilled) => reservations::State::Shipped,
+            Some(State::Released) => reservations::State::Released,
+            Some(State::Placed) => continue, // told above
+            None => {
+                found.push(format!("{} was put aside for {}, which the shop does not know", row.sku, row.order_id));
+                continue;
+            }
+        };
+        if row.state != expected {
+            found.push(format!("{} of {} is {:?}, not {expected:?}", row.sku, row.order_id, row.state));
+        }
+    }
+}
+
+/// What an order was billed, what the books say was paid, and what the gateway took are the order's price, once; for an order
+/// that was not fulfilled they are nothing.
+fn money_reconciles(facts: &Facts, found: &mut Vec<String>) {
+    let booked = |kind| {
+        amounts(facts.ledger.iter().filter(move |entry| entry.kind == kind), |entry| {
+            (entry.order_id.as_str(), entry.amount_cents)
+        })
+    };
+    let mut accounts = [
+        ("billed", booked(Kind::Invoice)),
+        ("entered as paid", booked(Kind::Payment)),
+        ("authorised", done(&facts.gateway, Operation::Authorise)),
+        ("captured", done(&facts.gateway, Operation::Capture)),
+    ];
+    for order in &facts.orders {
+        let expected: &[i64] = if order.state == State::Fulfilled { &[order.total_cents] } else { &[] };
+        for (what, account) in &mut accounts {
+            let amounts = account.remove(order.order_id.as_str()).unwrap_or_default();
+            if amounts != expected {
+                found.push(format!("{} was {what} {amounts:?} cents, not {expected:?}", order.order_id));
+            }
+        }
+    }
+    for (what, account) in accounts {
+        for (order_id, amounts) in account {
+            found.push(format!("{order_id} was {what} {amounts:?} cents, and the shop does not know it"));
+        }
+    }
+    found.extend(facts.gateway.doubled_keys().into_iter().map(|key| format!("the gateway carried {key} out twice")));
+}
+
+fn done(gateway: &Statement, operation: Operation) -> BTreeMap<&str, Vec<i64>> {
+    amounts(gateway.effects(operation), |payment| (payment.order_id.as_str(), payment.amount_cents))
+}
+
+fn amounts<'a, T: 'a>(
+    items: impl Iterator<Item = &'a T>,
+    amount: fn(&'a T) -> (&'a str, i64),
+) -> BTreeMap<&'a str, Vec<i64>> {
+    let mut amounts: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    for (order_id, cents) in items.map(amount) {
+        amounts.entry(order_id).or_default().push(cents);
+    }
+    amounts
+}
+
+#[cfg(test)]
+mod tests;

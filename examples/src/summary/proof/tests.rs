@@ -1,0 +1,93 @@
+//! Every sort of wrong is seen, so that a summary without violations means something.
+
+use super::*;
+use crate::gateway::{Delivery, Payment};
+use crate::orders::Line;
+use crate::tables::{ledger, stock};
+
+/// Two orders that went as they should: the first fulfilled, the second released.
+fn sound() -> Facts {
+    let placed = |id: &str| Order {
+        order_id: id.to_owned(),
+        lines: vec![Line { sku: "oar".to_owned(), quantity: 2, unit_cents: 250 }],
+    };
+    let order = |id: &str, state| orders::Model {
+        order_id: id.to_owned(),
+        run_id: format!("run-{id}"),
+        state,
+        total_cents: 500,
+    };
+    let run = |id: &str, workflow: &str, order_id: &str| RunFact {
+        id: id.to_owned(),
+        workflow: workflow.to_owned(),
+        order_id: Some(order_id.to_owned()),
+        status: RunStatus::Completed,
+        error: None,
+    };
+    let reservation =
+        |id: &str, state| reservations::Model { order_id: id.to_owned(), sku: "oar".to_owned(), quantity: 2, state };
+    Facts {
+        placed: vec![placed("a"), placed("b")],
+        orders: vec![order("a", State::Fulfilled), order("b", State::Released)],
+        stock: vec![stock::Model { sku: "oar".to_owned(), received: 10, on_hand: 8, reserved: 0 }],
+        reservations: vec![
+            reservation("a", reservations::State::Shipped),
+            reservation("b", reservations::State::Released),
+        ],
+        ledger: vec![entry(Kind::Payment), entry(Kind::Invoice)],
+        runs: vec![run("run-a", "checkout", "a"), run("f", "fulfilment", "a"), run("run-b", "checkout", "b")],
+        gateway: Statement::of(vec![effect("1", Operation::Authorise), effect("2", Operation::Capture)]),
+    }
+}
+
+fn entry(kind: Kind) -> ledger::Model {
+    ledger::Model { order_id: "a".to_owned(), kind, amount_cents: 500, reference: "r".to_owned() }
+}
+
+fn effect(key: &str, operation: Operation) -> Delivery {
+    let payment = Payment { operation, order_id: "a".to_owned(), amount_cents: 500 };
+    Delivery { key: key.to_owned(), payment, effect: true, answer: None }
+}
+
+/// What is found after one change to sound facts.
+fn found_after(change: impl FnOnce(&mut Facts)) -> Vec<String> {
+    let mut facts = sound();
+    change(&mut facts);
+    violations(&facts)
+}
+
+#[test]
+fn sound_facts_have_no_violation() {
+    assert_eq!(violations(&sound()), Vec::<String>::new());
+}
+
+#[test]
+fn every_unsound_fact_is_found() {
+    let changes: [(&str, fn(&mut Facts)); 16] = [
+        ("a lost order", |facts| facts.placed[0].order_id = "c".to_owned()),
+        ("an order without an end", |facts| facts.orders[0].state = State::Placed),
+        ("an order that names another run", |facts| facts.orders[0].run_id = "f".to_owned()),
+        ("a failed run", |facts| facts.runs[0].status = RunStatus::Failed),
+        ("a second checkout", |facts| facts.runs.push(facts.runs[0].clone())),
+        ("a missing fulfilment", |facts| drop(facts.runs.remove(1))),
+        ("a run without an order", |facts| facts.runs[2].order_id = None),
+        ("goods that are still reserved", |facts| facts.stock[0].reserved = 2),
+        ("goods that vanished", |facts| facts.stock[0].on_hand = 7),
+        ("goods that were not given back", |facts| facts.reservations[1].state = reservations::State::Picked),
+        ("a missing invoice", |facts| drop(facts.ledger.pop())),
+        ("a wrong payment", |facts| facts.ledger[0].amount_cents = 499),
+        ("a payment of a released order", |facts| facts.ledger[0].order_id = "b".to_owned()),
+        ("a capture under two keys", |facts| facts.gateway = gateway(&["1", "2", "3"])),
+        ("a capture twice under one key", |facts| facts.gateway = gateway(&["1", "2", "2"])),
+        ("a capture that the gateway does not know", |facts| facts.gateway = gateway(&["1"])),
+    ];
+    for (what, change) in changes {
+        assert!(!found_after(change).is_empty(), "{what} is not found");
+    }
+}
+
+/// An authorisation under the first key and captures under the others.
+fn gateway(keys: &[&str]) -> Statement {
+    let operations = std::iter::once(Operation::Authorise).chain(std::iter::repeat(Operation::Capture));
+    Statement::of(keys.iter().zip(operations).map(|(key, operation)| effect(key, operation)).collect())
+}

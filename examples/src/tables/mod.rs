@@ -1,0 +1,30 @@
+//! The shop's own tables, beside those of the workflows in the same database.
+//!
+//! What makes each step safe to repeat is here, as keys: an order's row, its reservation of an article and its entry of a kind in
+//! the ledger can each exist but once.
+
+pub mod account;
+pub mod ledger;
+pub mod orders;
+pub mod reservations;
+pub mod stock;
+
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Schema};
+
+/// Creates the tables that are missing.
+///
+/// # Errors
+/// The database's own.
+pub async fn create(database: &impl ConnectionTrait) -> Result<(), DbErr> {
+    create_one(database, account::Entity).await?;
+    create_one(database, ledger::Entity).await?;
+    create_one(database, orders::Entity).await?;
+    create_one(database, reservations::Entity).await?;
+    create_one(database, stock::Entity).await
+}
+
+async fn create_one(database: &impl ConnectionTrait, entity: impl EntityTrait) -> Result<(), DbErr> {
+    let backend = database.get_database_backend();
+    let table = Schema::new(backend).create_table_from_entity(entity).if_not_exists().take();
+    database.execute(&table).await.map(drop)
+}

@@ -1,0 +1,49 @@
+//! The orders that the shop has taken, each with the run that carries it.
+
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::Expr;
+
+/// An order.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "orders")]
+pub struct Model {
+    /// Its number.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub order_id: String,
+    /// The run of the workflow `checkout` that carries it.
+    pub run_id: String,
+    /// Where it is.
+    pub state: State,
+    /// What it costs.
+    pub total_cents: i64,
+}
+
+/// Where an order is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
+#[sea_orm(rs_type = "String", db_type = "String(StringLen::None)")]
+pub enum State {
+    /// Taken, and under way.
+    #[sea_orm(string_value = "placed")]
+    Placed,
+    /// Shipped and invoiced. Final.
+    #[sea_orm(string_value = "fulfilled")]
+    Fulfilled,
+    /// Not to be had or not paid; its goods are free again. Final.
+    #[sea_orm(string_value = "released")]
+    Released,
+}
+
+/// It refers to no other table.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// Closes an order.
+///
+/// # Errors
+/// The database's own.
+pub async fn close(database: &impl ConnectionTrait, order_id: &str, state: State) -> Result<(), DbErr> {
+    let placed = Entity::update_many().filter(Column::OrderId.eq(order_id)).filter(Column::State.eq(State::Placed));
+    placed.col_expr(Column::State, Expr::value(state)).exec(database).await.map(drop)
+}

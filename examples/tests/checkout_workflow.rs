@@ -1,0 +1,189 @@
+//! The shop's workflows with a gateway that does as the test says: runs in memory, the shop's tables in an SQLite in memory.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use sea_orm::ActiveValue::Set;
+use sea_orm::{EntityTrait, QueryOrder};
+use serde_json::{Map, Value, json};
+use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore};
+use squidmesh_core::{AuditKind, Cancellation, RunDetails, RunStatus, Squidmesh, StepContext, StepName, Workflow};
+use squidmesh_examples::checkout::checkout;
+use squidmesh_examples::fulfilment::fulfilment;
+use squidmesh_examples::gateway::{Gateway, GatewayError, Operation, Payment, Receipt};
+use squidmesh_examples::mesh_slot::MeshSlot;
+use squidmesh_examples::orders::{Line, Order};
+use squidmesh_examples::shop::Shop;
+use squidmesh_examples::tables::{ledger, orders, stock};
+use squidmesh_store::SeaOrmStore;
+
+/// Gives the answers of a list, then success; keeps what it did by key, as a gateway must.
+#[derive(Default)]
+struct Scripted {
+    answers: Mutex<VecDeque<GatewayError>>,
+    done: Mutex<BTreeMap<String, Payment>>,
+}
+
+#[async_trait]
+impl Gateway for Scripted {
+    async fn ask(&self, idempotency_key: &str, payment: &Payment) -> Result<Receipt, GatewayError> {
+        let answer = self.answers.lock().unwrap().pop_front();
+        if !matches!(answer, Some(GatewayError::Refused { .. })) {
+            // A busy answer may come after the deed: the worst case for whoever tries again.
+            self.done.lock().unwrap().insert(idempotency_key.to_owned(), payment.clone());
+        }
+        answer.map_or_else(|| Ok(Receipt { id: idempotency_key.to_owned() }), Err)
+    }
+}
+
+struct Fixture {
+    shop: Shop,
+    gateway: Arc<Scripted>,
+    executor: MemoryExecutor,
+    mesh: Squidmesh,
+    checkout: Workflow,
+}
+
+impl Fixture {
+    async fn with_answers(answers: impl IntoIterator<Item = GatewayError>) -> Fixture {
+        let clock = Arc::new(ManualClock::default());
+        let executor = MemoryExecutor::new(clock.clone());
+        let shop = Shop::open(SeaOrmStore::connect("sqlite::memory:").await.unwrap()).await.unwrap();
+        let gateway = Arc::new(Scripted { answers: Mutex::new(answers.into_iter().collect()), ..Scripted::default() });
+        let slot = MeshSlot::default();
+        let checkout = checkout(&shop, gateway.clone(), slot.clone()).unwrap();
+        let mesh = Squidmesh::builder(MemoryStore::new(clock))
+            .executor(executor.clone())
+            .workflow(checkout.clone())
+            .workflow(fulfilment(&shop).unwrap())
+            .build()
+            .unwrap();
+        slot.fill(mesh.clone());
+        Fixture { shop, gateway, executor, mesh, checkout }
+    }
+
+    /// Takes an order through both workflows.
+    async fn place(&self, order: &Order) -> RunDetails {
+        self.write_down(order).await;
+        let run = self.mesh.start_run("checkout", order).await.unwrap();
+        self.executor.run_to_rest(&self.mesh).await.unwrap();
+        self.mesh.inspect_run(run.id).await.unwrap()
+    }
+
+    async fn write_down(&self, order: &Order) {
+        let row = orders::ActiveModel {
+            order_id: Set(order.order_id.clone()),
+            run_id: Set(String::new()),
+            state: Set(orders::State::Placed),
+            total_cents: Set(order.total_cents()),
+        };
+        orders::Entity::insert(row).exec_without_returning(self.shop.connection()).await.unwrap();
+    }
+
+    async fn state(&self) -> orders::State {
+        orders::Entity::find().one(self.shop.connection()).await.unwrap().unwrap().state
+    }
+
+    /// What is on hand and what is reserved of an article.
+    async fn stock_of(&self, sku: &str) -> (i64, i64) {
+        let article = stock::Entity::find_by_id(sku).one(self.shop.connection()).await.unwrap().unwrap();
+        (article.on_hand, article.reserved)
+    }
+
+    async fn entries(&self) -> Vec<(ledger::Kind, i64)> {
+        let entries =
+            ledger::Entity::find().order_by_asc(ledger::Column::Kind).all(self.shop.connection()).await.unwrap();
+        entries.into_iter().map(|entry| (entry.kind, entry.amount_cents)).collect()
+    }
+
+    fn done(&self) -> Vec<Operation> {
+        self.gateway.done.lock().unwrap().values().map(|payment| payment.operation).collect()
+    }
+}
+
+fn order(sku: &str, quantity: u32) -> Order {
+    let line = Line { sku: sku.to_owned(), quantity, unit_cents: 1_999 };
+    Order { order_id: "1".to_owned(), lines: vec![line] }
+}
+
+fn busy() -> GatewayError {
+    GatewayError::Busy { status: 503, retry_after: None }
+}
+
+#[tokio::test]
+async fn an_order_is_paid_once_however_often_the_gateway_is_asked() {
+    let shop = Fixture::with_answers([busy(), busy(), busy()]).await;
+    let details = shop.place(&order("oar", 3)).await;
+
+    assert_eq!(details.run.status, RunStatus::Completed);
+    assert_eq!(shop.state().await, orders::State::Fulfilled);
+    assert_eq!(shop.done(), [Operation::Authorise, Operation::Capture]);
+    assert_eq!(shop.entries().await, [(ledger::Kind::Invoice, 5_997), (ledger::Kind::Payment, 5_997)]);
+    assert_eq!(shop.stock_of("oar").await, (99_997, 0));
+    assert_eq!(details.steps[1].attempts.len(), 4, "three busy answers, then a receipt");
+}
+
+#[tokio::test]
+async fn a_declined_card_gives_the_goods_back() {
+    let declined = GatewayError::Refused { reason: "the card was declined".to_owned() };
+    let shop = Fixture::with_answers([declined]).await;
+    let details = shop.place(&order("oar", 3)).await;
+
+    assert_eq!(details.run.status, RunStatus::Completed);
+    assert_eq!(shop.state().await, orders::State::Released);
+    assert_eq!(shop.stock_of("oar").await, (100_000, 0));
+    assert!(shop.done().is_empty() && shop.entries().await.is_empty());
+    assert_eq!(details.steps[1].attempts.len(), 1, "a refusal is not worth another attempt");
+    assert!(details.audit.iter().any(|event| event.kind == AuditKind::UndoRouted));
+}
+
+#[tokio::test]
+async fn an_article_that_is_not_to_be_had_costs_nothing() {
+    let shop = Fixture::with_answers([]).await;
+    let mut order = order("oar", 3);
+    order.lines.push(Line { sku: "unicorn".to_owned(), quantity: 1, unit_cents: 1 });
+    shop.place(&order).await;
+
+    assert_eq!(shop.state().await, orders::State::Released);
+    assert_eq!(shop.stock_of("oar").await, (100_000, 0));
+    assert!(shop.done().is_empty());
+}
+
+/// A worker that dies between a step's effect and its record leaves a step that runs again.
+#[tokio::test]
+async fn every_step_of_checkout_can_run_twice() {
+    let shop = Fixture::with_answers([]).await;
+    let order = order("oar", 3);
+    shop.write_down(&order).await;
+    let run = shop.mesh.start_run("checkout", &order).await.unwrap();
+
+    let mut state: Map<String, Value> = serde_json::to_value(&order).unwrap().as_object().unwrap().clone();
+    for (step, output) in [
+        ("reserve", "reservation"),
+        ("authorise", "authorisation"),
+        ("capture", "payment"),
+        ("hand_over", "fulfilment"),
+    ] {
+        let mut outputs = Vec::new();
+        for attempt in [1, 2] {
+            let name = StepName::new(step).unwrap();
+            let context = StepContext::new(
+                run.id,
+                run.workflow.clone(),
+                name,
+                attempt,
+                Arc::new(state.clone()),
+                Cancellation::new(),
+            );
+            let handler = shop.checkout.handler(step).unwrap();
+            outputs.push(handler.call(Value::Object(state.clone()), context).await.unwrap().value);
+        }
+        assert_eq!(outputs[0], outputs[1], "{step} gives the same the second time");
+        state.insert(output.to_owned(), outputs[0].clone());
+    }
+    assert_eq!(shop.stock_of("oar").await, (99_997, 3));
+    assert_eq!(shop.done(), [Operation::Authorise, Operation::Capture]);
+    assert_eq!(shop.entries().await, [(ledger::Kind::Payment, 5_997)]);
+    assert_eq!(state["authorisation"]["amount_cents"], json!(5_997));
+}

@@ -1,0 +1,70 @@
+//! `kill -9` at any moment: started again, the shop comes to the same summary.
+//!
+//! Twenty shops on each database. Each is started, killed at a moment of its own between its start and the time that an undisturbed
+//! one takes, and started again. What it prints at the end must be, to the letter, what an undisturbed shop prints; a summary
+//! names every violation and only a sound one ends with exit code 0.
+
+mod shop_process;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shop_process::{Home, Ran};
+use squidmesh_core::testing::SeededEntropy;
+
+/// How many shops are killed on each database, and how many of them live at a time: mostly they wait for leases and backoff.
+const SHOPS: usize = 20;
+const AT_A_TIME: usize = 4;
+
+/// Kills twenty shops, each on a database of its own that `home` makes.
+fn twenty_shops_are_killed(home: impl Fn() -> Home + Sync) {
+    let undisturbed = home();
+    let begun = Instant::now();
+    let Ran { summary: expected, journey } = undisturbed.run();
+    let whole = begun.elapsed();
+    assert!(expected.contains("all of it reconciles"), "{journey}{expected}");
+
+    let seed = uuid::Uuid::new_v4().as_u64_pair().0;
+    let draws = SeededEntropy::new(seed);
+    let moments: Vec<_> = (0..SHOPS).map(|_| whole * draws.below(1_000) as u32 / 1_000).collect();
+    println!("seed {seed}: an undisturbed shop takes {whole:?}; the others are killed after {moments:?}");
+    let killed_at_work = thread::scope(|scope| {
+        let lanes: Vec<_> = moments
+            .chunks(SHOPS.div_ceil(AT_A_TIME))
+            .map(|moments| {
+                scope.spawn(|| moments.iter().filter(|moment| killed_once(&home(), **moment, &expected)).count())
+            })
+            .collect();
+        lanes.into_iter().map(|lane| lane.join().unwrap()).sum::<usize>()
+    });
+    assert!(killed_at_work > 0, "no shop had begun to work when it was killed, so nothing was tried");
+}
+
+/// Kills a shop once and starts it again; tells whether it was killed at work, and not before or after.
+fn killed_once(home: &Home, moment: Duration, expected: &str) -> bool {
+    home.kill_after(moment);
+    let Ran { summary, journey } = home.run();
+    assert_eq!(summary, expected, "after a kill at {moment:?}: {journey}");
+    let again = home.run();
+    assert_eq!(again.summary, expected, "a further start after a kill at {moment:?}");
+    assert!(again.journey.contains(" 0 orders started,"), "a further start began something: {}", again.journey);
+    !journey.contains(" 0 steps done") && !journey.contains(" 0 already known")
+}
+
+mod sqlite {
+    use super::*;
+
+    #[test]
+    fn crash_at_any_of_twenty_moments_changes_nothing() {
+        twenty_shops_are_killed(Home::on_sqlite);
+    }
+}
+
+mod postgres {
+    use super::*;
+
+    #[test]
+    fn crash_at_any_of_twenty_moments_changes_nothing() {
+        twenty_shops_are_killed(Home::on_postgres);
+    }
+}

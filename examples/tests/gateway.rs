@@ -1,0 +1,56 @@
+//! The scripted gateway over HTTP: whatever its mood, a key has one effect, before and after it was closed.
+
+use std::time::Duration;
+
+use squidmesh_examples::gateway::{Gateway, GatewayError, GatewayServer, HttpGateway, Operation, Payment, Statement};
+use squidmesh_examples::sample_orders::sample_orders;
+
+/// Asks until there is a verdict, without a pause: all moods but patience are tried.
+async fn verdict(gateway: &HttpGateway, key: &str, payment: &Payment) -> Result<String, String> {
+    loop {
+        match tokio::time::timeout(Duration::from_millis(500), gateway.ask(key, payment)).await {
+            Ok(Ok(receipt)) => return Ok(receipt.id),
+            Ok(Err(GatewayError::Refused { reason })) => return Err(reason),
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_has_one_effect_in_two_lives_of_the_gateway() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal");
+    let payments: Vec<Payment> = sample_orders(40)
+        .into_iter()
+        .map(|order| Payment {
+            operation: Operation::Authorise,
+            amount_cents: order.total_cents(),
+            order_id: order.order_id,
+        })
+        .collect();
+
+    let mut verdicts = Vec::new();
+    for _ in ["first life", "second life"] {
+        let server = GatewayServer::open(&journal).await.unwrap();
+        let gateway = HttpGateway::at(server.address()).unwrap();
+        let asked = payments.iter().map(|payment| verdict(&gateway, &payment.order_id, payment));
+        verdicts.push(futures_util::future::join_all(asked).await);
+    }
+    assert_eq!(verdicts[0], verdicts[1]);
+    let granted = verdicts[0].iter().filter(|verdict| verdict.is_ok()).count();
+    assert!(granted > 0 && granted < payments.len(), "some cards are declined, not all: {granted}");
+    let statement = Statement::read(&journal).unwrap();
+    assert_eq!(statement.effects(Operation::Authorise).count(), granted);
+    assert!(statement.doubled_keys().is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_captured_that_was_not_authorised() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal");
+    let server = GatewayServer::open(&journal).await.unwrap();
+    let gateway = HttpGateway::at(server.address()).unwrap();
+    let payment = Payment { operation: Operation::Capture, order_id: "1".to_owned(), amount_cents: 5 };
+    assert_eq!(verdict(&gateway, "k", &payment).await, Err("no such amount was authorised".to_owned()));
+    assert_eq!(Statement::read(&journal).unwrap().effects(Operation::Capture).count(), 0);
+}

@@ -1,0 +1,92 @@
+//! The shop as a process of its own, with a home of its own: a directory and a database.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, Database};
+use squidmesh_examples::orders;
+use squidmesh_examples::sample_orders::sample_orders;
+use tempfile::TempDir;
+
+/// How many orders a shop gets: enough to be killed in the midst of, few enough for a test.
+const ORDERS: usize = 60;
+
+/// How long a dead process keeps its steps: a slow machine must not take a live one for dead.
+const LEASE_MS: &str = "2500";
+
+/// Where a shop lives.
+pub(crate) struct Home {
+    files: TempDir,
+    database: String,
+}
+
+/// What a shop printed when it was done.
+pub(crate) struct Ran {
+    /// What became of all orders.
+    pub(crate) summary: String,
+    /// What happened this time.
+    pub(crate) journey: String,
+}
+
+impl Home {
+    pub(crate) fn on_sqlite() -> Home {
+        let files = tempfile::tempdir().unwrap();
+        let database = format!("sqlite://{}", files.path().join("shop.db").display());
+        Home { files, database }
+    }
+
+    /// A new database on the server that the variable names.
+    pub(crate) fn on_postgres() -> Home {
+        let Ok(server) = std::env::var("SQUIDMESH_TEST_POSTGRES") else {
+            panic!("SQUIDMESH_TEST_POSTGRES is not set: run cargo xtask test");
+        };
+        let name = format!("shop_{}", uuid::Uuid::new_v4().simple());
+        let create = async {
+            let server = Database::connect(&server).await.unwrap();
+            server.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+        };
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(create);
+        let (server, _) = server.rsplit_once('/').expect("the URL of the server ends with a database");
+        Home { files: tempfile::tempdir().unwrap(), database: format!("{server}/{name}") }
+    }
+
+    /// Runs the shop until it is done, and well.
+    pub(crate) fn run(&self) -> Ran {
+        let Output { status, stdout, stderr } = self.start().wait_with_output().unwrap();
+        let printed = String::from_utf8(stdout).unwrap();
+        assert!(status.success(), "{status}: {printed}{}", String::from_utf8_lossy(&stderr));
+        let (journey, summary) = printed.split_once('\n').expect("two parts are printed");
+        Ran { summary: summary.to_owned(), journey: journey.to_owned() }
+    }
+
+    /// Starts the shop and kills it after that time, unless it is done before.
+    pub(crate) fn kill_after(&self, moment: Duration) {
+        let mut shop = self.start();
+        thread::sleep(moment); // the moment of the kill is what is tried, so it must be by the clock
+        shop.kill().unwrap();
+        shop.wait().unwrap();
+    }
+
+    fn start(&self) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_checkout-host"))
+            .args(["--quiet", "--lease-ms", LEASE_MS, "--store", &self.database])
+            .arg("--files")
+            .arg(self.files.path())
+            .arg("--orders")
+            .arg(self.orders())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    fn orders(&self) -> PathBuf {
+        let path = self.files.path().join("sixty.jsonl");
+        if !path.exists() {
+            orders::write(&path, &sample_orders(ORDERS)).unwrap();
+        }
+        path
+    }
+}
