@@ -12,7 +12,7 @@ const CARGO_DENY: &str = "0.20.2";
 /// Checks bans, licences and sources; advisories only on request, since they need a database from the network.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     refuse_unknown("deny", arguments, &["--advisories"])?;
-    ensure_cargo_tool("deny", CARGO_DENY)?;
+    ensure_cargo_tool("deny", CARGO_DENY, &[])?;
     let mut checks = vec!["deny", "--all-features", "--locked", "check", "bans", "licenses", "sources"];
     if !arguments.is_empty() {
         checks.push("advisories");

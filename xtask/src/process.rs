@@ -58,13 +58,13 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
 
 /// Installs a cargo subcommand when it is missing, and says so. Built without optimization: that takes a part of the
 /// time, and the tool has little to compute itself.
-pub(crate) fn ensure_cargo_tool(subcommand: &str, version: &str) -> Outcome {
+pub(crate) fn ensure_cargo_tool(subcommand: &str, version: &str, features: &[&str]) -> Outcome {
     if succeeds(&mut cargo([subcommand, "--version"])) {
         return Ok(());
     }
     let package = format!("cargo-{subcommand}");
     println!("{package} is missing: installing it with cargo (once; it takes some minutes)");
-    run(&mut cargo(["install", &package, "--locked", "--debug", "--version", version])).map_err(|failure| {
+    run(cargo(["install", &package, "--locked", "--debug", "--version", version]).args(features)).map_err(|failure| {
         Failure::new(format!("{failure}\n{package} is needed: install it with `cargo install {package} --locked`"))
     })
 }

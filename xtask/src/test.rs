@@ -12,9 +12,12 @@ use crate::workspace;
 /// The nextest to install where there is none: known to work with the workspace's Rust version.
 const NEXTEST: &str = "0.9.143";
 
+/// Without its self-update, which brings a TLS library that takes longer to compile than all the rest.
+const NEXTEST_FEATURES: &[&str] = &["--no-default-features", "--features", "default-no-update"];
+
 /// Runs the tests; arguments go to nextest as they are (name filters, `-p package`, `-E expression`, ...).
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    process::ensure_cargo_tool("nextest", NEXTEST)?;
+    process::ensure_cargo_tool("nextest", NEXTEST, NEXTEST_FEATURES)?;
     let postgres = Postgres::start()?;
     let redis = workspace::root().join("squidmesh-executor-redis").is_dir().then(Redis::start).transpose()?;
     let mut variables = vec![(postgres::VARIABLE, postgres.url.as_str())];
