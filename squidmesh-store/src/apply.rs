@@ -13,6 +13,7 @@ use squidmesh_core::{CommitOutcome, Fingerprint, RunId, StoreError};
 use crate::clock::StoreClock;
 use crate::error::{Fault, failed};
 use crate::intents;
+use crate::keyed::Rows;
 use crate::member::{Member, RunWrite};
 use crate::rows::{ATTEMPT_COLUMNS, AUDIT_COLUMNS, DEFINITION_COLUMNS, RUN_COLUMNS, STEP_RUN_COLUMNS};
 use crate::sql::{Row, execute_chunks, fetch_chunks};
@@ -157,15 +158,17 @@ async fn insert_runs<C: ConnectionTrait>(
         .map(|(workflow, key)| vec![workflow.as_str().into(), key.as_str().into()])
         .collect();
     let taken = fetch_chunks(connection, &keys.iter().collect::<Vec<_>>(), |sql, rows| {
-        let sql =
-            sql.push("SELECT workflow, idempotency_key, id FROM squidmesh_runs WHERE idempotency_key IS NOT NULL");
-        sql.push(" AND (workflow, idempotency_key) IN (VALUES ").rows(rows).push(")")
+        sql.with_change("flow, key", rows)
+            .push("SELECT flow, key, (SELECT id FROM squidmesh_runs WHERE workflow = flow AND idempotency_key = key ")
+            .push("AND idempotency_key IS NOT NULL) AS id FROM change")
     })
     .await?;
     let mut owners = HashMap::new();
     for row in &taken {
-        let key: (String, String) = (row.try_get_by("workflow")?, row.try_get_by("idempotency_key")?);
-        owners.insert(key, RunId::from_uuid(row.try_get_by("id")?));
+        if let Some(id) = row.try_get_by::<Option<Uuid>, _>("id")? {
+            let key: (String, String) = (row.try_get_by("flow")?, row.try_get_by("key")?);
+            owners.insert(key, RunId::from_uuid(id));
+        }
     }
     for (key, _, id, outcome) in new {
         *outcome = match key.and_then(|key| owners.get(key)) {
@@ -190,11 +193,14 @@ async fn change_runs<C: ConnectionTrait>(
     changed.sort_by_key(|(id, ..)| *id);
     let rows: Vec<&Row> = changed.iter().map(|(_, row, _)| *row).collect();
     let found = fetch_chunks(connection, &rows, |sql, rows| {
-        sql.push("WITH change(run, expected, new_status, step, error, version, new_revision, new_token, at, finished) AS (VALUES ")
-            .rows(rows)
-            .push(") UPDATE squidmesh_runs SET status = new_status, current_step = step, last_error = error, ")
+        sql.with_change("run, expected, new_status, step, error, version, new_revision, new_token, at, finished", rows)
+            .push("UPDATE squidmesh_runs SET status = new_status, current_step = step, last_error = error, ")
             .push("fingerprint = version, revision = new_revision, token = new_token, updated_at = at, ")
-            .push("finished_at = finished FROM change WHERE id = run AND revision = expected RETURNING id")
+            .push("finished_at = finished")
+            .join_change("squidmesh_runs", "id = run AND revision = expected", Rows::Undisputed)
+            // A row that changed while it was waited for is looked at again: its revision must still be the one expected.
+            .on_postgres(" AND revision = expected")
+            .push(" RETURNING id")
     })
     .await?;
     let found = ids(&found)?;
@@ -214,14 +220,17 @@ async fn write_steps<C: ConnectionTrait>(connection: &C, members: &[(usize, &Mem
     .await?;
     let changed = rows(members, |member| &member.changed_steps);
     let found = execute_chunks(connection, &changed, |sql, rows| {
-        sql.push("WITH change(run, name, new_status, new_output, error, new_attempt, new_failures, new_crashes, ")
-            .push("new_lease, place, new_resume, new_manual, new_routes, new_compensation, started, attempt_started, finished) AS (VALUES ")
-            .rows(rows)
-            .push(") UPDATE squidmesh_step_runs SET status = new_status, output = new_output, last_error = error, ")
-            .push("attempt = new_attempt, failures = new_failures, crashes = new_crashes, lease = new_lease, ")
-            .push("sequence = place, resume = new_resume, manual = new_manual, routes = new_routes, ")
-            .push("compensation = new_compensation, started_at = started, attempt_started_at = attempt_started, finished_at = finished ")
-            .push("FROM change WHERE run_id = run AND step = name")
+        sql.with_change(
+            "run, name, new_status, new_output, error, new_attempt, new_failures, new_crashes, new_lease, place_in_run, \
+             new_resume, new_manual, new_routes, new_compensation, started, attempt_started, finished",
+            rows,
+        )
+        .push("UPDATE squidmesh_step_runs SET status = new_status, output = new_output, last_error = error, ")
+        .push("attempt = new_attempt, failures = new_failures, crashes = new_crashes, lease = new_lease, ")
+        .push("sequence = place_in_run, resume = new_resume, manual = new_manual, routes = new_routes, ")
+        .push("compensation = new_compensation, started_at = started, attempt_started_at = attempt_started, ")
+        .push("finished_at = finished")
+        .join_change("squidmesh_step_runs", "run_id = run AND step = name", Rows::Undisputed)
     })
     .await?;
     all_found(found, changed.len(), "step runs")
@@ -235,10 +244,9 @@ async fn write_attempts<C: ConnectionTrait>(connection: &C, members: &[(usize, &
     .await?;
     let changed = rows(members, |member| &member.changed_attempts);
     let found = execute_chunks(connection, &changed, |sql, rows| {
-        sql.push("WITH change(run, name, place, new_status, new_error, finished) AS (VALUES ")
-            .rows(rows)
-            .push(") UPDATE squidmesh_attempts SET status = new_status, error = new_error, finished_at = finished ")
-            .push("FROM change WHERE run_id = run AND step = name AND number = place")
+        sql.with_change("run, name, new_number, new_status, new_error, finished", rows)
+            .push("UPDATE squidmesh_attempts SET status = new_status, error = new_error, finished_at = finished")
+            .join_change("squidmesh_attempts", "run_id = run AND step = name AND number = new_number", Rows::Undisputed)
     })
     .await?;
     all_found(found, changed.len(), "attempts")

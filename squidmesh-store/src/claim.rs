@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use sea_orm::prelude::Uuid;
 use sea_orm::{DbErr, QueryResult};
 use squidmesh_core::{
     Claim, ClaimRequest, Claims, Fingerprint, IntentKey, Lease, LeaseToken, Priority, RunId, SingleClaim, StoreError,
@@ -14,6 +15,7 @@ use squidmesh_core::{
 use crate::clock::{StoreClock, millis};
 use crate::database::Database;
 use crate::error::failed;
+use crate::keyed::Rows;
 use crate::load::{Loaded, load_all};
 use crate::rows::{INTENT_COLUMNS, intent_from_row, intent_key_to_row, lease_from_row};
 use crate::sql::{Row, Sql, execute_chunks};
@@ -71,7 +73,7 @@ async fn claim_at_once(database: &Database, request: &ClaimRequest) -> Result<Ve
     let connection = database.writer();
     let sql = due(Sql::on(connection), database.clock(), request);
     let sql = held_until(sql.push(" "), database.clock(), request.token, request.lease)
-        .push(" FROM due WHERE run_id = due_run AND step = due_step")
+        .push(" FROM due WHERE squidmesh_intents.ctid = due_place")
         .push(" RETURNING run_id, step, lease, due_priority, due_at");
     let mut rows = sql.fetch(connection).await?;
     rows.sort_by_cached_key(|row| (row.try_get_by("due_priority").unwrap_or(i16::MAX), due_at(row)));
@@ -89,17 +91,18 @@ async fn claim_in_turn(database: &Database, request: &ClaimRequest) -> Result<Ve
         return Ok(Vec::new());
     }
     let transaction = database.begin().await?;
-    let leases = leases(&select(Sql::on(&transaction)).fetch(&transaction).await?);
-    let keys: Vec<Row> = leases.iter().map(|lease| intent_key_to_row(&lease.key)).collect();
+    let rows = select(Sql::on(&transaction)).fetch(&transaction).await?;
+    let keys: Vec<Row> = rows.iter().map(key_of).collect::<Result<_, _>>()?;
     execute_chunks(&transaction, &keys.iter().collect::<Vec<_>>(), |sql, rows| {
-        held_until(sql, database.clock(), request.token, request.lease)
-            .push(" WHERE (run_id, step) IN (VALUES ")
-            .rows(rows)
-            .push(")")
+        held_until(sql.with_change("run, name", rows), database.clock(), request.token, request.lease).join_change(
+            "squidmesh_intents",
+            "run_id = run AND step = name",
+            Rows::Undisputed,
+        )
     })
     .await?;
     transaction.commit().await?;
-    Ok(leases)
+    Ok(leases(&rows))
 }
 
 /// `UPDATE … SET` that puts intents into somebody's hands.
@@ -108,7 +111,8 @@ fn held_until(sql: Sql, clock: &StoreClock, token: LeaseToken, lease: Duration) 
     clock.now(sql).push(" + ").bind(millis(lease))
 }
 
-/// `WITH … due AS (…)`: what a request may claim, as `due_run`, `due_step`, `due_priority` and `due_at`.
+/// `WITH … due AS (…)`: what a request may claim, as `due_run`, `due_step`, `due_priority`, `due_at` and,
+/// on Postgres, the place where it lies.
 ///
 /// Each class of priority takes what the classes before it have left of the limit.
 fn due(sql: Sql, clock: &StoreClock, request: &ClaimRequest) -> Sql {
@@ -125,7 +129,9 @@ fn due(sql: Sql, clock: &StoreClock, request: &ClaimRequest) -> Sql {
         for (place, queue) in request.queues.iter().enumerate() {
             sql = sql
                 .push(&format!("queue_{rank}_{place} AS MATERIALIZED (SELECT run_id AS due_run, step AS due_step, "))
-                .push("priority AS due_priority, available_at AS due_at FROM squidmesh_intents WHERE queue = ")
+                .push("priority AS due_priority, available_at AS due_at")
+                .on_postgres(", ctid AS due_place")
+                .push(" FROM squidmesh_intents WHERE queue = ")
                 .bind(queue.as_str())
                 .push(" AND priority = ")
                 .bind(rank);
@@ -179,6 +185,11 @@ fn of_key(sql: Sql, key: &IntentKey) -> Sql {
         sql = sql.push(column).bind(value);
     }
     sql
+}
+
+/// The key as it is stored, whether or not it can be read.
+fn key_of(row: &QueryResult) -> Result<Row, DbErr> {
+    Ok(vec![row.try_get_by::<Uuid, _>("run_id")?.into(), row.try_get_by::<String, _>("step")?.into()])
 }
 
 fn due_at(row: &QueryResult) -> i64 {

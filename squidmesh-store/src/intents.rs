@@ -11,7 +11,7 @@ use crate::apply::{Undo, insert_into, rows};
 use crate::clock::StoreClock;
 use crate::member::Member;
 use crate::rows::{INTENT_COLUMNS, lease_from_row, lease_to_row};
-use crate::sql::{Row, Sql, execute_chunks, fetch_chunks};
+use crate::sql::{Row, execute_chunks, fetch_chunks};
 
 /// Writes the intents of members whose runs are locked already.
 pub(crate) async fn write<C: ConnectionTrait>(
@@ -45,9 +45,7 @@ pub(crate) async fn write<C: ConnectionTrait>(
 async fn remove<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]) -> Result<HashSet<Lease>, DbErr> {
     let keys = rows(members, |member| &member.removed_intents);
     let removed = fetch_chunks(connection, &keys, |sql, rows| {
-        sql.push("DELETE FROM squidmesh_intents WHERE (run_id, step) IN (VALUES ")
-            .rows(rows)
-            .push(") RETURNING run_id, step, lease")
+        sql.with_change("run, name", rows).delete_intents().push(" RETURNING run_id, step, lease")
     })
     .await?;
     Ok(leases(&removed))
@@ -62,10 +60,13 @@ async fn still_held<C: ConnectionTrait>(connection: &C, members: &[(usize, &Memb
         .map(lease_to_row)
         .collect();
     let held = fetch_chunks(connection, &fences.iter().collect::<Vec<_>>(), |sql, rows| {
-        sql.push("SELECT run_id, step, lease FROM squidmesh_intents WHERE (run_id, step, lease) IN (VALUES ")
-            .rows(rows)
-            .push(")")
-            .on_postgres(" ORDER BY run_id, step FOR UPDATE")
+        let sql = sql.with_change("run, name, token", rows).push("SELECT run_id, step, lease FROM change CROSS JOIN ");
+        let intents = "squidmesh_intents WHERE run_id = run AND step = name AND lease = token";
+        if sql.is_postgres() {
+            sql.push("LATERAL (SELECT run_id, step, lease FROM ").push(intents).push(" FOR UPDATE) AS found")
+        } else {
+            sql.push(intents)
+        }
     })
     .await?;
     Ok(leases(&held))
@@ -78,14 +79,11 @@ async fn put<C: ConnectionTrait>(
     on_conflict: &str,
 ) -> Result<(), DbErr> {
     execute_chunks(connection, intents, |sql, rows| {
-        let sql: Sql = sql
-            .push("WITH fresh(run, name, line, rank, version, token, delay) AS (VALUES ")
-            .rows(rows)
-            .push(") ")
-            .push(&insert_into("squidmesh_intents", INTENT_COLUMNS))
-            .push(" SELECT run, name, line, rank, version, token, delay + ");
+        let sql = sql.with_change("run, name, line, rank, version, token, delay", rows);
+        let sql = sql.push(&insert_into("squidmesh_intents", INTENT_COLUMNS));
+        let sql = sql.push(" SELECT run, name, line, rank, version, token, delay + ");
         // SQLite takes the ON of ON CONFLICT for that of a join, unless there is a WHERE before it.
-        clock.now(sql).push(" FROM fresh WHERE true").push(on_conflict)
+        clock.now(sql).push(" FROM change WHERE true").push(on_conflict)
     })
     .await?;
     Ok(())

@@ -8,6 +8,7 @@ use squidmesh_core::{Lease, StoreError};
 use crate::clock::millis;
 use crate::database::Database;
 use crate::error::failed;
+use crate::keyed::Rows;
 use crate::rows::{lease_from_row, lease_to_row};
 use crate::sql::{Row, execute_chunks, fetch_chunks};
 
@@ -15,12 +16,9 @@ use crate::sql::{Row, execute_chunks, fetch_chunks};
 pub(crate) async fn extend(database: &Database, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
     let rows = in_order(leases);
     let extended = fetch_chunks(database.writer(), &rows.iter().collect::<Vec<_>>(), |sql, rows| {
-        let sql = database.clock().now(sql.push("UPDATE squidmesh_intents SET available_at = "));
-        sql.push(" + ")
-            .bind(millis(lease))
-            .push(" WHERE (run_id, step, lease) IN (VALUES ")
-            .rows(rows)
-            .push(") RETURNING run_id, step, lease")
+        let sql = sql.with_change("run, name, token", rows).push("UPDATE squidmesh_intents SET available_at = ");
+        let sql = database.clock().now(sql).push(" + ").bind(millis(lease));
+        sql.join_change("squidmesh_intents", HELD, Rows::Contended).push(" RETURNING run_id, step, lease")
     })
     .await
     .map_err(failed("extending leases"))?;
@@ -32,13 +30,17 @@ pub(crate) async fn extend(database: &Database, leases: &[Lease], lease: Duratio
 pub(crate) async fn release(database: &Database, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
     let rows = in_order(leases);
     execute_chunks(database.writer(), &rows.iter().collect::<Vec<_>>(), |sql, rows| {
-        let sql = database.clock().now(sql.push("UPDATE squidmesh_intents SET lease = NULL, available_at = "));
-        sql.push(" + ").bind(millis(delay)).push(" WHERE (run_id, step, lease) IN (VALUES ").rows(rows).push(")")
+        let sql = sql.with_change("run, name, token", rows);
+        let sql = sql.push("UPDATE squidmesh_intents SET lease = NULL, available_at = ");
+        let sql = database.clock().now(sql).push(" + ").bind(millis(delay));
+        sql.join_change("squidmesh_intents", HELD, Rows::Contended)
     })
     .await
     .map_err(failed("giving work back"))?;
     Ok(())
 }
+
+const HELD: &str = "run_id = run AND step = name AND lease = token";
 
 /// Everybody who locks several intents does so in the order of their keys.
 fn in_order(leases: &[Lease]) -> Vec<Row> {

@@ -46,6 +46,7 @@ mod error;
 mod history;
 mod intents;
 mod join;
+mod keyed;
 mod lease;
 mod list;
 mod load;

@@ -132,8 +132,7 @@ mod postgres {
     /// For connections that write. They go by keys and by the index on due times, always: a plan that was made while a table
     /// was empty must not read all of it once it is full. And a row that somebody keeps locked must not hold up the rest for
     /// long.
-    const WRITER_SETTINGS: &str = "SET lock_timeout = '5s'; SET enable_seqscan = off; SET enable_bitmapscan = off; \
-                                   SET enable_hashjoin = off; SET enable_mergejoin = off";
+    const WRITER_SETTINGS: &str = "SET lock_timeout = '5s'; SET enable_seqscan = off; SET enable_bitmapscan = off";
 
     pub(super) async fn open(
         url: &str,

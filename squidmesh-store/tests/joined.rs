@@ -1,5 +1,7 @@
 //! Commits inside a transaction of the host: they happen with the host's own writes, or not at all.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
 mod databases;
 
 use databases::{TestDatabase, count};

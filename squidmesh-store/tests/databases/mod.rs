@@ -1,6 +1,11 @@
 //! Throw-away databases for the tests of this crate, each with nothing in it, gone when the test is over.
 
-#![allow(dead_code, reason = "each test binary uses some of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "each test binary uses some of it, and a test without its database has failed"
+)]
 
 use std::sync::Arc;
 

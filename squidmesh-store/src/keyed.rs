@@ -1,0 +1,54 @@
+//! Statements on the rows that a list of keys names: found by the primary key, whatever the planner believes.
+//!
+//! A planner joins the list with the table as its statistics say. Hot tables are mostly empty when they are looked at, so that
+//! a plan may read the whole table for every batch once it is full. Here each row is looked up by its key and then
+//! taken by its place, which leaves nothing to choose.
+
+use crate::sql::{Row, Sql};
+
+/// Whether somebody else may be writing the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// Nobody: the run's row is locked, or the statement itself compares what it finds.
+    Undisputed,
+    /// Claims, extensions and releases, which lock no run: the rows are locked before they are taken.
+    Contended,
+}
+
+impl Sql {
+    /// `WITH change(columns) AS (VALUES …)`.
+    pub(crate) fn with_change(self, columns: &str, rows: &[&Row]) -> Sql {
+        self.push("WITH change(").push(columns).push(") AS (VALUES ").rows(rows).push(") ")
+    }
+
+    /// Goes on after `UPDATE table SET …`: the rows of the table that match the list by `keys`.
+    pub(crate) fn join_change(self, table: &str, keys: &str, rows: Rows) -> Sql {
+        if self.is_postgres() {
+            self.push(" FROM ").places(table, keys, rows)
+        } else {
+            self.push(" FROM change WHERE ").push(keys)
+        }
+    }
+
+    /// `DELETE` of the intents whose run and step are the list's `run` and `name`.
+    pub(crate) fn delete_intents(self) -> Sql {
+        let sql = self.push("DELETE FROM squidmesh_intents");
+        if sql.is_postgres() {
+            sql.push(" USING ").places("squidmesh_intents", "run_id = run AND step = name", Rows::Contended)
+        } else {
+            sql.push(" WHERE (run_id, step) IN (SELECT run, name FROM change)")
+        }
+    }
+
+    fn places(self, table: &str, keys: &str, rows: Rows) -> Sql {
+        // Either ending keeps the lookup what it is: neither is merged into the statement around it.
+        let ending = match rows {
+            Rows::Undisputed => "OFFSET 0",
+            Rows::Contended => "FOR UPDATE",
+        };
+        self.push(&format!(
+            "change CROSS JOIN LATERAL (SELECT ctid AS place FROM {table} WHERE {keys} {ending}) AS found \
+             WHERE {table}.ctid = place"
+        ))
+    }
+}
