@@ -1,1 +1,33 @@
-//! Placeholder.
+//! Every scenario of the runtime, written once and run over every store and executor.
+//!
+//! A [`Ground`] is a store with nothing in it; a [`World`] is a runtime on it, with workers that run when a scenario says so.
+//! The scenarios know neither which store nor which executor they are given.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "these are tests: what cannot go on has failed, and names are documentation"
+)]
+
+pub mod cluster;
+pub mod scenario;
+
+mod database;
+mod gate;
+mod ground;
+mod journal;
+mod moody;
+mod suite;
+pub mod world;
+
+pub use database::TestDatabase;
+pub use gate::Gate;
+pub use ground::Ground;
+pub use journal::{Call, Journal};
+pub use moody::{Mood, Moody};
+pub use suite::block_on;
+pub use world::World;

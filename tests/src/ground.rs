@@ -1,0 +1,113 @@
+//! A store with nothing in it, and what belongs to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore};
+use squidmesh_core::{Squidmesh, SquidmeshBuilder, Store, Workflow};
+use squidmesh_executor_tokio::TokioExecutor;
+use squidmesh_store::SeaOrmStore;
+
+use crate::{Moody, TestDatabase, World};
+
+/// What scenarios stand on: a fresh store, and the executor that goes with it.
+pub struct Ground {
+    stored: Stored,
+}
+
+enum Stored {
+    Memory { store: MemoryStore, clock: Arc<ManualClock> },
+    Database { store: SeaOrmStore, database: TestDatabase },
+}
+
+impl Ground {
+    /// In memory, with time that moves when everything waits for it.
+    pub async fn memory() -> Self {
+        let clock = Arc::new(ManualClock::default());
+        Ground { stored: Stored::Memory { store: MemoryStore::new(clock.clone()), clock } }
+    }
+
+    /// SQLite in a file, with workers on tokio.
+    pub async fn sqlite() -> Self {
+        Ground::on(TestDatabase::sqlite()).await
+    }
+
+    /// A Postgres database of its own, with workers on tokio.
+    pub async fn postgres() -> Self {
+        Ground::on(TestDatabase::postgres().await).await
+    }
+
+    async fn on(database: TestDatabase) -> Self {
+        let store = SeaOrmStore::connect(database.url()).await.expect("the store opens");
+        Ground { stored: Stored::Database { store, database } }
+    }
+
+    pub fn store(&self) -> Arc<dyn Store> {
+        match &self.stored {
+            Stored::Memory { store, .. } => Arc::new(store.clone()),
+            Stored::Database { store, .. } => Arc::new(store.clone()),
+        }
+    }
+
+    /// The store in memory, for scenarios that plant faults in it.
+    pub fn memory_store(&self) -> Option<&MemoryStore> {
+        match &self.stored {
+            Stored::Memory { store, .. } => Some(store),
+            Stored::Database { .. } => None,
+        }
+    }
+
+    /// The store in a database, for scenarios with tables of a host.
+    pub fn database_store(&self) -> Option<&SeaOrmStore> {
+        match &self.stored {
+            Stored::Memory { .. } => None,
+            Stored::Database { store, .. } => Some(store),
+        }
+    }
+
+    pub fn database(&self) -> Option<&TestDatabase> {
+        match &self.stored {
+            Stored::Memory { .. } => None,
+            Stored::Database { database, .. } => Some(database),
+        }
+    }
+
+    /// The clock that stands still until everything waits for it; none where time is real.
+    pub fn clock(&self) -> Option<&Arc<ManualClock>> {
+        match &self.stored {
+            Stored::Memory { clock, .. } => Some(clock),
+            Stored::Database { .. } => None,
+        }
+    }
+
+    /// Lets time pass: in no time where that is possible.
+    pub async fn pass(&self, duration: Duration) {
+        match self.clock() {
+            Some(clock) => clock.advance(duration),
+            None => tokio::time::sleep(duration).await,
+        }
+    }
+
+    /// A runtime with these workflows.
+    pub fn world(&self, workflows: impl IntoIterator<Item = Workflow>) -> World {
+        self.world_with(workflows, |builder| builder)
+    }
+
+    /// A runtime with these workflows and settings of its own.
+    pub fn world_with(
+        &self,
+        workflows: impl IntoIterator<Item = Workflow>,
+        settings: impl FnOnce(SquidmeshBuilder) -> SquidmeshBuilder,
+    ) -> World {
+        let executor = Arc::new(match self.clock() {
+            Some(clock) => Moody::around(MemoryExecutor::new(clock.clone())),
+            None => {
+                Moody::around(TokioExecutor::new().concurrency(8).poll_interval(Duration::from_millis(50)))
+            }
+        });
+        let builder = workflows
+            .into_iter()
+            .fold(Squidmesh::builder(self.store()).executor(executor.clone()), SquidmeshBuilder::workflow);
+        World::new(settings(builder), executor, self.clock().cloned())
+    }
+}

@@ -1,0 +1,149 @@
+//! Duplicate, stale, late and malformed deliveries.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use serde_json::json;
+use squidmesh_core::{
+    Delivery, DeliveryPayload, InvalidPayload, PerformError, RunStatus, SkipReason, Step, StepName, ms, wait,
+};
+
+use super::{chain, done, nothing, workflow};
+use crate::world::attempts;
+use crate::{Gate, Ground, Journal};
+
+fn payload(run: squidmesh_core::RunId, step: &str) -> Vec<u8> {
+    json!({"kind": "step", "v": 1, "run_id": run, "step": step}).to_string().into_bytes()
+}
+
+fn reason(delivery: &Delivery) -> SkipReason {
+    match delivery {
+        Delivery::Skipped(reason) => *reason,
+        other => panic!("not skipped: {other:?}"),
+    }
+}
+
+pub async fn four_deliveries_at_once_are_one_execution(ground: &Ground) {
+    let journal = Journal::new();
+    let gate = Arc::new(Gate::default());
+    let hold = gate.clone();
+    let slow = workflow("slow")
+        .step(journal.slow_step("only", move |_, _| {
+            let gate = hold.clone();
+            async move {
+                gate.pass().await;
+                Ok(json!({}))
+            }
+        }))
+        .then("only", squidmesh_core::COMPLETE)
+        .build()
+        .unwrap();
+    let world = ground.world([slow]);
+    let run = world.start_run("slow", &nothing()).await.unwrap();
+    let runner = world.runner();
+    let deliveries: Vec<_> = (0..4)
+        .map(|_| {
+            let (runner, payload) = (runner.clone(), payload(run.id, "only"));
+            tokio::spawn(async move { runner.perform(&payload).await.unwrap() })
+        })
+        .collect();
+    gate.arrived(1).await;
+    // The three others end by themselves while the one still runs.
+    while world.skipped(run.id).len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    gate.open();
+    let mut count = BTreeMap::new();
+    for delivery in join_all(deliveries).await {
+        *count.entry(format!("{:?}", delivery.unwrap())).or_insert(0) += 1;
+    }
+    assert_eq!(count, BTreeMap::from([("Done { steps: 1 }".to_owned(), 1), ("Skipped(Held)".to_owned(), 3)]));
+    assert_eq!((gate.count(), journal.calls().len()), (1, 1));
+    let details = world.look(run.id).await;
+    assert_eq!((details.run.status, attempts(&details, "only")), (RunStatus::Completed, vec!["completed"]));
+    assert_eq!(world.skipped(run.id), ["held"; 3]);
+}
+
+pub async fn a_late_delivery_is_a_no_op_with_a_reason(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([chain("chain", &journal, &["one", "two"])]);
+    let run = world.start_run("chain", &nothing()).await.unwrap();
+    let runner = world.runner();
+    world.settle(run.id).await;
+    let before = world.look(run.id).await;
+    for step in ["one", "two", "nowhere"] {
+        assert_eq!(reason(&runner.perform(&payload(run.id, step)).await.unwrap()), SkipReason::NoIntent, "{step}");
+    }
+    assert_eq!(world.look(run.id).await, before);
+    assert_eq!(world.skipped(run.id), ["no_intent"; 3]);
+    assert_eq!(journal.calls().len(), 2);
+}
+
+pub async fn an_early_delivery_waits_for_its_time(ground: &Ground) {
+    let journal = Journal::new();
+    let waiting = workflow("waiting")
+        .step(Step::new("wait", wait(ms(100))))
+        .step(journal.step("after", done))
+        .then("wait", "after")
+        .then("after", squidmesh_core::COMPLETE)
+        .build()
+        .unwrap();
+    let world = ground.world([waiting]);
+    let run = world.start_run("waiting", &nothing()).await.unwrap();
+    let early = world.runner().perform(&payload(run.id, "wait")).await.unwrap();
+    assert_eq!(reason(&early), SkipReason::NotDue);
+    assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed);
+}
+
+pub async fn a_delivery_for_an_unknown_run_is_a_no_op(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([chain("chain", &journal, &["one"])]);
+    let unknown = "0190c5a2-7b3e-7cc1-8a55-6f0e5d3b2a10".parse().unwrap();
+    assert_eq!(reason(&world.runner().perform(&payload(unknown, "one")).await.unwrap()), SkipReason::NoIntent);
+    let payload = DeliveryPayload::Compensation { run_id: unknown }.to_string();
+    assert_eq!(reason(&world.runner().perform(payload.as_bytes()).await.unwrap()), SkipReason::NoIntent);
+}
+
+pub async fn a_delivery_without_an_executor_carries_a_run_all_the_way(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([chain("chain", &journal, &["one", "two", "three"])]);
+    let run = world.start_run("chain", &nothing()).await.unwrap();
+    let step = DeliveryPayload::Step { run_id: run.id, step: StepName::new("one").unwrap() };
+    let delivery = world.runner().perform(step.to_string().as_bytes()).await.unwrap();
+    assert!(matches!(delivery, Delivery::Done { steps: 3 }), "one commit a hop: {delivery:?}");
+    assert_eq!(world.status(run.id).await, RunStatus::Completed);
+}
+
+pub async fn a_malformed_payload_touches_nothing(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([chain("chain", &journal, &["one"])]);
+    let run = world.start_run("chain", &nothing()).await.unwrap();
+    world.sink.take();
+    let before = world.look(run.id).await;
+    let id = run.id;
+    let payloads = [
+        String::new(),
+        "no json".to_owned(),
+        "{}".to_owned(),
+        r#"{"v":1}"#.to_owned(),
+        r#"{"v":1,"kind":"dance"}"#.to_owned(),
+        r#"{"v":1,"kind":"step","run_id":"seven","step":"one"}"#.to_owned(),
+        format!(r#"{{"v":1,"kind":"step","run_id":"{id}"}}"#),
+        format!(r#"{{"v":1,"kind":"step","run_id":"{id}","step":""}}"#),
+        format!(r#"{{"v":1,"kind":"step","run_id":"{id}","step":7}}"#),
+        format!(r#"{{"v":"1","kind":"step","run_id":"{id}","step":"one"}}"#),
+    ];
+    for text in payloads {
+        let refused = world.runner().perform(text.as_bytes()).await;
+        assert!(matches!(refused, Err(PerformError::InvalidPayload(_))), "{text}: {refused:?}");
+    }
+    let newer = format!(r#"{{"v":2,"kind":"step","run_id":"{id}","step":"one"}}"#);
+    let refused = world.runner().perform(newer.as_bytes()).await;
+    assert!(
+        matches!(refused, Err(PerformError::InvalidPayload(InvalidPayload::UnknownVersion { version: 2 }))),
+        "{refused:?}"
+    );
+    assert_eq!(world.look(run.id).await, before);
+    assert!(world.sink.events().is_empty());
+}

@@ -1,0 +1,45 @@
+//! The scenarios, by what they are about. Each is given a fresh [`Ground`](crate::Ground).
+
+pub mod cancel;
+pub mod data;
+pub mod deliver;
+pub mod dispatch;
+pub mod events;
+pub mod executor;
+pub mod inspect;
+pub mod join;
+pub mod lease;
+pub mod manual;
+pub mod retry;
+pub mod route;
+pub mod start;
+pub mod timing;
+pub mod version;
+pub mod wide;
+
+use serde_json::{Map, Value, json};
+use squidmesh_core::{COMPLETE, Field, StepResult, Trigger, Workflow, WorkflowBuilder};
+
+use crate::{Call, Journal};
+
+/// A workflow that takes any object under `order`, or nothing.
+pub(crate) fn workflow(name: &str) -> WorkflowBuilder {
+    Workflow::builder(name).trigger(Trigger::manual("manual").field(Field::map("order").optional()))
+}
+
+/// Journaled steps, one after another by transitions, which all succeed.
+pub(crate) fn chain(name: &str, journal: &std::sync::Arc<Journal>, steps: &[&str]) -> Workflow {
+    let declared = steps.iter().fold(workflow(name), |builder, step| builder.step(journal.step(step, done)));
+    let followed = steps.windows(2).fold(declared, |builder, pair| builder.then(pair[0], pair[1]));
+    followed.then(steps[steps.len() - 1], COMPLETE).build().expect("a valid workflow")
+}
+
+/// Succeeds with nothing to say.
+pub(crate) fn done(_: &Call) -> StepResult<Value> {
+    Ok(json!({}))
+}
+
+/// No payload.
+pub(crate) fn nothing() -> Map<String, Value> {
+    Map::new()
+}

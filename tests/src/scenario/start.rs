@@ -1,0 +1,178 @@
+//! Starting runs.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use squidmesh_core::{
+    COMPLETE, CommandError, Field, RunFilter, RunId, RunStatus, StartError, StepState, Trigger, Workflow,
+};
+
+use super::{chain, done, nothing};
+use crate::world::{attempts, states};
+use crate::{Ground, Journal, World};
+
+async fn nothing_is_stored(world: &World) -> bool {
+    world.list_runs(&RunFilter::new()).await.expect("runs can be listed").runs.is_empty() && world.sink.events().is_empty()
+}
+
+pub async fn a_run_goes_through_its_steps_in_order(ground: &Ground) {
+    let journal = Journal::new();
+    let names = ["one", "two", "three", "four", "five"];
+    let world = ground.world([chain("chain", &journal, &names)]);
+    let run = world.start_run("chain", &nothing()).await.unwrap();
+    let details = world.settle(run.id).await;
+    assert_eq!(journal.steps(), names);
+    assert_eq!(details.run.status, RunStatus::Completed);
+    assert_eq!(states(&details), [StepState::Completed; 5]);
+    assert!(names.iter().all(|step| attempts(&details, step) == ["completed"]));
+    assert!(details.run.finished_at.is_some() && details.run.current_step.is_none());
+    assert!(details.intents.is_empty());
+}
+
+pub async fn a_started_run_and_its_dispatch_are_stored_before_any_work(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([chain("chain", &journal, &["one", "two"])]);
+    let run = world.start_run("chain", &nothing()).await.unwrap();
+    let details = world.look(run.id).await;
+    assert_eq!((details.run.status, states(&details)), (RunStatus::Pending, vec![StepState::Pending, StepState::Waiting]));
+    assert_eq!(details.intents.len(), 1);
+    assert_eq!(details.intents[0].key.to_string(), format!("{}/one", run.id));
+    assert!(journal.calls().is_empty());
+}
+
+pub async fn a_trigger_is_named_where_there_are_several(ground: &Ground) {
+    let journal = Journal::new();
+    let two = Workflow::builder("two_ways")
+        .trigger(Trigger::manual("left"))
+        .trigger(Trigger::manual("right").field(Field::integer("number")))
+        .step(journal.step("only", done))
+        .then("only", COMPLETE)
+        .build()
+        .unwrap();
+    let world = ground.world([two, chain("one_way", &journal, &["only"])]);
+    let started = world.start_run("two_ways", &nothing()).await;
+    assert!(matches!(started, Err(StartError::TriggerNeeded { triggers, .. }) if triggers.len() == 2));
+    let started = world.start_run("two_ways", &nothing()).trigger("middle").await;
+    assert!(matches!(started, Err(StartError::UnknownTrigger { trigger, .. }) if trigger == "middle"));
+    let started = world.start_run("no_way", &nothing()).await;
+    assert!(matches!(started, Err(StartError::UnknownWorkflow { registered, .. }) if registered.len() == 2));
+    assert!(nothing_is_stored(&world).await);
+
+    let run = world.start_run("two_ways", &json!({"number": 3})).trigger("right").await.unwrap();
+    assert_eq!(run.trigger.as_str(), "right");
+    assert_eq!(world.start_run("one_way", &nothing()).await.unwrap().trigger.as_str(), "manual");
+}
+
+pub async fn a_payload_that_does_not_fit_starts_nothing(ground: &Ground) {
+    let journal = Journal::new();
+    let strict = Workflow::builder("strict")
+        .trigger(Trigger::manual("manual").field(Field::string("name")).field(Field::integer("age")))
+        .step(journal.step("only", done))
+        .then("only", COMPLETE)
+        .build()
+        .unwrap();
+    let world = ground.world([strict]);
+    let Err(StartError::InvalidPayload { errors, .. }) = world.start_run("strict", &json!({"age": "x", "extra": 1})).await
+    else {
+        panic!("the payload does not fit");
+    };
+    let paths: BTreeSet<&str> = errors.iter().map(|error| error.path.as_str()).collect();
+    assert_eq!(paths, BTreeSet::from(["name", "age", "extra"]), "missing, wrong and unknown fields together");
+    let big = "x".repeat(2 << 20);
+    let started = world.start_run("strict", &json!({"name": big, "age": 1})).await;
+    assert!(matches!(started, Err(StartError::UnacceptablePayload(_))), "{started:?}");
+    let started = world.start_run("strict", &json!({"name": "a\0b", "age": 1})).await;
+    assert!(matches!(started, Err(StartError::UnacceptablePayload(_))), "{started:?}");
+    assert!(nothing_is_stored(&world).await);
+}
+
+pub async fn defaults_are_resolved_when_the_run_starts(ground: &Ground) {
+    let journal = Journal::new();
+    let defaults = Workflow::builder("defaults")
+        .trigger(
+            Trigger::manual("manual")
+                .field(Field::string("day").default_today())
+                .field(Field::integer("copies").default(2))
+                .field(Field::string("note").optional()),
+        )
+        .step(journal.step("only", done))
+        .then("only", COMPLETE)
+        .build()
+        .unwrap();
+    let world = ground.world([defaults]);
+    let run = world.start_run("defaults", &nothing()).await.unwrap();
+    assert_eq!(run.payload.get("day"), Some(&json!(run.created_at.date().to_string())));
+    assert_eq!(run.payload.get("copies"), Some(&json!(2)));
+    assert_eq!(run.payload.len(), 2);
+    world.settle(run.id).await;
+    assert_eq!(journal.of("only")[0].input, json!({"day": run.created_at.date().to_string(), "copies": 2}));
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Order {
+    order_id: String,
+    amount_cents: u64,
+}
+
+pub async fn a_typed_payload_is_checked_against_its_type(ground: &Ground) {
+    let journal = Journal::new();
+    let typed = Workflow::builder("typed")
+        .trigger(Trigger::manual("manual").payload::<Order>())
+        .step(journal.step("only", done))
+        .then("only", COMPLETE)
+        .build()
+        .unwrap();
+    let world = ground.world([typed]);
+    let started = world.start_run("typed", &json!({"order_id": 7})).await;
+    assert!(matches!(started, Err(StartError::InvalidPayload { errors, .. }) if errors.len() == 2));
+    let order = Order { order_id: "o-1".to_owned(), amount_cents: 1_999 };
+    let run = world.start_run("typed", &order).await.unwrap();
+    world.settle(run.id).await;
+    assert_eq!(journal.of("only")[0].input, json!({"order_id": "o-1", "amount_cents": 1_999}));
+}
+
+pub async fn a_key_starts_one_run(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([chain("chain", &journal, &["one"]), chain("other", &Journal::new(), &["one"])]);
+    let first = world.start_run("chain", &json!({"order": {"n": 1}})).idempotency_key("k").await.unwrap();
+    let again = world.start_run("chain", &json!({"order": {"n": 2}})).idempotency_key("k").await.unwrap();
+    assert_eq!(again.id, first.id);
+    assert_eq!(again.payload, first.payload, "the first start counts, whatever the payload of the second");
+    let elsewhere = world.start_run("other", &nothing()).idempotency_key("k").await.unwrap();
+    assert_ne!(elsewhere.id, first.id, "a key is one of its workflow");
+    world.settle(first.id).await;
+    let late = world.start_run("chain", &nothing()).idempotency_key("k").await.unwrap();
+    assert_eq!((late.id, late.status), (first.id, RunStatus::Completed));
+    assert_eq!(journal.calls().len(), 1);
+    for key in ["", "a\0b", &"x".repeat(256)] {
+        let started = world.start_run("chain", &nothing()).idempotency_key(key).await;
+        assert!(matches!(started, Err(StartError::InvalidKey)), "{key:?}");
+    }
+}
+
+pub async fn many_starts_with_one_key_at_once_start_one_run(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([chain("chain", &journal, &["one"])]);
+    let starts = (0..16).map(|_| {
+        let mesh = world.mesh.clone();
+        tokio::spawn(async move { mesh.start_run("chain", &nothing()).idempotency_key("k").await.unwrap().id })
+    });
+    let ids: BTreeSet<RunId> = join_all(starts).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(world.list_runs(&RunFilter::new()).await.unwrap().runs.len(), 1);
+    let created = world.sink.names().into_iter().filter(|name| *name == "run.created").count();
+    assert_eq!(created, 1, "one start is told");
+    world.settle(*ids.first().unwrap()).await;
+    assert_eq!(journal.calls().len(), 1);
+}
+
+pub async fn an_unknown_run_is_not_found(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([chain("chain", &journal, &["one"])]);
+    let id: RunId = "0190c5a2-7b3e-7cc1-8a55-6f0e5d3b2a10".parse().unwrap();
+    assert!(matches!(world.inspect_run(id).await, Err(CommandError::NotFound(found)) if found == id));
+    assert!(matches!(world.cancel_run(id).await, Err(CommandError::NotFound(found)) if found == id));
+}

@@ -1,0 +1,32 @@
+//! Makes tests of scenarios: one for each store.
+
+use std::future::Future;
+
+/// Runs a test on a runtime with two threads, as far as the machine allows.
+pub fn block_on<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime can be made").block_on(test)
+}
+
+/// Makes a `#[test]` of each scenario for each store: `scenarios! { retry: a_failure_is_retried, …; join: …; }`.
+#[macro_export]
+macro_rules! scenarios {
+    ($($module:ident: $($name:ident),+ $(,)?;)+) => {
+        $crate::scenarios! { @on memory $($module: $($name),+;)+ }
+        $crate::scenarios! { @on sqlite $($module: $($name),+;)+ }
+        $crate::scenarios! { @on postgres $($module: $($name),+;)+ }
+    };
+    (@on $store:ident $($module:ident: $($name:ident),+;)+) => {
+        mod $store {
+            $(mod $module {
+                $(#[test]
+                fn $name() {
+                    $crate::block_on(async {
+                        let ground = $crate::Ground::$store().await;
+                        $crate::scenario::$module::$name(&ground).await;
+                    });
+                })+
+            })+
+        }
+    };
+}
