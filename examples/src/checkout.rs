@@ -1,8 +1,9 @@
 //! The workflow `checkout`: one order, from the shelf to the money. One step at a time, each outcome choosing the next.
 //!
 //! ```text
-//! reserve ─▶ authorise ─▶ capture ─▶ cool_off ─▶ hand_over ─▶ (fulfilment, a run of its own)
-//!     └──────────┴─ error ─▶ release
+//! reserve ─▶ authorise ─▶ capture ─▶ book ─▶ cool_off ─▶ hand_over ─▶ (fulfilment, a run of its own)
+//!    │           └─ error ─▶ void ─┐
+//!    └─ error ─────────────────────┴─▶ release
 //! ```
 //!
 //! Knows which steps there are and what each asks of the shop and the gateway. Knows no store and no executor.
@@ -17,11 +18,11 @@ use squidmesh_core::{
 };
 
 use crate::fulfilment::Parcel;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Operation};
 use crate::inventory::{self, ReserveError};
 use crate::mesh_slot::MeshSlot;
 use crate::orders::Order;
-use crate::payments::{Authorise, Capture};
+use crate::payments::{Ask, Book};
 use crate::shop::Shop;
 use crate::tables::orders::{self, State};
 
@@ -30,25 +31,32 @@ use crate::tables::orders::{self, State};
 /// # Errors
 /// None; a change that breaks it would be told here.
 pub fn checkout(shop: &Shop, gateway: Arc<dyn Gateway>, mesh: MeshSlot) -> Result<Workflow, DefinitionErrors> {
-    let patient = || Retry::exponential(10, ms(50)..secs(5)).jitter(true);
-    let authorise = Authorise { gateway: Arc::clone(&gateway) };
-    let capture = Capture { shop: shop.clone(), gateway };
+    let patient = Retry::exponential(12, ms(100)..secs(10)).jitter(true);
+    let ask = |step, operation| {
+        let asking = Ask { gateway: Arc::clone(&gateway), operation };
+        Step::new(step, asking).retry(patient.clone()).timeout(ms(500))
+    };
+    let shop = || shop.clone();
 
     Workflow::builder("checkout")
         .trigger(Trigger::manual("place_order").payload::<Order>())
-        .step(Step::new("reserve", Reserve { shop: shop.clone() }).output("reservation").retry(patient()))
-        .step(Step::new("authorise", authorise).output("authorisation").retry(patient()).timeout(ms(500)))
-        .step(Step::new("capture", capture).output("payment").retry(patient()).timeout(ms(500)).irreversible())
+        .step(Step::new("reserve", Reserve { shop: shop() }).output("reservation").retry(patient.clone()))
+        .step(ask("authorise", Operation::Authorise).output("authorisation"))
+        .step(ask("capture", Operation::Capture).output("payment").irreversible())
+        .step(Step::new("book", Book { shop: shop() }).retry(patient.clone()))
         .step(Step::new("cool_off", wait(ms(200))))
-        .step(Step::new("hand_over", HandOver { mesh }).output("fulfilment").retry(patient()))
-        .step(Step::new("release", Release { shop: shop.clone() }).retry(patient()))
+        .step(Step::new("hand_over", HandOver { mesh }).output("fulfilment").retry(patient.clone()))
+        .step(ask("void", Operation::Void).output("void"))
+        .step(Step::new("release", Release { shop: shop() }).retry(patient.clone()))
         .then("reserve", "authorise")
         .then("authorise", "capture")
-        .then("capture", "cool_off")
+        .then("capture", "book")
+        .then("book", "cool_off")
         .then("cool_off", "hand_over")
         .then("hand_over", COMPLETE)
         .on_error_recovering("reserve", "release", RecoveryRoute::Undo)
-        .on_error_recovering("authorise", "release", RecoveryRoute::Undo)
+        .on_error_recovering("authorise", "void", RecoveryRoute::Undo)
+        .then("void", "release")
         .then("release", COMPLETE)
         .build()
 }

@@ -14,7 +14,7 @@ Stop it whenever you like, kill it even, and start it again.
   --store URL     sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE (default sqlite://target/checkout/shop.db)
   --orders FILE   orders, one JSON object a line (default 1,000 sample orders, written to target/checkout/orders.jsonl)
   --files DIR     where the gateway's journal and the sample orders are kept (default target/checkout)
-  --workers N     how many steps run at once (default 64)
+  --workers N     how many steps run at once (default 32)
   --lease-ms N    how long a dead process keeps its steps (default 30000)
   --quiet         no progress bar
   --help          this text
@@ -50,7 +50,7 @@ impl Default for Options {
             store: "sqlite://target/checkout/shop.db".to_owned(),
             orders: None,
             files: PathBuf::from("target/checkout"),
-            workers: 64,
+            workers: 32,
             lease: None,
             quiet: false,
             help: false,

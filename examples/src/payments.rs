@@ -1,12 +1,13 @@
-//! The steps that move money.
+//! The steps that move money: asking the gateway, and writing down what it took.
 //!
 //! An attempt may be cut off after the gateway has done its part, so each asks under a key that is the same at every attempt; the
-//! gateway carries it out once. Knows the gateway's interface and the ledger.
+//! gateway carries it out once. One effect a step: what is asked of the gateway and what is written in the books never wait for
+//! each other. Knows the gateway's interface and the ledger.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use squidmesh_core::{Handler, StepContext, StepError, StepResult};
 
 use crate::gateway::{Gateway, GatewayError, Operation, Payment, Receipt};
@@ -14,81 +15,60 @@ use crate::orders::Order;
 use crate::shop::Shop;
 use crate::tables::ledger::{self, Kind};
 
-/// Has the price of an order put aside on the customer's card.
-pub struct Authorise {
+/// Asks the gateway to do something with the price of an order.
+pub struct Ask {
     /// The gateway.
     pub gateway: Arc<dyn Gateway>,
-}
-
-/// Money that is put aside.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Authorisation {
-    /// The gateway's id of it.
-    pub receipt: String,
-    /// How much.
-    pub amount_cents: i64,
+    /// What it is to do.
+    pub operation: Operation,
 }
 
 #[async_trait]
-impl Handler for Authorise {
+impl Handler for Ask {
     type Input = Order;
-    type Output = Authorisation;
+    type Output = Receipt;
 
-    async fn run(&self, order: Order, context: StepContext) -> StepResult<Authorisation> {
+    async fn run(&self, order: Order, context: StepContext) -> StepResult<Receipt> {
+        let key = format!("{}/{}", context.run_id, context.step);
         let amount_cents = order.total_cents();
-        let payment = Payment { operation: Operation::Authorise, order_id: order.order_id, amount_cents };
-        let receipt = ask(&*self.gateway, &payment, &context).await?;
-        Ok(Authorisation { receipt: receipt.id, amount_cents })
+        let payment = Payment { operation: self.operation, order_id: order.order_id, amount_cents };
+        // All but a refusal is worth another attempt.
+        match self.gateway.ask(&key, &payment).await {
+            Err(GatewayError::Refused { reason }) => Err(StepError::terminal(reason).kind("refused")),
+            Err(busy @ GatewayError::Busy { retry_after: Some(delay), .. }) => {
+                Err(StepError::from(busy).retry_after(delay))
+            }
+            answer => Ok(answer?),
+        }
     }
 }
 
-/// Takes the money that was put aside, and enters it in the books.
-pub struct Capture {
+/// Enters the payment of an order in the books.
+pub struct Book {
     /// The shop.
     pub shop: Shop,
-    /// The gateway.
-    pub gateway: Arc<dyn Gateway>,
 }
 
-/// What a capture needs of the run: the order's number, from the payload, and the output of `authorise`.
+/// What is entered: the order, which is the run's payload, and the output of the step `capture`.
 #[derive(Debug, Deserialize)]
-pub struct Authorised {
-    order_id: String,
-    authorisation: Authorisation,
-}
-
-/// Money that is taken.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Captured {
-    /// The gateway's id of it.
-    pub receipt: String,
+pub struct Paid {
+    #[serde(flatten)]
+    order: Order,
+    payment: Receipt,
 }
 
 #[async_trait]
-impl Handler for Capture {
-    type Input = Authorised;
-    type Output = Captured;
+impl Handler for Book {
+    type Input = Paid;
+    type Output = ();
 
-    async fn run(&self, order: Authorised, context: StepContext) -> StepResult<Captured> {
-        let Authorised { order_id, authorisation: Authorisation { amount_cents, .. } } = order;
-        let payment = Payment { operation: Operation::Capture, order_id, amount_cents };
-        let receipt = ask(&*self.gateway, &payment, &context).await?;
+    async fn run(&self, Paid { order, payment }: Paid, _: StepContext) -> StepResult<()> {
+        let amount_cents = order.total_cents();
+        let entry =
+            ledger::Model { order_id: order.order_id, kind: Kind::Payment, amount_cents, reference: payment.id };
         let transaction = self.shop.begin().await?;
-        let (order_id, reference) = (payment.order_id, receipt.id.clone());
-        ledger::enter(&transaction, ledger::Model { order_id, kind: Kind::Payment, amount_cents, reference }).await?;
+        ledger::enter(&transaction, entry).await?;
         transaction.commit().await?;
-        Ok(Captured { receipt: receipt.id })
-    }
-}
-
-/// Asks under the key of this step of this run, and says which answers are worth another attempt: all but a refusal.
-async fn ask(gateway: &dyn Gateway, payment: &Payment, context: &StepContext) -> StepResult<Receipt> {
-    let key = format!("{}/{}", context.run_id, context.step);
-    match gateway.ask(&key, payment).await {
-        Err(GatewayError::Refused { reason }) => Err(StepError::terminal(reason).kind("refused")),
-        Err(busy @ GatewayError::Busy { retry_after: Some(delay), .. }) => {
-            Err(StepError::from(busy).retry_after(delay))
-        }
-        answer => Ok(answer?),
+        Ok(())
     }
 }

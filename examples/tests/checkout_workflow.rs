@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{EntityTrait, QueryOrder};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore};
 use squidmesh_core::{AuditKind, Cancellation, RunDetails, RunStatus, Squidmesh, StepContext, StepName, Workflow};
 use squidmesh_examples::checkout::checkout;
@@ -133,7 +133,8 @@ async fn a_declined_card_gives_the_goods_back() {
     assert_eq!(details.run.status, RunStatus::Completed);
     assert_eq!(shop.state().await, orders::State::Released);
     assert_eq!(shop.stock_of("oar").await, (100_000, 0));
-    assert!(shop.done().is_empty() && shop.entries().await.is_empty());
+    assert_eq!(shop.done(), [Operation::Void], "a refusal may come after the deed");
+    assert!(shop.entries().await.is_empty());
     assert_eq!(details.steps[1].attempts.len(), 1, "a refusal is not worth another attempt");
     assert!(details.audit.iter().any(|event| event.kind == AuditKind::UndoRouted));
 }
@@ -159,12 +160,9 @@ async fn every_step_of_checkout_can_run_twice() {
     let run = shop.mesh.start_run("checkout", &order).await.unwrap();
 
     let mut state: Map<String, Value> = serde_json::to_value(&order).unwrap().as_object().unwrap().clone();
-    for (step, output) in [
-        ("reserve", "reservation"),
-        ("authorise", "authorisation"),
-        ("capture", "payment"),
-        ("hand_over", "fulfilment"),
-    ] {
+    let steps = ["reserve", "authorise", "capture", "book", "hand_over"];
+    let outputs = ["reservation", "authorisation", "payment", "nothing", "fulfilment"];
+    for (step, output) in steps.into_iter().zip(outputs) {
         let mut outputs = Vec::new();
         for attempt in [1, 2] {
             let name = StepName::new(step).unwrap();
@@ -185,5 +183,4 @@ async fn every_step_of_checkout_can_run_twice() {
     assert_eq!(shop.stock_of("oar").await, (99_997, 3));
     assert_eq!(shop.done(), [Operation::Authorise, Operation::Capture]);
     assert_eq!(shop.entries().await, [(ledger::Kind::Payment, 5_997)]);
-    assert_eq!(state["authorisation"]["amount_cents"], json!(5_997));
 }

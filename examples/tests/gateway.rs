@@ -45,12 +45,16 @@ async fn a_key_has_one_effect_in_two_lives_of_the_gateway() {
 }
 
 #[tokio::test]
-async fn nothing_is_captured_that_was_not_authorised() {
+async fn nothing_is_captured_that_is_not_put_aside() {
     let directory = tempfile::tempdir().unwrap();
     let journal = directory.path().join("journal");
     let server = GatewayServer::open(&journal).await.unwrap();
     let gateway = HttpGateway::at(server.address()).unwrap();
-    let payment = Payment { operation: Operation::Capture, order_id: "1".to_owned(), amount_cents: 5 };
-    assert_eq!(verdict(&gateway, "k", &payment).await, Err("no such amount was authorised".to_owned()));
+    let payment = |operation| Payment { operation, order_id: "not-declined".to_owned(), amount_cents: 5 };
+    let refused = Err("no such amount was authorised".to_owned());
+    assert_eq!(verdict(&gateway, "early", &payment(Operation::Capture)).await, refused);
+    assert!(verdict(&gateway, "authorise", &payment(Operation::Authorise)).await.is_ok());
+    assert!(verdict(&gateway, "void", &payment(Operation::Void)).await.is_ok());
+    assert_eq!(verdict(&gateway, "late", &payment(Operation::Capture)).await, refused);
     assert_eq!(Statement::read(&journal).unwrap().effects(Operation::Capture).count(), 0);
 }

@@ -60,10 +60,11 @@ impl Journal {
         self.done.get(key)
     }
 
-    /// Whether so much was put aside for an order.
+    /// Whether so much is put aside for an order.
     pub(super) fn is_authorised(&self, order_id: &str, amount_cents: i64) -> bool {
-        let operation = Operation::Authorise;
-        self.effects.contains(&Payment { operation, order_id: order_id.to_owned(), amount_cents })
+        let did =
+            |operation| self.effects.contains(&Payment { operation, order_id: order_id.to_owned(), amount_cents });
+        did(Operation::Authorise) && !did(Operation::Void)
     }
 
     /// Adds a request to the books.

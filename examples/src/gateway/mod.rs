@@ -20,7 +20,7 @@ pub use server::GatewayServer;
 /// A payment gateway. It carries out each idempotency key once, however often it is asked.
 #[async_trait]
 pub trait Gateway: Send + Sync + 'static {
-    /// Asks to put an amount aside, or to take one that was put aside.
+    /// Asks for a payment to be carried out.
     ///
     /// # Errors
     /// [`GatewayError`]. Of all but a refusal it is unknown whether the gateway did what it was asked.
@@ -46,6 +46,8 @@ pub enum Operation {
     Authorise,
     /// Take the amount that was put aside.
     Capture,
+    /// Free the amount that was put aside, if any was.
+    Void,
 }
 
 /// What the gateway did.

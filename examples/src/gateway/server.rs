@@ -112,12 +112,14 @@ fn carry_out(journal: &mut Journal, key: &str, payment: Payment) -> io::Result<(
         _ if mood == Mood::Declines => (false, say(StatusCode::PAYMENT_REQUIRED, "the card was declined")),
         _ if !willing => (false, busy()),
         Some(_) => (false, receipt(key)),
-        None if payment.operation == Operation::Capture
-            && !journal.is_authorised(&payment.order_id, payment.amount_cents) =>
-        {
-            (false, say(StatusCode::UNPROCESSABLE_ENTITY, "no such amount was authorised"))
-        }
-        None => (true, receipt(key)),
+        None => match payment.operation {
+            Operation::Authorise => (true, receipt(key)),
+            Operation::Void => (journal.is_authorised(&payment.order_id, payment.amount_cents), receipt(key)),
+            Operation::Capture if journal.is_authorised(&payment.order_id, payment.amount_cents) => {
+                (true, receipt(key))
+            }
+            Operation::Capture => (false, say(StatusCode::UNPROCESSABLE_ENTITY, "no such amount was authorised")),
+        },
     };
     let heard = !matches!(mood, Mood::Silent | Mood::LosesAnswer);
     let answered = heard.then(|| answer.status().as_u16());

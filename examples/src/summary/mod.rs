@@ -74,8 +74,9 @@ impl fmt::Display for Summary {
         )?;
         writeln!(
             f,
-            "effects  {} authorisations, {} captures, {} twice",
+            "effects  {} authorisations, {} voids, {} captures, {} twice",
             grouped(effects(Operation::Authorise) as i64),
+            grouped(effects(Operation::Void) as i64),
             grouped(effects(Operation::Capture) as i64),
             grouped(facts.gateway.doubled_keys().len() as i64),
         )?;

@@ -105,7 +105,7 @@ fn money_reconciles(facts: &Facts, found: &mut Vec<String>) {
     let mut accounts = [
         ("billed", booked(Kind::Invoice)),
         ("entered as paid", booked(Kind::Payment)),
-        ("authorised", done(&facts.gateway, Operation::Authorise)),
+        ("authorised", authorised(&facts.gateway)),
         ("captured", done(&facts.gateway, Operation::Capture)),
     ];
     for order in &facts.orders {
@@ -123,6 +123,22 @@ fn money_reconciles(facts: &Facts, found: &mut Vec<String>) {
         }
     }
     found.extend(facts.gateway.doubled_keys().into_iter().map(|key| format!("the gateway carried {key} out twice")));
+}
+
+/// What was put aside and not freed again.
+fn authorised(gateway: &Statement) -> BTreeMap<&str, Vec<i64>> {
+    let mut authorised = done(gateway, Operation::Authorise);
+    for void in gateway.effects(Operation::Void) {
+        let amounts = authorised.entry(&void.order_id).or_default();
+        match amounts.iter().position(|amount| *amount == void.amount_cents) {
+            Some(place) => {
+                amounts.remove(place);
+            }
+            None => amounts.push(-void.amount_cents),
+        }
+    }
+    authorised.retain(|_, amounts| !amounts.is_empty());
+    authorised
 }
 
 fn done(gateway: &Statement, operation: Operation) -> BTreeMap<&str, Vec<i64>> {

@@ -11,10 +11,13 @@ use squidmesh_examples::sample_orders::sample_orders;
 use tempfile::TempDir;
 
 /// How many orders a shop gets: enough to be killed in the midst of, few enough for a test.
-const ORDERS: usize = 60;
+const ORDERS: usize = 24;
 
 /// How long a dead process keeps its steps: a slow machine must not take a live one for dead.
 const LEASE_MS: &str = "2500";
+
+/// How many steps a shop runs at once: several shops share the machine.
+const WORKERS: &str = "8";
 
 /// Where a shop lives.
 pub(crate) struct Home {
@@ -71,7 +74,7 @@ impl Home {
 
     fn start(&self) -> Child {
         Command::new(env!("CARGO_BIN_EXE_checkout-host"))
-            .args(["--quiet", "--lease-ms", LEASE_MS, "--store", &self.database])
+            .args(["--quiet", "--lease-ms", LEASE_MS, "--workers", WORKERS, "--store", &self.database])
             .arg("--files")
             .arg(self.files.path())
             .arg("--orders")
@@ -83,7 +86,7 @@ impl Home {
     }
 
     fn orders(&self) -> PathBuf {
-        let path = self.files.path().join("sixty.jsonl");
+        let path = self.files.path().join("few-orders.jsonl");
         if !path.exists() {
             orders::write(&path, &sample_orders(ORDERS)).unwrap();
         }

@@ -63,7 +63,7 @@ fn sound_facts_have_no_violation() {
 
 #[test]
 fn every_unsound_fact_is_found() {
-    let changes: [(&str, fn(&mut Facts)); 16] = [
+    let changes: [(&str, fn(&mut Facts)); 18] = [
         ("a lost order", |facts| facts.placed[0].order_id = "c".to_owned()),
         ("an order without an end", |facts| facts.orders[0].state = State::Placed),
         ("an order that names another run", |facts| facts.orders[0].run_id = "f".to_owned()),
@@ -77,6 +77,8 @@ fn every_unsound_fact_is_found() {
         ("a missing invoice", |facts| drop(facts.ledger.pop())),
         ("a wrong payment", |facts| facts.ledger[0].amount_cents = 499),
         ("a payment of a released order", |facts| facts.ledger[0].order_id = "b".to_owned()),
+        ("money that stays put aside", |facts| facts.gateway = authorised_for_b(false)),
+        ("money that was freed and taken", |facts| facts.gateway = authorised_for_b(true)),
         ("a capture under two keys", |facts| facts.gateway = gateway(&["1", "2", "3"])),
         ("a capture twice under one key", |facts| facts.gateway = gateway(&["1", "2", "2"])),
         ("a capture that the gateway does not know", |facts| facts.gateway = gateway(&["1"])),
@@ -84,6 +86,25 @@ fn every_unsound_fact_is_found() {
     for (what, change) in changes {
         assert!(!found_after(change).is_empty(), "{what} is not found");
     }
+}
+
+#[test]
+fn money_that_was_put_aside_and_freed_is_in_order() {
+    let freed =
+        [Operation::Authorise, Operation::Void].map(|operation| of_b(effect(&format!("b{operation:?}"), operation)));
+    let deliveries = sound().gateway.deliveries().iter().cloned().chain(freed).collect();
+    assert!(found_after(|facts| facts.gateway = Statement::of(deliveries)).is_empty());
+}
+
+fn of_b(mut delivery: Delivery) -> Delivery {
+    delivery.payment.order_id = "b".to_owned();
+    delivery
+}
+
+/// What sound facts have, and an authorisation for the released order; or a void of what was captured for the other.
+fn authorised_for_b(void_a: bool) -> Statement {
+    let more = if void_a { effect("3", Operation::Void) } else { of_b(effect("3", Operation::Authorise)) };
+    Statement::of(sound().gateway.deliveries().iter().cloned().chain([more]).collect())
 }
 
 /// An authorisation under the first key and captures under the others.
