@@ -48,6 +48,20 @@ impl ManualClock {
         self.face().deadlines.keys().next().copied()
     }
 
+    /// Completes once the clock shows `deadline` or later. Other than for a duration, it makes no difference whether the clock
+    /// is moved just before.
+    pub async fn sleep_until(&self, deadline: Timestamp) {
+        let _asleep = Sleeper::until(self, deadline);
+        loop {
+            // Listen first, look after: a move between the two is not missed.
+            let moved = self.moved.listen();
+            if self.now() >= deadline {
+                return;
+            }
+            moved.await;
+        }
+    }
+
     fn face(&self) -> MutexGuard<'_, Face> {
         self.face.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,16 +81,7 @@ impl Clock for ManualClock {
     }
 
     async fn sleep(&self, duration: Duration) {
-        let deadline = self.now().after(duration);
-        let _asleep = Sleeper::until(self, deadline);
-        loop {
-            // Listen first, look after: a move between the two is not missed.
-            let moved = self.moved.listen();
-            if self.now() >= deadline {
-                return;
-            }
-            moved.await;
-        }
+        self.sleep_until(self.now().after(duration)).await;
     }
 }
 

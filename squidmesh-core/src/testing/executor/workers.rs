@@ -30,8 +30,10 @@ pub(super) async fn run(announced: &Event, clock: &ManualClock, runner: &Runner,
         let announcement = announced.listen();
         let mut committed = runner.work_committed().boxed();
         if (&mut committed).now_or_never().is_some() {
-            committed = pending().boxed(); // heard before the claim, which will find it
+            committed = runner.work_committed().boxed(); // that was before the claim, which will find it
         }
+        // Waits count from before the claim: what the clock is moved while it lasts is not waited for again.
+        let asked_at = clock.now();
         let wait = match runner.claim(WORKERS - working.len()).await {
             Ok(found) if shutdown.is_cancelled() => {
                 if let Err(error) = runner.release(found.claims).await {
@@ -48,7 +50,8 @@ pub(super) async fn run(announced: &Event, clock: &ManualClock, runner: &Runner,
                 None
             }
         };
-        let due = clock.sleep(wait.map_or(POLL, |wait| wait.min(POLL)));
+        let look_again = asked_at.after(wait.map_or(POLL, |wait| wait.min(POLL)));
+        let due = clock.sleep_until(look_again).boxed();
         let shut = async {
             shutdown.cancelled().await;
         };

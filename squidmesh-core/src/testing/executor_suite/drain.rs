@@ -1,11 +1,8 @@
 //! Stopping in good order: what runs may finish, nothing is lost, and no attempt is burnt.
 
-use futures_util::future::{Either, FutureExt, select};
-
 use super::ExecutorFixture;
-use super::process::{Process, chain};
+use super::process::{Process, chain, while_time_passes};
 use super::witness::Witness;
-use crate::testing::store_suite::take_turns;
 use crate::{AttemptStatus, Retry, RunStatus};
 
 pub async fn idle_workers_stop(fixture: &dyn ExecutorFixture) {
@@ -87,14 +84,7 @@ pub async fn a_step_that_does_not_end_is_interrupted_and_does_not_count(fixture:
     let run = process.start("stuck").await;
     witness.seen(1).await;
     process.shut_down();
-    {
-        // However long it takes: a test that hangs has failed.
-        let mut ended = process.ended().boxed();
-        while let Either::Right(((), still)) = select(ended, fixture.pass(fixture.moment())).await {
-            ended = still;
-            take_turns().await;
-        }
-    }
+    while_time_passes(fixture, process.ended()).await;
     let step = process.details(run.id).await.steps.remove(0);
     assert_eq!(step.attempts[0].status, AttemptStatus::Interrupted);
     assert_eq!(step.run.unwrap().failures, 0);

@@ -1,5 +1,7 @@
 //! A process: a runtime over the case's store, with an executor of its own, whose workers can be stopped or killed.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt, select};
@@ -7,6 +9,7 @@ use serde_json::json;
 
 use super::ExecutorFixture;
 use crate::testing::RecordingSink;
+use crate::testing::store_suite::take_turns;
 use crate::{
     CancelReason, Cancellation, Event, EventKind, Executor, History, Run, RunDetails, RunId, RunState, RunStatus,
     Squidmesh, Step, Store, Trigger, Workflow,
@@ -137,4 +140,21 @@ impl Process {
 /// Everything stored of a run, to compare before and after.
 pub(super) async fn facts(store: &dyn Store, id: RunId) -> (Option<RunState>, History) {
     (store.load(id).await.expect("the run can be read"), store.history(id).await.expect("the history can be read"))
+}
+
+/// How often to look for something before more time passes: often enough for workers to have their turn on a busy machine.
+pub(super) const LOOKS: usize = 5_000;
+
+/// Lets time pass, moment by moment, until something is done.
+pub(super) async fn while_time_passes(fixture: &dyn ExecutorFixture, done: impl Future<Output = ()>) {
+    let mut done = pin!(done);
+    loop {
+        fixture.pass(fixture.moment()).await;
+        for _ in 0..LOOKS {
+            if done.as_mut().now_or_never().is_some() {
+                return;
+            }
+            take_turns().await;
+        }
+    }
 }

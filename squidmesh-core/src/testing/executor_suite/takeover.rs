@@ -1,7 +1,7 @@
 //! Several workers on one store: they share the work, and what one leaves behind another finishes.
 
 use super::ExecutorFixture;
-use super::process::{Process, chain};
+use super::process::{LOOKS, Process, chain};
 use super::witness::Witness;
 use crate::testing::store_suite::take_turns;
 use crate::{AttemptStatus, Failure, IntentRecord, Retry, RunStatus, Store, ms};
@@ -60,13 +60,15 @@ pub async fn a_slow_step_is_not_taken_from_its_worker(fixture: &dyn ExecutorFixt
     idle.work(fixture);
     // Six heartbeats are longer than the lease.
     let mut held = lease(&*store, run.id).await;
-    for _ in 0..6 {
-        fixture.pass(fixture.moment() * 2 + ms(1)).await;
-        loop {
+    let mut heartbeats = 0;
+    while heartbeats < 6 {
+        fixture.pass(fixture.moment()).await;
+        for _ in 0..LOOKS {
             let now = lease(&*store, run.id).await;
             assert_eq!(now.lease, held.lease, "nobody took it over");
             if now.available_at > held.available_at {
                 held = now;
+                heartbeats += 1;
                 break;
             }
             take_turns().await;
