@@ -12,8 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// The milliseconds of the last instant of the year 9999, the latest that RFC 3339 can write.
-const LATEST: i64 = 253_402_207_200_999;
+/// The latest time there is: RFC 3339 ends with the year 9999, and two days are left for the time zones.
+const LATEST: i64 = 253_402_207_199_999;
 /// The milliseconds of the first instant of the year 0.
 const EARLIEST: i64 = -62_167_219_200_000;
 

@@ -48,6 +48,9 @@ pub struct UnitOfWork {
     moment: Moment,
     limits: Limits,
     store_definition: bool,
+    /// What opening it changed about the run, and whether anything else of the run has changed.
+    before: (u64, CommitToken, Timestamp),
+    run_changed: bool,
     created: BTreeMap<StepName, bool>,
     attempts: BTreeMap<(StepName, u32), AttemptWrite>,
     intents: BTreeMap<IntentKey, IntentWrite>,
@@ -79,6 +82,7 @@ impl UnitOfWork {
     }
 
     fn new(definition: Arc<Definition>, mut state: RunState, expected: Expected, moment: Moment, limits: Limits) -> Self {
+        let before = (state.run.revision, state.run.token, state.run.updated_at);
         state.run.revision += 1;
         state.run.token = moment.token;
         state.run.updated_at = moment.now;
@@ -90,6 +94,8 @@ impl UnitOfWork {
             moment,
             limits,
             store_definition: false,
+            before,
+            run_changed: expected == Expected::New,
             created: BTreeMap::new(),
             attempts: BTreeMap::new(),
             intents: BTreeMap::new(),
@@ -133,6 +139,21 @@ impl UnitOfWork {
         &self.limits
     }
 
+    /// The state as it was, if nothing was decided about it: there is nothing to commit.
+    pub fn unchanged(&self) -> Option<RunState> {
+        let changed = self.run_changed
+            || !self.created.is_empty()
+            || !self.attempts.is_empty()
+            || !self.intents.is_empty()
+            || !self.audit.is_empty()
+            || !self.events.is_empty();
+        (!changed).then(|| {
+            let mut state = self.state.clone();
+            (state.run.revision, state.run.token, state.run.updated_at) = self.before;
+            state
+        })
+    }
+
     /// Ends the decision.
     pub fn close(self) -> Decision {
         let UnitOfWork { definition, state, moment, .. } = self;
@@ -159,6 +180,7 @@ impl UnitOfWork {
     }
 
     pub(super) fn run_mut(&mut self) -> &mut Run {
+        self.run_changed = true;
         &mut self.state.run
     }
 
@@ -174,6 +196,7 @@ impl UnitOfWork {
             return Ok(());
         }
         self.state.run.status = from.transition(to)?;
+        self.run_changed = true;
         if to.is_terminal() {
             self.state.run.finished_at = Some(self.moment.now);
             self.state.run.current_step = None;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::registry::Registry;
+use super::turns::Turns;
 use super::{Config, Runtime, Squidmesh};
 use crate::{Entropy, EventSink, Executor, Fingerprint, RandomEntropy, Store, Workflow, WorkflowName};
 
@@ -107,6 +108,7 @@ impl SquidmeshBuilder {
             entropy: self.entropy,
             registry,
             config: self.config,
+            turns: Turns::default(),
             sinks: self.sinks,
             stored: Mutex::new(HashSet::new()),
         })))

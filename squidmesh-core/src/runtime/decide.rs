@@ -90,8 +90,12 @@ impl Runtime {
         persistence: Persistence,
         decision: impl FnMut(&mut UnitOfWork) -> Result<T, E>,
     ) -> Result<(T, RunState), DecideError<E>> {
+        let mut turn = self.turns.wait(run_id).await;
+        let state = turn.newest(state);
         let (value, state, announcement) =
             self.decide_in(&*self.store, run_id, state, persistence, decision).await?;
+        turn.leave(&state);
+        drop(turn);
         self.tell(&announcement);
         Ok((value, state))
     }
@@ -136,6 +140,9 @@ impl Runtime {
             };
             let mut work = UnitOfWork::open(definition, loaded, self.moment(), self.config.limits());
             let value = decision(&mut work).map_err(DecideError::Refused)?;
+            if let Some(unchanged) = work.unchanged() {
+                return Ok((value, unchanged, Announcement::default()));
+            }
             match self.commit_in(session, work.close(), &mut patience).await? {
                 Settled::Committed(state, announcement) => return Ok((value, *state, announcement)),
                 Settled::Fenced => return Err(DecideError::Fenced(run_id)),

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::{CommandError, Runtime};
 use crate::inspect::{Explanation, Graph, Subject, explain, graph};
 use crate::{
-    Attempt, AuditEvent, Definition, IntentRecord, Run, RunId, RunState, StepName, StepRun, StepStatus, StoreSession,
+    Attempt, AuditEvent, Definition, History, IntentRecord, Run, RunId, RunState, StepName, StepRun, StepStatus, StoreSession,
 };
 
 /// A run, its context, and everything recorded about it.
@@ -93,9 +93,8 @@ impl StepState {
 impl Runtime {
     /// Why a run is where it is.
     pub(super) async fn explain(&self, session: &dyn StoreSession, id: RunId) -> Result<Explanation, CommandError> {
-        let state = session.load(id).await?.ok_or(CommandError::NotFound(id))?;
+        let (state, history) = whole(session, id).await?;
         let definition = self.definition(session, &state.run.fingerprint).await?;
-        let history = session.history(id).await?;
         let newest = self.registry.newest(state.run.workflow.as_str());
         Ok(explain(&Subject {
             definition: definition.as_deref(),
@@ -116,10 +115,9 @@ impl Runtime {
 
     /// A run with everything recorded about it.
     pub(super) async fn inspect(&self, session: &dyn StoreSession, id: RunId) -> Result<RunDetails, CommandError> {
-        let state = session.load(id).await?.ok_or(CommandError::NotFound(id))?;
+        let (state, history) = whole(session, id).await?;
         let definition = self.definition(session, &state.run.fingerprint).await?;
         let definition = definition.ok_or(CommandError::UnknownDefinition(id))?;
-        let history = session.history(id).await?;
         Ok(RunDetails {
             context: state.context(&definition),
             steps: steps(&state, &definition, &history.attempts),
@@ -128,6 +126,23 @@ impl Runtime {
             intents: history.intents,
         })
     }
+}
+
+/// How often a run that keeps changing is read anew before it is shown as it was found.
+const READS: usize = 5;
+
+/// A run and its history as of one revision, as far as a busy run lets itself be caught.
+async fn whole(session: &dyn StoreSession, id: RunId) -> Result<(RunState, History), CommandError> {
+    let mut state = session.load(id).await?.ok_or(CommandError::NotFound(id))?;
+    for _ in 1..READS {
+        let history = session.history(id).await?;
+        let after = session.load(id).await?.ok_or(CommandError::NotFound(id))?;
+        if after.run.revision == state.run.revision {
+            return Ok((state, history));
+        }
+        state = after;
+    }
+    Ok((state, session.history(id).await?))
 }
 
 fn steps(state: &RunState, definition: &Definition, attempts: &[Attempt]) -> Vec<StepView> {

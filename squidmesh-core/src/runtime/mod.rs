@@ -14,6 +14,7 @@ mod shared;
 mod squidmesh;
 mod start;
 mod telemetry;
+mod turns;
 
 pub use builder::{ConfigError, SquidmeshBuilder};
 pub use command::{CancelRun, CommandError, Decide, Unblock};

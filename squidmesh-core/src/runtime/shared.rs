@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::registry::Registry;
+use super::turns::Turns;
 use super::{Config, TracingSink};
 use crate::engine::{DescribeJobs, Moment};
 use crate::{
@@ -20,6 +21,7 @@ pub(crate) struct Runtime {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) registry: Registry,
     pub(crate) config: Config,
+    pub(super) turns: Turns,
     pub(super) sinks: Vec<Arc<dyn EventSink>>,
     /// The versions that are known to be stored, so that a start need not store them again.
     pub(super) stored: Mutex<HashSet<Fingerprint>>,
