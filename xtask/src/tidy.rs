@@ -93,7 +93,8 @@ fn wrong_in_manifest(path: &Path, text: &str) -> Vec<String> {
             if !entry.contains("path = ") && reason.trim().is_empty() {
                 wrong.push(format!("{at}: say in a comment on the same line why this dependency is worth its weight"));
             }
-        } else if section.ends_with("dependencies]") && !line.contains("workspace = true") {
+        } else if section.ends_with("dependencies]") && !line.contains("workspace = true") && !line.contains("path = ")
+        {
             wrong.push(format!(
                 "{at}: name the dependency in the workspace's manifest, and use `workspace = true` here"
             ));
@@ -142,10 +143,9 @@ mod tests {
         let root = "[workspace.dependencies]\nours = { path = \"ours\" }\nserde = \"1\" # data\nrand = \"1\"\n";
         let wrong = wrong_in_manifest(Path::new("Cargo.toml"), root);
         assert!(matches!(wrong.as_slice(), [only] if only.starts_with("Cargo.toml:4:")), "{wrong:?}");
-        let member =
-            "[dependencies]\nserde.workspace = true\n[dev-dependencies]\nrand = \"1\"\n[lints]\nworkspace = true\n";
+        let member = "[dependencies]\nserde.workspace = true\nme = { path = \".\" }\n[dev-dependencies]\nrand = \"1\"\n[lints]\nworkspace = true\n";
         let wrong = wrong_in_manifest(Path::new("m/Cargo.toml"), member);
-        assert!(matches!(wrong.as_slice(), [only] if only.starts_with("m/Cargo.toml:4:")), "{wrong:?}");
+        assert!(matches!(wrong.as_slice(), [only] if only.starts_with("m/Cargo.toml:5:")), "{wrong:?}");
     }
 
     #[test]
