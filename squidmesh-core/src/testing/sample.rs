@@ -4,7 +4,7 @@
 
 #![allow(clippy::expect_used, reason = "sample data is fixed: that it is valid is part of the test")]
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -63,7 +63,8 @@ pub fn object(value: Value) -> Arc<Map<String, Value>> {
 
 /// The definition of the workflow that sample runs are of: the step `first`, then `second`.
 pub fn definition() -> Arc<Definition> {
-    definition_of(WORKFLOW, &["first", "second"])
+    static SAMPLE: LazyLock<Arc<Definition>> = LazyLock::new(|| definition_of(WORKFLOW, &["first", "second"]));
+    Arc::clone(&SAMPLE)
 }
 
 /// A workflow of these steps, each after the one before it. Another list of steps has another fingerprint.

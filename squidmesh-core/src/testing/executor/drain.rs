@@ -6,7 +6,7 @@ use super::MemoryExecutor;
 use crate::{Delivery, Runner, Squidmesh, StoreError};
 
 /// How many deliveries are enough to say that a test's workflows do not come to rest.
-const RESTLESS: usize = 100_000;
+pub(super) const RESTLESS: usize = 100_000;
 
 /// Why work was not delivered to its end.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,8 @@ impl MemoryExecutor {
 }
 
 /// What there is to do next.
-enum Next {
+#[derive(Debug)]
+pub(super) enum Next {
     /// Something was delivered: look again.
     Delivered,
     /// Something falls due after this time.
@@ -66,7 +67,8 @@ enum Next {
     Nothing,
 }
 
-async fn deliver_one(runner: &Runner, deliveries: &mut usize) -> Result<Next, DrainError> {
+/// Delivers what is due first, if anything is, and counts it.
+pub(super) async fn deliver_one(runner: &Runner, deliveries: &mut usize) -> Result<Next, DrainError> {
     if *deliveries >= RESTLESS {
         return Err(DrainError::Restless { deliveries: *deliveries });
     }

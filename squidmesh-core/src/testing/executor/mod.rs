@@ -4,6 +4,8 @@
 
 mod drain;
 mod temper;
+#[cfg(test)]
+mod tests;
 mod workers;
 
 pub use drain::DrainError;

@@ -100,7 +100,7 @@ pub async fn work_for_other_versions_is_left_alone(fixture: &dyn ExecutorFixture
     let (store, witness) = (fixture.store().await, Witness::default());
     let older = chain("deployed", [("one", witness.step("one"))]);
     let newer = chain("deployed", [("one", witness.step("one")), ("two", witness.step("two"))]);
-    let mut old = Process::new(fixture, &store, &[older.clone()]);
+    let mut old = Process::new(fixture, &store, &[older]);
     let mut new = Process::new(fixture, &store, &[newer]);
     old.work(fixture);
     let run = new.start("deployed").await;

@@ -255,9 +255,10 @@ pub async fn claimers_beside_committers_find_everything_once(fixture: &dyn Store
 
 pub async fn ten_thousand_intents_are_claimed_in_order_in_batches(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
-    // Ten runs of a thousand steps, each step due a while after the one before it, written in one batch.
-    let batch: Vec<Commit> = (0..10).map(ten_thousandth).collect();
-    assert_eq!(apply_all(&*store, batch).await, vec![CommitOutcome::Committed; 10]);
+    // A thousand runs of ten steps, each step due a while after the one before it, written in one batch.
+    let batch: Vec<Commit> = (0..1_000).map(ten_steps).collect();
+    let expected: Vec<IntentKey> = batch.iter().flat_map(step_keys).collect();
+    assert_eq!(apply_all(&*store, batch).await, vec![CommitOutcome::Committed; 1_000]);
     clock.advance(secs(10_000));
     let mut claimed = Vec::new();
     for batch in 0..10 {
@@ -265,21 +266,20 @@ pub async fn ten_thousand_intents_are_claimed_in_order_in_batches(fixture: &dyn 
         assert_eq!(claims.claims.len(), 1_000);
         claimed.extend(keys(&claims));
     }
-    let expected: Vec<IntentKey> = (0..10).flat_map(|number| step_keys(&ten_thousandth(number))).collect();
     assert_eq!(claimed.len(), expected.len());
     let first_wrong = claimed.iter().zip(&expected).position(|(claimed, expected)| claimed != expected);
     assert_eq!(first_wrong, None, "claimed out of order");
     assert_eq!(keys(&claim(&*store, 10, 99).await), []);
 }
 
-/// The start of a run whose thousand steps fall due one by one, after those of all runs with a smaller number.
-fn ten_thousandth(number: u64) -> Commit {
+/// The start of a run whose ten steps fall due one by one, after those of all runs with a smaller number.
+fn ten_steps(number: u64) -> Commit {
     let mut commit = sample::start(number);
     commit.intents.clear();
-    for step in 0..1_000 {
-        let name = format!("step-{step:04}");
+    for step in 0..10 {
+        let name = format!("step-{step}");
         let mut intent = sample::intent(&commit.run, &name);
-        intent.delay = ms((number * 1_000 + step) * 500);
+        intent.delay = ms((number * 10 + step) * 500);
         commit.steps.push(StepWrite::Create(sample::step(&name)));
         commit.intents.push(IntentWrite::Add(intent));
     }
