@@ -10,6 +10,8 @@ impl Runner {
     pub(super) async fn deliver_compensation(&self, lease: Lease, state: RunState) -> Delivery {
         let run = state.run.clone();
         let run_id = run.id;
+        // From here to the end: a delivery that waits for a busy store must not lose its claim meanwhile.
+        let held = self.leases.hold(&lease);
         let begin = |work: &mut engine::UnitOfWork| Ok::<_, InvalidTransition>(engine::begin_compensation(work, &lease));
         let mut begun = self.runtime.decide(run_id, Some(state), self.persistence(), begin).await;
         let mut steps = 0;
@@ -20,7 +22,6 @@ impl Runner {
                 Ok((BeginCompensation::Skip(reason), state)) => return self.skipped(&state.run, None, reason),
                 Err(error) => return self.undecided(&run, None, error),
             };
-            let held = self.leases.hold(&task.lease);
             let Some(result) = self.execute_compensation(&state.run, &task, &held.cancellation).await else {
                 // Left to the next worker, which finds the callback begun and under no living claim.
                 let released = self.runtime.store.release(std::slice::from_ref(&lease), Duration::ZERO).await;

@@ -59,6 +59,13 @@ impl Leases {
     }
 }
 
+impl Held {
+    /// The lease.
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.leases.lock().remove(&self.lease);

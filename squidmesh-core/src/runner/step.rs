@@ -8,6 +8,8 @@ impl Runner {
     pub(super) async fn deliver_step(&self, lease: Lease, step: StepName, state: RunState) -> Delivery {
         let (run, jobs) = (state.run.clone(), &*self.runtime);
         let run_id = run.id;
+        // From here to the end: a delivery that waits for a busy store must not lose its claim meanwhile.
+        let mut held = self.leases.hold(&lease);
         let begun = self
             .runtime
             .decide(run_id, Some(state), self.persistence(), |work| engine::begin(work, &step, &lease, jobs))
@@ -20,7 +22,9 @@ impl Runner {
         };
         let mut steps = 0;
         while let Some(task) = next {
-            let held = self.leases.hold(&task.lease);
+            if *held.lease() != task.lease {
+                held = self.leases.hold(&task.lease);
+            }
             let outcome = self.execute(&state.run, &task, &held.cancellation).await;
             let run = state.run.clone();
             let recorded = self
