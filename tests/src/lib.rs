@@ -31,3 +31,8 @@ pub use journal::{Call, Journal};
 pub use moody::{Mood, Moody};
 pub use suite::block_on;
 pub use world::World;
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
