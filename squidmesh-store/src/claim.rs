@@ -61,8 +61,8 @@ pub(crate) async fn claim_one(
         return Ok(claim.map_or(SingleClaim::Absent, |claim| SingleClaim::Claimed(Box::new(claim))));
     }
     let columns = INTENT_COLUMNS.join(", ");
-    let sql = Sql::on(database.shared()).push(&format!("SELECT {columns} FROM squidmesh_intents WHERE "));
-    let rows = of_key(sql, key).fetch(database.shared()).await.map_err(&doing)?;
+    let sql = Sql::on(database.reader()).push(&format!("SELECT {columns} FROM squidmesh_intents WHERE "));
+    let rows = of_key(sql, key).fetch(database.reader()).await.map_err(&doing)?;
     let Some(row) = rows.first() else { return Ok(SingleClaim::Absent) };
     let stored = intent_from_row(row).map_err(|unreadable| unreadable.of(format!("intent {key}")))?;
     Ok(if stored.lease.is_some() { SingleClaim::Held } else { SingleClaim::NotDue })
@@ -87,7 +87,7 @@ async fn claim_in_turn(database: &Database, request: &ClaimRequest) -> Result<Ve
         let sql = due(sql, database.clock(), request).push(" SELECT due_run AS run_id, due_step AS step, ");
         sql.bind(*request.token.as_uuid()).push(" AS lease FROM due ORDER BY due_priority, due_at")
     };
-    if select(Sql::on(database.shared())).fetch(database.shared()).await?.is_empty() {
+    if select(Sql::on(database.reader())).fetch(database.reader()).await?.is_empty() {
         return Ok(Vec::new());
     }
     let transaction = database.begin().await?;
@@ -151,7 +151,7 @@ fn due(sql: Sql, clock: &StoreClock, request: &ClaimRequest) -> Sql {
 /// How long until the next intent that the request could claim is due. Called after the claim: what is due now and was not
 /// claimed is in somebody else's hands for a moment, or has just come.
 async fn next_in(database: &Database, request: &ClaimRequest) -> Result<Option<Duration>, DbErr> {
-    let connection = database.shared();
+    let connection = database.reader();
     let mut sql = database.clock().now(Sql::on(connection).push("SELECT min(next_at) - "));
     sql = sql.push(" AS wait FROM (");
     for (place, (rank, queue)) in
@@ -212,7 +212,7 @@ fn leases(rows: &[QueryResult]) -> Vec<Lease> {
 async fn with_runs(database: &Database, leases: Vec<Lease>) -> Result<Vec<Claim>, DbErr> {
     let ids: BTreeSet<RunId> = leases.iter().map(|lease| lease.key.run_id).collect();
     let ids: Vec<RunId> = ids.into_iter().collect();
-    let runs = load_all(database.shared(), &ids).await?;
+    let runs = load_all(database.reader(), &ids).await?;
     let claims = leases.into_iter().map(|lease| {
         let state = runs.get(&lease.key.run_id).map_or_else(|| Err(missing(lease.key.run_id)), copy_of);
         Claim::new(lease, state)

@@ -9,7 +9,7 @@ use crate::clock::StoreClock;
 use crate::committer::Committer;
 use crate::database::Database;
 use crate::migration::migrate;
-use crate::pool;
+use crate::pool::{self, Pools};
 use crate::{SeaOrmStore, masked};
 
 /// How many transactions commit at once. SQLite has one writer; on Postgres a second one is under way while the first
@@ -55,9 +55,9 @@ impl StoreBuilder {
         StoreBuilder { source, max_connections: 8, migrate: true, clock: StoreClock::Database }
     }
 
-    /// At most so many connections for reading and for the host; 8 if nothing is said. The store has besides a few for
-    /// writing: one on SQLite, four on Postgres. A database in memory has a single connection, and a connection that the host
-    /// brought keeps its own bounds.
+    /// At most so many connections for the host, on SQLite for reading too; 8 if nothing is said. The store has more of its
+    /// own: one on SQLite, eight on Postgres. They are made as they are needed. A database in memory has a single
+    /// connection, and a connection that the host brought keeps its own bounds.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(1);
         self
@@ -85,16 +85,18 @@ impl StoreBuilder {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(ConnectError::OutsideRuntime);
         }
-        let (writer, shared) = match self.source {
+        let pools = match self.source {
             Source::Url(url) => pool::open(&url, self.max_connections).await?,
-            Source::Connection(connection) => (connection.clone(), connection),
+            Source::Connection(connection) => {
+                Pools { writer: connection.clone(), reader: connection.clone(), host: connection }
+            }
         };
-        let lanes = match writer.get_database_backend() {
+        let lanes = match pools.writer.get_database_backend() {
             DbBackend::Sqlite => 1,
             DbBackend::Postgres => LANES_ON_POSTGRES,
             _ => return Err(ConnectError::UnsupportedDatabase { url: name }),
         };
-        let database = Arc::new(Database::new(writer, shared, self.clock));
+        let database = Arc::new(Database::new(pools, self.clock));
         if self.migrate {
             // In a task of its own: half a migration must not depend on the caller's patience.
             let migrating = Arc::clone(&database);

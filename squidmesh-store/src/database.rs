@@ -12,30 +12,32 @@ use sea_orm::{
 use squidmesh_core::Fingerprint;
 
 use crate::clock::StoreClock;
+use crate::pool::Pools;
 
 /// What every operation of a store works on.
 #[derive(Debug)]
 pub(crate) struct Database {
-    /// For what changes something. On SQLite a single connection: writers take turns in the order in which they came.
-    writer: DatabaseConnection,
-    /// For reading, and for the host.
-    shared: DatabaseConnection,
+    pools: Pools,
     clock: StoreClock,
     /// The definitions that were committed through here. They are never taken away, so they need not be written again.
     known_definitions: Mutex<HashSet<Fingerprint>>,
 }
 
 impl Database {
-    pub(crate) fn new(writer: DatabaseConnection, shared: DatabaseConnection, clock: StoreClock) -> Self {
-        Database { writer, shared, clock, known_definitions: Mutex::default() }
+    pub(crate) fn new(pools: Pools, clock: StoreClock) -> Self {
+        Database { pools, clock, known_definitions: Mutex::default() }
     }
 
     pub(crate) fn writer(&self) -> &DatabaseConnection {
-        &self.writer
+        &self.pools.writer
     }
 
-    pub(crate) fn shared(&self) -> &DatabaseConnection {
-        &self.shared
+    pub(crate) fn reader(&self) -> &DatabaseConnection {
+        &self.pools.reader
+    }
+
+    pub(crate) fn host(&self) -> &DatabaseConnection {
+        &self.pools.host
     }
 
     pub(crate) fn clock(&self) -> &StoreClock {
@@ -43,7 +45,7 @@ impl Database {
     }
 
     pub(crate) fn is_sqlite(&self) -> bool {
-        self.writer.get_database_backend() == DbBackend::Sqlite
+        self.pools.writer.get_database_backend() == DbBackend::Sqlite
     }
 
     /// Begins a transaction that writes. On SQLite it has the write lock from the start: one that reads first and writes
@@ -52,7 +54,8 @@ impl Database {
     /// Call this in a task that is not cancelled.
     pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         let immediate = self.is_sqlite().then_some(SqliteTransactionMode::Immediate);
-        self.writer
+        self.pools
+            .writer
             .begin_with_options(TransactionOptions {
                 sqlite_transaction_mode: immediate,
                 ..TransactionOptions::default()
@@ -62,7 +65,7 @@ impl Database {
 
     /// Begins a transaction for the host: on SQLite in turn with the writer, elsewhere on a connection that is the host's.
     pub(crate) async fn begin_for_host(&self) -> Result<DatabaseTransaction, DbErr> {
-        if self.is_sqlite() { self.begin().await } else { self.shared.begin().await }
+        if self.is_sqlite() { self.begin().await } else { self.pools.host.begin().await }
     }
 
     pub(crate) fn known_definitions(&self) -> HashSet<Fingerprint> {

@@ -22,9 +22,9 @@
 //!
 //! **Time** in the database is the database's: whether something is due or a lease has run out is decided by its clock.
 //!
-//! **Connections**: a few that only write (on SQLite a single one, so that writers take turns fairly), and a pool for reading
-//! and for the host. No transaction of the store runs in a future that a caller can drop, and every connection that
-//! returns to a pool is cleared of any transaction that was left open on it.
+//! **Connections**: some for the store alone (on SQLite a single one that writes, so that writers take turns fairly), and a
+//! pool for the host. No transaction of the store runs in a future that a caller can drop, and every connection that returns
+//! to a pool is cleared of any transaction that was left open on it.
 //!
 //! **Hosts** share [`SeaOrmStore::connection`] for tables of their own, and [join](SeaOrmStore::join) a run's start, or any
 //! other command, to a transaction of their own.

@@ -18,11 +18,19 @@ const STALE: Duration = Duration::from_secs(5);
 /// Statements differ by their number of rows: more of them than usual are worth keeping.
 const STATEMENTS: usize = 512;
 
-/// Opens the database of a URL: the connections that write, and those for everything else.
-pub(crate) async fn open(
-    url: &str,
-    max_connections: u32,
-) -> Result<(DatabaseConnection, DatabaseConnection), ConnectError> {
+/// The connections of a store, by what they are for.
+#[derive(Clone, Debug)]
+pub(crate) struct Pools {
+    /// What changes something. On SQLite a single connection: writers take turns in the order in which they came.
+    pub(crate) writer: DatabaseConnection,
+    /// What only reads.
+    pub(crate) reader: DatabaseConnection,
+    /// What the host does.
+    pub(crate) host: DatabaseConnection,
+}
+
+/// Opens the database of a URL.
+pub(crate) async fn open(url: &str, max_connections: u32) -> Result<Pools, ConnectError> {
     let scheme = url.split_once(':').map(|(scheme, _)| scheme);
     match scheme {
         #[cfg(feature = "sqlite")]
@@ -68,10 +76,7 @@ mod sqlite {
     /// How long one waits for another process that writes.
     const BUSY: Duration = Duration::from_secs(10);
 
-    pub(super) async fn open(
-        url: &str,
-        max_connections: u32,
-    ) -> Result<(DatabaseConnection, DatabaseConnection), ConnectError> {
+    pub(super) async fn open(url: &str, max_connections: u32) -> Result<Pools, ConnectError> {
         if SqliteConnectOptions::from_str(url).is_err() || url == "sqlite:" || url == "sqlite://" {
             return Err(ConnectError::InvalidUrl { url: masked(url) });
         }
@@ -81,7 +86,7 @@ mod sqlite {
             options.min_connections(1).idle_timeout(None).max_lifetime(None).map_sqlx_sqlite_pool_opts(cleared);
             options.map_sqlx_sqlite_opts(|options| options.statement_cache_capacity(STATEMENTS));
             let connection = connect(options, url).await?;
-            return Ok((connection.clone(), connection));
+            return Ok(Pools { writer: connection.clone(), reader: connection.clone(), host: connection });
         }
         let pool = |size| {
             let create = !url.contains("mode=");
@@ -98,7 +103,8 @@ mod sqlite {
         };
         // One after the other: the first creates the file and switches it to the write-ahead log.
         let writer = connect(pool(1), url).await?;
-        Ok((writer, connect(pool(max_connections), url).await?))
+        let host = connect(pool(max_connections), url).await?;
+        Ok(Pools { writer, reader: host.clone(), host })
     }
 
     fn is_in_memory(url: &str) -> bool {
@@ -126,32 +132,36 @@ mod postgres {
 
     use super::*;
 
-    /// Two for the lanes that commit, two for claims and leases.
-    const WRITERS: u32 = 4;
+    /// Two for the lanes that commit, the others for claims, leases and reading.
+    const OWN: u32 = 8;
 
-    /// For connections that write. They go by keys and by the index on due times, always: a plan that was made while a table
-    /// was empty must not read all of it once it is full. And a row that somebody keeps locked must not hold up the rest for
-    /// long.
-    const WRITER_SETTINGS: &str = "SET lock_timeout = '5s'; SET enable_seqscan = off; SET enable_bitmapscan = off";
+    /// For the store's own connections. They go by keys and by the index on due times, always: a plan that was made while a
+    /// table was empty must not read all of it once it is full. And a row that somebody keeps locked must not hold up the rest
+    /// for long.
+    const OWN_SETTINGS: &str = "SET lock_timeout = '5s'; SET enable_seqscan = off; SET enable_bitmapscan = off";
 
-    pub(super) async fn open(
-        url: &str,
-        max_connections: u32,
-    ) -> Result<(DatabaseConnection, DatabaseConnection), ConnectError> {
+    /// For the host's connections, where the store's statements run in joined transactions: plans by the size that the tables
+    /// have, not by that which they had once.
+    const HOST_SETTINGS: &str = "SET plan_cache_mode = force_custom_plan";
+
+    pub(super) async fn open(url: &str, max_connections: u32) -> Result<Pools, ConnectError> {
         if PgConnectOptions::from_str(url).is_err() {
             return Err(ConnectError::InvalidUrl { url: masked(url) });
         }
-        let mut writer = options(url, WRITERS);
-        writer
-            .map_sqlx_postgres_opts(|options| options.statement_cache_capacity(STATEMENTS))
-            .map_sqlx_postgres_pool_opts(|pool| {
-                cleared(pool).after_connect(|connection, _| {
-                    Box::pin(async move { connection.execute(WRITER_SETTINGS).await.map(drop) })
-                })
-            });
-        let mut shared = options(url, max_connections);
-        shared.map_sqlx_postgres_pool_opts(cleared);
-        Ok((connect(writer, url).await?, connect(shared, url).await?))
+        let pool = |size, settings: &'static str| {
+            let mut options = options(url, size);
+            options
+                .map_sqlx_postgres_opts(|options| options.statement_cache_capacity(STATEMENTS))
+                .map_sqlx_postgres_pool_opts(move |pool| {
+                    cleared(pool).after_connect(move |connection, _| {
+                        Box::pin(async move { connection.execute(settings).await.map(drop) })
+                    })
+                });
+            options
+        };
+        let own = connect(pool(OWN, OWN_SETTINGS), url).await?;
+        let host = connect(pool(max_connections, HOST_SETTINGS), url).await?;
+        Ok(Pools { writer: own.clone(), reader: own, host })
     }
 
     fn cleared(pool: PoolOptions<Postgres>) -> PoolOptions<Postgres> {

@@ -44,7 +44,8 @@ impl SeaOrmStore {
     ///
     /// The host then answers for its pool. On Postgres, a future that is dropped while it begins a transaction (`select!`, a
     /// timeout, an abort) hands a connection back inside the open transaction, and writes that are answered Ok are lost. Set
-    /// an `after_release` hook that rolls back, as the pools do which the store makes itself. On SQLite, set the write-ahead
+    /// an `after_release` hook that rolls back, and `plan_cache_mode = force_custom_plan`, as the pools have which the store makes
+    /// itself. On SQLite, set the write-ahead
     /// log, `synchronous = FULL` and a busy timeout.
     ///
     /// # Errors
@@ -67,11 +68,11 @@ impl SeaOrmStore {
         SeaOrmStore { database, committer }
     }
 
-    /// The connections that are not for the store's own writing: the host may use them for its own tables.
+    /// The connections that the store does not need for itself: the host may use them for its own tables.
     ///
     /// For a transaction that is to be joined use [`begin`](Self::begin).
     pub fn connection(&self) -> &DatabaseConnection {
-        self.database.shared()
+        self.database.host()
     }
 
     /// Begins a transaction of the host, to be [joined](Self::join). On SQLite it holds the write lock from the start, which
@@ -142,7 +143,7 @@ async fn undisturbed<T: Send + 'static>(
 #[async_trait]
 impl StoreSession for SeaOrmStore {
     async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
-        load::load(self.database.shared(), id).await
+        load::load(self.database.reader(), id).await
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Result<CommitOutcome, StoreError>>, StoreError> {
@@ -150,19 +151,19 @@ impl StoreSession for SeaOrmStore {
     }
 
     async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
-        lookup::find_by_key(self.database.shared(), workflow, key).await
+        lookup::find_by_key(self.database.reader(), workflow, key).await
     }
 
     async fn definition(&self, fingerprint: &Fingerprint) -> Result<Option<Definition>, StoreError> {
-        lookup::definition(self.database.shared(), fingerprint).await
+        lookup::definition(self.database.reader(), fingerprint).await
     }
 
     async fn history(&self, id: RunId) -> Result<History, StoreError> {
-        history::history(self.database.shared(), id).await
+        history::history(self.database.reader(), id).await
     }
 
     async fn list(&self, filter: &RunFilter) -> Result<RunPage, StoreError> {
-        list::list(self.database.shared(), filter).await
+        list::list(self.database.reader(), filter).await
     }
 }
 

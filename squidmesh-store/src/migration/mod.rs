@@ -50,7 +50,7 @@ const LOCK: i64 = 0x5351_4944_4d45_5348;
 /// Applies what is missing. Any number of processes may do so at once, beside others that work: one does it, the others wait
 /// for it. Where nothing is missing nothing is locked, and no right to change tables is needed.
 pub(crate) async fn migrate(database: &Database) -> Result<(), DbErr> {
-    if is_complete(database.shared()).await? {
+    if is_complete(database.reader()).await? {
         return Ok(());
     }
     let transaction = database.begin().await?;

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use squidmesh_store::{SeaOrmStore, masked};
 
 /// A database of one test.
@@ -51,10 +51,12 @@ impl TestDatabase {
         SeaOrmStore::builder(&self.url).clock(clock).connect().await.unwrap()
     }
 
-    /// A connection that knows nothing of the store.
+    /// A connection, a single one, that knows nothing of the store.
     pub(crate) async fn connection(&self) -> DatabaseConnection {
         let url = if self.url.starts_with("sqlite") { format!("{}?mode=rwc", self.url) } else { self.url.clone() };
-        Database::connect(url).await.unwrap()
+        let mut options = ConnectOptions::new(url);
+        options.max_connections(1);
+        Database::connect(options).await.unwrap()
     }
 }
 
