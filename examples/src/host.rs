@@ -58,7 +58,7 @@ pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<En
     std::fs::create_dir_all(&options.files).map_err(HostError::Files)?;
     let orders = read_orders(options)?;
 
-    let store = SeaOrmStore::connect(&options.store).await?;
+    let store = SeaOrmStore::connect(&options.store_url()).await?;
     let shop = Shop::open(store.clone()).await?;
     let journal = options.files.join(format!("gateway-{}.jsonl", shop.merchant().await?));
     let server = GatewayServer::open(&journal).await.map_err(HostError::Files)?;

@@ -11,9 +11,9 @@ pub const USAGE: &str = "\
 Takes orders through the durable workflows of a shop, and proves at the end that nothing was lost or done twice.
 Stop it whenever you like, kill it even, and start it again.
 
-  --store URL     sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE (default sqlite://target/checkout/shop.db)
-  --orders FILE   orders, one JSON object a line (default 1,000 sample orders, written to target/checkout/orders.jsonl)
-  --files DIR     where the gateway's journal and the sample orders are kept (default target/checkout)
+  --store URL     sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE (default sqlite://DIR/shop.db)
+  --orders FILE   orders, one JSON object a line (default 1,000 sample orders, written to DIR/orders.jsonl)
+  --files DIR     where the gateway's journal and the defaults of the above are kept (default target/checkout)
   --workers N     how many steps run at once (default 32)
   --lease-ms N    how long a dead process keeps its steps (default 30000)
   --quiet         no progress bar
@@ -28,8 +28,8 @@ pub const SAMPLE: usize = 1_000;
 /// What the command line said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The database of the shop and its workflows.
-    pub store: String,
+    /// The database of the shop and its workflows; a file of its own if not given.
+    pub store: Option<String>,
     /// The orders; the sample if not given.
     pub orders: Option<PathBuf>,
     /// Where files are kept that are not the shop's.
@@ -47,7 +47,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            store: "sqlite://target/checkout/shop.db".to_owned(),
+            store: None,
             orders: None,
             files: PathBuf::from("target/checkout"),
             workers: 32,
@@ -59,6 +59,12 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The URL of the database.
+    pub fn store_url(&self) -> String {
+        let own = || format!("sqlite://{}", self.files.join("shop.db").display());
+        self.store.clone().unwrap_or_else(own)
+    }
+
     /// Reads the arguments after the program's name.
     ///
     /// # Errors
@@ -68,7 +74,7 @@ impl Options {
         let mut options = Options::default();
         while let Some(argument) = parser.next()? {
             match argument {
-                Long("store") => options.store = parser.value()?.string()?,
+                Long("store") => options.store = Some(parser.value()?.string()?),
                 Long("orders") => options.orders = Some(parser.value()?.into()),
                 Long("files") => options.files = parser.value()?.into(),
                 Long("workers") => options.workers = parser.value()?.parse()?,
@@ -94,7 +100,7 @@ mod tests {
     fn every_option_is_understood() {
         let said = parse("--store sqlite://a.db --orders o --files=f --workers 3 --lease-ms 90 --quiet -h").unwrap();
         let expected = Options {
-            store: "sqlite://a.db".to_owned(),
+            store: Some("sqlite://a.db".to_owned()),
             orders: Some("o".into()),
             files: "f".into(),
             workers: 3,

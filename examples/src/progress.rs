@@ -35,12 +35,16 @@ struct Counts {
 impl EventSink for Progress {
     fn emit(&self, event: &Event) {
         match &event.kind {
-            EventKind::StepCompleted { .. } => self.counts.completed.fetch_add(1, Ordering::Relaxed),
-            EventKind::StepFailed { .. } => self.counts.failed.fetch_add(1, Ordering::Relaxed),
-            EventKind::RunTransition { to, .. } if to.is_terminal() => return self.counts.ended.notify_one(),
-            _ => return,
-        };
+            EventKind::StepCompleted { .. } => add_one(&self.counts.completed),
+            EventKind::StepFailed { .. } => add_one(&self.counts.failed),
+            EventKind::RunTransition { to, .. } if to.is_terminal() => self.counts.ended.notify_one(),
+            _ => {}
+        }
     }
+}
+
+fn add_one(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Why the work could not be followed.

@@ -1,5 +1,13 @@
 //! The shop's workflows with a gateway that does as the test says: runs in memory, the shop's tables in an SQLite in memory.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 

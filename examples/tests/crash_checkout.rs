@@ -4,6 +4,15 @@
 //! one takes, and started again. What it prints at the end must be, to the letter, what an undisturbed shop prints; a summary
 //! names every violation and only a sound one ends with exit code 0.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and say what they tried"
+)]
+
 mod shop_process;
 
 use std::thread;

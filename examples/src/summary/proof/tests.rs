@@ -49,6 +49,9 @@ fn effect(key: &str, operation: Operation) -> Delivery {
     Delivery { key: key.to_owned(), payment, effect: true, answer: None }
 }
 
+/// Makes sound facts unsound.
+type Change = fn(&mut Facts);
+
 /// What is found after one change to sound facts.
 fn found_after(change: impl FnOnce(&mut Facts)) -> Vec<String> {
     let mut facts = sound();
@@ -63,7 +66,7 @@ fn sound_facts_have_no_violation() {
 
 #[test]
 fn every_unsound_fact_is_found() {
-    let changes: [(&str, fn(&mut Facts)); 18] = [
+    let changes: [(&str, Change); 18] = [
         ("a lost order", |facts| facts.placed[0].order_id = "c".to_owned()),
         ("an order without an end", |facts| facts.orders[0].state = State::Placed),
         ("an order that names another run", |facts| facts.orders[0].run_id = "f".to_owned()),
