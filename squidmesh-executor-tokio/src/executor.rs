@@ -114,11 +114,11 @@ impl TokioExecutor {
 #[async_trait]
 impl Executor for TokioExecutor {
     fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
-        if let Some(accepted) = &self.accepted {
-            if let Some(job) = jobs.iter().find(|job| !accepted.contains(&job.queue)) {
-                let reason = format!("queue {} is not among those that this executor accepts", job.queue);
-                return Err(Refusal::Unroutable { job_id: job.key.to_string(), reason });
-            }
+        if let Some(accepted) = &self.accepted
+            && let Some(job) = jobs.iter().find(|job| !accepted.contains(&job.queue))
+        {
+            let reason = format!("queue {} is not among those that this executor accepts", job.queue);
+            return Err(Refusal::Unroutable { job_id: job.key.to_string(), reason });
         }
         Ok(jobs.iter().map(Job::metadata).collect())
     }

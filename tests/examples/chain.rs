@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p squidmesh-tests --example chain -- <store url> [runs]`; the database should be a fresh one.
 
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "a program that prints what it measures")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

@@ -214,6 +214,6 @@ pub(super) fn put_off(work: &mut UnitOfWork, lease: &Lease, delay: Duration) {
     let definition = lease.key.target.step().and_then(|step| work.step_definition(step));
     let (queue, priority) =
         definition.map_or((QueueName::default(), Priority::Normal), |step| (step.queue, step.priority));
-    let fingerprint = work.run().fingerprint.clone();
+    let fingerprint = work.run().fingerprint;
     work.replace_intent(Intent { key: lease.key.clone(), fingerprint, queue, priority, delay, lease: None });
 }

@@ -259,7 +259,7 @@ fn inside<'a>(value: &'a Value, segment: &str) -> Option<&'a Value> {
 fn intent(work: &UnitOfWork, job: Job) -> Intent {
     Intent {
         key: job.key,
-        fingerprint: work.run().fingerprint.clone(),
+        fingerprint: work.run().fingerprint,
         queue: job.queue,
         priority: job.priority,
         delay: job.schedule_in.unwrap_or_default(),

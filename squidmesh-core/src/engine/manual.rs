@@ -119,10 +119,10 @@ fn go_on(
     decided: Decided,
     jobs: &dyn DescribeJobs,
 ) -> Result<(), ManualError> {
-    if let Target::Step(next) = target {
-        if work.definition().step(next.as_str()).is_none() {
-            return Err(ManualError::InvalidTarget { target: next.clone() });
-        }
+    if let Target::Step(next) = target
+        && work.definition().step(next.as_str()).is_none()
+    {
+        return Err(ManualError::InvalidTarget { target: next.clone() });
     }
     let now = work.now();
     let Decided { actor, comment, metadata } = decided;

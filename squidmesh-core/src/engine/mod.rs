@@ -5,8 +5,8 @@
 //! numbers and tokens are passed in with a [`Moment`], and the executor is only asked to describe jobs. It knows nothing of
 //! stores, queues, runtimes or handlers.
 //!
-//! In the direction of the flow: [`start()`], [`dispatch`], [`begin`], [`record`], [`advance`](mod@advance) to the successors, and the
-//! commands of people in [`cancel`](mod@cancel) and [`manual`]; [`compensate`] after a failure.
+//! In the direction of the flow: `start`, `dispatch`, `begin`, `record`, `advance` to the successors; the commands of people in
+//! `cancel` and `manual`; `compensate` after a failure.
 
 mod advance;
 mod attempt;

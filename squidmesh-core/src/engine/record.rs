@@ -91,7 +91,7 @@ pub fn record(
     match outcome {
         Outcome::Completed { value, schedule_in } => match mapped_output(work, &task.step, value) {
             Ok(output) => complete_step(work, &task.step, output, schedule_in, jobs)?,
-            Err(failure) => failed(work, task, failure, None, jobs)?,
+            Err(failure) => failed(work, task, *failure, None, jobs)?,
         },
         Outcome::Failed { failure, retryable, retry_after } => {
             let failure = Failure { retryable, ..recordable(failure, work.limits()) };
@@ -256,9 +256,9 @@ fn next_delay(work: &UnitOfWork, task: &StepTask, retry_after: Option<Duration>)
 }
 
 /// The output under the key that the step declares. Without a key it must be an object; nothing at all is an empty one.
-fn mapped_output(work: &UnitOfWork, step: &StepName, value: Value) -> Result<Arc<Map<String, Value>>, Failure> {
+fn mapped_output(work: &UnitOfWork, step: &StepName, value: Value) -> Result<Arc<Map<String, Value>>, Box<Failure>> {
     let key = work.definition().step(step.as_str()).and_then(|found| found.output.clone());
-    let invalid = |message: String| Failure::new(Failure::INVALID_OUTPUT, message).at(step);
+    let invalid = |message: String| Box::new(Failure::new(Failure::INVALID_OUTPUT, message).at(step));
     let object = match (key, value) {
         (Some(key), value) => Value::Object(Map::from_iter([(key, value)])),
         (None, Value::Null) => Value::Object(Map::new()),

@@ -43,7 +43,7 @@ pub fn start(
     let run = Run {
         id: new.id,
         workflow: definition.name().clone(),
-        fingerprint: definition.fingerprint().clone(),
+        fingerprint: *definition.fingerprint(),
         trigger: new.trigger,
         status: RunStatus::Pending,
         payload: Arc::new(new.payload),

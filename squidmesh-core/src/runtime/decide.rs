@@ -70,7 +70,7 @@ impl Announcement {
         Announcement {
             intents: announced.collect(),
             events: std::mem::take(&mut decision.events),
-            stored: decision.commit.definition.iter().map(|found| found.fingerprint().clone()).collect(),
+            stored: decision.commit.definition.iter().map(|found| *found.fingerprint()).collect(),
         }
     }
 

@@ -17,7 +17,7 @@ impl Registry {
     /// Adds a version; it becomes the newest of its name.
     pub(super) fn add(&mut self, workflow: Workflow) -> Result<(), ConfigError> {
         let definition = workflow.definition();
-        let (name, fingerprint) = (definition.name().clone(), definition.fingerprint().clone());
+        let (name, fingerprint) = (definition.name().clone(), *definition.fingerprint());
         if self.versions.contains_key(&fingerprint) {
             return Err(ConfigError::DuplicateWorkflow { workflow: name, fingerprint });
         }

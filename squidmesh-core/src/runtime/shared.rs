@@ -52,7 +52,7 @@ impl Runtime {
 
     /// Remembers that a version is stored.
     pub(super) fn remember_stored(&self, fingerprint: &Fingerprint) {
-        self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(fingerprint.clone());
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(*fingerprint);
     }
 
     /// Tells the host and the executor of what was committed. A panic in either is logged and harms nothing: the facts are

@@ -83,15 +83,15 @@ struct Trial {
 impl Trial {
     fn command(&mut self, op: u8, pick: usize, variant: u8) {
         match op {
-            0..=3 => self.deliver(pick, variant % 8 == 0),
+            0..=3 => self.deliver(pick, variant.is_multiple_of(8)),
             4..=7 if !self.tasks.is_empty() => {
                 let task = self.tasks.swap_remove(pick % self.tasks.len());
-                self.record(&task, outcome(variant), variant % 3 != 0);
-                if variant % 5 == 0 {
+                self.record(&task, outcome(variant), !variant.is_multiple_of(3));
+                if variant.is_multiple_of(5) {
                     self.record(&task, outcome(variant / 5), false); // a duplicate, and perhaps a contradiction
                 }
             }
-            8 if variant % 6 == 0 => {
+            8 if variant.is_multiple_of(6) => {
                 let before = self.rig.state.clone();
                 if let Ok(told) = self.rig.cancel() {
                     self.check(&before, &told.decision);
@@ -107,7 +107,7 @@ impl Trial {
             }
             11 if !self.callbacks.is_empty() => {
                 let task = self.callbacks.swap_remove(pick % self.callbacks.len());
-                let result = if variant % 2 == 0 { Ok(Value::Null) } else { Err(Failure::new("stuck", "no")) };
+                let result = if variant.is_multiple_of(2) { Ok(Value::Null) } else { Err(Failure::new("stuck", "no")) };
                 let before = self.rig.state.clone();
                 let told = self.rig.record_compensation(&task, result);
                 self.check(&before, &told.decision);
