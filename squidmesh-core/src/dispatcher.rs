@@ -140,7 +140,9 @@ impl Dispatcher {
             DecideError::NotFound(id) => DispatchError::NotFound(id),
             DecideError::UnknownDefinition(id) => DispatchError::UnknownDefinition(id),
             DecideError::Refused(error) => error,
-            DecideError::Fenced(id) | DecideError::KeyTaken(id) | DecideError::Conflict(id) => DispatchError::Conflict(id),
+            DecideError::Fenced(id) | DecideError::KeyTaken(id) | DecideError::Conflict(id) => {
+                DispatchError::Conflict(id)
+            }
             DecideError::Store(error) => DispatchError::Store(error),
         })?;
         self.emit(events);

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use crate::{
-    AuditKind, DispatchEvent, Failure, JobMetadata, Run, RunId, RunStatus, StepName, Timestamp, TriggerName, WorkflowName,
+    AuditKind, DispatchEvent, Failure, JobMetadata, Run, RunId, RunStatus, StepName, Timestamp, TriggerName,
+    WorkflowName,
 };
 
 /// A committed fact, with the run it concerns as it is after the commit.

@@ -57,16 +57,16 @@ mod event;
 pub mod inspect;
 pub mod port;
 pub mod run;
-#[cfg(feature = "testing")]
-pub mod testing;
 mod runner;
 mod runtime;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod time;
 mod token;
 
 pub use dispatch::*;
-pub use engine::{DescribeJobs, DispatchError};
 pub use dispatcher::Dispatcher;
+pub use engine::{DescribeJobs, DispatchError};
 pub use event::{Event, EventKind, SkipReason};
 pub use port::*;
 pub use run::*;
@@ -88,9 +88,9 @@ mod workflow;
 pub use cancellation::{CancelReason, Cancellation};
 pub use contract::{Contract, Field, FieldKind, PayloadError, PayloadErrors, PayloadProblem, PayloadSchema};
 pub use definition::{
-    Definition, DefinitionError, DefinitionErrors, Fingerprint, InputMapping, InvalidFingerprint, LogLevel, MissedPolicy,
-    Priority, RecoveryPolicy, RecoveryRoute, Retry, Shape, StepDefinition, StepKind, Target, Transition, TransitionOutcome,
-    TriggerDefinition, TriggerKind, hours, minutes, ms, secs,
+    Definition, DefinitionError, DefinitionErrors, Fingerprint, InputMapping, InvalidFingerprint, LogLevel,
+    MissedPolicy, Priority, RecoveryPolicy, RecoveryRoute, Retry, Shape, StepDefinition, StepKind, Target, Transition,
+    TransitionOutcome, TriggerDefinition, TriggerKind, hours, minutes, ms, secs,
 };
 pub use handler::{
     Compensation, Delayed, ErasedHandler, ErrorKind, Handler, HandlerOutput, Heartbeat, Output, StepContext, StepError,

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use squidmesh_core::{
-    COMPLETE, Event, EventKind, EventSink, RunFilter, RunStatus, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow,
+    COMPLETE, Event, EventKind, EventSink, RunFilter, RunStatus, Squidmesh, Step, StepContext, StepResult, Trigger,
+    Workflow,
 };
 use squidmesh_executor_tokio::TokioExecutor;
 use squidmesh_store::SeaOrmStore;

@@ -38,9 +38,9 @@ impl TestDatabase {
 
 /// The URL of another database on the same server.
 fn on_database(server: &str, name: &str) -> String {
-    let (address, parameters) = server.split_once('?').map_or((server, String::new()), |(address, parameters)| {
-        (address, format!("?{parameters}"))
-    });
+    let (address, parameters) = server
+        .split_once('?')
+        .map_or((server, String::new()), |(address, parameters)| (address, format!("?{parameters}")));
     let (scheme, rest) = address.split_once("://").expect("the URL of a server");
     let host = rest.split('/').next().unwrap_or_default();
     format!("{scheme}://{host}/{name}{parameters}")

@@ -101,9 +101,7 @@ impl Ground {
     ) -> World {
         let executor = Arc::new(match self.clock() {
             Some(clock) => Moody::around(MemoryExecutor::new(clock.clone())),
-            None => {
-                Moody::around(TokioExecutor::new().concurrency(8).poll_interval(Duration::from_millis(50)))
-            }
+            None => Moody::around(TokioExecutor::new().concurrency(8).poll_interval(Duration::from_millis(50))),
         });
         let builder = workflows
             .into_iter()

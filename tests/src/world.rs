@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use squidmesh_core::testing::{ManualClock, RecordingSink};
 use squidmesh_core::{
-    Clock, Event, EventKind, EventSink, Run, RunDetails, RunId, RunStatus, Squidmesh, SquidmeshBuilder, StepState, StepView,
+    Clock, Event, EventKind, EventSink, Run, RunDetails, RunId, RunStatus, Squidmesh, SquidmeshBuilder, StepState,
+    StepView,
 };
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;

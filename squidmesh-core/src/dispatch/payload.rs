@@ -99,7 +99,9 @@ impl Serialize for DeliveryPayload {
         match self {
             DeliveryPayload::Step { run_id, step } => Wire::Step { v, run_id, step },
             DeliveryPayload::Compensation { run_id } => Wire::Compensation { v, run_id },
-            DeliveryPayload::Cron { workflow, trigger, intended_at } => Wire::Cron { v, workflow, trigger, intended_at },
+            DeliveryPayload::Cron { workflow, trigger, intended_at } => {
+                Wire::Cron { v, workflow, trigger, intended_at }
+            }
         }
         .serialize(serializer)
     }

@@ -18,7 +18,8 @@ pub(super) fn advance(
 ) -> Result<(), InvalidTransition> {
     match work.definition().shape() {
         Shape::Transitions => {
-            let target = work.definition().transition(step.as_str(), TransitionOutcome::Ok).map(|found| found.to.clone());
+            let target =
+                work.definition().transition(step.as_str(), TransitionOutcome::Ok).map(|found| found.to.clone());
             match target {
                 Some(target) => follow(work, &target, delay, jobs),
                 None => {
@@ -61,9 +62,8 @@ fn join(
     delay: Option<Duration>,
     jobs: &dyn DescribeJobs,
 ) -> Result<(), InvalidTransition> {
-    let completed = |name: &StepName| {
-        work.state().steps.get(name).is_some_and(|step| step.status == StepStatus::Completed)
-    };
+    let completed =
+        |name: &StepName| work.state().steps.get(name).is_some_and(|step| step.status == StepStatus::Completed);
     let runnable: Vec<StepName> = work
         .definition()
         .dependents(step.as_str())

@@ -23,7 +23,12 @@ impl UnitOfWork {
     }
 
     /// Closes the open attempt of a step and returns its number and duration. What becomes of the step is the caller's.
-    pub(super) fn end_attempt(&mut self, step: &StepName, status: AttemptStatus, error: Option<Failure>) -> (u32, Duration) {
+    pub(super) fn end_attempt(
+        &mut self,
+        step: &StepName,
+        status: AttemptStatus,
+        error: Option<Failure>,
+    ) -> (u32, Duration) {
         let now = self.now();
         let Some(run) = self.state().steps.get(step) else { return (0, Duration::ZERO) };
         let number = run.attempt;

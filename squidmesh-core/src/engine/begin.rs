@@ -9,8 +9,8 @@ use super::cancel::settle_cancellation;
 use super::dispatch::{DescribeJobs, owe_compensation, schedule_pending};
 use super::record::{StepTask, complete_step};
 use crate::{
-    AttemptStatus, AuditKind, EventKind, Failure, Intent, InvalidTransition, Lease, Priority, QueueName, Resume, RunStatus,
-    Shape, SkipReason, StepDefinition, StepKind, StepName, StepStatus, TransitionOutcome,
+    AttemptStatus, AuditKind, EventKind, Failure, Intent, InvalidTransition, Lease, Priority, QueueName, Resume,
+    RunStatus, Shape, SkipReason, StepDefinition, StepKind, StepName, StepStatus, TransitionOutcome,
 };
 
 /// What came of beginning a step. The unit of work is to be committed in every case.
@@ -181,7 +181,8 @@ fn task(work: &UnitOfWork, definition: &StepDefinition, attempt: u32, lease: &Le
 
 /// Closes the attempt of a worker that lost its lease.
 fn reclaim(work: &mut UnitOfWork, step: &StepName) -> Failure {
-    let failure = Failure::new(Failure::STALE_RUNNING_STEP, "the worker of this attempt died or lost its lease").at(step);
+    let failure =
+        Failure::new(Failure::STALE_RUNNING_STEP, "the worker of this attempt died or lost its lease").at(step);
     let failure = Failure { retryable: true, ..failure };
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Failed, Some(failure.clone()));
     work.change_step(step, |run| {

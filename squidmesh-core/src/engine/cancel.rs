@@ -1,8 +1,10 @@
 //! Cancelling a run: nothing starts any more; what runs is awaited.
 
-use super::{Decided, UnitOfWork};
 use super::advance::drop_pending;
-use crate::{AttemptStatus, AuditKind, EventKind, Failure, IntentKey, InvalidTransition, RunStatus, StepName, StepStatus};
+use super::{Decided, UnitOfWork};
+use crate::{
+    AttemptStatus, AuditKind, EventKind, Failure, IntentKey, InvalidTransition, RunStatus, StepName, StepStatus,
+};
 
 /// Cancels the run. A run in which no step runs is cancelled at once; otherwise it is cancelling until the last one ends.
 ///

@@ -12,8 +12,8 @@ use super::UnitOfWork;
 use super::begin::put_off;
 use super::record::recordable;
 use crate::{
-    CompensationRun, CompensationStatus, EventKind, Failure, InvalidTransition, Lease, RunStatus, SkipReason, StepName, StepRun,
-    StepStatus,
+    CompensationRun, CompensationStatus, EventKind, Failure, InvalidTransition, Lease, RunStatus, SkipReason, StepName,
+    StepRun, StepStatus,
 };
 
 /// How long the compensation of a run is put off while siblings of the failed step run. The last of them to end makes it due.
@@ -180,8 +180,7 @@ fn list_failures(work: &mut UnitOfWork) {
         return;
     }
     let message = "compensations failed after the run did";
-    let error =
-        work.run_mut().last_error.get_or_insert_with(|| Failure::new(Failure::COMPENSATION_FAILED, message));
+    let error = work.run_mut().last_error.get_or_insert_with(|| Failure::new(Failure::COMPENSATION_FAILED, message));
     let mut details = match error.details.take() {
         Some(Value::Object(map)) => map,
         Some(other) => Map::from_iter([("details".to_owned(), other)]),

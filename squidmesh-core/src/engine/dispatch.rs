@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use super::UnitOfWork;
 use crate::{
-    DispatchEvent, DispatchOptions, EventKind, InputMapping, Intent, IntentKey, Job, JobMetadata, Priority, QueueName, Refusal,
-    RunId, RunStatus, Shape, StepKind, StepName, StepRun, StoreError,
+    DispatchEvent, DispatchOptions, EventKind, InputMapping, Intent, IntentKey, Job, JobMetadata, Priority, QueueName,
+    Refusal, RunId, RunStatus, Shape, StepKind, StepName, StepRun, StoreError,
 };
 
 /// Describes jobs before they are committed, or refuses them all: the executor's part in a decision.

@@ -8,8 +8,8 @@ use super::UnitOfWork;
 use super::advance::follow;
 use super::dispatch::DescribeJobs;
 use crate::{
-    AttemptStatus, AuditKind, EventKind, IntentKey, InvalidTransition, ManualAction, Resume, RunStatus, StepName, StepStatus,
-    Target,
+    AttemptStatus, AuditKind, EventKind, IntentKey, InvalidTransition, ManualAction, Resume, RunStatus, StepName,
+    StepStatus, Target,
 };
 
 /// What a person says of an approval.
@@ -141,8 +141,13 @@ fn go_on(
     }
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Completed, None);
     let sequence = work.run().revision;
-    let manual =
-        ManualAction { decision: kind.as_str().to_owned(), actor: actor.clone(), comment: comment.clone(), metadata: metadata.clone(), at: now };
+    let manual = ManualAction {
+        decision: kind.as_str().to_owned(),
+        actor: actor.clone(),
+        comment: comment.clone(),
+        metadata: metadata.clone(),
+        at: now,
+    };
     work.change_step(step, |run| {
         run.status = StepStatus::Completed;
         run.output = Some(Arc::new(output));

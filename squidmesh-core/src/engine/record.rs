@@ -268,7 +268,10 @@ fn mapped_output(work: &UnitOfWork, step: &StepName, value: Value) -> Result<Arc
             return Err(invalid(message));
         }
     };
-    work.limits().json.check(&object).map_err(|why| invalid(format!("the output of step {step} was refused: {why}")))?;
+    work.limits()
+        .json
+        .check(&object)
+        .map_err(|why| invalid(format!("the output of step {step} was refused: {why}")))?;
     match object {
         Value::Object(map) => Ok(Arc::new(map)),
         _ => Ok(Arc::default()),

@@ -6,9 +6,7 @@ use serde_json::{Map, Value};
 
 use super::dispatch::{DescribeJobs, DispatchError, dispatch_run};
 use super::{Limits, Moment, UnitOfWork};
-use crate::{
-    AuditKind, Definition, DispatchOptions, EventKind, Run, RunId, RunStatus, Shape, TriggerName,
-};
+use crate::{AuditKind, Definition, DispatchOptions, EventKind, Run, RunId, RunStatus, Shape, TriggerName};
 
 /// A run to be started; its payload has been validated.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{
-    Attempt, AttemptWrite, AuditEvent, AuditKind, Commit, CommitToken, Definition, Event, EventKind, Expected, Intent, IntentKey,
-    IntentWrite, InvalidTransition, JsonLimits, Lease, Run, RunState, RunStatus, StepDefinition, StepName, StepRun, StepWrite,
-    Timestamp,
+    Attempt, AttemptWrite, AuditEvent, AuditKind, Commit, CommitToken, Definition, Event, EventKind, Expected, Intent,
+    IntentKey, IntentWrite, InvalidTransition, JsonLimits, Lease, Run, RunState, RunStatus, StepDefinition, StepName,
+    StepRun, StepWrite, Timestamp,
 };
 
 /// What a decision may not find out by itself.
@@ -81,7 +81,13 @@ impl UnitOfWork {
         UnitOfWork::new(definition, RunState::new(run, []), Expected::New, moment, limits)
     }
 
-    fn new(definition: Arc<Definition>, mut state: RunState, expected: Expected, moment: Moment, limits: Limits) -> Self {
+    fn new(
+        definition: Arc<Definition>,
+        mut state: RunState,
+        expected: Expected,
+        moment: Moment,
+        limits: Limits,
+    ) -> Self {
         let before = (state.run.revision, state.run.token, state.run.updated_at);
         state.run.revision += 1;
         state.run.token = moment.token;

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::engine::unsafe_to_replay;
 use crate::{
-    Definition, Failure, History, IntentKey, IntentRecord, RunId, RunState, RunStatus, StepKind, StepName, StepRun, StepState,
-    StepStatus, Target, Timestamp,
+    Definition, Failure, History, IntentKey, IntentRecord, RunId, RunState, RunStatus, StepKind, StepName, StepRun,
+    StepState, StepStatus, Target, Timestamp,
 };
 
 /// Why a run is where it is.
@@ -199,7 +199,8 @@ fn failed(subject: &Subject<'_>, told: &mut Explanation) {
     let step = told.failure.as_ref().and_then(|failure| failure.step.as_ref());
     let Some(step) = step.and_then(|step| subject.state.steps.get(step)) else { return };
     told.about(step, subject.history);
-    let limit = subject.definition.and_then(|found| found.step(step.step.as_str())).map(|found| found.retry.max_attempts());
+    let limit =
+        subject.definition.and_then(|found| found.step(step.step.as_str())).map(|found| found.retry.max_attempts());
     let may_have_helped = step.last_error.as_ref().is_some_and(|failure| failure.retryable);
     if may_have_helped && limit.is_some_and(|limit| step.failures >= limit) {
         told.reason = Reason::RetryExhausted;

@@ -63,7 +63,9 @@ pub fn graph(state: &RunState, definition: &Definition) -> Graph {
     let transitions = definition.transitions().iter().map(|transition| {
         let (kind, ended) = match transition.on {
             TransitionOutcome::Ok => (EdgeKind::Ok, chose(state, transition.from.as_str(), TransitionOutcome::Ok)),
-            TransitionOutcome::Error => (EdgeKind::Error, chose(state, transition.from.as_str(), TransitionOutcome::Error)),
+            TransitionOutcome::Error => {
+                (EdgeKind::Error, chose(state, transition.from.as_str(), TransitionOutcome::Error))
+            }
         };
         let to = match &transition.to {
             Target::Step(step) => Some(step.clone()),

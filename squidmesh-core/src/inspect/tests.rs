@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::*;
 use crate::engine::{self, Begin, Limits, Moment, NewRun, Outcome, UnitOfWork};
 use crate::{
-    COMPLETE, Commit, CommitToken, Definition, Failure, History, IntentKey, IntentRecord, IntentWrite, Job, JobMetadata, Lease,
-    LeaseToken, Refusal, Retry, RunId, RunState, RunStatus, Step, StepContext, StepName, StepResult, Timestamp, Trigger, Workflow,
-    approval, pause, secs, wait,
+    COMPLETE, Commit, CommitToken, Definition, Failure, History, IntentKey, IntentRecord, IntentWrite, Job,
+    JobMetadata, Lease, LeaseToken, Refusal, Retry, RunId, RunState, RunStatus, Step, StepContext, StepName,
+    StepResult, Timestamp, Trigger, Workflow, approval, pause, secs, wait,
 };
 
 /// A run driven through the engine, with the intents that its commits leave.
@@ -230,7 +230,11 @@ fn the_ends_of_a_run_are_told_apart() {
 #[test]
 fn what_cannot_be_undone_has_to_be_allowed_in_a_replay() {
     let mut run = Driven::start(
-        Workflow::builder("once").step(Step::new("pay", nothing).irreversible()).step(Step::new("ship", nothing)).then("pay", "ship").then("ship", COMPLETE),
+        Workflow::builder("once")
+            .step(Step::new("pay", nothing).irreversible())
+            .step(Step::new("ship", nothing))
+            .then("pay", "ship")
+            .then("ship", COMPLETE),
     );
     run.succeed("pay");
     run.succeed("ship");
@@ -259,7 +263,8 @@ fn a_graph_shows_the_path_that_was_taken() {
 
 #[test]
 fn names_cannot_break_out_of_a_drawing() {
-    let run = Driven::start(Workflow::builder("odd").step(Step::new("a\"] --> b", nothing)).step(Step::new("c\\", nothing)));
+    let run =
+        Driven::start(Workflow::builder("odd").step(Step::new("a\"] --> b", nothing)).step(Step::new("c\\", nothing)));
     let drawn = graph(&run.state, &run.definition);
     assert!(!drawn.to_mermaid().contains("\"] -->"));
     assert!(drawn.to_dot().contains("a\\\"] --> b"));

@@ -12,8 +12,8 @@ pub use entropy::{Entropy, RandomEntropy};
 pub use event_sink::EventSink;
 pub use executor::{Executor, ExecutorError};
 pub use store::{
-    AttemptWrite, Claim, ClaimRequest, Claims, Commit, CommitOutcome, Expected, History, IntentRecord, IntentWrite, RunFilter,
-    RunPage, SingleClaim, StepWrite, Store, StoreError, StoreSession,
+    AttemptWrite, Claim, ClaimRequest, Claims, Commit, CommitOutcome, Expected, History, IntentRecord, IntentWrite,
+    RunFilter, RunPage, SingleClaim, StepWrite, Store, StoreError, StoreSession,
 };
 #[cfg(feature = "testing")]
 pub use {clock::MockClock, event_sink::MockEventSink, executor::MockExecutor, store::MockStore};

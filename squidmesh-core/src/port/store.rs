@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    Attempt, AuditEvent, Definition, Fingerprint, Intent, IntentKey, Lease, LeaseToken, Priority, QueueName, Run, RunId, RunState,
-    RunStatus, StepRun, Timestamp, WorkflowName,
+    Attempt, AuditEvent, Definition, Fingerprint, Intent, IntentKey, Lease, LeaseToken, Priority, QueueName, Run,
+    RunId, RunState, RunStatus, StepRun, Timestamp, WorkflowName,
 };
 
 /// What a command needs: to read runs and to commit changes. A store is one; so is a store joined to a host's transaction.

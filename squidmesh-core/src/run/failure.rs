@@ -54,7 +54,14 @@ impl Failure {
 
     /// A failure of a kind with a message.
     pub fn new(kind: &str, message: impl Into<String>) -> Self {
-        Failure { kind: kind.to_owned(), message: message.into(), step: None, retryable: false, details: None, chain: Vec::new() }
+        Failure {
+            kind: kind.to_owned(),
+            message: message.into(),
+            step: None,
+            retryable: false,
+            details: None,
+            chain: Vec::new(),
+        }
     }
 
     /// The same failure, naming the step.

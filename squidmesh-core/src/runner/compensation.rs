@@ -12,7 +12,8 @@ impl Runner {
         let run_id = run.id;
         // From here to the end: a delivery that waits for a busy store must not lose its claim meanwhile.
         let held = self.leases.hold(&lease);
-        let begin = |work: &mut engine::UnitOfWork| Ok::<_, InvalidTransition>(engine::begin_compensation(work, &lease));
+        let begin =
+            |work: &mut engine::UnitOfWork| Ok::<_, InvalidTransition>(engine::begin_compensation(work, &lease));
         let mut begun = self.runtime.decide(run_id, Some(state), self.persistence(), begin).await;
         let mut steps = 0;
         loop {

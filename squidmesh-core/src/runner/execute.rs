@@ -12,7 +12,8 @@ use tracing::Instrument;
 use super::Runner;
 use crate::engine::{CompensationTask, Outcome, StepTask};
 use crate::{
-    CancelReason, Cancellation, Failure, HandlerOutput, Heartbeat, Lease, LogLevel, Run, StepContext, StepDefinition, StepError, StepKind,
+    CancelReason, Cancellation, Failure, HandlerOutput, Heartbeat, Lease, LogLevel, Run, StepContext, StepDefinition,
+    StepError, StepKind,
 };
 
 /// How an execution ended.
@@ -38,8 +39,14 @@ impl Runner {
         }
         let Some(handler) = workflow.handler(task.step.as_str()) else { return Outcome::Interrupted };
         let state = task.visible.clone();
-        let mut context =
-            StepContext::new(run.id, run.workflow.clone(), task.step.clone(), task.attempt, state, cancellation.clone());
+        let mut context = StepContext::new(
+            run.id,
+            run.workflow.clone(),
+            task.step.clone(),
+            task.attempt,
+            state,
+            cancellation.clone(),
+        );
         context.heartbeat = self.heartbeat(&task.lease, cancellation);
         let span = tracing::info_span!(
             target: "squidmesh",
@@ -73,8 +80,14 @@ impl Runner {
         let definition = workflow.definition().step(task.step.as_str())?;
         let handler = workflow.compensation(task.step.as_str())?;
         let state = task.context.clone();
-        let mut context =
-            StepContext::new(run.id, run.workflow.clone(), task.step.clone(), task.attempt, state, cancellation.clone());
+        let mut context = StepContext::new(
+            run.id,
+            run.workflow.clone(),
+            task.step.clone(),
+            task.attempt,
+            state,
+            cancellation.clone(),
+        );
         context.heartbeat = self.heartbeat(&task.lease, cancellation);
         let output = match &definition.output {
             Some(key) => task.output.get(key).cloned().unwrap_or_default(),
@@ -150,11 +163,7 @@ impl Runner {
 }
 
 fn failed(error: &StepError) -> Outcome {
-    Outcome::Failed {
-        failure: Failure::from(error),
-        retryable: error.retryable,
-        retry_after: error.retry_after,
-    }
+    Outcome::Failed { failure: Failure::from(error), retryable: error.retryable, retry_after: error.retry_after }
 }
 
 fn retryable(failure: Failure) -> Outcome {

@@ -18,7 +18,10 @@ use std::time::Duration;
 
 use self::leases::Leases;
 use crate::runtime::{Persistence, Runtime};
-use crate::{CancelReason, Cancellation, Claim, ClaimRequest, Claims, EventKind, QueueName, Run, SkipReason, StepName, StoreError};
+use crate::{
+    CancelReason, Cancellation, Claim, ClaimRequest, Claims, EventKind, QueueName, Run, SkipReason, StepName,
+    StoreError,
+};
 
 /// How many leases an outcome in hand is worth waiting for a store that is not available.
 const PATIENCE: u32 = 4;
@@ -63,8 +66,7 @@ impl Runner {
     pub async fn claim(&self, limit: usize) -> Result<Claims, StoreError> {
         let token = self.runtime.entropy.lease_token();
         let fingerprints = self.runtime.registry.fingerprints();
-        let request =
-            ClaimRequest::new(self.queues.to_vec(), fingerprints, limit, token, self.runtime.config.lease);
+        let request = ClaimRequest::new(self.queues.to_vec(), fingerprints, limit, token, self.runtime.config.lease);
         self.runtime.store.claim(&request).await
     }
 

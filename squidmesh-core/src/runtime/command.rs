@@ -75,7 +75,9 @@ impl<E: Into<CommandError>> From<DecideError<E>> for CommandError {
             DecideError::NotFound(id) => CommandError::NotFound(id),
             DecideError::UnknownDefinition(id) => CommandError::UnknownDefinition(id),
             DecideError::Refused(error) => error.into(),
-            DecideError::Fenced(id) | DecideError::KeyTaken(id) | DecideError::Conflict(id) => CommandError::Conflict(id),
+            DecideError::Fenced(id) | DecideError::KeyTaken(id) | DecideError::Conflict(id) => {
+                CommandError::Conflict(id)
+            }
             DecideError::Store(error) => CommandError::Store(error),
         }
     }

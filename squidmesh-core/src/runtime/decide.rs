@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::Runtime;
 use crate::engine::{Decision, UnitOfWork};
 use crate::{
-    CommitOutcome, Definition, Event, Expected, Fingerprint, Intent, IntentWrite, Run, RunId, RunState, StoreError, StoreSession,
+    CommitOutcome, Definition, Event, Expected, Fingerprint, Intent, IntentWrite, Run, RunId, RunState, StoreError,
+    StoreSession,
 };
 
 /// How many times a decision is taken anew because the run changed meanwhile.
@@ -92,8 +93,7 @@ impl Runtime {
     ) -> Result<(T, RunState), DecideError<E>> {
         let mut turn = self.turns.wait(run_id).await;
         let state = turn.newest(state);
-        let (value, state, announcement) =
-            self.decide_in(&*self.store, run_id, state, persistence, decision).await?;
+        let (value, state, announcement) = self.decide_in(&*self.store, run_id, state, persistence, decision).await?;
         turn.leave(&state);
         drop(turn);
         self.tell(&announcement);

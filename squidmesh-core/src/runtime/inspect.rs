@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use super::{CommandError, Runtime};
 use crate::inspect::{Explanation, Graph, Subject, explain, graph};
 use crate::{
-    Attempt, AuditEvent, Definition, History, IntentRecord, Run, RunId, RunState, StepName, StepRun, StepStatus, StoreSession,
+    Attempt, AuditEvent, Definition, History, IntentRecord, Run, RunId, RunState, StepName, StepRun, StepStatus,
+    StoreSession,
 };
 
 /// A run, its context, and everything recorded about it.

@@ -9,8 +9,8 @@ use super::turns::Turns;
 use super::{Config, TracingSink};
 use crate::engine::{DescribeJobs, Moment};
 use crate::{
-    Clock, Definition, Entropy, Event, EventSink, Executor, Fingerprint, Intent, Job, JobMetadata, Refusal, Store, StoreError,
-    StoreSession,
+    Clock, Definition, Entropy, Event, EventSink, Executor, Fingerprint, Intent, Job, JobMetadata, Refusal, Store,
+    StoreError, StoreSession,
 };
 
 /// The store, the executor and the registered workflows of one process.

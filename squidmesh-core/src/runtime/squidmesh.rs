@@ -8,12 +8,14 @@ use futures_util::future::{self, Either};
 use serde::Serialize;
 
 use super::command::Scope;
-use super::{CancelRun, CommandError, Decide, Joined, ReplayRun, RunDetails, Runtime, SquidmeshBuilder, StartRun, Unblock};
+use super::{
+    CancelRun, CommandError, Decide, Joined, ReplayRun, RunDetails, Runtime, SquidmeshBuilder, StartRun, Unblock,
+};
 use crate::engine::Verdict;
 use crate::inspect::{Explanation, Graph};
 use crate::{
-    CancelReason, Cancellation, Dispatcher, ExecutorError, Run, RunFilter, RunId, RunPage, Runner, Store, StoreError, StoreSession,
-    WorkflowName,
+    CancelReason, Cancellation, Dispatcher, ExecutorError, Run, RunFilter, RunId, RunPage, Runner, Store, StoreError,
+    StoreSession, WorkflowName,
 };
 
 /// The runtime: starts runs, commands and inspects them, and runs workers. Cheap to clone.

@@ -11,7 +11,8 @@ use super::decide::{Announcement, DecideError};
 use super::{AfterCommit, Runtime};
 use crate::engine::{self, NewRun};
 use crate::{
-    DispatchError, JsonViolation, PayloadErrors, Run, RunId, StoreError, StoreSession, TriggerName, Workflow, WorkflowName, json,
+    DispatchError, JsonViolation, PayloadErrors, Run, RunId, StoreError, StoreSession, TriggerName, Workflow,
+    WorkflowName, json,
 };
 
 /// The longest idempotency key, in bytes.
@@ -162,18 +163,19 @@ impl<'a> StartRun<'a> {
                 return Err(StartError::TriggerNeeded { workflow: definition.name().clone(), triggers: triggers() });
             }
         };
-        if self.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > LONGEST_KEY || key.contains('\0')) {
+        if self
+            .idempotency_key
+            .as_ref()
+            .is_some_and(|key| key.is_empty() || key.len() > LONGEST_KEY || key.contains('\0'))
+        {
             return Err(StartError::InvalidKey);
         }
         let payload = self.payload?;
         runtime.config.json.check(&payload)?;
         let now = runtime.clock.now();
-        let payload: Map<String, Value> =
-            trigger.contract().resolve(payload, now.date()).map_err(|errors| StartError::InvalidPayload {
-                workflow: definition.name().clone(),
-                trigger: trigger.name().clone(),
-                errors,
-            })?;
+        let payload: Map<String, Value> = trigger.contract().resolve(payload, now.date()).map_err(|errors| {
+            StartError::InvalidPayload { workflow: definition.name().clone(), trigger: trigger.name().clone(), errors }
+        })?;
         Ok(NewRun {
             id: runtime.entropy.run_id(now),
             trigger: trigger.name().clone(),

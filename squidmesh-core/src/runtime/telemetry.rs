@@ -37,12 +37,9 @@ impl EventSink for TracingSink {
             ),
             EventKind::RunTransition { from, to } => log!(debug, event, from = %from, to = %to),
             EventKind::StepStarted { step, attempt } => log!(debug, event, step = %step, attempt = attempt),
-            EventKind::StepSkipped { step, reason } => log!(
-                debug,
-                event,
-                step = step.as_ref().map(tracing::field::display),
-                reason = reason.as_str(),
-            ),
+            EventKind::StepSkipped { step, reason } => {
+                log!(debug, event, step = step.as_ref().map(tracing::field::display), reason = reason.as_str(),)
+            }
             EventKind::StepCompleted { step, attempt, duration } => {
                 log!(debug, event, step = %step, attempt = attempt, duration_ms = millis(*duration))
             }
@@ -61,12 +58,9 @@ impl EventSink for TracingSink {
                 log!(info, event, step = %step)
             }
             EventKind::CompensationFailed { step, error } => log!(error, event, step = %step, error = error.kind),
-            EventKind::Audited { step, actor, .. } => log!(
-                info,
-                event,
-                step = step.as_ref().map(tracing::field::display),
-                actor = actor.as_deref(),
-            ),
+            EventKind::Audited { step, actor, .. } => {
+                log!(info, event, step = step.as_ref().map(tracing::field::display), actor = actor.as_deref(),)
+            }
         }
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, json};
 use squidmesh_core::{
-    AuditKind, COMPLETE, CommandError, Failure, Retry, RunId, RunStatus, Step, StepError, StepState, approval, hours, ms, wait,
+    AuditKind, COMPLETE, CommandError, Failure, Retry, RunId, RunStatus, Step, StepError, StepState, approval, hours,
+    ms, wait,
 };
 
 use super::{chain, done, nothing, workflow};
@@ -16,7 +17,8 @@ pub async fn a_pending_run_is_cancelled_at_once(ground: &Ground) {
     let world = ground.world([chain("chain", &journal, &["one", "two"])]);
     let run = world.start_run("chain", &nothing()).await.unwrap();
     let metadata = Map::from_iter([("ticket".to_owned(), json!(7))]);
-    let cancelled = world.cancel_run(run.id).actor("ada").comment("a duplicate").metadata(metadata.clone()).await.unwrap();
+    let cancelled =
+        world.cancel_run(run.id).actor("ada").comment("a duplicate").metadata(metadata.clone()).await.unwrap();
     assert_eq!(cancelled.status, RunStatus::Cancelled);
     let details = world.settle(run.id).await;
     assert_eq!(states(&details), [StepState::Cancelled, StepState::Waiting]);

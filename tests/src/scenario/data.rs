@@ -12,7 +12,9 @@ use crate::{Gate, Ground, Journal};
 pub async fn outputs_go_over_the_payload_and_over_earlier_outputs(ground: &Ground) {
     let journal = Journal::new();
     let merging = Workflow::builder("merging")
-        .trigger(Trigger::manual("manual").field(Field::integer("x")).field(Field::integer("y")).field(Field::integer("z")))
+        .trigger(
+            Trigger::manual("manual").field(Field::integer("x")).field(Field::integer("y")).field(Field::integer("z")),
+        )
         .step(journal.step("a", |_| Ok(json!({"y": "a", "z": "a"}))))
         .step(journal.step("b", |_| Ok(json!({"z": "b", "new": [1]}))))
         .step(journal.step("c", done))

@@ -142,12 +142,7 @@ pub async fn runs_that_schedule_no_work_are_refused(ground: &Ground) {
 }
 
 pub async fn a_refusal_rolls_everything_back(ground: &Ground) {
-    let moods = [
-        Mood::Refuses(QueueName::default()),
-        Mood::Unavailable,
-        Mood::Panics,
-        Mood::AnswersForTooFew,
-    ];
+    let moods = [Mood::Refuses(QueueName::default()), Mood::Unavailable, Mood::Panics, Mood::AnswersForTooFew];
     for mood in moods {
         let journal = Journal::new();
         let (world, run) = started(ground, &journal).await;

@@ -77,10 +77,9 @@ impl EventSink for Witness {
 pub async fn nothing_is_told_before_it_is_stored(ground: &Ground) {
     let journal = Journal::new();
     let untrue = Arc::new(Mutex::new(Vec::new()));
-    let witness =
-        Witness { store: ground.store(), runtime: tokio::runtime::Handle::current(), untrue: untrue.clone() };
-    let world = ground
-        .world_with([chain("chain", &journal, &["one", "two", "three"])], |builder| builder.event_sink(witness));
+    let witness = Witness { store: ground.store(), runtime: tokio::runtime::Handle::current(), untrue: untrue.clone() };
+    let world =
+        ground.world_with([chain("chain", &journal, &["one", "two", "three"])], |builder| builder.event_sink(witness));
     // Started on a worker of the runtime: only there may the witness block.
     let mesh = world.mesh.clone();
     let run = tokio::spawn(async move { mesh.start_run("chain", &nothing()).await.unwrap() }).await.unwrap();

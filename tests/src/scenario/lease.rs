@@ -137,6 +137,9 @@ pub async fn a_worker_that_is_shut_down_gives_its_step_back(ground: &Ground) {
     assert_eq!(attempts(&details, "one"), ["interrupted"]);
     assert_eq!(details.intents[0].lease, None, "it is due at once, for anybody");
     let details = world.settle(run.id).await;
-    assert_eq!((details.run.status, attempts(&details, "one")), (RunStatus::Completed, vec!["interrupted", "completed"]));
+    assert_eq!(
+        (details.run.status, attempts(&details, "one")),
+        (RunStatus::Completed, vec!["interrupted", "completed"])
+    );
     assert_eq!(step(&details, "one").run.as_ref().unwrap().failures, 0, "no attempt is burnt");
 }

@@ -15,7 +15,8 @@ use crate::world::{attempts, states};
 use crate::{Ground, Journal, World};
 
 async fn nothing_is_stored(world: &World) -> bool {
-    world.list_runs(&RunFilter::new()).await.expect("runs can be listed").runs.is_empty() && world.sink.events().is_empty()
+    world.list_runs(&RunFilter::new()).await.expect("runs can be listed").runs.is_empty()
+        && world.sink.events().is_empty()
 }
 
 pub async fn a_run_goes_through_its_steps_in_order(ground: &Ground) {
@@ -37,7 +38,10 @@ pub async fn a_started_run_and_its_dispatch_are_stored_before_any_work(ground: &
     let world = ground.world([chain("chain", &journal, &["one", "two"])]);
     let run = world.start_run("chain", &nothing()).await.unwrap();
     let details = world.look(run.id).await;
-    assert_eq!((details.run.status, states(&details)), (RunStatus::Pending, vec![StepState::Pending, StepState::Waiting]));
+    assert_eq!(
+        (details.run.status, states(&details)),
+        (RunStatus::Pending, vec![StepState::Pending, StepState::Waiting])
+    );
     assert_eq!(details.intents.len(), 1);
     assert_eq!(details.intents[0].key.to_string(), format!("{}/one", run.id));
     assert!(journal.calls().is_empty());
@@ -75,7 +79,8 @@ pub async fn a_payload_that_does_not_fit_starts_nothing(ground: &Ground) {
         .build()
         .unwrap();
     let world = ground.world([strict]);
-    let Err(StartError::InvalidPayload { errors, .. }) = world.start_run("strict", &json!({"age": "x", "extra": 1})).await
+    let Err(StartError::InvalidPayload { errors, .. }) =
+        world.start_run("strict", &json!({"age": "x", "extra": 1})).await
     else {
         panic!("the payload does not fit");
     };

@@ -27,7 +27,8 @@ pub async fn a_run_stays_on_the_version_that_it_was_started_with(ground: &Ground
     let newer = both.start_run("chain", &nothing()).await.unwrap();
     assert_ne!(newer.fingerprint, run.fingerprint, "new runs start on the newest");
     both.settle_all([run.id, newer.id]).await;
-    let steps = |id| journal.calls().into_iter().filter(|call| call.run_id == id).map(|call| call.step).collect::<Vec<_>>();
+    let steps =
+        |id| journal.calls().into_iter().filter(|call| call.run_id == id).map(|call| call.step).collect::<Vec<_>>();
     assert_eq!(steps(run.id), ["one", "two"]);
     assert_eq!(steps(newer.id), ["one", "added", "two"]);
 }

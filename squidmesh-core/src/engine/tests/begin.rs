@@ -105,8 +105,7 @@ fn a_completed_current_step_found_again_drives_the_run_on_without_running_twice(
 
 #[test]
 fn a_completed_join_found_again_does_not_dispatch_its_successor_twice() {
-    let diamond =
-        workflow().step(step("a")).step(step("b")).step(step("join").after(["a", "b"])).build().unwrap();
+    let diamond = workflow().step(step("a")).step(step("b")).step(step("join").after(["a", "b"])).build().unwrap();
     let mut rig = Rig::start(&diamond);
     rig.complete("a", json!({}));
     rig.complete("b", json!({}));

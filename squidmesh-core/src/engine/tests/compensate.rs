@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::rig::{Rig, completed, failed, name, object, step, workflow};
 use crate::engine::{BeginCompensation, CompensationTask};
-use crate::{COMPLETE, Compensation, CompensationStatus, Failure, RunStatus, SkipReason, Step, StepContext, StepResult, Workflow};
+use crate::{
+    COMPLETE, Compensation, CompensationStatus, Failure, RunStatus, SkipReason, Step, StepContext, StepResult, Workflow,
+};
 
 async fn undo(_: Compensation, _: StepContext) -> StepResult<()> {
     Ok(())
@@ -115,7 +117,10 @@ fn a_callback_that_takes_its_worker_down_three_times_is_given_up() {
     }
     assert_eq!(callback(&rig.begin_compensation().value).step, name("a"), "the rest goes on");
     let kept = rig.step("b").compensation.as_ref().unwrap();
-    assert_eq!((kept.status, kept.error.as_ref().unwrap().kind.as_str()), (CompensationStatus::Failed, Failure::POISON_STEP));
+    assert_eq!(
+        (kept.status, kept.error.as_ref().unwrap().kind.as_str()),
+        (CompensationStatus::Failed, Failure::POISON_STEP)
+    );
 }
 
 #[test]

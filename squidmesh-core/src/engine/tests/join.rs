@@ -51,12 +51,8 @@ fn outputs_are_merged_in_the_order_of_declaration_whatever_finishes_first() {
 
 #[test]
 fn a_step_sees_only_what_it_depends_on() {
-    let workflow = workflow()
-        .step(step("mine"))
-        .step(step("other"))
-        .step(step("after_mine").after(["mine"]))
-        .build()
-        .unwrap();
+    let workflow =
+        workflow().step(step("mine")).step(step("other")).step(step("after_mine").after(["mine"])).build().unwrap();
     let mut rig = Rig::start(&workflow);
     rig.complete("other", json!({"other": 1}));
     rig.complete("mine", json!({"mine": 1}));
@@ -162,7 +158,8 @@ fn an_invalid_output_fails_the_run_like_any_terminal_failure() {
 #[test]
 fn a_fan_of_a_thousand_joins_once() {
     let names: Vec<String> = (0..1_000).map(|number| format!("leaf-{number}")).collect();
-    let fan = names.iter().fold(workflow().step(step("root")), |builder, name| builder.step(step(name).after(["root"])));
+    let fan =
+        names.iter().fold(workflow().step(step("root")), |builder, name| builder.step(step(name).after(["root"])));
     let mut rig = Rig::start(&fan.step(step("join").after(&names)).build().unwrap());
     assert_eq!(rig.complete("root", json!({})).dispatched(), names, "in the order of declaration");
     for (place, leaf) in names.iter().enumerate() {

@@ -126,7 +126,9 @@ fn a_paused_step_without_a_valid_way_on_is_a_typed_error() {
     let mut rig = asked();
     let resume = rig.state.steps.get_mut(&name("ask")).unwrap().resume.as_mut().unwrap();
     resume.ok = Target::Step(name("gone"));
-    assert!(matches!(decided(&mut rig, Verdict::Approve), Err(ManualError::InvalidTarget { target }) if target == name("gone")));
+    assert!(
+        matches!(decided(&mut rig, Verdict::Approve), Err(ManualError::InvalidTarget { target }) if target == name("gone"))
+    );
     assert_eq!(rig.status(), RunStatus::Paused);
 }
 

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use super::rig::{Rig, completed, failed, failed_for_now, name, step, workflow};
 use crate::engine::{
-    Begin, BeginCompensation, CompensationTask, Decided, Decision, Outcome, StepTask, Verdict, decide, dispatch_run, unblock,
+    Begin, BeginCompensation, CompensationTask, Decided, Decision, Outcome, StepTask, Verdict, decide, dispatch_run,
+    unblock,
 };
 use crate::{
-    AttemptStatus, COMPLETE, Compensation, DispatchOptions, EventKind, Failure, Lease, Retry, RunState, RunStatus, Shape, Step,
-    StepContext, StepName, StepResult, StepStatus, Workflow, approval, ms, pause, wait,
+    AttemptStatus, COMPLETE, Compensation, DispatchOptions, EventKind, Failure, Lease, Retry, RunState, RunStatus,
+    Shape, Step, StepContext, StepName, StepResult, StepStatus, Workflow, approval, ms, pause, wait,
 };
 
 /// How many commands a case has at most; then the run is carried to its end.
@@ -119,7 +120,8 @@ impl Trial {
     /// Delivers something that is dispatched: with `stale`, even what a worker holds, as if its lease had run out.
     fn deliver(&mut self, pick: usize, stale: bool) {
         let held = |key: &crate::IntentKey| {
-            self.tasks.iter().any(|task| task.lease.key == *key) || self.callbacks.iter().any(|task| task.lease.key == *key)
+            self.tasks.iter().any(|task| task.lease.key == *key)
+                || self.callbacks.iter().any(|task| task.lease.key == *key)
         };
         let keys: Vec<_> = self.rig.intents.keys().filter(|key| stale || !held(key)).cloned().collect();
         let Some(key) = keys.get(pick % keys.len().max(1)).cloned() else { return };
@@ -216,7 +218,11 @@ impl Trial {
             _ => {}
         }
         let sequences: Vec<_> = rig.state.steps.values().filter_map(|run| run.sequence).collect();
-        assert_eq!(sequences.iter().collect::<BTreeSet<_>>().len(), sequences.len(), "the order of completion is total");
+        assert_eq!(
+            sequences.iter().collect::<BTreeSet<_>>().len(),
+            sequences.len(),
+            "the order of completion is total"
+        );
     }
 }
 
@@ -280,15 +286,22 @@ fn check_created(rig: &Rig, before: &RunState) {
     }
     if rig.definition.shape() == Shape::Dependencies && rig.status().may_schedule() {
         for declared in rig.definition.steps() {
-            let done = |step: &StepName| rig.state.steps.get(step).is_some_and(|run| run.status == StepStatus::Completed);
+            let done =
+                |step: &StepName| rig.state.steps.get(step).is_some_and(|run| run.status == StepStatus::Completed);
             let runnable = declared.after.iter().all(done);
-            assert_eq!(rig.state.steps.contains_key(&declared.name), runnable, "{} is scheduled when it can run", declared.name);
+            assert_eq!(
+                rig.state.steps.contains_key(&declared.name),
+                runnable,
+                "{} is scheduled when it can run",
+                declared.name
+            );
         }
     }
     if let (Shape::Transitions, RunStatus::Running, Some(current)) =
         (rig.definition.shape(), rig.status(), &rig.state.run.current_step)
     {
-        let open = rig.state.steps.values().filter(|run| matches!(run.status, StepStatus::Pending | StepStatus::Running));
+        let open =
+            rig.state.steps.values().filter(|run| matches!(run.status, StepStatus::Pending | StepStatus::Running));
         assert_eq!(open.map(|run| &run.step).collect::<Vec<_>>(), [current], "one step at a time");
     }
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::rig::{Executor, Rig, Told, chain, completed, failed, failed_for_now, name, object, step, workflow};
 use crate::engine::{Outcome, Recorded};
 use crate::{
-    AttemptStatus, AuditKind, COMPLETE, EventKind, Failure, IntentWrite, JsonLimits, RecoveryRoute, Retry, RunStatus, Step,
-    StepStatus, Workflow, ms, secs, wait,
+    AttemptStatus, AuditKind, COMPLETE, EventKind, Failure, IntentWrite, JsonLimits, RecoveryRoute, Retry, RunStatus,
+    Step, StepStatus, Workflow, ms, secs, wait,
 };
 
 fn two() -> Workflow {
@@ -108,7 +108,11 @@ fn the_errors_own_delay_goes_before_the_backoff() {
 fn jitter_takes_the_random_number_it_is_given() {
     let mut rig = Rig::start(&retried(Retry::fixed(3, secs(4)).jitter(true)));
     let task = rig.begin("first").task();
-    assert_eq!(delay(&rig.record(&task, failed_for_now())), secs(3), "0.5 lies half-way between the half and the whole");
+    assert_eq!(
+        delay(&rig.record(&task, failed_for_now())),
+        secs(3),
+        "0.5 lies half-way between the half and the whole"
+    );
 }
 
 #[test]
@@ -155,8 +159,7 @@ fn an_error_transition_is_followed_and_its_marker_recorded() {
 
 #[test]
 fn an_error_transition_without_a_marker_leaves_no_audit() {
-    let routed =
-        workflow().step(step("first")).then("first", COMPLETE).on_error("first", COMPLETE).build().unwrap();
+    let routed = workflow().step(step("first")).then("first", COMPLETE).on_error("first", COMPLETE).build().unwrap();
     let mut rig = Rig::start(&routed);
     rig.fail("first");
     assert_eq!(rig.status(), RunStatus::Completed);
@@ -335,7 +338,11 @@ fn later_outputs_go_over_earlier_ones_and_both_over_the_payload() {
 fn an_input_mapping_picks_keys_and_follows_paths() {
     let mapped = workflow()
         .step(step("keys").input(["order", "absent"]))
-        .step(step("paths").input_from([("city", "order.to.city"), ("second", "lines.1.sku"), ("lost", "order.nowhere.x")]))
+        .step(step("paths").input_from([
+            ("city", "order.to.city"),
+            ("second", "lines.1.sku"),
+            ("lost", "order.nowhere.x"),
+        ]))
         .then("keys", "paths")
         .then("paths", COMPLETE)
         .build()

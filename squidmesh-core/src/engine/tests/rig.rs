@@ -8,15 +8,15 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::engine::{
-    Begin, BeginCompensation, CompensationTask, Decided, Decision, DescribeJobs, DispatchError, Dispatched, GoOn, Limits, Moment,
-    NewRun, Outcome, Recorded, StepTask, UnitOfWork, begin, begin_compensation, cancel, dispatch_steps, record,
-    record_compensation, start,
+    Begin, BeginCompensation, CompensationTask, Decided, Decision, DescribeJobs, DispatchError, Dispatched, GoOn,
+    Limits, Moment, NewRun, Outcome, Recorded, StepTask, UnitOfWork, begin, begin_compensation, cancel, dispatch_steps,
+    record, record_compensation, start,
 };
 use crate::{
-    Attempt, AttemptStatus, AttemptWrite, AuditEvent, CommitToken, Definition, DispatchOptions, EventKind, Failure, Intent,
-    IntentKey, IntentWrite, InvalidTransition, Job, JobMetadata, Lease, LeaseToken, QueueName, Refusal, Run, RunId, RunState,
-    RunStatus, Step, StepContext, StepName, StepResult, StepRun, StepStatus, StepWrite, Timestamp, Trigger, TriggerName,
-    Workflow, WorkflowBuilder,
+    Attempt, AttemptStatus, AttemptWrite, AuditEvent, CommitToken, Definition, DispatchOptions, EventKind, Failure,
+    Intent, IntentKey, IntentWrite, InvalidTransition, Job, JobMetadata, Lease, LeaseToken, QueueName, Refusal, Run,
+    RunId, RunState, RunStatus, Step, StepContext, StepName, StepResult, StepRun, StepStatus, StepWrite, Timestamp,
+    Trigger, TriggerName, Workflow, WorkflowBuilder,
 };
 
 /// How long the leases of a worker that goes on last.
@@ -114,9 +114,10 @@ impl Rig {
     pub(super) fn start_with(workflow: &Workflow, payload: Map<String, Value>) -> Rig {
         let definition = workflow.definition().clone();
         let now = Timestamp::from_millis(1_767_225_600_000);
-        let decision = start(definition.clone(), new_run(payload), moment(now, 1), Limits::default(), &Executor::Accepts)
-            .expect("the run starts")
-            .close();
+        let decision =
+            start(definition.clone(), new_run(payload), moment(now, 1), Limits::default(), &Executor::Accepts)
+                .expect("the run starts")
+                .close();
         let mut rig = Rig {
             state: RunState::new(Run { revision: 0, ..decision.state.run.clone() }, []),
             definition,
@@ -156,7 +157,10 @@ impl Rig {
 
     /// The steps for which there is an intent, and whether the compensation has one.
     pub(super) fn outstanding(&self) -> Vec<String> {
-        self.intents.keys().map(|key| key.target.step().map_or("compensation".to_owned(), ToString::to_string)).collect()
+        self.intents
+            .keys()
+            .map(|key| key.target.step().map_or("compensation".to_owned(), ToString::to_string))
+            .collect()
     }
 
     pub(super) fn key(&self, step: &str) -> IntentKey {
@@ -250,7 +254,11 @@ impl Rig {
         self.decide(|work, _| Ok::<_, InvalidTransition>(begin_compensation(work, &lease))).unwrap()
     }
 
-    pub(super) fn record_compensation(&mut self, task: &CompensationTask, result: Result<Value, Failure>) -> Told<bool> {
+    pub(super) fn record_compensation(
+        &mut self,
+        task: &CompensationTask,
+        result: Result<Value, Failure>,
+    ) -> Told<bool> {
         self.decide(|work, _| record_compensation(work, task, result)).unwrap()
     }
 

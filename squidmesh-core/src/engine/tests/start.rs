@@ -9,7 +9,8 @@ use crate::{AuditKind, Expected, IntentKey, Refusal, RunId, RunStatus, StepStatu
 #[test]
 fn a_run_and_its_first_dispatch_are_one_commit() {
     let definition = chain(["first", "second"]).build().unwrap().definition().clone();
-    let work = start(definition, new_run(Map::new()), moment(Timestamp::EPOCH, 1), Limits::default(), &Executor::Accepts);
+    let work =
+        start(definition, new_run(Map::new()), moment(Timestamp::EPOCH, 1), Limits::default(), &Executor::Accepts);
     let decision = work.unwrap().close();
     assert_eq!(decision.commit.expected, Expected::New);
     assert_eq!((decision.commit.run.status, decision.commit.run.revision), (RunStatus::Pending, 1));
@@ -22,12 +23,8 @@ fn a_run_and_its_first_dispatch_are_one_commit() {
 
 #[test]
 fn all_roots_of_a_dependency_workflow_start_together() {
-    let workflow = workflow()
-        .step(step("join").after(["left", "right"]))
-        .step(step("right"))
-        .step(step("left"))
-        .build()
-        .unwrap();
+    let workflow =
+        workflow().step(step("join").after(["left", "right"])).step(step("right")).step(step("left")).build().unwrap();
     let rig = Rig::start(&workflow);
     assert_eq!(rig.outstanding(), ["left", "right"]);
     assert_eq!(rig.state.run.current_step, None);
