@@ -24,14 +24,16 @@ pub trait StoreSession: Send + Sync {
     /// leaves the others alone. Commits of the same run may follow each other, each expecting the revision before it.
     ///
     /// A commit is applied only if the run is at the expected revision and, with a `fence`, the intent is still held under
-    /// that token. Both are checked in the same atomic change as the writes.
+    /// that token. Both are checked in the same atomic change as the writes. A lease that has run out and was not taken over
+    /// still holds: ownership is by token, never by time. Of members of a batch that exclude each other, the first wins.
+    /// Creating a step run or an attempt that exists is an error of that commit, and not a transient one.
     ///
     /// # Errors
     /// [`StoreError`] if the batch as a whole could not be tried. [`StoreError::OutcomeUnknown`] means that each of them may
     /// have been applied: look at the run's revision and token before trying again.
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Result<CommitOutcome, StoreError>>, StoreError>;
 
-    /// The run started under an idempotency key of a workflow.
+    /// The run started under an idempotency key of a workflow. Keys are compared byte by byte.
     async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError>;
 
     /// A stored version of a workflow, or `None` if no run ever used it.
@@ -56,7 +58,7 @@ pub trait Store: StoreSession + 'static {
     /// Claims one intent if it is due, like [`claim`](Store::claim).
     async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError>;
 
-    /// Extends leases to `lease` from now and answers for each whether it is still held.
+    /// Extends leases to `lease` from now and answers for each whether it is still held, run out or not.
     async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError>;
 
     /// Gives claimed intents back, due after `delay`. Those that are no longer held are left alone.
