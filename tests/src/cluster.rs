@@ -1,1 +1,90 @@
-//! Several processes on one database.
+//! Several processes on one database: the workflow that they carry, and a handle on each of them.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use squidmesh_core::{COMPLETE, Config, Squidmesh, SquidmeshBuilder, Step, StepContext, StepResult, Trigger, Workflow};
+use squidmesh_executor_tokio::TokioExecutor;
+use squidmesh_store::SeaOrmStore;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// The steps of the workflow.
+pub const STEPS: [&str; 5] = ["one", "two", "three", "four", "five"];
+/// The workflow's name.
+pub const WORKFLOW: &str = "relay";
+/// How often the workers look for what other processes left.
+pub const SWEEP: Duration = Duration::from_secs(1);
+
+/// Five steps, each of which takes so long and says which process carried it out.
+pub fn relay(process: &str, time: Duration) -> Workflow {
+    let mut builder = Workflow::builder(WORKFLOW).trigger(Trigger::manual("manual"));
+    for name in STEPS {
+        let process = process.to_owned();
+        builder = builder.step(Step::new(name, move |_: Value, _: StepContext| {
+            let process = process.clone();
+            async move {
+                tokio::time::sleep(time).await;
+                StepResult::Ok(json!({ "by": process }))
+            }
+        }));
+    }
+    for pair in STEPS.windows(2) {
+        builder = builder.then(pair[0], pair[1]);
+    }
+    builder.then(STEPS[4], COMPLETE).build().expect("a valid workflow")
+}
+
+/// A runtime of the relay on a store.
+pub fn mesh(store: SeaOrmStore, process: &str, time: Duration, lease: Option<Duration>) -> Squidmesh {
+    let builder: SquidmeshBuilder = Squidmesh::builder(store)
+        .executor(TokioExecutor::new().concurrency(16).poll_interval(SWEEP))
+        .workflow(relay(process, time));
+    let configured = builder.configure(|config: &mut Config| {
+        if let Some(lease) = lease {
+            config.lease = lease;
+            config.heartbeat = lease / 3;
+        }
+    });
+    configured.build().expect("the settings are sound")
+}
+
+/// A worker process.
+pub struct WorkerProcess {
+    pub name: String,
+    child: Child,
+}
+
+impl WorkerProcess {
+    /// Starts a process of `program` and waits until its workers run.
+    pub async fn start(program: &str, url: &str, name: &str, time: Duration, lease: Option<Duration>) -> Self {
+        let lease = lease.map_or("default".to_owned(), |lease| lease.as_millis().to_string());
+        let mut child = Command::new(program)
+            .args([url, name, &time.as_millis().to_string(), &lease])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("a worker process starts");
+        let stdout = child.stdout.take().expect("its output is a pipe");
+        let mut lines = BufReader::new(stdout).lines();
+        let line =
+            tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.expect("a worker is ready in time");
+        assert_eq!(line.expect("its output can be read").as_deref(), Some("ready"));
+        WorkerProcess { name: name.to_owned(), child }
+    }
+
+    /// Ends it as a power failure would.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("a process can be killed");
+    }
+
+    /// Ends it in good order.
+    pub async fn stop(mut self) {
+        drop(self.child.stdin.take());
+        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
+        let status = ended.expect("a worker stops in time").expect("a process can be awaited");
+        assert!(status.success(), "{} ended with {status}", self.name);
+    }
+}

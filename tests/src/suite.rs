@@ -2,8 +2,10 @@
 
 use std::future::Future;
 
-/// Runs a test on a runtime with two threads, as far as the machine allows.
+/// Runs a test on a runtime with two threads, as far as the machine allows. What the runtime warns of is shown with the
+/// output of the test.
 pub fn block_on<T>(test: impl Future<Output = T>) -> T {
+    let _ = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::ERROR).try_init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime can be made").block_on(test)
 }

@@ -105,6 +105,11 @@ squidmesh_tests::scenarios! {
         a_worker_that_lost_its_lease_cannot_record,
         a_slow_step_is_not_taken_away_while_its_worker_lives,
         a_worker_that_is_shut_down_gives_its_step_back;
+    host:
+        a_run_and_the_hosts_row_are_committed_together,
+        a_run_and_the_hosts_row_vanish_together,
+        several_commands_take_part_in_one_transaction,
+        a_host_that_forgets_to_say_so_loses_only_the_events;
     wide:
         a_thousand_siblings_join_once;
 }

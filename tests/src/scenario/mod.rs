@@ -6,6 +6,7 @@ pub mod deliver;
 pub mod dispatch;
 pub mod events;
 pub mod executor;
+pub mod host;
 pub mod inspect;
 pub mod join;
 pub mod lease;

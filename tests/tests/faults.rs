@@ -1,0 +1,183 @@
+//! A store that fails at the worst moments: answers that are lost, and times when it is not there. In memory, where faults
+//! can be planted one by one.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use squidmesh_core::testing::Fault;
+use squidmesh_core::{COMPLETE, CommandError, Field, RunFilter, RunStatus, StartError, StoreError, Trigger, Workflow};
+use squidmesh_tests::world::{attempts, kinds_of_attempts};
+use squidmesh_tests::{Ground, Journal, block_on};
+
+const LOST_ANSWERS: [Fault; 2] = [Fault::ErrorAfterApply, Fault::ErrorBefore];
+
+/// Three steps; `plant` is called in each of them, and so plants faults for the commit that records it.
+fn chain(journal: &Arc<Journal>, plant: impl Fn(&str) + Send + Sync + 'static) -> Workflow {
+    let plant = Arc::new(plant);
+    let step = |name: &str| {
+        let plant = plant.clone();
+        journal.step(name, move |call| {
+            plant(&call.step);
+            Ok(json!({ call.step.as_str(): 1 }))
+        })
+    };
+    Workflow::builder("chain")
+        .trigger(Trigger::manual("manual").field(Field::map("order").optional()))
+        .step(step("one"))
+        .step(step("two"))
+        .step(step("three"))
+        .then("one", "two")
+        .then("two", "three")
+        .then("three", COMPLETE)
+        .build()
+        .unwrap()
+}
+
+mod memory {
+    use super::*;
+
+    #[test]
+    fn a_start_whose_answer_is_lost_starts_one_run() {
+        block_on(async {
+            for fault in LOST_ANSWERS {
+                let ground = Ground::memory().await;
+                let journal = Journal::new();
+                let world = ground.world([chain(&journal, |_| {})]);
+                ground.memory_store().unwrap().fail_next_commit(fault);
+                let started = world.working(async { world.start_run("chain", &json!({})).await }).await;
+                let runs = world.list_runs(&RunFilter::new()).await.unwrap().runs;
+                match started {
+                    Ok(run) => {
+                        assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), [run.id], "{fault:?}");
+                        assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed, "{fault:?}");
+                    }
+                    Err(error) => {
+                        assert_eq!(fault, Fault::ErrorBefore, "{error}");
+                        assert!(runs.is_empty(), "an error means that nothing was started");
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_begin_whose_answer_is_lost_is_carried_out_once() {
+        block_on(async {
+            for fault in LOST_ANSWERS {
+                let ground = Ground::memory().await;
+                let journal = Journal::new();
+                let world = ground.world([chain(&journal, |_| {})]);
+                let run = world.start_run("chain", &json!({})).await.unwrap();
+                ground.memory_store().unwrap().fail_next_commit(fault);
+                let details = world.settle(run.id).await;
+                assert_eq!(details.run.status, RunStatus::Completed, "{fault:?}");
+                assert_eq!(journal.steps(), ["one", "two", "three"], "{fault:?}");
+                assert_eq!(attempts(&details, "one"), ["completed"], "{fault:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn an_outcome_whose_answer_is_lost_is_recorded_once() {
+        block_on(async {
+            for fault in LOST_ANSWERS {
+                for place in ["one", "two", "three"] {
+                    let ground = Ground::memory().await;
+                    let journal = Journal::new();
+                    let store = ground.memory_store().unwrap().clone();
+                    let plant = move |step: &str| {
+                        if step == place {
+                            store.fail_next_commit(fault);
+                        }
+                    };
+                    let world = ground.world([chain(&journal, plant)]);
+                    let run = world.start_run("chain", &json!({})).await.unwrap();
+                    let details = world.settle(run.id).await;
+                    assert_eq!(details.run.status, RunStatus::Completed, "{fault:?} at {place}");
+                    assert_eq!(journal.steps(), ["one", "two", "three"], "{fault:?} at {place}");
+                    assert_eq!(kinds_of_attempts(&details).into_iter().collect::<Vec<_>>(), ["completed"]);
+                    let completed = world.told(&run).into_iter().filter(|name| *name == "step.completed").count();
+                    assert_eq!(completed, 3, "each completion is told once: {fault:?} at {place}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn every_commit_of_a_run_may_lose_its_answer() {
+        block_on(async {
+            let ground = Ground::memory().await;
+            let journal = Journal::new();
+            let store = ground.memory_store().unwrap().clone();
+            let planted = store.clone();
+            let plant = move |_: &str| {
+                planted.fail_next_commit(Fault::ErrorAfterApply);
+                planted.fail_next_commit(Fault::ErrorBefore);
+            };
+            let world = ground.world([chain(&journal, plant)]);
+            let run = world.start_run("chain", &json!({})).await.unwrap();
+            let details = world.settle(run.id).await;
+            assert_eq!(details.run.status, RunStatus::Completed);
+            assert_eq!(journal.steps(), ["one", "two", "three"]);
+        });
+    }
+
+    #[test]
+    fn an_outcome_in_hand_waits_for_a_store_that_is_away() {
+        block_on(async {
+            let ground = Ground::memory().await;
+            let journal = Journal::new();
+            let store = ground.memory_store().unwrap().clone();
+            let plant = move |step: &str| {
+                if step == "two" {
+                    (0..10).for_each(|_| store.fail_next(Fault::Unavailable));
+                }
+            };
+            let world = ground.world([chain(&journal, plant)]);
+            let run = world.start_run("chain", &json!({})).await.unwrap();
+            let details = world
+                .working(async {
+                    // Looking is a call of the store as well, and would take a fault away.
+                    world.sink.wait_for(|event| event.status == RunStatus::Completed).await;
+                    world.rests(run.id).await
+                })
+                .await;
+            assert_eq!(journal.steps(), ["one", "two", "three"], "nothing is carried out twice");
+            assert_eq!(kinds_of_attempts(&details).into_iter().collect::<Vec<_>>(), ["completed"]);
+        });
+    }
+
+    #[test]
+    fn a_caller_is_told_at_once_that_the_store_is_away() {
+        block_on(async {
+            let ground = Ground::memory().await;
+            let journal = Journal::new();
+            let world = ground.world([chain(&journal, |_| {})]);
+            let store = ground.memory_store().unwrap();
+            store.fail_next(Fault::Unavailable);
+            let started = world.start_run("chain", &json!({})).await;
+            assert!(matches!(started, Err(StartError::Store(StoreError::Unavailable { .. }))), "{started:?}");
+            let run = world.start_run("chain", &json!({})).await.unwrap();
+            store.fail_next(Fault::Unavailable);
+            let cancelled = world.cancel_run(run.id).await;
+            assert!(matches!(cancelled, Err(CommandError::Store(StoreError::Unavailable { .. }))), "{cancelled:?}");
+            assert_eq!(world.status(run.id).await, RunStatus::Pending);
+        });
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_read_harms_no_other() {
+        block_on(async {
+            let ground = Ground::memory().await;
+            let journal = Journal::new();
+            let world = ground.world([chain(&journal, |_| {})]);
+            let bad = world.start_run("chain", &json!({})).await.unwrap();
+            let good = world.start_run("chain", &json!({})).await.unwrap();
+            ground.memory_store().unwrap().corrupt(bad.id);
+            assert_eq!(world.settle(good.id).await.run.status, RunStatus::Completed);
+            let looked = world.inspect_run(bad.id).await;
+            assert!(matches!(looked, Err(CommandError::Store(StoreError::Corrupt { .. }))), "{looked:?}");
+            assert!(journal.calls().iter().all(|call| call.run_id == good.id));
+        });
+    }
+}

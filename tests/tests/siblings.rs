@@ -1,0 +1,164 @@
+//! Two siblings that finish at the same instant never lose their join: ten thousand tries on each store.
+//!
+//! The two steps of each run wait for each other and then end together, in one of two runtimes that share the store.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use squidmesh_core::testing::MemoryStore;
+use squidmesh_core::{
+    Event, EventKind, EventSink, RunFilter, RunId, RunStatus, Squidmesh, Step, StepContext, StepResult, Store, Trigger,
+    Workflow,
+};
+use squidmesh_executor_tokio::{SystemClock, TokioExecutor};
+use squidmesh_store::SeaOrmStore;
+use squidmesh_tests::{TestDatabase, block_on};
+use tokio::sync::{Barrier, Semaphore};
+
+const TRIES: usize = 10_000;
+/// How many runs are under way at once. Each runtime alone could carry out all their siblings, so that none waits for ever
+/// for one that no worker is free for.
+const OPEN: usize = 128;
+
+/// Where the two siblings of each run meet, and how often each run was joined.
+#[derive(Default)]
+struct Meetings {
+    barriers: Mutex<HashMap<RunId, Arc<Barrier>>>,
+    joined: Mutex<HashMap<RunId, usize>>,
+}
+
+impl Meetings {
+    fn workflow(self: &Arc<Self>) -> Workflow {
+        let sibling = |name: &str| {
+            let meetings = self.clone();
+            Step::new(name, move |_: Value, context: StepContext| {
+                let meetings = meetings.clone();
+                async move {
+                    let barrier = meetings.barrier(context.run_id);
+                    barrier.wait().await;
+                    StepResult::Ok(json!({ context.step.as_str(): true }))
+                }
+            })
+        };
+        let meetings = self.clone();
+        let join = Step::new("join", move |input: Value, context: StepContext| {
+            assert_eq!(input, json!({"left": true, "right": true}), "both outputs are there");
+            *meetings.joined.lock().unwrap().entry(context.run_id).or_default() += 1;
+            async { StepResult::Ok(()) }
+        });
+        Workflow::builder("siblings")
+            .trigger(Trigger::manual("manual"))
+            .step(sibling("left"))
+            .step(sibling("right"))
+            .step(join.after(["left", "right"]))
+            .build()
+            .unwrap()
+    }
+
+    fn barrier(&self, run: RunId) -> Arc<Barrier> {
+        self.barriers.lock().unwrap().entry(run).or_insert_with(|| Arc::new(Barrier::new(2))).clone()
+    }
+}
+
+/// Makes room for another run when one has ended.
+struct Ends(Arc<Semaphore>);
+
+impl EventSink for Ends {
+    fn emit(&self, event: &Event) {
+        if matches!(event.kind, EventKind::RunTransition { to, .. } if to.is_terminal()) {
+            self.0.add_permits(1);
+        }
+    }
+}
+
+async fn no_join_is_lost(stores: [Arc<dyn Store>; 2]) {
+    let meetings = Arc::new(Meetings::default());
+    let room = Arc::new(Semaphore::new(OPEN));
+    let meshes = stores.map(|store| {
+        Squidmesh::builder(store)
+            .executor(TokioExecutor::new().concurrency(2 * OPEN).poll_interval(Duration::from_millis(20)))
+            .workflow(meetings.workflow())
+            .event_sink(Ends(room.clone()))
+            .build()
+            .unwrap()
+    });
+    let begun = Instant::now();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let workers = meshes.clone().map(|mesh| {
+        let mut stopped = stopped.clone();
+        tokio::spawn(async move { mesh.run_workers(async { drop(stopped.wait_for(|stop| *stop).await) }).await })
+    });
+    let all = async {
+        for number in 0..TRIES {
+            room.acquire().await.unwrap().forget();
+            let mesh = meshes[number % 2].clone();
+            tokio::spawn(async move { mesh.start_run("siblings", &json!({})).await.unwrap() });
+        }
+        drop(room.acquire_many(OPEN as u32).await.unwrap()); // every run has ended
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(200), all).await;
+    let joined = meetings.joined.lock().unwrap().clone();
+    if in_time.is_err() {
+        let open = meshes[0].list_runs(&RunFilter::new().status(RunStatus::Running).limit(3)).await.unwrap();
+        for run in open.runs {
+            eprintln!("{:#?}", meshes[0].inspect_run(run.id).await.unwrap());
+        }
+        panic!("a join was lost: after {:?} only {} of {TRIES} were made", begun.elapsed(), joined.len());
+    }
+    stop.send_replace(true);
+    for worker in workers {
+        worker.await.unwrap().unwrap();
+    }
+    eprintln!("{TRIES} joins took {:?}", begun.elapsed());
+    assert_eq!(joined.len(), TRIES);
+    assert!(joined.values().all(|times| *times == 1), "no join is made twice");
+    let mut completed = 0;
+    let mut filter = RunFilter::new().status(RunStatus::Completed).limit(1_000);
+    loop {
+        let page = meshes[0].list_runs(&filter).await.unwrap();
+        completed += page.runs.len();
+        match page.next {
+            Some(next) => filter = filter.after(next),
+            None => break,
+        }
+    }
+    assert_eq!(completed, TRIES);
+}
+
+async fn no_join_is_lost_in(database: TestDatabase) {
+    let one: Arc<dyn Store> = Arc::new(SeaOrmStore::connect(database.url()).await.unwrap());
+    let other: Arc<dyn Store> = Arc::new(SeaOrmStore::connect(database.url()).await.unwrap());
+    no_join_is_lost([one, other]).await;
+}
+
+mod memory {
+    use super::*;
+
+    #[test]
+    fn siblings_that_finish_together_never_lose_their_join() {
+        block_on(async {
+            let store = MemoryStore::new(Arc::new(SystemClock));
+            no_join_is_lost([Arc::new(store.clone()), Arc::new(store)]).await;
+        });
+    }
+}
+
+mod sqlite {
+    use super::*;
+
+    #[test]
+    fn siblings_that_finish_together_never_lose_their_join() {
+        block_on(no_join_is_lost_in(TestDatabase::sqlite()));
+    }
+}
+
+mod postgres {
+    use super::*;
+
+    #[test]
+    fn siblings_that_finish_together_never_lose_their_join() {
+        block_on(async { no_join_is_lost_in(TestDatabase::postgres().await).await });
+    }
+}
