@@ -111,5 +111,5 @@ squidmesh_tests::scenarios! {
         several_commands_take_part_in_one_transaction,
         a_host_that_forgets_to_say_so_loses_only_the_events;
     wide:
-        a_thousand_siblings_join_once;
+        hundreds_of_siblings_join_once;
 }

@@ -46,6 +46,26 @@ pub async fn a_commit_under_a_held_lease_lands(fixture: &dyn StoreFixture) {
     assert_eq!((history.intents.len(), history.audit.len()), (0, 1));
 }
 
+/// A heartbeat may come at any moment, also while the outcome under its lease is committed.
+pub async fn a_lease_holds_while_it_is_extended(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    for number in 1..=60 {
+        let run = started(&*store, number).await;
+        let lease = held(&*store, &run, number).await;
+        let (beating, finishing) = (Arc::clone(&store), Arc::clone(&store));
+        let (beat, finish) = (lease.clone(), finish(&run, &lease));
+        let heartbeats = async move {
+            for _ in 0..5 {
+                beating.extend(std::slice::from_ref(&beat), LEASE).await.unwrap();
+            }
+            CommitOutcome::Committed
+        };
+        let finished = async move { apply(&*finishing, finish).await };
+        let ended = together(fixture, [heartbeats.boxed(), finished.boxed()]).await;
+        assert_eq!(ended, [CommitOutcome::Committed, CommitOutcome::Committed], "run {number}");
+    }
+}
+
 pub async fn a_stale_fence_is_refused_and_changes_nothing(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
     let run = started(&*store, 1).await;
