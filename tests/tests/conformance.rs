@@ -1,5 +1,16 @@
 //! Every store and every executor passes the conformance suite of its port, whole.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "these are tests: what cannot go on has failed, and names are documentation"
+)]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

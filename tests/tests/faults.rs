@@ -1,6 +1,17 @@
 //! A store that fails at the worst moments: answers that are lost, and times when it is not there. In memory, where faults
 //! can be planted one by one.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "these are tests: what cannot go on has failed, and names are documentation"
+)]
+
 use std::sync::Arc;
 
 use serde_json::json;

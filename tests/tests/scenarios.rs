@@ -1,5 +1,16 @@
 //! Every scenario, on every store.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "these are tests: what cannot go on has failed, and names are documentation"
+)]
+
 squidmesh_tests::scenarios! {
     start:
         a_run_goes_through_its_steps_in_order,

@@ -12,8 +12,8 @@ use crate::{RunId, StoreSession};
 
 /// The runtime joined to a transaction of the host. Made by [`Squidmesh::within`](crate::Squidmesh::within).
 ///
-/// Commit the transaction first, then call [`Joined::committed`] so that events are told and workers wake. If the host
-/// forgets, the work is found by the workers' next look into the store; only the events are lost.
+/// Take [`Joined::into_after_commit`], commit the transaction, then call [`AfterCommit::committed`] so that events are told
+/// and workers wake. If the host forgets, the work is found by the workers' next look into the store; only the events are lost.
 pub struct Joined<'a> {
     runtime: Arc<Runtime>,
     session: &'a dyn StoreSession,

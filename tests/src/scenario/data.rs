@@ -111,7 +111,8 @@ pub async fn an_output_that_is_no_object_needs_a_key(ground: &Ground) {
 }
 
 pub async fn an_output_beyond_the_limits_is_a_recorded_failure(ground: &Ground) {
-    let outputs: [(&str, fn() -> Value); 3] = [
+    type Output = fn() -> Value;
+    let outputs: [(&str, Output); 3] = [
         ("too_big", || json!({"text": "x".repeat(2 << 20)})),
         ("too_deep", || json!({"deep": (0..80).fold(json!(1), |inner, _| json!([inner]))})),
         ("with_nul", || json!({"text": "a\0b"})),
