@@ -27,7 +27,7 @@ const PROCESSES: [&str; 3] = ["ada", "bob", "cleo"];
 const SLACK: Duration = Duration::from_secs(3);
 
 /// How many runs are under way where there is to be no backlog: fewer than two processes have workers.
-const OPEN: usize = 24;
+const OPEN: usize = 32;
 
 struct Cluster {
     database: TestDatabase,
@@ -57,11 +57,9 @@ impl Cluster {
     /// Starts runs as others complete, so that nothing has to wait for a free worker.
     async fn start_runs_by_and_by(&self, count: usize, within: Duration) {
         let begun = Instant::now();
-        let before = self.number("SELECT count(*) AS n FROM squidmesh_runs").await;
-        let before = usize::try_from(before).unwrap();
         let mut started = 0;
         while started < count {
-            let open = before + started - self.completed().await;
+            let open = started - self.completed().await;
             let more = OPEN.saturating_sub(open).min(count - started);
             self.start_runs(more).await;
             started += more;
@@ -158,10 +156,15 @@ mod postgres {
     /// Kills one process in the middle, and answers how long what it held had to wait, at most.
     async fn one_dies(runs: usize, time: Duration, lease: Option<Duration>, within: Duration) -> Duration {
         let mut cluster = Cluster::start(time, lease).await;
-        cluster.start_runs_by_and_by(runs / 3, within).await;
-        let killed = cluster.number("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS n").await;
-        cluster.workers.remove(1).kill().await;
-        cluster.start_runs_by_and_by(runs - runs / 3, within).await;
+        let dies = cluster.workers.remove(1);
+        let death = async {
+            cluster.until_completed(runs / 3, within).await;
+            let now = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS n";
+            let killed = cluster.number(now).await;
+            dies.kill().await;
+            killed
+        };
+        let (killed, ()) = tokio::join!(death, cluster.start_runs_by_and_by(runs, within));
         cluster.until_completed(runs, within).await;
         cluster.each_step_is_recorded_once(runs).await;
         let lost = "SELECT count(*) AS n FROM squidmesh_attempts WHERE status = 'failed'";
@@ -191,7 +194,7 @@ mod postgres {
     fn cluster_that_loses_a_process_completes_every_run_within_lease_and_sweep() {
         block_on(async {
             let lease = secs(3);
-            let waited = one_dies(2_000, ms(5), Some(lease), secs(240)).await;
+            let waited = one_dies(2_000, ms(2), Some(lease), secs(240)).await;
             eprintln!("what the dead process held was taken over {waited:?} after its death");
             assert!(waited <= lease + SWEEP + SLACK, "{waited:?}");
         });
