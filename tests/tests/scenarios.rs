@@ -124,3 +124,21 @@ squidmesh_tests::scenarios! {
     wide:
         hundreds_of_siblings_join_once;
 }
+
+/// A scenario that is written and not run proves nothing.
+#[test]
+fn every_scenario_is_run() {
+    let listed = include_str!("scenarios.rs");
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/scenario");
+    let mut written = 0;
+    for file in std::fs::read_dir(directory).unwrap() {
+        let source = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for line in source.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
+            let name = line.split('(').next().unwrap();
+            let listed = listed.lines().any(|line| line.trim().trim_end_matches([',', ';']) == name);
+            assert!(listed, "{name} is not in the list above");
+            written += 1;
+        }
+    }
+    assert!(written > 80, "only {written} scenarios were found");
+}
