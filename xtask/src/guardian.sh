@@ -25,10 +25,11 @@ finish() {
 trap finish EXIT
 trap 'exit 143' INT TERM HUP
 
-setsid "$@" >"$directory/log" 2>&1 3<&- &
-server=$!
 cat <&3 >/dev/null &
 watcher=$!
+# Last of all: a job that ends before another is started is forgotten, and could not be waited for.
+setsid "$@" >"$directory/log" 2>&1 3<&- &
+server=$!
 wait -n "$server" "$watcher"
 
 if ! kill -0 "$server" 2>/dev/null; then
