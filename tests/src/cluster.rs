@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use squidmesh_core::{COMPLETE, Config, Squidmesh, SquidmeshBuilder, Step, StepContext, StepResult, Trigger, Workflow};
 use squidmesh_executor_tokio::TokioExecutor;
 use squidmesh_store::SeaOrmStore;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 /// The steps of the workflow.
 pub const STEPS: [&str; 5] = ["one", "two", "three", "four", "five"];
@@ -17,14 +17,15 @@ pub const WORKFLOW: &str = "relay";
 /// How often the workers look for what other processes left.
 pub const SWEEP: Duration = Duration::from_secs(1);
 
-/// Five steps, each of which takes so long and says which process carried it out.
-pub fn relay(process: &str, time: Duration) -> Workflow {
+/// Five steps, each of which takes so long and says which process carried it out. `begun` is called as each begins.
+pub fn relay(process: &str, time: Duration, begun: fn()) -> Workflow {
     let mut builder = Workflow::builder(WORKFLOW).trigger(Trigger::manual("manual"));
     for name in STEPS {
         let process = process.to_owned();
         builder = builder.step(Step::new(name, move |_: Value, _: StepContext| {
             let process = process.clone();
             async move {
+                begun();
                 tokio::time::sleep(time).await;
                 StepResult::Ok(json!({ "by": process }))
             }
@@ -37,10 +38,10 @@ pub fn relay(process: &str, time: Duration) -> Workflow {
 }
 
 /// A runtime of the relay on a store.
-pub fn mesh(store: SeaOrmStore, process: &str, time: Duration, lease: Option<Duration>) -> Squidmesh {
+pub fn mesh(store: SeaOrmStore, process: &str, time: Duration, lease: Option<Duration>, begun: fn()) -> Squidmesh {
     let builder: SquidmeshBuilder = Squidmesh::builder(store)
         .executor(TokioExecutor::new().concurrency(16).poll_interval(SWEEP))
-        .workflow(relay(process, time));
+        .workflow(relay(process, time, begun));
     let configured = builder.configure(|config: &mut Config| {
         if let Some(lease) = lease {
             config.lease = lease;
@@ -54,6 +55,7 @@ pub fn mesh(store: SeaOrmStore, process: &str, time: Duration, lease: Option<Dur
 pub struct WorkerProcess {
     pub name: String,
     child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl WorkerProcess {
@@ -67,12 +69,23 @@ impl WorkerProcess {
             .kill_on_drop(true)
             .spawn()
             .expect("a worker process starts");
-        let stdout = child.stdout.take().expect("its output is a pipe");
-        let mut lines = BufReader::new(stdout).lines();
-        let line =
-            tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.expect("a worker is ready in time");
-        assert_eq!(line.expect("its output can be read").as_deref(), Some("ready"));
-        WorkerProcess { name: name.to_owned(), child }
+        let lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
+        let mut worker = WorkerProcess { name: name.to_owned(), child, lines };
+        assert_eq!(worker.line().await, "ready");
+        worker
+    }
+
+    async fn line(&mut self) -> String {
+        let line = tokio::time::timeout(Duration::from_secs(60), self.lines.next_line()).await;
+        let line = line.expect("a worker says something in time").expect("its output can be read");
+        line.expect("a worker goes on until it is told to stop")
+    }
+
+    /// Waits until it begins a step that it had not begun when this was called.
+    pub async fn in_a_step(&mut self) {
+        // What it said before is read already after so short a time.
+        while tokio::time::timeout(Duration::from_millis(20), self.line()).await.is_ok() {}
+        self.line().await;
     }
 
     /// Ends it as a power failure would.
@@ -83,7 +96,11 @@ impl WorkerProcess {
     /// Ends it in good order.
     pub async fn stop(mut self) {
         drop(self.child.stdin.take());
-        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
+        let ended = async {
+            while let Ok(Some(_)) = self.lines.next_line().await {}
+            self.child.wait().await
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(60), ended).await;
         let status = ended.expect("a worker stops in time").expect("a process can be awaited");
         assert!(status.success(), "{} ended with {status}", self.name);
     }
