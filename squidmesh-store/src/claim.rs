@@ -1,7 +1,7 @@
 //! Claims due intents, and reads their runs.
 //!
-//! Walks the index on queue, priority and due time from the longest due on, one class after the other, so that what is not
-//! due is never looked at. On Postgres claimers skip what others are about to take; on SQLite they take turns.
+//! One class of intents after the other, each walked along its index from the longest due on, so that what is not due is never
+//! looked at. On Postgres claimers skip what others are about to take; on SQLite they take turns.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use sea_orm::prelude::Uuid;
 use sea_orm::{DbErr, QueryResult};
 use squidmesh_core::{
-    Claim, ClaimRequest, Claims, Fingerprint, IntentKey, Lease, LeaseToken, Priority, RunId, SingleClaim, StoreError,
+    Claim, ClaimRequest, Claims, Fingerprint, IntentKey, Lease, LeaseToken, Priority, QueueName, RunId, SingleClaim,
+    StoreError,
 };
 
 use crate::clock::{StoreClock, millis};
@@ -20,7 +21,14 @@ use crate::load::{Loaded, load_all};
 use crate::rows::{INTENT_COLUMNS, intent_from_row, intent_key_to_row, lease_from_row};
 use crate::sql::{Row, Sql, execute_chunks};
 
-const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+/// The classes, in the order of claiming, as conditions of the two indexes of the table. A lease that has run out goes before
+/// everything else: its step has waited for the lease already, and must not wait for a backlog as well.
+const CLASSES: [(&str, Option<Priority>); 4] = [
+    ("lease IS NOT NULL", None),
+    ("lease IS NULL", Some(Priority::High)),
+    ("lease IS NULL", Some(Priority::Normal)),
+    ("lease IS NULL", Some(Priority::Low)),
+];
 
 /// How soon to look again for work that is due but was locked by somebody else at the moment of looking.
 const LOCKED_FOR: i64 = 10;
@@ -74,9 +82,9 @@ async fn claim_at_once(database: &Database, request: &ClaimRequest) -> Result<Ve
     let sql = due(Sql::on(connection), database.clock(), request);
     let sql = held_until(sql.push(" "), database.clock(), request.token, request.lease)
         .push(" FROM due WHERE squidmesh_intents.ctid = due_place")
-        .push(" RETURNING run_id, step, lease, due_priority, due_at");
+        .push(" RETURNING run_id, step, lease, due_class, due_at");
     let mut rows = sql.fetch(connection).await?;
-    rows.sort_by_cached_key(|row| (row.try_get_by("due_priority").unwrap_or(i16::MAX), due_at(row)));
+    rows.sort_by_cached_key(|row| (row.try_get_by("due_class").unwrap_or(i32::MAX), due_at(row)));
     Ok(leases(&rows))
 }
 
@@ -85,7 +93,7 @@ async fn claim_at_once(database: &Database, request: &ClaimRequest) -> Result<Ve
 async fn claim_in_turn(database: &Database, request: &ClaimRequest) -> Result<Vec<Lease>, DbErr> {
     let select = |sql| {
         let sql = due(sql, database.clock(), request).push(" SELECT due_run AS run_id, due_step AS step, ");
-        sql.bind(*request.token.as_uuid()).push(" AS lease FROM due ORDER BY due_priority, due_at")
+        sql.bind(*request.token.as_uuid()).push(" AS lease FROM due ORDER BY due_class, due_at")
     };
     if select(Sql::on(database.reader())).fetch(database.reader()).await?.is_empty() {
         return Ok(Vec::new());
@@ -111,40 +119,38 @@ fn held_until(sql: Sql, clock: &StoreClock, token: LeaseToken, lease: Duration) 
     clock.now(sql).push(" + ").bind(millis(lease))
 }
 
-/// `WITH … due AS (…)`: what a request may claim, as `due_run`, `due_step`, `due_priority`, `due_at` and,
-/// on Postgres, the place where it lies.
+/// `WITH … due AS (…)`: what a request may claim, as `due_run`, `due_step`, `due_class`, `due_at` and, on Postgres, the place
+/// where it lies.
 ///
-/// Each class of priority takes what the classes before it have left of the limit.
+/// Each class takes what the classes before it have left of the limit.
 fn due(sql: Sql, clock: &StoreClock, request: &ClaimRequest) -> Sql {
     let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
-    let left = |mut sql: Sql, rank: i16| {
+    let left = |mut sql: Sql, class: usize| {
         sql = sql.bind(limit);
-        for earlier in 0..rank {
+        for earlier in 0..class {
             sql = sql.push(&format!(" - (SELECT count(*) FROM class_{earlier})"));
         }
         sql
     };
     let mut sql = sql.push("WITH ");
-    for rank in PRIORITIES.map(Priority::as_i16) {
+    for class in 0..CLASSES.len() {
         for (place, queue) in request.queues.iter().enumerate() {
             sql = sql
-                .push(&format!("queue_{rank}_{place} AS MATERIALIZED (SELECT run_id AS due_run, step AS due_step, "))
-                .push("priority AS due_priority, available_at AS due_at")
+                .push(&format!("queue_{class}_{place} AS MATERIALIZED (SELECT run_id AS due_run, step AS due_step, "))
+                .push(&format!("{class} AS due_class, available_at AS due_at"))
                 .on_postgres(", ctid AS due_place")
-                .push(" FROM squidmesh_intents WHERE queue = ")
-                .bind(queue.as_str())
-                .push(" AND priority = ")
-                .bind(rank);
-            sql = of_versions(clock.now(sql.push(" AND available_at <= ")).push(" AND "), &request.fingerprints);
-            sql = left(sql.push(" ORDER BY available_at LIMIT "), rank);
+                .push(" FROM squidmesh_intents WHERE ");
+            sql = clock.now(of_class(sql, class, queue).push(" AND available_at <= "));
+            sql = of_versions(sql.push(" AND "), &request.fingerprints);
+            sql = left(sql.push(" ORDER BY available_at LIMIT "), class);
             sql = sql.on_postgres(" FOR UPDATE SKIP LOCKED").push("), ");
         }
         let queues: Vec<String> =
-            (0..request.queues.len()).map(|place| format!("SELECT * FROM queue_{rank}_{place}")).collect();
-        let class = format!("class_{rank} AS MATERIALIZED (SELECT * FROM ({}) AS queues", queues.join(" UNION ALL "));
-        sql = left(sql.push(&class).push(" ORDER BY due_at LIMIT "), rank).push("), ");
+            (0..request.queues.len()).map(|place| format!("SELECT * FROM queue_{class}_{place}")).collect();
+        let all = format!("class_{class} AS MATERIALIZED (SELECT * FROM ({}) AS queues", queues.join(" UNION ALL "));
+        sql = left(sql.push(&all).push(" ORDER BY due_at LIMIT "), class).push("), ");
     }
-    let classes = PRIORITIES.map(|priority| format!("SELECT * FROM class_{}", priority.as_i16()));
+    let classes: Vec<String> = (0..CLASSES.len()).map(|class| format!("SELECT * FROM class_{class}")).collect();
     sql.push(&format!("due AS MATERIALIZED ({})", classes.join(" UNION ALL ")))
 }
 
@@ -154,17 +160,13 @@ async fn next_in(database: &Database, request: &ClaimRequest) -> Result<Option<D
     let connection = database.reader();
     let mut sql = database.clock().now(Sql::on(connection).push("SELECT min(next_at) - "));
     sql = sql.push(" AS wait FROM (");
-    for (place, (rank, queue)) in
-        PRIORITIES.iter().flat_map(|priority| request.queues.iter().map(|queue| (priority.as_i16(), queue))).enumerate()
-    {
+    let parts = (0..CLASSES.len()).flat_map(|class| request.queues.iter().map(move |queue| (class, queue)));
+    for (place, (class, queue)) in parts.enumerate() {
         sql = sql
             .push(if place > 0 { " UNION ALL " } else { "" })
-            .push("SELECT (SELECT available_at FROM squidmesh_intents WHERE queue = ")
-            .bind(queue.as_str())
-            .push(" AND priority = ")
-            .bind(rank)
-            .push(" AND ");
-        sql = of_versions(sql, &request.fingerprints).push(" ORDER BY available_at LIMIT 1) AS next_at");
+            .push("SELECT (SELECT available_at FROM squidmesh_intents WHERE ");
+        sql = of_versions(of_class(sql, class, queue).push(" AND "), &request.fingerprints);
+        sql = sql.push(" ORDER BY available_at LIMIT 1) AS next_at");
     }
     let rows = sql.push(") AS classes").fetch(connection).await?;
     let Some(row) = rows.first() else { return Ok(None) };
@@ -173,6 +175,15 @@ async fn next_in(database: &Database, request: &ClaimRequest) -> Result<Option<D
         let wait = if wait <= 0 && !database.is_sqlite() { LOCKED_FOR } else { wait };
         Duration::from_millis(u64::try_from(wait).unwrap_or(0))
     }))
+}
+
+fn of_class(sql: Sql, class: usize, queue: &QueueName) -> Sql {
+    let (held, priority) = CLASSES.get(class).copied().unwrap_or(("FALSE", None));
+    let sql = sql.push(held).push(" AND queue = ").bind(queue.as_str());
+    match priority {
+        Some(priority) => sql.push(" AND priority = ").bind(priority.as_i16()),
+        None => sql,
+    }
 }
 
 fn of_versions(sql: Sql, fingerprints: &[Fingerprint]) -> Sql {

@@ -84,7 +84,7 @@ impl WorkerProcess {
     /// Waits until it begins a step that it had not begun when this was called.
     pub async fn in_a_step(&mut self) {
         // What it said before is read already after so short a time.
-        while tokio::time::timeout(Duration::from_millis(20), self.line()).await.is_ok() {}
+        while tokio::time::timeout(Duration::from_millis(2), self.line()).await.is_ok() {}
         self.line().await;
     }
 

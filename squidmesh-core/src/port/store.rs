@@ -51,8 +51,9 @@ pub trait StoreSession: Send + Sync {
 /// Whether an intent is due and whether a lease has run out is decided by the store's clock alone.
 #[async_trait]
 pub trait Store: StoreSession + 'static {
-    /// Claims due intents, those with the higher priority and then the longest due first, and loads their runs. An intent is
-    /// due when its delay has passed, or when the lease on it has run out. No intent is given to two claimers.
+    /// Claims due intents and loads their runs. An intent is due when its delay has passed, or when the lease on it has run out.
+    /// Leases that have run out go first, so that what a dead worker held does not wait behind a backlog; then those with the
+    /// higher priority; of these, the longest due first. No intent is given to two claimers.
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError>;
 
     /// Claims one intent if it is due, like [`claim`](Store::claim).

@@ -1,7 +1,7 @@
 //! The first migration: all tables.
 //!
 //! JSON is text and times are milliseconds in 64 bits on every database. Each table is found by its primary key; the intents
-//! have one more index, by which they are claimed.
+//! have two more indexes, by which they are claimed: each of them is in the one while it waits and in the other while it is held.
 
 use async_trait::async_trait;
 use sea_orm::DbErr;
@@ -97,7 +97,10 @@ const CREATE: &[&str] = &[
         lease {uuid},
         PRIMARY KEY (run_id, step)
     ){without rowid}{hot}",
-    "CREATE INDEX IF NOT EXISTS squidmesh_intents_by_due ON squidmesh_intents (queue, priority, available_at)",
+    "CREATE INDEX IF NOT EXISTS squidmesh_intents_by_due ON squidmesh_intents (queue, priority, available_at)
+        WHERE lease IS NULL",
+    "CREATE INDEX IF NOT EXISTS squidmesh_intents_by_lease ON squidmesh_intents (queue, available_at)
+        WHERE lease IS NOT NULL",
     "CREATE TABLE IF NOT EXISTS squidmesh_audit (
         run_id {uuid} NOT NULL,
         revision BIGINT NOT NULL,

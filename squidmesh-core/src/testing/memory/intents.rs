@@ -8,7 +8,8 @@ use crate::{
     RunId, Timestamp,
 };
 
-/// Where an intent stands in the order of claiming: by priority, then time, then the order of arrival.
+/// Where an intent stands in the order of claiming: those that are held first, then by priority; then by time, then by the order
+/// of arrival.
 type Place = (i16, Timestamp, u64);
 
 #[derive(Clone, Debug, Default)]
@@ -61,9 +62,9 @@ impl Intents {
     /// Takes up to the limit of a request's due intents.
     pub(super) fn claim(&mut self, request: &ClaimRequest, now: Timestamp) -> Vec<Lease> {
         let wanted = Wanted::by(request);
-        let due: Vec<IntentKey> = PRIORITIES
+        let due: Vec<IntentKey> = CLASSES
             .into_iter()
-            .flat_map(|rank| self.order.range((rank, FIRST, 0)..=(rank, now, u64::MAX)))
+            .flat_map(|class| self.order.range((class, FIRST, 0)..=(class, now, u64::MAX)))
             .filter(|(_, key)| self.rows.get(key).is_some_and(|row| wanted.includes(row)))
             .map(|(_, key)| key.clone())
             .take(request.limit)
@@ -74,11 +75,11 @@ impl Intents {
     /// How long until the next intent of a request's queues and versions is due.
     pub(super) fn next_in(&self, request: &ClaimRequest, now: Timestamp) -> Option<Duration> {
         let wanted = Wanted::by(request);
-        let next = |rank| {
-            let later = self.order.range((rank, now, u64::MAX)..(rank + 1, FIRST, 0));
+        let next = |class| {
+            let later = self.order.range((class, now, u64::MAX)..(class + 1, FIRST, 0));
             later.filter_map(|(_, key)| self.rows.get(key)).find(|row| wanted.includes(row)).map(|row| row.available_at)
         };
-        PRIORITIES.into_iter().filter_map(next).min().map(|at| at.since(now))
+        CLASSES.into_iter().filter_map(next).min().map(|at| at.since(now))
     }
 
     pub(super) fn availability(&self, key: &IntentKey, now: Timestamp) -> Availability {
@@ -155,12 +156,15 @@ impl Intents {
     }
 }
 
-const PRIORITIES: [i16; 3] = [Priority::High.as_i16(), Priority::Normal.as_i16(), Priority::Low.as_i16()];
+/// What is held goes first once its lease has run out; then come the priorities.
+const HELD: i16 = Priority::High.as_i16() - 1;
+const CLASSES: [i16; 4] = [HELD, Priority::High.as_i16(), Priority::Normal.as_i16(), Priority::Low.as_i16()];
 const FIRST: Timestamp = Timestamp::from_millis(i64::MIN);
 
 impl Row {
     fn place(&self) -> Place {
-        (self.priority.as_i16(), self.available_at, self.arrival)
+        let class = if self.lease.is_some() { HELD } else { self.priority.as_i16() };
+        (class, self.available_at, self.arrival)
     }
 }
 

@@ -161,6 +161,8 @@ macro_rules! __store_cases {
                 keys_may_be_long_and_of_any_script;
             lease:
                 a_lease_that_ran_out_is_claimed_by_another
+                a_lease_that_ran_out_does_not_wait_behind_a_backlog
+                no_backlog_hides_when_a_lease_runs_out
                 one_whose_lease_ran_out_can_be_claimed_alone
                 a_commit_under_a_held_lease_lands
                 a_lease_holds_while_it_is_extended

@@ -10,8 +10,8 @@ use super::setup::{
 };
 use crate::testing::sample;
 use crate::{
-    AttemptWrite, AuditEvent, AuditKind, Commit, CommitOutcome, IntentWrite, Lease, Run, RunStatus, SingleClaim,
-    StepRun, StepStatus, StepWrite, ms, secs,
+    AttemptWrite, AuditEvent, AuditKind, Commit, CommitOutcome, IntentKey, IntentWrite, Lease, Priority, Run,
+    RunStatus, SingleClaim, StepRun, StepStatus, StepWrite, ms, secs,
 };
 
 pub async fn a_lease_that_ran_out_is_claimed_by_another(fixture: &dyn StoreFixture) {
@@ -22,6 +22,38 @@ pub async fn a_lease_that_ran_out_is_claimed_by_another(fixture: &dyn StoreFixtu
     assert_eq!(keys(&claim(&*store, 10, 2).await), [], "the lease still lasts");
     clock.advance(WHILE + ms(1));
     held(&*store, &run, 3).await;
+}
+
+/// What a dead worker held has waited for the lease already: it must not wait for all that fell due before it as well.
+pub async fn a_lease_that_ran_out_does_not_wait_behind_a_backlog(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let mut low = sample::start(1);
+    for write in &mut low.intents {
+        if let IntentWrite::Add(intent) = write {
+            intent.priority = Priority::Low;
+        }
+    }
+    let run = committed(&*store, low).await;
+    held(&*store, &run, 1).await;
+    apply_all(&*store, (2..10).map(sample::start).collect()).await;
+    clock.advance(LEASE + ms(1));
+    assert_eq!(keys(&claim(&*store, 1, 2).await), [IntentKey::step(run.id, sample::step_name("first"))]);
+    assert_eq!(keys(&claim(&*store, 100, 3).await).len(), 8, "and the backlog is still there");
+}
+
+pub async fn no_backlog_hides_when_a_lease_runs_out(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    held(&*store, &run, 1).await;
+    let mut later = sample::start(2);
+    for write in &mut later.intents {
+        if let IntentWrite::Add(intent) = write {
+            intent.delay = LEASE * 10;
+        }
+    }
+    committed(&*store, later).await;
+    let next_in = claim(&*store, 10, 2).await.next_in.expect("a lease runs out");
+    assert!(next_in <= LEASE, "{next_in:?}");
 }
 
 pub async fn one_whose_lease_ran_out_can_be_claimed_alone(fixture: &dyn StoreFixture) {
