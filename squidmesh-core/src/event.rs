@@ -62,6 +62,11 @@ pub enum EventKind {
         /// The run that it repeats.
         from: RunId,
     },
+    /// A run was started to go on from where another failed.
+    RunResumed {
+        /// The run that failed.
+        from: RunId,
+    },
     /// A target was dispatched.
     RunDispatched {
         /// The job.
@@ -127,7 +132,18 @@ pub enum EventKind {
         /// The step that it compensates.
         step: StepName,
     },
-    /// A compensation callback failed.
+    /// A compensation callback failed, and its next attempt was scheduled.
+    CompensationRetryScheduled {
+        /// The step that it compensates.
+        step: StepName,
+        /// The attempt that failed.
+        attempt: u32,
+        /// How long until the next.
+        delay: Duration,
+        /// Why it failed.
+        error: Failure,
+    },
+    /// A compensation callback failed for good.
     CompensationFailed {
         /// The step that it compensates.
         step: StepName,
@@ -151,6 +167,7 @@ impl EventKind {
         match self {
             EventKind::RunCreated => "run.created",
             EventKind::RunReplayed { .. } => "run.replayed",
+            EventKind::RunResumed { .. } => "run.resumed",
             EventKind::RunDispatched { .. } => "run.dispatched",
             EventKind::RunTransition { .. } => "run.transition",
             EventKind::StepStarted { .. } => "step.started",
@@ -160,14 +177,17 @@ impl EventKind {
             EventKind::StepRetryScheduled { .. } => "step.retry_scheduled",
             EventKind::CompensationStarted { .. } => "compensation.started",
             EventKind::CompensationCompleted { .. } => "compensation.completed",
+            EventKind::CompensationRetryScheduled { .. } => "compensation.retry_scheduled",
             EventKind::CompensationFailed { .. } => "compensation.failed",
             EventKind::Audited { kind, .. } => match kind {
                 AuditKind::Paused => "run.paused",
-                AuditKind::Resumed => "run.resumed",
+                AuditKind::Resumed => "run.unblocked",
                 AuditKind::Approved => "run.approved",
                 AuditKind::Rejected => "run.rejected",
+                AuditKind::Expired => "run.expired",
                 AuditKind::Cancelled => "run.cancelled",
                 AuditKind::Replayed => "audit.replayed",
+                AuditKind::Continued => "audit.continued",
                 AuditKind::CompensationRouted => "run.compensation_routed",
                 AuditKind::UndoRouted => "run.undo_routed",
                 AuditKind::Adopted => "run.adopted",

@@ -66,7 +66,7 @@ mod token;
 
 pub use dispatch::*;
 pub use dispatcher::Dispatcher;
-pub use engine::{DescribeJobs, DispatchError};
+pub use engine::{DescribeJobs, DispatchError, Unresumable};
 pub use event::{Event, EventKind, SkipReason};
 pub use port::*;
 pub use run::*;
@@ -88,7 +88,7 @@ mod workflow;
 pub use cancellation::{CancelReason, Cancellation};
 pub use contract::{Contract, Field, FieldKind, PayloadError, PayloadErrors, PayloadProblem, PayloadSchema};
 pub use definition::{
-    Definition, DefinitionError, DefinitionErrors, Fingerprint, InputMapping, InvalidFingerprint, LogLevel,
+    Deadline, Definition, DefinitionError, DefinitionErrors, Fingerprint, InputMapping, InvalidFingerprint, LogLevel,
     MissedPolicy, Priority, RecoveryPolicy, RecoveryRoute, Retry, Shape, StepDefinition, StepKind, Target, Transition,
     TransitionOutcome, TriggerDefinition, TriggerKind, hours, minutes, ms, secs,
 };
@@ -100,6 +100,6 @@ pub use id::{InvalidRunId, RunId};
 pub use json::{JsonLimits, JsonViolation, parse, to_value, truncate_text};
 pub use name::{InvalidName, NameProblem, QueueName, StepName, TriggerName, WorkflowName};
 pub use workflow::{
-    Action, BuiltIn, COMPLETE, Complete, Destination, Step, StepAction, StepFuture, StepInput, Trigger, Workflow,
-    WorkflowBuilder, approval, log, pause, wait,
+    Action, Approval, ApprovalUntil, BuiltIn, COMPLETE, Complete, Destination, Step, StepAction, StepFuture, StepInput,
+    Trigger, Workflow, WorkflowBuilder, approval, log, pause, wait,
 };

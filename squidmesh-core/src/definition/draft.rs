@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::duration::optional_millis;
+use super::duration::{millis, optional_millis};
 use super::retry::Retry;
 use super::step::{InputMapping, Priority, RecoveryPolicy, StepKind};
 use super::transition::{RecoveryRoute, TransitionOutcome};
@@ -45,15 +45,28 @@ pub(crate) struct StepDraft {
     pub(crate) retry: Retry,
     #[serde(rename = "timeout_ms", with = "optional_millis", default)]
     pub(crate) timeout: Option<Duration>,
+    #[serde(default)]
+    pub(crate) deadline: Option<DeadlineDraft>,
     /// `None` is no `after`; an empty list is an `after` that names nothing, which is an error.
     #[serde(default)]
     pub(crate) after: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) recovery: RecoveryPolicy,
     #[serde(default)]
+    pub(crate) compensation_retry: Option<Retry>,
+    #[serde(default)]
     pub(crate) queue: Option<String>,
     #[serde(default)]
     pub(crate) priority: Priority,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeadlineDraft {
+    #[serde(rename = "after_ms", with = "millis")]
+    pub(crate) after: Duration,
+    #[serde(default)]
+    pub(crate) to: Option<TargetDraft>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -66,7 +79,7 @@ pub(crate) struct TransitionDraft {
     pub(crate) recovery: Option<RecoveryRoute>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TargetDraft {
     Step(String),

@@ -240,6 +240,28 @@ pub enum DefinitionError {
         /// The step.
         step: String,
     },
+    /// An approval waits for no time.
+    #[error("the approval {step:?} has a deadline of zero: leave it out, or allow some time for the decision")]
+    ZeroDeadline {
+        /// The step.
+        step: String,
+    },
+    /// Only an approval has a deadline.
+    #[error("the step {step:?} ({kind}) has a deadline: only an approval can have one")]
+    DeadlineNotAllowed {
+        /// The step.
+        step: String,
+        /// What it does.
+        kind: &'static str,
+    },
+    /// The deadline of an approval leads to a step that does not exist.
+    #[error("the deadline of the approval {step:?} leads to {to:?}, which is not a step of this workflow")]
+    UnknownDeadlineTarget {
+        /// The approval.
+        step: String,
+        /// The name.
+        to: String,
+    },
     /// A log step says nothing.
     #[error("the step {step:?} logs an empty message")]
     EmptyLogMessage {
@@ -257,6 +279,32 @@ pub enum DefinitionError {
     CompensateNotAllowed {
         /// The step.
         step: String,
+    },
+    /// There is nothing to retry.
+    #[error("the step {step:?} says how its compensation is retried but has none: give it one with `compensate`")]
+    CompensationRetryWithoutHandler {
+        /// The step.
+        step: String,
+    },
+    /// No attempt at the compensation is allowed.
+    #[error(
+        "the compensation of the step {step:?} allows no attempt: `max_attempts` counts the first one too and is at least 1"
+    )]
+    ZeroCompensationAttempts {
+        /// The step.
+        step: String,
+    },
+    /// The shortest delay between attempts at the compensation is longer than the longest.
+    #[error(
+        "the backoff of the compensation of the step {step:?} begins at {min:?}, which is more than its maximum of {max:?}"
+    )]
+    InvertedCompensationBackoff {
+        /// The step.
+        step: String,
+        /// Where it begins.
+        min: Duration,
+        /// Where it ends.
+        max: Duration,
     },
 
     /// The workflow has both transitions and dependencies.

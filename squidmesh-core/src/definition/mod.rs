@@ -4,6 +4,7 @@
 //! definition that is read back from storage passes the same validation as one that was just built.
 
 mod cycle;
+mod deadline;
 mod duration;
 mod error;
 mod fingerprint;
@@ -16,6 +17,7 @@ mod validate;
 
 pub(crate) mod draft;
 
+pub use self::deadline::Deadline;
 pub use self::duration::{hours, minutes, ms, secs};
 pub use self::error::{DefinitionError, DefinitionErrors};
 pub use self::fingerprint::{Fingerprint, InvalidFingerprint};

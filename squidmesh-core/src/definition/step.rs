@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::deadline::Deadline;
 use super::duration::{millis, optional_millis};
 use super::retry::Retry;
 use crate::name::{QueueName, StepName};
@@ -33,12 +34,18 @@ pub struct StepDefinition {
     /// How long one attempt may take.
     #[serde(rename = "timeout_ms", with = "optional_millis", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// How long an approval waits for its decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
     /// The steps that must have completed before this one starts, in the order in which they were named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<StepName>,
     /// What may be undone or repeated once the step has completed.
     #[serde(skip_serializing_if = "is_default")]
     pub recovery: RecoveryPolicy,
+    /// How often and when a failed compensation callback is repeated; without it one failure is final.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compensation_retry: Option<Retry>,
     /// The queue that delivers the step.
     #[serde(skip_serializing_if = "is_default")]
     pub queue: QueueName,

@@ -7,6 +7,7 @@ use super::UnitOfWork;
 use super::advance::{advance, fail_step, owes_compensation};
 use super::cancel::settle_cancellation;
 use super::dispatch::{DescribeJobs, owe_compensation, schedule_pending};
+use super::manual::expire;
 use super::record::{StepTask, complete_step};
 use crate::{
     AttemptStatus, AuditKind, EventKind, Failure, Intent, InvalidTransition, Lease, Priority, QueueName, Resume,
@@ -52,7 +53,13 @@ pub(super) fn begin_claimed(
     let status = work.state().steps.get(step).map(|run| run.status);
     match work.run().status {
         RunStatus::Pending | RunStatus::Running | RunStatus::Retrying => {}
-        RunStatus::Paused => return Ok(skip(work, lease, SkipReason::RunPaused)),
+        RunStatus::Paused => {
+            // What is still dispatched of a paused run is the deadline of its approval, and it is due.
+            return Ok(match expire(work, step, jobs)? {
+                true => Begin::Advanced,
+                false => skip(work, lease, SkipReason::RunPaused),
+            });
+        }
         RunStatus::Cancelling => {
             if status == Some(StepStatus::Running) {
                 reclaim(work, step);
@@ -132,14 +139,19 @@ fn start(
         }
         StepKind::Pause | StepKind::Approval => {
             work.remove_intent(lease.key.clone());
-            pause(work, definition, jobs)?;
+            pause(work, definition, lease, jobs)?;
             Ok(Begin::Advanced)
         }
     }
 }
 
 /// Stops the run for a person, keeping what follows as it is declared now.
-fn pause(work: &mut UnitOfWork, definition: &StepDefinition, jobs: &dyn DescribeJobs) -> Result<(), InvalidTransition> {
+fn pause(
+    work: &mut UnitOfWork,
+    definition: &StepDefinition,
+    lease: &Lease,
+    jobs: &dyn DescribeJobs,
+) -> Result<(), InvalidTransition> {
     let step = &definition.name;
     let target = |on| work.definition().transition(step.as_str(), on).map(|found| found.to.clone());
     let Some(ok) = target(TransitionOutcome::Ok) else {
@@ -151,12 +163,19 @@ fn pause(work: &mut UnitOfWork, definition: &StepDefinition, jobs: &dyn Describe
         StepKind::Approval => target(TransitionOutcome::Error),
         _ => None,
     };
-    let resume = Resume { ok, error, output_key: definition.output.clone() };
+    let expired = match &definition.deadline {
+        Some(deadline) => deadline.to.clone().or_else(|| error.clone()),
+        None => None,
+    };
+    let resume = Resume { ok, error, expired, output_key: definition.output.clone() };
     work.change_step(step, |run| {
         run.status = StepStatus::Paused;
         run.lease = None;
         run.resume = Some(resume);
     });
+    if let Some(deadline) = &definition.deadline {
+        put_off(work, lease, deadline.after);
+    }
     work.transition(RunStatus::Paused)?;
     work.audit(AuditKind::Paused, |event| event.step = Some(step.clone()));
     Ok(())

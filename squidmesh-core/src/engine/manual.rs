@@ -1,4 +1,4 @@
-//! What people decide about a paused run.
+//! What people decide about a paused run, and what follows when they do not in time.
 
 use std::sync::Arc;
 
@@ -95,6 +95,20 @@ pub fn decide(
     go_on(work, &step, &resume, &target, kind, decided, jobs)
 }
 
+/// Takes the way on of an approval whose deadline has passed without a decision. `false`: the paused run does not wait for
+/// this step's deadline.
+pub(super) fn expire(
+    work: &mut UnitOfWork,
+    step: &StepName,
+    jobs: &dyn DescribeJobs,
+) -> Result<bool, InvalidTransition> {
+    let Ok((paused, resume)) = paused(work, RunStatus::Running) else { return Ok(false) };
+    let Some(target) = resume.expired.clone().filter(|_| paused == *step) else { return Ok(false) };
+    settle(work, step, &resume, AuditKind::Expired, Decided::default());
+    proceed(work, &target, jobs)?;
+    Ok(true)
+}
+
 fn paused(work: &UnitOfWork, to: RunStatus) -> Result<(StepName, Resume), ManualError> {
     let run = work.run();
     if run.status != RunStatus::Paused {
@@ -124,10 +138,19 @@ fn go_on(
     {
         return Err(ManualError::InvalidTarget { target: next.clone() });
     }
+    settle(work, step, resume, kind, decided);
+    Ok(proceed(work, target, jobs)?)
+}
+
+/// Completes the paused step with what was decided.
+fn settle(work: &mut UnitOfWork, step: &StepName, resume: &Resume, kind: AuditKind, decided: Decided) {
     let now = work.now();
     let Decided { actor, comment, metadata } = decided;
     let mut output = match kind {
         AuditKind::Resumed => Map::new(),
+        AuditKind::Expired => {
+            Map::from_iter([("decision".to_owned(), json!(kind.as_str())), ("at".to_owned(), json!(now))])
+        }
         _ => Map::from_iter([
             ("decision".to_owned(), json!(kind.as_str())),
             ("actor".to_owned(), json!(actor)),
@@ -140,7 +163,7 @@ fn go_on(
         output = Map::from_iter([(key.clone(), Value::Object(output))]);
     }
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Completed, None);
-    let sequence = work.run().revision;
+    let sequence = work.next_sequence();
     let manual = ManualAction {
         decision: kind.as_str().to_owned(),
         actor: actor.clone(),
@@ -163,12 +186,14 @@ fn go_on(
         event.metadata = metadata;
     });
     work.tell(EventKind::StepCompleted { step: step.clone(), attempt, duration });
+}
+
+fn proceed(work: &mut UnitOfWork, target: &Target, jobs: &dyn DescribeJobs) -> Result<(), InvalidTransition> {
     match target {
-        Target::Complete => work.transition(RunStatus::Completed)?,
+        Target::Complete => work.transition(RunStatus::Completed),
         Target::Step(_) => {
             work.transition(RunStatus::Running)?;
-            follow(work, target, None, jobs)?;
+            follow(work, target, None, jobs)
         }
     }
-    Ok(())
 }

@@ -17,6 +17,7 @@ mod dispatch;
 mod manual;
 mod record;
 mod replay;
+mod resume;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -24,10 +25,13 @@ mod unit_of_work;
 
 pub use begin::{Begin, begin};
 pub use cancel::cancel;
-pub use compensate::{BeginCompensation, CompensationTask, begin_compensation, record_compensation};
+pub use compensate::{
+    BeginCompensation, CompensationTask, RecordedCompensation, begin_compensation, record_compensation,
+};
 pub use dispatch::{DescribeJobs, DispatchError, Dispatched, dispatch_compensation, dispatch_run, dispatch_steps};
 pub use manual::{Decided, ManualError, Verdict, decide, unblock};
 pub use record::{GoOn, Outcome, Recorded, StepTask, record};
 pub use replay::unsafe_to_replay;
+pub use resume::{Resumption, Unresumable, resume, resumption};
 pub use start::{NewRun, start};
 pub use unit_of_work::{Decision, Limits, Moment, UnitOfWork};

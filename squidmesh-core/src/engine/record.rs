@@ -147,7 +147,7 @@ pub(super) fn complete_step(
     jobs: &dyn DescribeJobs,
 ) -> Result<(), InvalidTransition> {
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Completed, None);
-    let sequence = work.run().revision;
+    let sequence = work.next_sequence();
     let now = work.now();
     work.change_step(step, |run| {
         run.status = StepStatus::Completed;

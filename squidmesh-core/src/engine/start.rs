@@ -34,29 +34,10 @@ pub fn start(
     limits: Limits,
     jobs: &dyn DescribeJobs,
 ) -> Result<UnitOfWork, DispatchError> {
-    let entry = match definition.shape() {
-        Shape::Transitions => definition.entry_steps().first().map(|step| step.name.clone()),
-        Shape::Dependencies => None,
-    };
-    let run = Run {
-        id: new.id,
-        workflow: definition.name().clone(),
-        fingerprint: *definition.fingerprint(),
-        trigger: new.trigger,
-        status: RunStatus::Pending,
-        payload: Arc::new(new.payload),
-        current_step: entry,
-        last_error: None,
-        replayed_from: new.replay.as_ref().map(|(from, _)| *from),
-        idempotency_key: new.idempotency_key,
-        revision: 0,
-        token: moment.token,
-        created_at: moment.now,
-        updated_at: moment.now,
-        finished_at: None,
-    };
+    let replay = new.replay.clone();
+    let run = fresh(&definition, new, moment);
     let mut work = UnitOfWork::create(definition, run, moment, limits);
-    match new.replay {
+    match replay {
         None => work.tell(EventKind::RunCreated),
         Some((from, actor)) => {
             work.tell(EventKind::RunReplayed { from });
@@ -68,4 +49,30 @@ pub fn start(
         work.tell(EventKind::RunDispatched { metadata });
     }
     Ok(work)
+}
+
+/// A run as it is before anything of it is dispatched.
+pub(super) fn fresh(definition: &Definition, new: NewRun, moment: Moment) -> Run {
+    let entry = match definition.shape() {
+        Shape::Transitions => definition.entry_steps().first().map(|step| step.name.clone()),
+        Shape::Dependencies => None,
+    };
+    Run {
+        id: new.id,
+        workflow: definition.name().clone(),
+        fingerprint: *definition.fingerprint(),
+        trigger: new.trigger,
+        status: RunStatus::Pending,
+        payload: Arc::new(new.payload),
+        current_step: entry,
+        last_error: None,
+        replayed_from: new.replay.map(|(from, _)| from),
+        resumed_from: None,
+        idempotency_key: new.idempotency_key,
+        revision: 0,
+        token: moment.token,
+        created_at: moment.now,
+        updated_at: moment.now,
+        finished_at: None,
+    }
 }

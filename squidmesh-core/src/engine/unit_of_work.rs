@@ -229,6 +229,13 @@ impl UnitOfWork {
         }
     }
 
+    /// The place of a step that completes now in the order of completion: after every other, those that the run was given when
+    /// it was started included.
+    pub(super) fn next_sequence(&self) -> u64 {
+        let last = self.state.steps.values().filter_map(|step| step.sequence).max();
+        last.map_or(self.state.run.revision, |last| self.state.run.revision.max(last + 1))
+    }
+
     /// Opens an attempt.
     pub(super) fn open_attempt(&mut self, attempt: Attempt) {
         self.attempts.insert((attempt.step.clone(), attempt.number), AttemptWrite::Create(attempt));

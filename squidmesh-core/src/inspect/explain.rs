@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::engine::unsafe_to_replay;
+use crate::engine::{resumption, unsafe_to_replay};
 use crate::{
     Definition, Failure, History, IntentKey, IntentRecord, RunId, RunState, RunStatus, StepKind, StepName, StepRun,
     StepState, StepStatus, Target, Timestamp,
@@ -66,6 +66,10 @@ pub enum NextAction {
     Replay,
     /// The same, but what cannot be undone would be done again: it has to be allowed explicitly.
     ReplayAllowingIrreversible,
+    /// Start a run that goes on from where this one failed.
+    Resume,
+    /// The same, but a step whose effect cannot be undone would be tried again: it has to be allowed explicitly.
+    ResumeAllowingIrreversible,
 }
 
 /// A step that something waits for.
@@ -114,7 +118,8 @@ pub struct Explanation {
     pub step: Option<StepName>,
     /// The attempt that runs, failed last, or comes next.
     pub attempt: Option<u32>,
-    /// When the step falls due, or when the lease on it runs out.
+    /// When the step falls due, or when the lease on it runs out; the deadline of an approval; when the compensation of a failed
+    /// run goes on.
     pub at: Option<Timestamp>,
     /// What is waited for.
     pub waits_for: Vec<WaitsFor>,
@@ -196,6 +201,11 @@ fn intent<'a>(step: &StepRun, history: &'a History) -> Option<&'a IntentRecord> 
 fn failed(subject: &Subject<'_>, told: &mut Explanation) {
     told.reason = Reason::StepFailed;
     told.failure = subject.state.run.last_error.clone();
+    let compensation = subject.history.intents.iter().find(|intent| intent.key.target.step().is_none());
+    if let Some(intent) = compensation {
+        told.at = Some(intent.available_at);
+        told.evidence.push(Evidence::Intent(intent.key.clone()));
+    }
     let step = told.failure.as_ref().and_then(|failure| failure.step.as_ref());
     let Some(step) = step.and_then(|step| subject.state.steps.get(step)) else { return };
     told.about(step, subject.history);
@@ -311,6 +321,13 @@ fn actions(subject: &Subject<'_>) -> Vec<NextAction> {
         actions.push(match unsafe_to_replay(state).is_empty() {
             true => NextAction::Replay,
             false => NextAction::ReplayAllowingIrreversible,
+        });
+    }
+    let resumption = subject.definition.filter(|_| subject.registered).map(|found| resumption(state, found));
+    if let Some(Ok(resumption)) = resumption {
+        actions.push(match resumption.irreversible.is_empty() {
+            true => NextAction::Resume,
+            false => NextAction::ResumeAllowingIrreversible,
         });
     }
     actions

@@ -34,6 +34,8 @@ pub enum EdgeKind {
     Ok,
     /// It is followed when the step fails.
     Error,
+    /// It is followed when the deadline of an approval passes without a decision.
+    Deadline,
     /// The other step needs this one.
     Dependency,
 }
@@ -60,19 +62,25 @@ pub fn graph(state: &RunState, definition: &Definition) -> Graph {
         state: status(&step.name).map_or(StepState::Waiting, StepState::from),
     });
     let scheduled = |step: &StepName| state.steps.contains_key(step);
-    let transitions = definition.transitions().iter().map(|transition| {
-        let (kind, ended) = match transition.on {
-            TransitionOutcome::Ok => (EdgeKind::Ok, chose(state, transition.from.as_str(), TransitionOutcome::Ok)),
-            TransitionOutcome::Error => {
-                (EdgeKind::Error, chose(state, transition.from.as_str(), TransitionOutcome::Error))
-            }
-        };
-        let to = match &transition.to {
+    let edge = |from: &StepName, to: &Target, kind: EdgeKind| {
+        let to = match to {
             Target::Step(step) => Some(step.clone()),
             Target::Complete => None,
         };
-        let taken = ended && to.as_ref().map_or(state.run.finished_at.is_some(), scheduled);
-        GraphEdge { from: transition.from.clone(), to, kind, taken }
+        let taken = left_by(state, definition, from) == Some(kind)
+            && to.as_ref().map_or(state.run.finished_at.is_some(), scheduled);
+        GraphEdge { from: from.clone(), to, kind, taken }
+    };
+    let transitions = definition.transitions().iter().map(|transition| {
+        let kind = match transition.on {
+            TransitionOutcome::Ok => EdgeKind::Ok,
+            TransitionOutcome::Error => EdgeKind::Error,
+        };
+        edge(&transition.from, &transition.to, kind)
+    });
+    let deadlines = definition.steps().iter().filter_map(|step| {
+        let to = step.deadline.as_ref()?.to.as_ref()?;
+        Some(edge(&step.name, to, EdgeKind::Deadline))
     });
     let dependencies = definition.steps().iter().flat_map(|step| {
         step.after.iter().map(|dependency| GraphEdge {
@@ -82,17 +90,21 @@ pub fn graph(state: &RunState, definition: &Definition) -> Graph {
             taken: status(dependency) == Some(StepStatus::Completed) && scheduled(&step.name),
         })
     });
-    Graph { nodes: nodes.collect(), edges: transitions.chain(dependencies).collect() }
+    Graph { nodes: nodes.collect(), edges: transitions.chain(deadlines).chain(dependencies).collect() }
 }
 
-/// Whether a step ended with the outcome that a transition is for. A rejected approval is completed, and took the error
-/// route.
-fn chose(state: &RunState, step: &str, outcome: TransitionOutcome) -> bool {
-    let Some(run) = state.steps.get(step) else { return false };
-    let rejected = run.manual.as_ref().is_some_and(|manual| manual.decision == "rejected");
-    match outcome {
-        TransitionOutcome::Ok => run.status == StepStatus::Completed && !rejected,
-        TransitionOutcome::Error => run.status == StepStatus::Failed || rejected,
+/// The kind of edge by which a run left a step. A rejected approval is completed, and took the error route; so did one whose
+/// deadline passed, unless the deadline leads elsewhere.
+fn left_by(state: &RunState, definition: &Definition, step: &StepName) -> Option<EdgeKind> {
+    let run = state.steps.get(step)?;
+    let manual = run.manual.as_ref().map(|manual| manual.decision.as_str());
+    let deadline = || definition.step(step.as_str())?.deadline.as_ref()?.to.as_ref();
+    match (run.status, manual) {
+        (StepStatus::Failed, _) | (StepStatus::Completed, Some("rejected")) => Some(EdgeKind::Error),
+        (StepStatus::Completed, Some("expired")) if deadline().is_some() => Some(EdgeKind::Deadline),
+        (StepStatus::Completed, Some("expired")) => Some(EdgeKind::Error),
+        (StepStatus::Completed, _) => Some(EdgeKind::Ok),
+        _ => None,
     }
 }
 
@@ -144,6 +156,7 @@ impl EdgeKind {
         match self {
             EdgeKind::Ok => "ok",
             EdgeKind::Error => "error",
+            EdgeKind::Deadline => "deadline",
             EdgeKind::Dependency => "after",
         }
     }

@@ -168,7 +168,7 @@ fn exhausted_retries_differ_from_a_failure_for_good() {
     exhausted.fail("first", true);
     exhausted.fail("first", true);
     assert_eq!(exhausted.explain().reason, Reason::RetryExhausted);
-    assert_eq!(exhausted.explain().actions, [NextAction::Replay]);
+    assert_eq!(exhausted.explain().actions, [NextAction::Replay, NextAction::Resume]);
     let mut failed = Driven::start(two_steps());
     failed.fail("first", false);
     assert_eq!(failed.explain().reason, Reason::StepFailed);

@@ -18,10 +18,14 @@ pub enum AuditKind {
     Approved,
     /// Somebody rejected.
     Rejected,
+    /// The deadline of an approval passed without a decision.
+    Expired,
     /// Somebody cancelled the run.
     Cancelled,
     /// The run was started as a replay of another.
     Replayed,
+    /// The run was started to go on from where another failed.
+    Continued,
     /// A failed step took an error transition marked as compensation.
     CompensationRouted,
     /// A failed step took an error transition marked as undo.
@@ -32,13 +36,15 @@ pub enum AuditKind {
 
 impl AuditKind {
     /// Every kind.
-    pub const ALL: [AuditKind; 9] = [
+    pub const ALL: [AuditKind; 11] = [
         AuditKind::Paused,
         AuditKind::Resumed,
         AuditKind::Approved,
         AuditKind::Rejected,
+        AuditKind::Expired,
         AuditKind::Cancelled,
         AuditKind::Replayed,
+        AuditKind::Continued,
         AuditKind::CompensationRouted,
         AuditKind::UndoRouted,
         AuditKind::Adopted,
@@ -51,8 +57,10 @@ impl AuditKind {
             AuditKind::Resumed => "resumed",
             AuditKind::Approved => "approved",
             AuditKind::Rejected => "rejected",
+            AuditKind::Expired => "expired",
             AuditKind::Cancelled => "cancelled",
             AuditKind::Replayed => "replayed",
+            AuditKind::Continued => "continued",
             AuditKind::CompensationRouted => "compensation_routed",
             AuditKind::UndoRouted => "undo_routed",
             AuditKind::Adopted => "adopted",

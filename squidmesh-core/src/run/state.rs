@@ -30,6 +30,8 @@ pub struct Run {
     pub last_error: Option<Failure>,
     /// The run that it repeats.
     pub replayed_from: Option<RunId>,
+    /// The failed run that it goes on from.
+    pub resumed_from: Option<RunId>,
     /// The key that makes a second start return this run.
     pub idempotency_key: Option<String>,
     /// Counts the commits of this run, from 1. A commit names the revision that it was decided on.

@@ -140,14 +140,17 @@ pub struct Resume {
     pub ok: Target,
     /// What follows when it is rejected; `None` for a pause.
     pub error: Option<Target>,
+    /// What follows when the deadline passes without a decision; `None` if there is no deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<Target>,
     /// The key under which the step's output goes.
     pub output_key: Option<String>,
 }
 
-/// What a person did to a paused step.
+/// What a person, or the passing of a deadline, did to a paused step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ManualAction {
-    /// `resumed`, `approved` or `rejected`.
+    /// `resumed`, `approved`, `rejected`, or `expired` when nobody did anything in time.
     pub decision: String,
     /// Who.
     pub actor: Option<String>,
@@ -164,6 +167,8 @@ pub struct ManualAction {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CompensationStatus {
+    /// It failed, and waits for its next attempt.
+    Pending,
     /// The callback runs.
     Running,
     /// It succeeded.
@@ -179,14 +184,37 @@ pub struct CompensationRun {
     pub status: CompensationStatus,
     /// What it returned.
     pub output: Option<Value>,
-    /// Why it failed.
+    /// Why it failed, the last time if it is repeated.
     pub error: Option<Failure>,
     /// How many times it was begun.
     pub attempt: u32,
+    /// How many of its attempts failed.
+    #[serde(default)]
+    pub failures: u32,
+    /// How many attempts in a row ended with their worker.
+    #[serde(default)]
+    pub crashes: u32,
     /// The claim under which it runs.
     pub lease: Option<LeaseToken>,
     /// When it was first begun.
     pub started_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+}
+
+impl CompensationRun {
+    /// A callback that is about to be begun for the first time.
+    pub fn pending(started_at: Timestamp) -> Self {
+        CompensationRun {
+            status: CompensationStatus::Pending,
+            output: None,
+            error: None,
+            attempt: 0,
+            failures: 0,
+            crashes: 0,
+            lease: None,
+            started_at,
+            finished_at: None,
+        }
+    }
 }

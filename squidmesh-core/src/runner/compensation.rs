@@ -1,9 +1,7 @@
 //! Carrying out the compensation of a failed run: callback after callback, each recorded before the next begins.
 
-use std::time::Duration;
-
 use super::{Delivery, Runner};
-use crate::engine::{self, BeginCompensation};
+use crate::engine::{self, BeginCompensation, Outcome, RecordedCompensation};
 use crate::{InvalidTransition, Lease, RunState, SkipReason};
 
 impl Runner {
@@ -19,26 +17,23 @@ impl Runner {
         loop {
             let (task, state) = match begun {
                 Ok((BeginCompensation::Execute(task), state)) => (task, state),
-                Ok((BeginCompensation::Done, _)) => return Delivery::Done { steps },
+                Ok((BeginCompensation::Done | BeginCompensation::Later, _)) => return Delivery::Done { steps },
                 Ok((BeginCompensation::Skip(reason), state)) => return self.skipped(&state.run, None, reason),
                 Err(error) => return self.undecided(&run, None, error),
             };
-            let Some(result) = self.execute_compensation(&state.run, &task, &held.cancellation).await else {
-                // Left to the next worker, which finds the callback begun and under no living claim.
-                let released = self.runtime.store.release(std::slice::from_ref(&lease), Duration::ZERO).await;
-                return released.map_or_else(Delivery::Failed, |()| Delivery::Done { steps });
-            };
+            let outcome = self.execute_compensation(&state.run, &task, &held.cancellation).await;
+            let interrupted = outcome == Outcome::Interrupted;
             begun = self
                 .runtime
                 .decide(run_id, Some(state), self.persistence(), |work| {
-                    if engine::record_compensation(work, &task, result.clone())? {
-                        Ok::<_, InvalidTransition>(engine::begin_compensation(work, &lease))
-                    } else {
-                        Ok(BeginCompensation::Skip(SkipReason::LeaseLost))
-                    }
+                    Ok::<_, InvalidTransition>(match engine::record_compensation(work, &task, outcome.clone())? {
+                        RecordedCompensation::Ended => engine::begin_compensation(work, &lease),
+                        RecordedCompensation::PutOff => BeginCompensation::Later,
+                        RecordedCompensation::Superseded => BeginCompensation::Skip(SkipReason::LeaseLost),
+                    })
                 })
                 .await;
-            steps += 1;
+            steps += usize::from(!interrupted);
         }
     }
 }

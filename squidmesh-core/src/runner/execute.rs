@@ -69,16 +69,18 @@ impl Runner {
         }
     }
 
-    /// Executes the compensation callback of a step; `None` if the worker is shut down before it ends.
+    /// Executes the compensation callback of a step.
     pub(super) async fn execute_compensation(
         &self,
         run: &Run,
         task: &CompensationTask,
         cancellation: &Cancellation,
-    ) -> Option<Result<Value, Failure>> {
-        let workflow = self.runtime.registry.version(&run.fingerprint)?;
-        let definition = workflow.definition().step(task.step.as_str())?;
-        let handler = workflow.compensation(task.step.as_str())?;
+    ) -> Outcome {
+        let found = self.runtime.registry.version(&run.fingerprint).and_then(|workflow| {
+            let definition = workflow.definition().step(task.step.as_str())?;
+            Some((definition, workflow.compensation(task.step.as_str())?))
+        });
+        let Some((definition, handler)) = found else { return Outcome::Interrupted };
         let state = task.context.clone();
         let mut context = StepContext::new(
             run.id,
@@ -110,11 +112,15 @@ impl Runner {
         );
         let call = handler.call(input, context).instrument(span);
         match self.bounded(call, definition.timeout, cancellation).await {
-            Ended::Returned(Ok(HandlerOutput { value, .. })) => Some(Ok(value)),
-            Ended::Returned(Err(error)) => Some(Err(Failure::from(&error))),
-            Ended::Panicked(message) => Some(Err(Failure::new(Failure::PANIC, message))),
-            Ended::TimedOut => Some(Err(Failure::new(Failure::TIMEOUT, "the compensation did not end in time"))),
-            Ended::Interrupted => None,
+            Ended::Returned(Ok(HandlerOutput { value, .. })) => Outcome::Completed { value, schedule_in: None },
+            Ended::Returned(Err(error)) => failed(&error),
+            Ended::Panicked(message) => retryable(Failure::new(Failure::PANIC, message)),
+            Ended::TimedOut => {
+                let message =
+                    format!("the compensation did not end within {:?}", definition.timeout.unwrap_or_default());
+                retryable(Failure::new(Failure::TIMEOUT, message))
+            }
+            Ended::Interrupted => Outcome::Interrupted,
         }
     }
 

@@ -7,7 +7,7 @@ use super::{CommandError, Runtime};
 use crate::inspect::{Explanation, Graph, Subject, explain, graph};
 use crate::{
     Attempt, AuditEvent, Definition, History, IntentRecord, Run, RunId, RunState, StepName, StepRun, StepStatus,
-    StoreSession,
+    StoreSession, TriggerDefinition,
 };
 
 /// A run, its context, and everything recorded about it.
@@ -97,10 +97,16 @@ impl Runtime {
         let (state, history) = whole(session, id).await?;
         let definition = self.definition(session, &state.run.fingerprint).await?;
         let newest = self.registry.newest(state.run.workflow.as_str());
+        let trigger = newest.and_then(|found| found.definition().trigger(state.run.trigger.as_str()));
+        let payload = Value::Object((*state.run.payload).clone());
+        let accepts = |found: &TriggerDefinition| {
+            let fits = found.contract().resolve(payload.clone(), self.clock.now().date()).is_ok();
+            fits && self.config.json.check(&payload).is_ok()
+        };
         Ok(explain(&Subject {
             definition: definition.as_deref(),
             registered: self.registry.version(&state.run.fingerprint).is_some(),
-            replayable: newest.is_some_and(|found| found.definition().trigger(state.run.trigger.as_str()).is_some()),
+            replayable: trigger.is_some_and(accepts),
             history: &history,
             now: self.clock.now(),
             state: &state,

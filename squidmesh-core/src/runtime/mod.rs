@@ -3,6 +3,7 @@
 //! Here decisions of the engine are committed and, after that, told. It knows the ports, never an adapter.
 
 mod builder;
+mod bulk;
 mod command;
 mod config;
 mod decide;
@@ -10,6 +11,7 @@ mod inspect;
 mod joined;
 mod registry;
 mod replay;
+mod resume;
 mod shared;
 mod squidmesh;
 mod start;
@@ -17,11 +19,13 @@ mod telemetry;
 mod turns;
 
 pub use builder::{ConfigError, SquidmeshBuilder};
+pub use bulk::{Bulk, BulkError, BulkOutcome, BulkRun, ReplayRuns, ResumeRuns};
 pub use command::{CancelRun, CommandError, Decide, Unblock};
 pub use config::Config;
 pub use inspect::{RunDetails, StepState, StepView};
 pub use joined::{AfterCommit, Joined};
 pub use replay::{ReplayError, ReplayRun};
+pub use resume::{ResumeError, ResumeRun};
 pub use squidmesh::Squidmesh;
 pub use start::{StartError, StartRun};
 pub use telemetry::TracingSink;

@@ -75,7 +75,8 @@ impl ReplayRun {
         self
     }
 
-    async fn replay(self) -> Result<Run, ReplayError> {
+    /// The start of the new run, if the old one may be replayed.
+    async fn prepared(self) -> Result<StartRun<'static>, ReplayError> {
         let id = self.id;
         let state = self.runtime.store.load(id).await?.ok_or(ReplayError::NotFound(id))?;
         if !state.run.status.is_terminal() {
@@ -91,7 +92,16 @@ impl ReplayRun {
         if let Some(key) = self.idempotency_key {
             start = start.idempotency_key(key);
         }
-        Ok(start.await?)
+        Ok(start)
+    }
+
+    async fn replay(self) -> Result<Run, ReplayError> {
+        Ok(self.prepared().await?.await?)
+    }
+
+    /// Whether the run would be replayed. Nothing is stored.
+    pub(super) async fn check(self) -> Result<(), ReplayError> {
+        Ok(self.prepared().await?.check()?)
     }
 }
 

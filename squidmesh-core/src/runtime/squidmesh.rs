@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::command::Scope;
 use super::{
-    CancelRun, CommandError, Decide, Joined, ReplayRun, RunDetails, Runtime, SquidmeshBuilder, StartRun, Unblock,
+    CancelRun, CommandError, Decide, Joined, ReplayRun, ReplayRuns, ResumeRun, ResumeRuns, RunDetails, Runtime,
+    SquidmeshBuilder, StartRun, Unblock,
 };
 use crate::engine::Verdict;
 use crate::inspect::{Explanation, Graph};
@@ -83,6 +84,48 @@ impl Squidmesh {
     /// compensatable, unless that is allowed; see [`ReplayError`](crate::ReplayError) for the rest.
     pub fn replay_run(&self, id: RunId) -> ReplayRun {
         ReplayRun::new(self.runtime.clone(), id)
+    }
+
+    /// Starts a new run that goes on from where a failed one stopped, on the same version of the workflow, linked to the old
+    /// one: the outputs of its completed steps are kept, and what failed is tried again. The old run stays failed.
+    ///
+    /// # Errors
+    /// [`ResumeError::UnsafeResume`](crate::ResumeError::UnsafeResume) if a step that was tried is irreversible or not
+    /// compensatable, unless that is allowed; [`ResumeError::Unresumable`](crate::ResumeError::Unresumable) for a run that has
+    /// not failed, or whose completed steps are compensated; see [`ResumeError`](crate::ResumeError) for the rest.
+    pub fn resume_run(&self, id: RunId) -> ResumeRun {
+        ResumeRun::new(self.runtime.clone(), id)
+    }
+
+    /// Replays the runs on a page of a filter, each as [`replay_run`](Squidmesh::replay_run) would: `filter.limit` bounds one
+    /// call, [`Bulk::next`](crate::Bulk::next) goes on. With [`dry_run`](ReplayRuns::dry_run) it only tells what would happen.
+    ///
+    /// ```
+    /// use squidmesh_core::{BulkError, RunFilter, RunStatus, Squidmesh};
+    ///
+    /// async fn replay_what_failed(mesh: &Squidmesh) -> Result<(), BulkError> {
+    ///     let mut filter = RunFilter::new().status(RunStatus::Failed).limit(200);
+    ///     loop {
+    ///         let page = mesh.replay_runs(filter.clone()).batch_key("outage of 3 May").actor("ada").await?;
+    ///         let Some(next) = page.next else { return Ok(()) };
+    ///         filter = filter.after(next);
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`BulkError`](crate::BulkError) if no run was looked at; what is refused of a run stands with it.
+    pub fn replay_runs(&self, filter: RunFilter) -> ReplayRuns {
+        ReplayRuns::new(self.runtime.clone(), filter)
+    }
+
+    /// Resumes the runs on a page of a filter, each as [`resume_run`](Squidmesh::resume_run) would; otherwise as
+    /// [`replay_runs`](Squidmesh::replay_runs).
+    ///
+    /// # Errors
+    /// [`BulkError`](crate::BulkError) if no run was looked at; what is refused of a run stands with it.
+    pub fn resume_runs(&self, filter: RunFilter) -> ResumeRuns {
+        ResumeRuns::new(self.runtime.clone(), filter)
     }
 
     /// Why a run is where it is, what could be done about it right now, and where that is recorded.

@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use super::decide::{Announcement, DecideError};
 use super::{AfterCommit, Runtime};
-use crate::engine::{self, NewRun};
+use crate::engine::{self, NewRun, UnitOfWork};
 use crate::{
-    DispatchError, JsonViolation, PayloadErrors, Run, RunId, StoreError, StoreSession, TriggerName, Workflow,
-    WorkflowName, json,
+    Definition, DispatchError, JsonViolation, PayloadErrors, Run, RunId, StoreError, StoreSession, TriggerName,
+    Workflow, WorkflowName, json,
 };
 
 /// The longest idempotency key, in bytes.
@@ -126,22 +126,41 @@ impl<'a> StartRun<'a> {
         self
     }
 
+    /// Everything that [`start`](StartRun::start) checks, without starting anything.
+    pub(super) fn check(self) -> Result<(), StartError> {
+        let runtime = self.runtime.clone();
+        let workflow = self.newest()?;
+        let new = self.validated(&runtime, &workflow)?;
+        let (definition, limits) = (workflow.definition().clone(), runtime.config.limits());
+        engine::start(definition, new, runtime.moment(), limits, &*runtime)?;
+        Ok(())
+    }
+
+    fn newest(&self) -> Result<Arc<Workflow>, StartError> {
+        self.runtime.registry.newest(&self.workflow).cloned().ok_or_else(|| StartError::UnknownWorkflow {
+            workflow: self.workflow.clone(),
+            registered: self.runtime.registry.names(),
+        })
+    }
+
     async fn start(self) -> Result<Run, StartError> {
         let runtime = self.runtime.clone();
         let within = self.within;
-        let workflow = runtime.registry.newest(&self.workflow).cloned().ok_or_else(|| StartError::UnknownWorkflow {
-            workflow: self.workflow.clone(),
-            registered: runtime.registry.names(),
-        })?;
+        let workflow = self.newest()?;
         let new = self.validated(&runtime, &workflow)?;
+        let definition = workflow.definition();
+        let begin = || {
+            let (definition, limits) = (definition.clone(), runtime.config.limits());
+            engine::start(definition, new.clone(), runtime.moment(), limits, &*runtime)
+        };
         match within {
             None => {
-                let (run, announcement) = start_in(&runtime, &*runtime.store, &workflow, new).await?;
+                let (run, announcement) = start_in(&runtime, &*runtime.store, definition, begin).await?;
                 runtime.tell(&announcement);
                 Ok(run)
             }
             Some((session, after)) => {
-                let (run, announcement) = start_in(&runtime, session, &workflow, new).await?;
+                let (run, announcement) = start_in(&runtime, session, definition, begin).await?;
                 after.add(announcement);
                 Ok(run)
             }
@@ -163,13 +182,7 @@ impl<'a> StartRun<'a> {
                 return Err(StartError::TriggerNeeded { workflow: definition.name().clone(), triggers: triggers() });
             }
         };
-        if self
-            .idempotency_key
-            .as_ref()
-            .is_some_and(|key| key.is_empty() || key.len() > LONGEST_KEY || key.contains('\0'))
-        {
-            return Err(StartError::InvalidKey);
-        }
+        check_key(self.idempotency_key.as_deref())?;
         let payload = self.payload?;
         runtime.config.json.check(&payload)?;
         let now = runtime.clock.now();
@@ -186,17 +199,24 @@ impl<'a> StartRun<'a> {
     }
 }
 
-/// Starts a run in a session; under a key that is taken, returns the run that has it.
-async fn start_in(
+/// Whether an idempotency key can be stored.
+pub(super) fn check_key(key: Option<&str>) -> Result<(), StartError> {
+    let sound = |key: &str| !key.is_empty() && key.len() <= LONGEST_KEY && !key.contains('\0');
+    if key.is_none_or(sound) { Ok(()) } else { Err(StartError::InvalidKey) }
+}
+
+/// Starts a run in a session; under a key that is taken, returns the run that has it. `begin` makes the unit of work anew for
+/// each try.
+pub(super) async fn start_in(
     runtime: &Runtime,
     session: &dyn StoreSession,
-    workflow: &Workflow,
-    new: NewRun,
+    definition: &Arc<Definition>,
+    begin: impl Fn() -> Result<UnitOfWork, DispatchError>,
 ) -> Result<(Run, Announcement), StartError> {
-    let definition = workflow.definition();
-    for _ in 0..CONFLICTING_STARTS {
-        let limits = runtime.config.limits();
-        let work = engine::start(definition.clone(), new.clone(), runtime.moment(), limits, runtime)?;
+    let mut tries = 0;
+    loop {
+        let work = begin()?;
+        let id = work.run().id;
         match runtime.commit_start::<DispatchError>(session, definition, work).await {
             Ok(started) => return Ok(started),
             Err(DecideError::KeyTaken(id)) => {
@@ -208,8 +228,11 @@ async fn start_in(
             Err(DecideError::Refused(error)) => return Err(error.into()),
             Err(_) => {}
         }
+        tries += 1;
+        if tries == CONFLICTING_STARTS {
+            return Err(DispatchError::Conflict(id).into());
+        }
     }
-    Err(DispatchError::Conflict(new.id).into())
 }
 
 /// How often a start is tried whose id is taken, or whose key's run vanishes before it can be read.

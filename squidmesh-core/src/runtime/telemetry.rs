@@ -28,6 +28,7 @@ impl EventSink for TracingSink {
         match &event.kind {
             EventKind::RunCreated => log!(debug, event),
             EventKind::RunReplayed { from } => log!(info, event, replayed_from = %from),
+            EventKind::RunResumed { from } => log!(info, event, resumed_from = %from),
             EventKind::RunDispatched { metadata } => log!(
                 debug,
                 event,
@@ -57,6 +58,14 @@ impl EventSink for TracingSink {
             EventKind::CompensationStarted { step } | EventKind::CompensationCompleted { step } => {
                 log!(info, event, step = %step)
             }
+            EventKind::CompensationRetryScheduled { step, attempt, delay, error } => log!(
+                warn,
+                event,
+                step = %step,
+                attempt = attempt,
+                delay_ms = millis(*delay),
+                error = error.kind,
+            ),
             EventKind::CompensationFailed { step, error } => log!(error, event, step = %step, error = error.kind),
             EventKind::Audited { step, actor, .. } => {
                 log!(info, event, step = step.as_ref().map(tracing::field::display), actor = actor.as_deref(),)

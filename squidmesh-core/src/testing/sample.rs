@@ -106,6 +106,7 @@ pub fn run_of(definition: &Definition, number: u64) -> Run {
         current_step: Some(step_name("first")),
         last_error: None,
         replayed_from: None,
+        resumed_from: None,
         idempotency_key: None,
         revision: 1,
         token: commit_token(number),

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::built_in::BuiltIn;
+use super::built_in::{Approval, ApprovalUntil, BuiltIn};
 use crate::handler::{
     ErasedHandler, Handler, HandlerOutput, Output, StepContext, StepError, StepResult, Typed, decode_input,
     encode_output,
@@ -184,13 +184,19 @@ impl<H: Handler> Action<ByHandler> for H {
 #[doc(hidden)]
 pub struct ByBuiltIn;
 
-impl Action<ByBuiltIn> for BuiltIn {
-    type Input = ();
-    type Returned = Ready<StepResult<()>>;
-    type Function = NoFunction;
-    type Runs = BuiltIn;
+macro_rules! built_in_action {
+    ($($type:ty),*) => {
+        $(impl Action<ByBuiltIn> for $type {
+            type Input = ();
+            type Returned = Ready<StepResult<()>>;
+            type Function = NoFunction;
+            type Runs = BuiltIn;
 
-    fn into_runs(self, _: fn(NoFunction) -> Arc<dyn ErasedHandler>) -> BuiltIn {
-        self
-    }
+            fn into_runs(self, _: fn(NoFunction) -> Arc<dyn ErasedHandler>) -> BuiltIn {
+                self.into()
+            }
+        })*
+    };
 }
+
+built_in_action!(BuiltIn, Approval, ApprovalUntil);

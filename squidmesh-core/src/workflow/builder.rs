@@ -103,7 +103,7 @@ fn keep(
 
 /// Where a transition leads: a step, by its name, or [`COMPLETE`].
 #[derive(Clone, Debug)]
-pub struct Destination(TargetDraft);
+pub struct Destination(pub(super) TargetDraft);
 
 /// The type of [`COMPLETE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,28 +2,86 @@
 
 use std::time::Duration;
 
+use super::builder::Destination;
+use crate::definition::draft::DeadlineDraft;
 use crate::definition::{LogLevel, StepKind, whole_ms};
 
 /// A step that the runtime performs by itself. Made by [`wait`], [`log`], [`pause`] and [`approval`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuiltIn(pub(super) StepKind);
+pub struct BuiltIn {
+    pub(super) kind: StepKind,
+    pub(super) deadline: Option<DeadlineDraft>,
+}
+
+impl From<StepKind> for BuiltIn {
+    fn from(kind: StepKind) -> Self {
+        BuiltIn { kind, deadline: None }
+    }
+}
 
 /// Waits so long, durably: no worker is held, and a restart does not begin it again. Millisecond precision.
 pub fn wait(duration: Duration) -> BuiltIn {
-    BuiltIn(StepKind::Wait { duration: whole_ms(duration) })
+    StepKind::Wait { duration: whole_ms(duration) }.into()
 }
 
 /// Writes a line to the log.
 pub fn log(message: impl Into<String>, level: LogLevel) -> BuiltIn {
-    BuiltIn(StepKind::Log { message: message.into(), level })
+    StepKind::Log { message: message.into(), level }.into()
 }
 
 /// Stops the run until somebody lets it go on.
 pub fn pause() -> BuiltIn {
-    BuiltIn(StepKind::Pause)
+    StepKind::Pause.into()
 }
 
 /// Stops the run until somebody approves (on to the ok transition) or rejects (on to the error transition).
-pub fn approval() -> BuiltIn {
-    BuiltIn(StepKind::Approval)
+///
+/// ```
+/// use squidmesh_core::{Step, approval, hours};
+///
+/// let patient = Step::new("review", approval());
+/// let strict = Step::new("review", approval().deadline(hours(48))); // then the error transition is taken
+/// let polite = Step::new("review", approval().deadline(hours(48)).then_to("remind"));
+/// ```
+pub fn approval() -> Approval {
+    Approval(())
+}
+
+/// An approval that waits as long as it takes. Made by [`approval`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval(());
+
+impl Approval {
+    /// Waits for the decision no longer than this; then the error transition is taken, unless
+    /// [`then_to`](ApprovalUntil::then_to) says otherwise. No worker is held meanwhile. Millisecond precision.
+    ///
+    /// A decision that is committed before the expiry is, counts, however late it is.
+    pub fn deadline(self, after: Duration) -> ApprovalUntil {
+        ApprovalUntil(DeadlineDraft { after: whole_ms(after), to: None })
+    }
+}
+
+/// An approval that waits until a deadline. Made by [`Approval::deadline`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalUntil(DeadlineDraft);
+
+impl ApprovalUntil {
+    /// Leads to this step, or to [`COMPLETE`](crate::COMPLETE), when the deadline passes without a decision.
+    #[must_use]
+    pub fn then_to(mut self, to: impl Into<Destination>) -> Self {
+        self.0.to = Some(to.into().0);
+        self
+    }
+}
+
+impl From<Approval> for BuiltIn {
+    fn from(_: Approval) -> Self {
+        StepKind::Approval.into()
+    }
+}
+
+impl From<ApprovalUntil> for BuiltIn {
+    fn from(approval: ApprovalUntil) -> Self {
+        BuiltIn { kind: StepKind::Approval, deadline: Some(approval.0) }
+    }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub use self::action::{Action, StepAction, StepFuture, StepInput};
 pub use self::builder::{COMPLETE, Complete, Destination, WorkflowBuilder};
-pub use self::built_in::{BuiltIn, approval, log, pause, wait};
+pub use self::built_in::{Approval, ApprovalUntil, BuiltIn, approval, log, pause, wait};
 pub use self::step::Step;
 pub use self::trigger::Trigger;
 

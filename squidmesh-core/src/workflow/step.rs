@@ -41,6 +41,7 @@ pub struct Step {
     irreversible: bool,
     compensatable: Option<bool>,
     compensation: Option<Arc<dyn ErasedHandler>>,
+    compensation_retry: Option<Retry>,
     queue: Option<String>,
     priority: Priority,
 }
@@ -74,6 +75,7 @@ impl Step {
             irreversible: false,
             compensatable: None,
             compensation: None,
+            compensation_retry: None,
             queue: None,
             priority: Priority::default(),
         }
@@ -129,6 +131,13 @@ impl Step {
         self
     }
 
+    /// How often and when a failed compensation is repeated; without this, one failure of it is final. The compensations of
+    /// other steps wait for it, so that their order is kept.
+    pub fn compensation_retry(mut self, retry: Retry) -> Self {
+        self.compensation_retry = Some(retry);
+        self
+    }
+
     /// Says that the effect cannot be taken back and must not happen twice: once the step has completed, the run cannot be
     /// replayed without being told to.
     pub fn irreversible(mut self) -> Self {
@@ -156,9 +165,9 @@ impl Step {
 
     pub(super) fn into_parts(self, errors: &mut Vec<DefinitionError>) -> Parts {
         let input = mapping(&self.name, self.keys, self.paths, errors);
-        let (kind, handler) = match self.runs {
-            StepAction::Handler(handler) => (StepKind::Handler, Some(handler)),
-            StepAction::BuiltIn(BuiltIn(kind)) => (kind, None),
+        let (kind, deadline, handler) = match self.runs {
+            StepAction::Handler(handler) => (StepKind::Handler, None, Some(handler)),
+            StepAction::BuiltIn(BuiltIn { kind, deadline }) => (kind, deadline, None),
         };
         let recovery = RecoveryPolicy {
             irreversible: self.irreversible,
@@ -172,8 +181,10 @@ impl Step {
             output: self.output,
             retry: self.retry,
             timeout: self.timeout,
+            deadline,
             after: self.after,
             recovery,
+            compensation_retry: self.compensation_retry,
             queue: self.queue,
             priority: self.priority,
         };

@@ -235,6 +235,78 @@ fn only_a_compensatable_step_has_a_compensation() {
 }
 
 #[test]
+fn the_retry_policy_of_a_compensation_makes_sense_and_has_something_to_retry() {
+    let undone = |retry| triggered().step(step("a").compensate(echo).compensation_retry(retry));
+    assert!(undone(Retry::fixed(3, secs(1))).build().is_ok());
+    only(undone(Retry::fixed(0, secs(1))), E::ZeroCompensationAttempts { step: text("a") });
+    only(
+        undone(Retry::exponential(2, secs(2)..secs(1))),
+        E::InvertedCompensationBackoff { step: text("a"), min: secs(2), max: secs(1) },
+    );
+    let endless = Retry::fixed(2, std::time::Duration::MAX);
+    only(undone(endless), E::DurationTooLong { step: text("a"), what: "compensation backoff" });
+    only(
+        triggered().step(step("a").compensation_retry(Retry::default())),
+        E::CompensationRetryWithoutHandler { step: text("a") },
+    );
+}
+
+/// ask → yes, on error → no
+fn asked(ask: impl Into<squidmesh_core::BuiltIn>) -> WorkflowBuilder {
+    triggered()
+        .step(Step::new("ask", ask.into()))
+        .step(step("yes"))
+        .step(step("no"))
+        .then("ask", "yes")
+        .on_error("ask", "no")
+}
+
+#[test]
+fn a_deadline_allows_some_time() {
+    only(asked(approval().deadline(ms(0))), E::ZeroDeadline { step: text("ask") });
+    only(asked(approval().deadline(secs(u64::MAX))), E::DurationTooLong { step: text("ask"), what: "deadline" });
+    assert!(asked(approval().deadline(secs(1))).build().is_ok());
+}
+
+#[test]
+fn a_deadline_leads_to_a_step_that_exists_and_makes_no_circle() {
+    let led = |to: &str| asked(approval().deadline(secs(1)).then_to(to));
+    only(led("nobody"), E::UnknownDeadlineTarget { step: text("ask"), to: text("nobody") });
+    assert!(led("no").build().is_ok());
+    assert!(asked(approval().deadline(secs(1)).then_to(COMPLETE)).build().is_ok());
+    let back = triggered()
+        .step(step("first"))
+        .step(Step::new("ask", approval().deadline(secs(1)).then_to("between")))
+        .step(step("between"))
+        .then("first", "between")
+        .then("between", "ask")
+        .then("ask", COMPLETE)
+        .on_error("ask", COMPLETE);
+    only(back, E::TransitionCycle { steps: vec![text("ask"), text("between")] });
+}
+
+#[test]
+fn a_step_that_only_a_deadline_leads_to_is_reached() {
+    let led = asked(approval().deadline(secs(1)).then_to("remind")).step(step("remind"));
+    let workflow = led.build().unwrap();
+    let deadline = workflow.definition().step("ask").unwrap().deadline.clone().unwrap();
+    assert_eq!(deadline.after, secs(1));
+    assert_eq!(serde_json::to_value(&deadline.to).unwrap(), serde_json::json!({"step": "remind"}));
+}
+
+#[test]
+fn only_an_approval_has_a_deadline() {
+    let stored = serde_json::json!({
+        "name": "w",
+        "triggers": [{"name": "t", "kind": {"type": "manual"}}],
+        "steps": [{"name": "a", "kind": {"type": "pause"}, "deadline": {"after_ms": 5}}],
+        "transitions": [{"from": "a", "on": "ok", "to": "complete"}],
+    });
+    let refused = serde_json::from_value::<squidmesh_core::Definition>(stored).unwrap_err().to_string();
+    assert!(refused.contains("only an approval can have one"), "{refused}");
+}
+
+#[test]
 fn transitions_and_dependencies_do_not_mix() {
     only(chain().step(step("c").after(["a"])), E::TransitionInDependencyWorkflow { step: text("c"), from: text("a") });
 }
@@ -261,7 +333,7 @@ fn a_dependency_cycle_is_named() {
 
 #[test]
 fn people_are_not_waited_for_among_dependencies() {
-    for (kind, built_in) in [("pause", pause()), ("approval", approval())] {
+    for (kind, built_in) in [("pause", pause()), ("approval", approval().into())] {
         only(
             triggered().step(step("a")).step(Step::new("b", built_in).after(["a"])),
             E::ManualStepInDependencyWorkflow { step: text("b"), kind },

@@ -43,6 +43,7 @@ const CREATE: &[&str] = &[
         current_step TEXT,
         last_error TEXT,
         replayed_from {uuid},
+        resumed_from {uuid},
         idempotency_key {key},
         revision BIGINT NOT NULL,
         token {uuid} NOT NULL,

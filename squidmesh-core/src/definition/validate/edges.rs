@@ -17,6 +17,8 @@ pub(super) struct Edges {
     pub(super) transitions: Vec<[Option<usize>; 2]>,
     pub(super) dependencies: Vec<Vec<usize>>,
     pub(super) dependents: Vec<Vec<usize>>,
+    /// For each step the one that its deadline leads to, if it names one that exists.
+    pub(super) deadlines: Vec<Option<usize>>,
     /// For each transition its ends, if both exist.
     pub(super) ends: Vec<Option<Ends>>,
 }
@@ -29,6 +31,7 @@ pub(super) fn check(draft: &Draft, shape: Shape, errors: &mut Vec<DefinitionErro
     let mut edges = Edges::default();
     dependencies(draft, &places, &mut edges, errors);
     transitions(draft, &places, &mut edges, errors);
+    deadlines(draft, &places, &mut edges, errors);
     mixture(draft, errors);
     match shape {
         Shape::Transitions => walk(draft, &mut edges, errors),
@@ -112,6 +115,20 @@ fn transitions(draft: &Draft, places: &HashMap<&str, usize>, edges: &mut Edges, 
     }
 }
 
+fn deadlines(draft: &Draft, places: &HashMap<&str, usize>, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
+    for step in &draft.steps {
+        let to = match step.deadline.as_ref().and_then(|deadline| deadline.to.as_ref()) {
+            Some(TargetDraft::Step(to)) => Some(to),
+            Some(TargetDraft::Complete) | None => None,
+        };
+        let place = to.and_then(|to| places.get(to.as_str()).copied());
+        if let (Some(to), None) = (to, place) {
+            errors.push(DefinitionError::UnknownDeadlineTarget { step: step.name.clone(), to: to.clone() });
+        }
+        edges.deadlines.push(place);
+    }
+}
+
 /// A workflow is made of dependencies or of transitions.
 fn mixture(draft: &Draft, errors: &mut Vec<DefinitionError>) {
     let step = draft.steps.iter().find(|step| step.after.is_some());
@@ -144,6 +161,18 @@ fn walk(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
             && let Some(next) = reachable_next.get_mut(*from)
         {
             next.push(*to);
+        }
+    }
+    for (from, to) in edges.deadlines.iter().enumerate().filter_map(|(from, to)| Some((from, (*to)?))) {
+        for next in [&mut next, &mut reachable_next] {
+            if let Some(next) = next.get_mut(from) {
+                next.push(to);
+            }
+        }
+        if from != to
+            && let Some(is_target) = is_target.get_mut(to)
+        {
+            *is_target = true;
         }
     }
     errors.extend(

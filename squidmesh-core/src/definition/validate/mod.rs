@@ -8,7 +8,8 @@ mod steps;
 mod triggers;
 
 use self::edges::Edges;
-use super::draft::{Draft, StepDraft};
+use super::deadline::Deadline;
+use super::draft::{Draft, StepDraft, TargetDraft};
 use super::error::{DefinitionError, DefinitionErrors};
 use super::fingerprint::Fingerprint;
 use super::graph::Graph;
@@ -67,7 +68,17 @@ impl Draft {
             };
             let after = edges.dependencies.get(place).into_iter().flatten().filter_map(|place| named(*place)).collect();
             if let (Some(name), Some(queue)) = (named(place), queue) {
-                steps.push(defined(step, name, after, queue));
+                let deadline = step.deadline.as_ref().map(|deadline| Deadline {
+                    after: deadline.after,
+                    to: match deadline.to {
+                        Some(TargetDraft::Complete) => Some(Target::Complete),
+                        Some(TargetDraft::Step(_)) => {
+                            edges.deadlines.get(place).copied().flatten().and_then(named).map(Target::Step)
+                        }
+                        None => None,
+                    },
+                });
+                steps.push(defined(step, name, deadline, after, queue));
             }
         }
         let mut transitions = Vec::with_capacity(self.transitions.len());
@@ -103,7 +114,13 @@ fn kept<T>(name: Result<T, InvalidName>, errors: &mut Vec<DefinitionError>) -> O
     }
 }
 
-fn defined(step: StepDraft, name: StepName, after: Vec<StepName>, queue: QueueName) -> StepDefinition {
+fn defined(
+    step: StepDraft,
+    name: StepName,
+    deadline: Option<Deadline>,
+    after: Vec<StepName>,
+    queue: QueueName,
+) -> StepDefinition {
     StepDefinition {
         name,
         kind: step.kind,
@@ -111,8 +128,10 @@ fn defined(step: StepDraft, name: StepName, after: Vec<StepName>, queue: QueueNa
         output: step.output,
         retry: step.retry,
         timeout: step.timeout,
+        deadline,
         after,
         recovery: step.recovery,
+        compensation_retry: step.compensation_retry,
         queue,
         priority: step.priority,
     }

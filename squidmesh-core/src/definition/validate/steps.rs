@@ -15,7 +15,9 @@ pub(super) fn check(steps: &[StepDraft], errors: &mut Vec<DefinitionError>) {
         check_kind(step, errors);
         check_data(step, errors);
         check_times(step, errors);
+        check_deadline(step, errors);
         check_recovery(step, errors);
+        check_compensation_retry(step, errors);
     }
 }
 
@@ -77,6 +79,35 @@ fn check_times(step: &StepDraft, errors: &mut Vec<DefinitionError>) {
         Some(timeout) if timeout.is_zero() => errors.push(DefinitionError::ZeroTimeout { step: step.name.clone() }),
         Some(timeout) if timeout > LONGEST => errors.push(too_long("timeout")),
         _ => {}
+    }
+}
+
+fn check_deadline(step: &StepDraft, errors: &mut Vec<DefinitionError>) {
+    let Some(deadline) = &step.deadline else { return };
+    if step.kind != StepKind::Approval {
+        errors.push(DefinitionError::DeadlineNotAllowed { step: step.name.clone(), kind: step.kind.word() });
+    } else if deadline.after.is_zero() {
+        errors.push(DefinitionError::ZeroDeadline { step: step.name.clone() });
+    } else if deadline.after > LONGEST {
+        errors.push(DefinitionError::DurationTooLong { step: step.name.clone(), what: "deadline" });
+    }
+}
+
+fn check_compensation_retry(step: &StepDraft, errors: &mut Vec<DefinitionError>) {
+    let Some(retry) = &step.compensation_retry else { return };
+    let name = || step.name.clone();
+    let (min, max) = (retry.min(), retry.max());
+    if !step.recovery.compensated_by_handler {
+        errors.push(DefinitionError::CompensationRetryWithoutHandler { step: name() });
+    }
+    if retry.max_attempts() == 0 {
+        errors.push(DefinitionError::ZeroCompensationAttempts { step: name() });
+    }
+    if min > max {
+        errors.push(DefinitionError::InvertedCompensationBackoff { step: name(), min, max });
+    }
+    if min.max(max) > LONGEST {
+        errors.push(DefinitionError::DurationTooLong { step: name(), what: "compensation backoff" });
     }
 }
 

@@ -5,7 +5,8 @@ use serde_json::json;
 use super::rig::{Executor, Rig, Told, name, object, step, workflow};
 use crate::engine::{Begin, Decided, ManualError, Verdict, decide, unblock};
 use crate::{
-    AttemptStatus, AuditKind, COMPLETE, Failure, RunStatus, Step, StepStatus, Target, Workflow, approval, pause,
+    AttemptStatus, AuditKind, COMPLETE, Failure, RunStatus, SkipReason, Step, StepStatus, Target, Workflow, approval,
+    hours, pause,
 };
 
 /// ask (approval) → yes, on error → no
@@ -149,4 +150,78 @@ fn a_refused_successor_of_a_decision_fails_the_run_and_keeps_the_decision() {
     assert_eq!(rig.status(), RunStatus::Failed);
     assert_eq!(rig.state.run.last_error.as_ref().unwrap().kind, Failure::SUCCESSOR_REFUSED);
     assert_eq!(rig.step_status("ask"), Some(StepStatus::Completed));
+}
+
+/// ask (approval, one hour) → yes, on error → no, without a decision → late
+fn asked_for_an_hour(named: bool) -> Rig {
+    let ask = approval().deadline(hours(1));
+    let ask = if named { ask.then_to("late") } else { ask };
+    let definition = workflow()
+        .step(Step::new("ask", ask).output("answer"))
+        .step(step("yes"))
+        .step(step("no"))
+        .step(step("late"))
+        .then("ask", "yes")
+        .on_error("ask", "no")
+        .then("yes", COMPLETE)
+        .then("no", "late")
+        .then("late", COMPLETE)
+        .build()
+        .unwrap();
+    let mut rig = Rig::start(&definition);
+    rig.begin("ask");
+    rig
+}
+
+#[test]
+fn an_approval_with_a_deadline_waits_for_it_in_the_store_alone() {
+    let rig = asked_for_an_hour(true);
+    assert_eq!((rig.status(), rig.step_status("ask")), (RunStatus::Paused, Some(StepStatus::Paused)));
+    let intent = rig.intent("ask").unwrap();
+    assert_eq!((intent.delay, intent.lease), (hours(1), None), "no worker holds it");
+    assert_eq!(rig.step("ask").resume.as_ref().unwrap().expired, Some(Target::Step(name("late"))));
+}
+
+#[test]
+fn a_deadline_that_passes_takes_the_error_route_or_the_named_step() {
+    for (named, follows) in [(false, "no"), (true, "late")] {
+        let mut rig = asked_for_an_hour(named);
+        rig.pass(hours(1));
+        let told = rig.begin("ask");
+        assert_eq!(told.value, Begin::Advanced);
+        assert_eq!(told.dispatched(), [follows]);
+        assert_eq!(told.events(), ["run.expired", "step.completed", "run.transition", "run.dispatched"]);
+        assert_eq!(rig.outstanding(), [follows]);
+        let answer = &rig.step("ask").output.as_ref().unwrap()["answer"];
+        assert_eq!(answer, &json!({"decision": "expired", "at": rig.now}));
+        assert_eq!((rig.audit.last().unwrap().kind, &rig.audit.last().unwrap().actor), (AuditKind::Expired, &None));
+        assert!(
+            matches!(decided(&mut rig, Verdict::Approve), Err(ManualError::InvalidTransition(_))),
+            "it is too late"
+        );
+    }
+}
+
+#[test]
+fn a_decision_before_the_expiry_is_committed_counts_and_ends_the_deadline() {
+    let mut rig = asked_for_an_hour(true);
+    rig.pass(hours(2));
+    decided(&mut rig, Verdict::Approve).unwrap();
+    assert_eq!(rig.outstanding(), ["yes"]);
+    assert_eq!(rig.begin("ask").value, Begin::Skip(SkipReason::NotCurrent), "the deadline comes too late");
+    assert_eq!(rig.step("ask").manual.as_ref().unwrap().decision, "approved");
+}
+
+#[test]
+fn a_cancellation_ends_the_deadline() {
+    let mut rig = asked_for_an_hour(false);
+    rig.cancel().unwrap();
+    assert!(rig.intents.is_empty());
+}
+
+#[test]
+fn a_paused_run_without_a_deadline_does_not_expire() {
+    let mut rig = asked();
+    assert_eq!(rig.begin("ask").value, Begin::Skip(SkipReason::RunPaused));
+    assert_eq!(rig.status(), RunStatus::Paused);
 }

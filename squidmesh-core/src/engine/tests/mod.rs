@@ -10,5 +10,6 @@ mod join;
 mod manual;
 mod random;
 mod record;
+mod resume;
 mod rig;
 mod start;

@@ -11,8 +11,8 @@ use crate::engine::{
     unblock,
 };
 use crate::{
-    AttemptStatus, COMPLETE, Compensation, DispatchOptions, EventKind, Failure, Lease, Retry, RunState, RunStatus,
-    Shape, Step, StepContext, StepName, StepResult, StepStatus, Workflow, approval, ms, pause, wait,
+    AttemptStatus, COMPLETE, Compensation, DispatchOptions, EventKind, Lease, Retry, RunState, RunStatus, Shape, Step,
+    StepContext, StepName, StepResult, StepStatus, Workflow, approval, ms, pause, wait,
 };
 
 /// How many commands a case has at most; then the run is carried to its end.
@@ -108,7 +108,7 @@ impl Trial {
             }
             11 if !self.callbacks.is_empty() => {
                 let task = self.callbacks.swap_remove(pick % self.callbacks.len());
-                let result = if variant.is_multiple_of(2) { Ok(Value::Null) } else { Err(Failure::new("stuck", "no")) };
+                let result = if variant.is_multiple_of(2) { completed(Value::Null) } else { failed() };
                 let before = self.rig.state.clone();
                 let told = self.rig.record_compensation(&task, result);
                 self.check(&before, &told.decision);
@@ -175,7 +175,7 @@ impl Trial {
             }
             while let Some(task) = self.callbacks.pop() {
                 let before = self.rig.state.clone();
-                let told = self.rig.record_compensation(&task, Ok(Value::Null));
+                let told = self.rig.record_compensation(&task, completed(Value::Null));
                 self.check(&before, &told.decision);
             }
             if self.rig.intents.is_empty() && self.rig.status() != RunStatus::Paused {

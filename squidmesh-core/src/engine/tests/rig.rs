@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use crate::engine::{
     Begin, BeginCompensation, CompensationTask, Decided, Decision, DescribeJobs, DispatchError, Dispatched, GoOn,
-    Limits, Moment, NewRun, Outcome, Recorded, StepTask, UnitOfWork, begin, begin_compensation, cancel, dispatch_steps,
-    record, record_compensation, start,
+    Limits, Moment, NewRun, Outcome, Recorded, RecordedCompensation, StepTask, UnitOfWork, begin, begin_compensation,
+    cancel, dispatch_steps, record, record_compensation, start,
 };
 use crate::{
     Attempt, AttemptStatus, AttemptWrite, AuditEvent, CommitToken, Definition, DispatchOptions, EventKind, Failure,
@@ -118,18 +118,23 @@ impl Rig {
             start(definition.clone(), new_run(payload), moment(now, 1), Limits::default(), &Executor::Accepts)
                 .expect("the run starts")
                 .close();
+        Rig::on(definition, &decision)
+    }
+
+    /// A run that this decision has started.
+    pub(super) fn on(definition: Arc<Definition>, decision: &Decision) -> Rig {
         let mut rig = Rig {
             state: RunState::new(Run { revision: 0, ..decision.state.run.clone() }, []),
             definition,
+            now: decision.state.run.created_at,
             intents: BTreeMap::new(),
             attempts: BTreeMap::new(),
             audit: Vec::new(),
-            now,
             limits: Limits::default(),
             executor: Executor::Accepts,
             fresh: 1,
         };
-        rig.apply(&decision);
+        rig.apply(decision);
         rig
     }
 
@@ -235,6 +240,13 @@ impl Rig {
         self.record(&task, failed())
     }
 
+    /// Fails the run as the loss of a successor would, whatever of it is pending.
+    pub(super) fn fail_run(&mut self, kind: &str) {
+        let step = self.state.run.current_step.clone().expect("a current step");
+        let failure = Failure::new(kind, "it was lost").at(&step);
+        self.decide(|work, jobs| crate::engine::advance::fail_run(work, failure, jobs)).expect("a running run");
+    }
+
     pub(super) fn cancel(&mut self) -> Result<Told<()>, InvalidTransition> {
         self.decide(|work, _| cancel(work, Decided::default()))
     }
@@ -257,9 +269,9 @@ impl Rig {
     pub(super) fn record_compensation(
         &mut self,
         task: &CompensationTask,
-        result: Result<Value, Failure>,
-    ) -> Told<bool> {
-        self.decide(|work, _| record_compensation(work, task, result)).unwrap()
+        outcome: Outcome,
+    ) -> Told<RecordedCompensation> {
+        self.decide(|work, _| record_compensation(work, task, outcome)).unwrap()
     }
 
     /// Applies a decision, with the checks of a strict store.

@@ -215,6 +215,7 @@ fn full_step() -> StepRun {
         resume: Some(Resume {
             ok: Target::Step(sample::step_name("second")),
             error: Some(Target::Complete),
+            expired: Some(Target::Step(sample::step_name("third"))),
             output_key: Some("review".to_owned()),
         }),
         manual: Some(ManualAction {
@@ -230,6 +231,8 @@ fn full_step() -> StepRun {
             output: Some(json!("half done")),
             error: Some(failure()),
             attempt: 2,
+            failures: 1,
+            crashes: 1,
             lease: Some(sample::lease_token(5)),
             started_at: sample::STARTED.after(secs(20)),
             finished_at: Some(sample::STARTED.after(secs(21))),
