@@ -48,7 +48,7 @@
 //!
 //! A run's state, its attempts, its audit trail and what is dispatched for it change together or not at all. Each completed
 //! step is recorded once. Handlers run **at least once**: a handler whose worker dies is run again, so an effect outside the
-//! database must bear that.
+//! database must bear that. What a [`transactional`] step writes to the database is there if and only if the step completed.
 
 pub mod dispatch;
 mod dispatcher;
@@ -93,13 +93,13 @@ pub use definition::{
     TransitionOutcome, TriggerDefinition, TriggerKind, hours, minutes, ms, secs,
 };
 pub use handler::{
-    Compensation, Delayed, ErasedHandler, ErrorKind, Handler, HandlerOutput, Heartbeat, Output, StepContext, StepError,
-    StepResult, Stopped,
+    Compensation, Delayed, ErasedHandler, ErasedTransactional, ErrorKind, Handler, HandlerOutput, Heartbeat, Output,
+    StepContext, StepError, StepResult, Stopped, TransactionalHandler,
 };
 pub use id::{InvalidRunId, RunId};
 pub use json::{JsonLimits, JsonViolation, parse, to_value, truncate_text};
 pub use name::{InvalidName, NameProblem, QueueName, StepName, TriggerName, WorkflowName};
 pub use workflow::{
     Action, Approval, ApprovalUntil, BuiltIn, COMPLETE, Complete, Destination, Step, StepAction, StepFuture, StepInput,
-    Trigger, Workflow, WorkflowBuilder, approval, log, pause, wait,
+    Transactional, TransactionalAction, Trigger, Workflow, WorkflowBuilder, approval, log, pause, transactional, wait,
 };

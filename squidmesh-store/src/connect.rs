@@ -55,7 +55,8 @@ impl StoreBuilder {
         StoreBuilder { source, max_connections: 8, migrate: true, clock: StoreClock::Database }
     }
 
-    /// At most so many connections for the host, on SQLite for reading too; 8 if nothing is said. The store has more of its
+    /// At most so many connections for the host, on SQLite for reading too; 8 if nothing is said. Each transactional step that
+    /// runs on Postgres holds one. The store has more of its
     /// own: one on SQLite, eight on Postgres. They are made as they are needed. A database in memory has a single
     /// connection, and a connection that the host brought keeps its own bounds.
     pub fn max_connections(mut self, connections: u32) -> Self {

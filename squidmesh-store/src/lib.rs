@@ -27,7 +27,8 @@
 //! to a pool is cleared of any transaction that was left open on it.
 //!
 //! **Hosts** share [`SeaOrmStore::connection`] for tables of their own, and [join](SeaOrmStore::join) a run's start, or any
-//! other command, to a transaction of their own.
+//! other command, to a transaction of their own. The other way round, a [transactional](squidmesh_core::transactional) step is
+//! lent the transaction in which its outcome is recorded, as `&sea_orm::DatabaseTransaction`.
 //!
 //! On Postgres the store works on the default isolation level, READ COMMITTED, directly or through a pooler in session mode.
 
@@ -57,6 +58,7 @@ mod pool;
 mod rows;
 mod sql;
 mod store;
+mod transact;
 mod waves;
 
 pub use connect::{ConnectError, StoreBuilder};

@@ -67,9 +67,9 @@ async fn connect(options: ConnectOptions, url: &str) -> Result<DatabaseConnectio
 mod sqlite {
     use std::str::FromStr;
 
-    use sea_orm::sqlx::Executor;
     use sea_orm::sqlx::pool::PoolOptions;
     use sea_orm::sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+    use sea_orm::sqlx::{Connection, Executor};
 
     use super::*;
 
@@ -91,7 +91,7 @@ mod sqlite {
         let pool = |size| {
             let create = !url.contains("mode=");
             let mut options = options(url, size);
-            options.map_sqlx_sqlite_pool_opts(cleared).map_sqlx_sqlite_opts(move |options| {
+            options.map_sqlx_sqlite_pool_opts(cleared_or_closed).map_sqlx_sqlite_opts(move |options| {
                 let options = if create { options.create_if_missing(true) } else { options };
                 options
                     .journal_mode(SqliteJournalMode::Wal)
@@ -120,15 +120,26 @@ mod sqlite {
             })
         })
     }
+
+    /// The same, for connections that can be replaced: one whose transaction was ended behind the driver's back, as SQLite does
+    /// after some errors, would take every later transaction for a nested one.
+    fn cleared_or_closed(pool: PoolOptions<Sqlite>) -> PoolOptions<Sqlite> {
+        pool.after_release(|connection, _| {
+            Box::pin(async move {
+                let _ = connection.execute("ROLLBACK").await;
+                Ok(!connection.is_in_transaction())
+            })
+        })
+    }
 }
 
 #[cfg(feature = "postgres")]
 mod postgres {
     use std::str::FromStr;
 
-    use sea_orm::sqlx::Executor;
     use sea_orm::sqlx::pool::PoolOptions;
     use sea_orm::sqlx::postgres::{PgConnectOptions, Postgres};
+    use sea_orm::sqlx::{Connection, Executor};
 
     use super::*;
 
@@ -171,7 +182,8 @@ mod postgres {
                 if connection.execute("BEGIN; ROLLBACK").await.is_err() {
                     connection.execute("ROLLBACK").await?;
                 }
-                Ok(true)
+                // One that the driver still takes to be in a transaction would begin none but nested ones.
+                Ok(!connection.is_in_transaction())
             })
         })
     }

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use sea_orm::{DatabaseConnection, DatabaseTransaction};
 use squidmesh_core::{
     ClaimRequest, Claims, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey, Lease, LeaseToken,
-    RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, WorkflowName,
+    RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, Transacted, TransactionBody,
+    TransactionType, WorkflowName,
 };
 use tokio::sync::oneshot;
 
@@ -17,6 +18,7 @@ use crate::connect::{ConnectError, StoreBuilder};
 use crate::database::Database;
 use crate::error::failed;
 use crate::join::JoinedStore;
+use crate::transact::transact;
 use crate::{claim, history, lease, list, load, lookup};
 
 /// Everything in a database that the host has anyway: SQLite or Postgres.
@@ -195,5 +197,13 @@ impl Store for SeaOrmStore {
     /// Never completes: callers poll.
     async fn work_committed(&self) {
         future::pending().await
+    }
+
+    fn transaction_type(&self) -> Option<TransactionType> {
+        Some(TransactionType::of::<DatabaseTransaction>())
+    }
+
+    async fn transact(&self, body: Box<dyn TransactionBody>) -> Result<Transacted, StoreError> {
+        undisturbed("carrying out a step in a transaction", transact(Arc::clone(&self.database), body)).await
     }
 }

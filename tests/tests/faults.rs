@@ -13,14 +13,45 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde_json::json;
-use squidmesh_core::testing::Fault;
-use squidmesh_core::{COMPLETE, CommandError, Field, RunFilter, RunStatus, StartError, StoreError, Trigger, Workflow};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use squidmesh_core::testing::{Fault, MemoryStore, MemoryTransaction};
+use squidmesh_core::{
+    COMPLETE, CommandError, Field, RunFilter, RunStatus, StartError, Step, StepContext, StepResult, StoreError,
+    TransactionalHandler, Trigger, Workflow, transactional,
+};
 use squidmesh_tests::world::{attempts, kinds_of_attempts};
 use squidmesh_tests::{Ground, Journal, block_on};
 
 const LOST_ANSWERS: [Fault; 2] = [Fault::ErrorAfterApply, Fault::ErrorBefore];
+
+/// Books a row, after planting a fault for the commit of its first transaction.
+struct Booking {
+    store: MemoryStore,
+    fault: Fault,
+    calls: Arc<AtomicU32>,
+    rows: Arc<AtomicU32>,
+}
+
+#[async_trait]
+impl TransactionalHandler for Booking {
+    type Input = Value;
+    type Transaction = MemoryTransaction;
+    type Output = Value;
+
+    async fn run(&self, _: Value, transaction: &MemoryTransaction, _: StepContext) -> StepResult<Value> {
+        if self.calls.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.store.fail_next_commit(self.fault);
+        }
+        let rows = self.rows.clone();
+        transaction.on_commit(move || {
+            rows.fetch_add(1, Ordering::SeqCst);
+        });
+        Ok(json!({}))
+    }
+}
 
 /// Three steps; `plant` is called in each of them, and so plants faults for the commit that records it.
 fn chain(journal: &Arc<Journal>, plant: impl Fn(&str) + Send + Sync + 'static) -> Workflow {
@@ -110,6 +141,31 @@ mod memory {
                     let completed = world.told(&run).into_iter().filter(|name| *name == "step.completed").count();
                     assert_eq!(completed, 3, "each completion is told once: {fault:?} at {place}");
                 }
+            }
+        });
+    }
+
+    /// The handler of a transactional step is run again if nothing of it was kept, and only then.
+    #[test]
+    fn a_transaction_whose_answer_is_lost_is_carried_out_once() {
+        block_on(async {
+            for (fault, calls) in [(Fault::ErrorAfterApply, 1), (Fault::ErrorBefore, 2), (Fault::Unavailable, 2)] {
+                let ground = Ground::memory().await;
+                let store = ground.memory_store().unwrap().clone();
+                let booking = Booking { store, fault, calls: Arc::default(), rows: Arc::default() };
+                let (called, rows) = (booking.calls.clone(), booking.rows.clone());
+                let workflow = Workflow::builder("book")
+                    .trigger(Trigger::manual("manual"))
+                    .step(Step::new("one", transactional(booking)))
+                    .then("one", COMPLETE);
+                let world = ground.world([workflow.build().unwrap()]);
+                let run = world.start_run("book", &json!({})).await.unwrap();
+                let details = world.settle(run.id).await;
+                assert_eq!((details.run.status, attempts(&details, "one")), (RunStatus::Completed, vec!["completed"]));
+                assert_eq!(called.load(Ordering::SeqCst), calls, "{fault:?}");
+                assert_eq!(rows.load(Ordering::SeqCst), 1, "{fault:?}");
+                let completed = world.told(&run).into_iter().filter(|name| *name == "step.completed").count();
+                assert_eq!(completed, 1, "its completion is told once: {fault:?}");
             }
         });
     }

@@ -121,6 +121,18 @@ squidmesh_tests::scenarios! {
         a_run_and_the_hosts_row_vanish_together,
         several_commands_take_part_in_one_transaction,
         a_host_that_forgets_to_say_so_loses_only_the_events;
+    transactional:
+        the_handlers_writes_and_the_steps_completion_commit_together,
+        the_successors_dispatch_is_in_the_same_commit,
+        an_error_rolls_the_writes_back_and_the_failed_attempt_is_recorded,
+        a_terminal_error_fails_the_run_and_leaves_no_row,
+        a_panic_or_a_timeout_rolls_the_writes_back,
+        an_output_that_cannot_be_kept_rolls_the_writes_back,
+        a_worker_that_is_shut_down_rolls_back_and_burns_no_attempt,
+        a_worker_that_lost_its_lease_rolls_its_writes_back,
+        a_sibling_that_ends_meanwhile_is_no_conflict,
+        a_transaction_that_was_spoiled_from_within_is_a_failed_attempt,
+        a_store_without_the_right_transactions_is_refused_when_the_runtime_is_built;
     wide:
         hundreds_of_siblings_join_once;
 }

@@ -55,6 +55,8 @@ pub(crate) struct StepDraft {
     #[serde(default)]
     pub(crate) compensation_retry: Option<Retry>,
     #[serde(default)]
+    pub(crate) transactional: bool,
+    #[serde(default)]
     pub(crate) queue: Option<String>,
     #[serde(default)]
     pub(crate) priority: Priority,

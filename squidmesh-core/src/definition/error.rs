@@ -218,6 +218,16 @@ pub enum DefinitionError {
         /// The step.
         step: String,
     },
+    /// A built-in step is declared as transactional.
+    #[error(
+        "the step {step:?} is a built-in ({kind}) and cannot be transactional: it has no handler to give a transaction"
+    )]
+    TransactionalBuiltIn {
+        /// The step.
+        step: String,
+        /// What it is.
+        kind: &'static str,
+    },
     /// A built-in step cannot time out.
     #[error("the step {step:?} is a built-in ({kind}) and cannot have a timeout")]
     TimeoutOnBuiltIn {

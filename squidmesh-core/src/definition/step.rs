@@ -46,6 +46,9 @@ pub struct StepDefinition {
     /// How often and when a failed compensation callback is repeated; without it one failure is final.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compensation_retry: Option<Retry>,
+    /// Whether the handler works in the database transaction in which its outcome is recorded.
+    #[serde(skip_serializing_if = "is_default")]
+    pub transactional: bool,
     /// The queue that delivers the step.
     #[serde(skip_serializing_if = "is_default")]
     pub queue: QueueName,

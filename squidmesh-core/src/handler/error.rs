@@ -134,6 +134,8 @@ impl ErrorKind {
     pub const INVALID_INPUT: &'static str = "invalid_input";
     /// The output cannot be kept.
     pub const INVALID_OUTPUT: &'static str = "invalid_output";
+    /// The transaction of a transactional step could not be used or committed.
+    pub const TRANSACTION: &'static str = "transaction";
     /// The worker that ran the attempt is gone.
     pub const STALE_RUNNING_STEP: &'static str = "stale_running_step";
 

@@ -8,6 +8,7 @@ mod erased;
 mod error;
 mod heartbeat;
 mod output;
+mod transactional;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
@@ -18,8 +19,10 @@ pub use self::erased::{ErasedHandler, HandlerOutput};
 pub use self::error::{ErrorKind, StepError, StepResult};
 pub use self::heartbeat::{Heartbeat, Stopped};
 pub use self::output::{Delayed, Output};
+pub use self::transactional::{ErasedTransactional, TransactionalHandler};
 
 pub(crate) use self::erased::{Typed, decode_input, encode_output};
+pub(crate) use self::transactional::{TypedTransactional, expected};
 
 /// The code of a step, for steps that carry state of their own; a step without state can be a plain async function.
 ///

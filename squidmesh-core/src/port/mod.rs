@@ -6,6 +6,7 @@ mod event_sink;
 pub mod executor;
 mod shared_store;
 pub mod store;
+pub mod transaction;
 
 pub use clock::Clock;
 pub use entropy::{Entropy, RandomEntropy};
@@ -15,5 +16,6 @@ pub use store::{
     AttemptWrite, Claim, ClaimRequest, Claims, Commit, CommitOutcome, Expected, History, IntentRecord, IntentWrite,
     RunFilter, RunPage, SingleClaim, StepWrite, Store, StoreError, StoreSession,
 };
+pub use transaction::{Transacted, TransactionBody, TransactionEnd, TransactionType};
 #[cfg(feature = "testing")]
 pub use {clock::MockClock, event_sink::MockEventSink, executor::MockExecutor, store::MockStore};

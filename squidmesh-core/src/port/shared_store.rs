@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Claims, Commit, CommitOutcome, History, RunFilter, RunPage, SingleClaim, Store, StoreError, StoreSession};
+use super::{
+    Claims, Commit, CommitOutcome, History, RunFilter, RunPage, SingleClaim, Store, StoreError, StoreSession,
+    Transacted, TransactionBody, TransactionType,
+};
 use crate::{ClaimRequest, Definition, Fingerprint, IntentKey, Lease, LeaseToken, RunId, RunState, WorkflowName};
 
 #[async_trait]
@@ -55,5 +58,13 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn work_committed(&self) {
         (**self).work_committed().await;
+    }
+
+    fn transaction_type(&self) -> Option<TransactionType> {
+        (**self).transaction_type()
+    }
+
+    async fn transact(&self, body: Box<dyn TransactionBody>) -> Result<Transacted, StoreError> {
+        (**self).transact(body).await
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::{Transacted, TransactionBody, TransactionType};
 use crate::{
     Attempt, AuditEvent, Definition, Fingerprint, Intent, IntentKey, Lease, LeaseToken, Priority, QueueName, Run,
     RunId, RunState, RunStatus, StepRun, Timestamp, WorkflowName,
@@ -68,6 +69,29 @@ pub trait Store: StoreSession + 'static {
     /// Completes when another process may have committed work that is due. A store that cannot tell never completes: its
     /// callers poll as well.
     async fn work_committed(&self);
+
+    /// The type of the transactions that [`transact`](Store::transact) lends; `None` for a store that lends none. It never
+    /// changes.
+    fn transaction_type(&self) -> Option<TransactionType> {
+        None
+    }
+
+    /// Opens a transaction, has the body work and record in it, and ends it as the body wants. What the body writes, through
+    /// the transaction that it is lent and through the session, takes effect together or not at all. The session that it
+    /// records in applies commits as the store's own does: each wholly or not at all, checked against revision and fence.
+    ///
+    /// Nothing is half done if the caller goes away, nor if the body panics: the transaction is ended as the body wants, or
+    /// rolled back.
+    ///
+    /// # Errors
+    /// Nothing was changed, except that [`StoreError::OutcomeUnknown`] means that everything may have been.
+    /// [`StoreError::Unavailable`] may come before the body was run or after it. [`StoreError::Refused`] means that the
+    /// database does not commit what the body did, such as for a constraint that is checked late, or because the
+    /// transaction was ended from within. A store that lends no transactions is [`StoreError::Unsupported`].
+    async fn transact(&self, body: Box<dyn TransactionBody>) -> Result<Transacted, StoreError> {
+        drop(body);
+        Err(StoreError::Unsupported { capability: "lend its transactions to steps" })
+    }
 }
 
 /// What changes, as decided: applied whole or not at all.

@@ -45,6 +45,8 @@ impl Failure {
     pub const NO_SUCCESSOR: &'static str = "no_successor";
     /// The executor refused to deliver the successor.
     pub const SUCCESSOR_REFUSED: &'static str = "successor_refused";
+    /// The transaction of a transactional step could not be used for recording, or not be committed.
+    pub const TRANSACTION: &'static str = "transaction";
     /// An approval was rejected.
     pub const REJECTED: &'static str = "rejected";
     /// The run was cancelled while the step waited for a person.

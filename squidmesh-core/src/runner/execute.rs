@@ -1,5 +1,6 @@
 //! Executing a step: the handler, bounded by its timeout, its panics caught.
 
+use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -12,8 +13,8 @@ use tracing::Instrument;
 use super::Runner;
 use crate::engine::{CompensationTask, Outcome, StepTask};
 use crate::{
-    CancelReason, Cancellation, Failure, HandlerOutput, Heartbeat, Lease, LogLevel, Run, StepContext, StepDefinition,
-    StepError, StepKind,
+    CancelReason, Cancellation, ErasedTransactional, Failure, HandlerOutput, Heartbeat, Lease, LogLevel, Run,
+    StepContext, StepDefinition, StepError, StepKind,
 };
 
 /// How an execution ended.
@@ -38,35 +39,30 @@ impl Runner {
             return Outcome::Completed { value: Value::Null, schedule_in: None };
         }
         let Some(handler) = workflow.handler(task.step.as_str()) else { return Outcome::Interrupted };
-        let state = task.visible.clone();
-        let mut context = StepContext::new(
-            run.id,
-            run.workflow.clone(),
-            task.step.clone(),
-            task.attempt,
-            state,
-            cancellation.clone(),
-        );
+        let mut context = step_context(run, task, cancellation);
         context.heartbeat = self.heartbeat(&task.lease, cancellation);
-        let span = tracing::info_span!(
-            target: "squidmesh",
-            "step",
-            run_id = %run.id,
-            workflow = %run.workflow,
-            step = %task.step,
-            attempt = task.attempt,
-        );
-        let call = handler.call(Value::Object((*task.input).clone()), context).instrument(span);
-        match self.bounded(call, definition.timeout, cancellation).await {
-            Ended::Returned(Ok(HandlerOutput { value, schedule_in })) => Outcome::Completed { value, schedule_in },
-            Ended::Returned(Err(error)) => failed(&error),
-            Ended::Panicked(message) => retryable(Failure::new(Failure::PANIC, message)),
-            Ended::TimedOut => {
-                let message = format!("the step did not end within {:?}", definition.timeout.unwrap_or_default());
-                retryable(Failure::new(Failure::TIMEOUT, message))
-            }
-            Ended::Interrupted => Outcome::Interrupted,
-        }
+        let call = handler.call(Value::Object((*task.input).clone()), context).instrument(step_span(run, task));
+        outcome(self.bounded(call, definition.timeout, cancellation).await, definition)
+    }
+
+    /// Executes the handler of a transactional step in its transaction. The heartbeat in its context touches nothing: on some
+    /// databases it would have to wait for this very transaction.
+    pub(super) async fn execute_in(
+        &self,
+        transaction: &(dyn Any + Send + Sync),
+        handler: &dyn ErasedTransactional,
+        run: &Run,
+        task: &StepTask,
+        cancellation: &Cancellation,
+    ) -> Outcome {
+        let workflow = self.runtime.registry.version(&run.fingerprint);
+        let Some(definition) = workflow.and_then(|found| found.definition().step(task.step.as_str())) else {
+            return Outcome::Interrupted;
+        };
+        let context = step_context(run, task, cancellation);
+        let input = Value::Object((*task.input).clone());
+        let call = handler.call(input, transaction, context).instrument(step_span(run, task));
+        outcome(self.bounded(call, definition.timeout, cancellation).await, definition)
     }
 
     /// Executes the compensation callback of a step.
@@ -168,15 +164,47 @@ impl Runner {
     }
 }
 
+/// What a handler is told about the attempt.
+fn step_context(run: &Run, task: &StepTask, cancellation: &Cancellation) -> StepContext {
+    let (workflow, step, state) = (run.workflow.clone(), task.step.clone(), task.visible.clone());
+    StepContext::new(run.id, workflow, step, task.attempt, state, cancellation.clone())
+}
+
+/// The span that the host's logs within a handler carry.
+fn step_span(run: &Run, task: &StepTask) -> tracing::Span {
+    tracing::info_span!(
+        target: "squidmesh",
+        "step",
+        run_id = %run.id,
+        workflow = %run.workflow,
+        step = %task.step,
+        attempt = task.attempt,
+    )
+}
+
+/// What the end of a handler means for its step.
+fn outcome(ended: Ended<Result<HandlerOutput, StepError>>, definition: &StepDefinition) -> Outcome {
+    match ended {
+        Ended::Returned(Ok(HandlerOutput { value, schedule_in })) => Outcome::Completed { value, schedule_in },
+        Ended::Returned(Err(error)) => failed(&error),
+        Ended::Panicked(message) => retryable(Failure::new(Failure::PANIC, message)),
+        Ended::TimedOut => {
+            let message = format!("the step did not end within {:?}", definition.timeout.unwrap_or_default());
+            retryable(Failure::new(Failure::TIMEOUT, message))
+        }
+        Ended::Interrupted => Outcome::Interrupted,
+    }
+}
+
 fn failed(error: &StepError) -> Outcome {
     Outcome::Failed { failure: Failure::from(error), retryable: error.retryable, retry_after: error.retry_after }
 }
 
-fn retryable(failure: Failure) -> Outcome {
+pub(super) fn retryable(failure: Failure) -> Outcome {
     Outcome::Failed { failure, retryable: true, retry_after: None }
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("the step handler panicked: {}", text.unwrap_or("(no message)"))
 }

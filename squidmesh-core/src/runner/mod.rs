@@ -9,6 +9,7 @@ mod execute;
 mod leases;
 mod perform;
 mod step;
+mod transaction;
 
 pub use delivery::Delivery;
 pub use perform::PerformError;

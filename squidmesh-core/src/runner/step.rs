@@ -1,8 +1,12 @@
 //! Carrying out a step and what follows it: begin, execute, record; the same loop for every hop.
 
 use super::{Delivery, Runner};
-use crate::engine::{self, Begin, GoOn, Recorded};
-use crate::{Lease, RunState, SkipReason, StepName};
+use crate::engine::{self, Begin, GoOn, Outcome, Recorded, StepTask, UnitOfWork};
+use crate::runtime::DecideError;
+use crate::{InvalidTransition, Lease, RunState, SkipReason, StepName};
+
+/// What became of an outcome, and the run as it is then.
+pub(super) type RecordedRun = Result<(Recorded, RunState), DecideError<InvalidTransition>>;
 
 impl Runner {
     pub(super) async fn deliver_step(&self, lease: Lease, step: StepName, state: RunState) -> Delivery {
@@ -25,14 +29,14 @@ impl Runner {
             if *held.lease() != task.lease {
                 held = self.leases.hold(&task.lease);
             }
-            let outcome = self.execute(&state.run, &task, &held.cancellation).await;
             let run = state.run.clone();
-            let recorded = self
-                .runtime
-                .decide(run_id, Some(state), self.persistence(), |work| {
-                    engine::record(work, &task, outcome.clone(), self.go_on(&task.lease), jobs)
-                })
-                .await;
+            let recorded = match self.transactional(&run, &task) {
+                Some(handler) => self.carry_out_in_transaction(handler, state, &task, &held.cancellation).await,
+                None => {
+                    let outcome = self.execute(&run, &task, &held.cancellation).await;
+                    self.record(state, &task, outcome).await
+                }
+            };
             match recorded {
                 Ok((Recorded::Recorded { next: following }, after)) => {
                     steps += 1;
@@ -48,8 +52,16 @@ impl Runner {
         Delivery::Done { steps }
     }
 
+    /// Records how an attempt went, in a commit of its own, and begins the successor in it.
+    pub(super) async fn record(&self, state: RunState, task: &StepTask, outcome: Outcome) -> RecordedRun {
+        let decision = |work: &mut UnitOfWork| {
+            engine::record(work, task, outcome.clone(), self.go_on(&task.lease), &*self.runtime)
+        };
+        self.runtime.decide(state.run.id, Some(state), self.persistence(), decision).await
+    }
+
     /// How this worker goes on with a successor; not at all while it drains.
-    fn go_on(&self, lease: &Lease) -> Option<GoOn<'_>> {
+    pub(super) fn go_on(&self, lease: &Lease) -> Option<GoOn<'_>> {
         (!self.draining.is_cancelled()).then(|| GoOn {
             token: lease.token,
             lease: self.runtime.config.lease,

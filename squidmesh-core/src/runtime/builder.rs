@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::registry::Registry;
 use super::turns::Turns;
 use super::{Config, Runtime, Squidmesh};
-use crate::{Entropy, EventSink, Executor, Fingerprint, RandomEntropy, Store, Workflow, WorkflowName};
+use crate::{
+    Entropy, EventSink, Executor, Fingerprint, RandomEntropy, StepName, Store, TransactionType, Workflow, WorkflowName,
+};
 
 /// Why a runtime was not assembled.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,30 @@ pub enum ConfigError {
         workflow: WorkflowName,
         /// The version.
         fingerprint: Fingerprint,
+    },
+    /// A step needs transactions, and the store lends none.
+    #[error(
+        "step {step} of workflow {workflow} is transactional, and this store cannot lend its transactions to steps"
+    )]
+    TransactionsUnsupported {
+        /// The workflow.
+        workflow: WorkflowName,
+        /// The step.
+        step: StepName,
+    },
+    /// The handler of a transactional step needs transactions of another type than those of the store.
+    #[error(
+        "the handler of step {step} of workflow {workflow} takes a transaction of type {handler}, but this store lends {store}"
+    )]
+    TransactionMismatch {
+        /// The workflow.
+        workflow: WorkflowName,
+        /// The step.
+        step: StepName,
+        /// The type that the handler takes.
+        handler: &'static str,
+        /// The type that the store lends.
+        store: &'static str,
     },
     /// The heartbeat could not keep a lease alive.
     #[error("the heartbeat ({heartbeat:?}) must be more than zero and at most half of the lease ({lease:?})")]
@@ -99,6 +125,7 @@ impl SquidmeshBuilder {
         let executor = self.executor.ok_or(ConfigError::MissingExecutor)?;
         let mut registry = Registry::default();
         for workflow in self.workflows {
+            check_transactions(&workflow, self.store.transaction_type())?;
             registry.add(workflow)?;
         }
         Ok(Squidmesh::from_runtime(Arc::new(Runtime {
@@ -113,4 +140,22 @@ impl SquidmeshBuilder {
             stored: Mutex::new(HashSet::new()),
         })))
     }
+}
+
+/// Whether the store lends the transactions that the steps of a workflow need.
+fn check_transactions(workflow: &Workflow, lent: Option<TransactionType>) -> Result<(), ConfigError> {
+    for step in workflow.definition().steps() {
+        let Some(handler) = workflow.transactional_handler(step.name.as_str()) else { continue };
+        let (workflow, step) = (workflow.definition().name().clone(), step.name.clone());
+        let needed = handler.transaction_type();
+        match lent {
+            Some(lent) if lent == needed => {}
+            Some(lent) => {
+                let (handler, store) = (needed.name(), lent.name());
+                return Err(ConfigError::TransactionMismatch { workflow, step, handler, store });
+            }
+            None => return Err(ConfigError::TransactionsUnsupported { workflow, step }),
+        }
+    }
+    Ok(())
 }

@@ -232,19 +232,19 @@ enum Settled {
 }
 
 /// What is left of the time to insist.
-struct Patience {
+pub(crate) struct Patience {
     persistence: Persistence,
     waited: Duration,
     next: Duration,
 }
 
 impl Patience {
-    fn new(persistence: Persistence) -> Self {
+    pub(crate) fn new(persistence: Persistence) -> Self {
         Patience { persistence, waited: Duration::ZERO, next: FIRST_WAIT }
     }
 
     /// Waits before another try, or gives the error back if it is of no use.
-    async fn wait(&mut self, runtime: &Runtime, error: StoreError) -> Result<(), StoreError> {
+    pub(crate) async fn wait(&mut self, runtime: &Runtime, error: StoreError) -> Result<(), StoreError> {
         let bound = match (&error, self.persistence) {
             // A lost answer is always looked up, a few times at least.
             (StoreError::OutcomeUnknown { .. }, Persistence::Caller) => Duration::from_secs(5),

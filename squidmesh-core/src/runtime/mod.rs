@@ -30,5 +30,5 @@ pub use squidmesh::Squidmesh;
 pub use start::{StartError, StartRun};
 pub use telemetry::TracingSink;
 
-pub(crate) use decide::{DecideError, Persistence};
+pub(crate) use decide::{Announcement, DecideError, Patience, Persistence};
 pub(crate) use shared::Runtime;

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::built_in::{Approval, ApprovalUntil, BuiltIn};
 use crate::handler::{
-    ErasedHandler, Handler, HandlerOutput, Output, StepContext, StepError, StepResult, Typed, decode_input,
-    encode_output,
+    ErasedHandler, ErasedTransactional, Handler, HandlerOutput, Output, StepContext, StepError, StepResult, Typed,
+    decode_input, encode_output,
 };
 
 /// Something that a step can be declared with. The marker tells the three forms apart and is always inferred.
@@ -44,6 +44,7 @@ use crate::handler::{
     label = "expected an async function, a handler or a built-in step",
     note = "a function must be `async` and take two arguments: `async fn(input: Input, context: StepContext) -> StepResult<Output>`",
     note = "a closure needs the types of its arguments: `|input: Input, context: StepContext| async move {{ .. }}`",
+    note = "a function that borrows a transaction is wrapped: `transactional(function)`",
     note = "a type must implement `Handler`; built-in steps are `wait(..)`, `log(..)`, `pause()` and `approval()`"
 )]
 pub trait Action<Marker>: Sized {
@@ -78,6 +79,8 @@ where
 pub enum StepAction {
     /// Code of the host.
     Handler(Arc<dyn ErasedHandler>),
+    /// Code of the host that works in the transaction in which its outcome is recorded.
+    Transactional(Arc<dyn ErasedTransactional>),
     /// A built-in.
     BuiltIn(BuiltIn),
 }

@@ -11,7 +11,6 @@ use super::trigger::Trigger;
 use super::{Code, Workflow};
 use crate::definition::draft::{Draft, TargetDraft, TransitionDraft};
 use crate::definition::{DefinitionErrors, RecoveryRoute, TransitionOutcome};
-use crate::handler::ErasedHandler;
 use crate::name::StepName;
 
 /// A workflow that is being declared.
@@ -78,24 +77,21 @@ impl WorkflowBuilder {
         for step in self.steps {
             let parts = step.into_parts(&mut errors);
             steps.push(parts.draft);
-            code.push((parts.handler, parts.compensation));
+            code.push((parts.handler, parts.transactional, parts.compensation));
         }
         let draft = Draft { name: self.name, triggers, steps, transitions: self.transitions };
         let definition = draft.validate(errors)?;
-        let mut kept = Code { handlers: HashMap::with_capacity(code.len()), compensations: HashMap::new() };
-        for (step, (handler, compensation)) in definition.steps().iter().zip(code) {
+        let mut kept = Code { handlers: HashMap::with_capacity(code.len()), ..Code::default() };
+        for (step, (handler, transactional, compensation)) in definition.steps().iter().zip(code) {
             keep(&mut kept.handlers, &step.name, handler);
+            keep(&mut kept.transactional, &step.name, transactional);
             keep(&mut kept.compensations, &step.name, compensation);
         }
         Ok(Workflow { definition: Arc::new(definition), code: Arc::new(kept) })
     }
 }
 
-fn keep(
-    code: &mut HashMap<StepName, Arc<dyn ErasedHandler>>,
-    step: &StepName,
-    handler: Option<Arc<dyn ErasedHandler>>,
-) {
+fn keep<H: ?Sized>(code: &mut HashMap<StepName, Arc<H>>, step: &StepName, handler: Option<Arc<H>>) {
     if let Some(handler) = handler {
         code.insert(step.clone(), handler);
     }

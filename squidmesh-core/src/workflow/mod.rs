@@ -6,6 +6,7 @@ mod action;
 mod builder;
 mod built_in;
 mod step;
+mod transactional;
 mod trigger;
 
 use std::collections::HashMap;
@@ -16,10 +17,11 @@ pub use self::action::{Action, StepAction, StepFuture, StepInput};
 pub use self::builder::{COMPLETE, Complete, Destination, WorkflowBuilder};
 pub use self::built_in::{Approval, ApprovalUntil, BuiltIn, approval, log, pause, wait};
 pub use self::step::Step;
+pub use self::transactional::{Transactional, TransactionalAction, transactional};
 pub use self::trigger::Trigger;
 
 use crate::definition::Definition;
-use crate::handler::ErasedHandler;
+use crate::handler::{ErasedHandler, ErasedTransactional};
 use crate::name::StepName;
 
 /// A validated workflow with the code of its steps. Cheap to clone.
@@ -61,6 +63,7 @@ pub struct Workflow {
 #[derive(Default)]
 struct Code {
     handlers: HashMap<StepName, Arc<dyn ErasedHandler>>,
+    transactional: HashMap<StepName, Arc<dyn ErasedTransactional>>,
     compensations: HashMap<StepName, Arc<dyn ErasedHandler>>,
 }
 
@@ -75,9 +78,14 @@ impl Workflow {
         &self.definition
     }
 
-    /// The code of a step; none for a built-in or unknown step.
+    /// The code of a step; none for a transactional, built-in or unknown step.
     pub fn handler(&self, step: &str) -> Option<&Arc<dyn ErasedHandler>> {
         self.code.handlers.get(step)
+    }
+
+    /// The code of a transactional step; none for any other.
+    pub fn transactional_handler(&self, step: &str) -> Option<&Arc<dyn ErasedTransactional>> {
+        self.code.transactional.get(step)
     }
 
     /// The code that makes a step good; it takes a [`Compensation`](crate::Compensation) as JSON.

@@ -10,7 +10,7 @@ use super::action::{Action, StepAction, StepFuture, StepInput, hide};
 use super::built_in::BuiltIn;
 use crate::definition::draft::StepDraft;
 use crate::definition::{DefinitionError, InputMapping, Priority, RecoveryPolicy, Retry, StepKind, whole_ms};
-use crate::handler::ErasedHandler;
+use crate::handler::{ErasedHandler, ErasedTransactional};
 
 /// The declaration of a step: its name, what it runs, and its options.
 ///
@@ -50,13 +50,14 @@ pub struct Step {
 pub(super) struct Parts {
     pub(super) draft: StepDraft,
     pub(super) handler: Option<Arc<dyn ErasedHandler>>,
+    pub(super) transactional: Option<Arc<dyn ErasedTransactional>>,
     pub(super) compensation: Option<Arc<dyn ErasedHandler>>,
 }
 
 impl Step {
     /// A step that runs an `async fn(Input, StepContext) -> StepResult<Output>`, a type that implements
-    /// [`Handler`](crate::Handler), or a built-in: [`wait`](crate::wait), [`log`](crate::log), [`pause`](crate::pause),
-    /// [`approval`](crate::approval).
+    /// [`Handler`](crate::Handler), a handler in the transaction of its outcome: [`transactional`](crate::transactional), or a
+    /// built-in: [`wait`](crate::wait), [`log`](crate::log), [`pause`](crate::pause), [`approval`](crate::approval).
     pub fn new<A, Marker>(name: impl AsRef<str>, action: A) -> Self
     where
         A: Action<Marker>,
@@ -165,9 +166,10 @@ impl Step {
 
     pub(super) fn into_parts(self, errors: &mut Vec<DefinitionError>) -> Parts {
         let input = mapping(&self.name, self.keys, self.paths, errors);
-        let (kind, deadline, handler) = match self.runs {
-            StepAction::Handler(handler) => (StepKind::Handler, None, Some(handler)),
-            StepAction::BuiltIn(BuiltIn { kind, deadline }) => (kind, deadline, None),
+        let (kind, deadline, handler, transactional) = match self.runs {
+            StepAction::Handler(handler) => (StepKind::Handler, None, Some(handler), None),
+            StepAction::Transactional(handler) => (StepKind::Handler, None, None, Some(handler)),
+            StepAction::BuiltIn(BuiltIn { kind, deadline }) => (kind, deadline, None, None),
         };
         let recovery = RecoveryPolicy {
             irreversible: self.irreversible,
@@ -185,10 +187,11 @@ impl Step {
             after: self.after,
             recovery,
             compensation_retry: self.compensation_retry,
+            transactional: transactional.is_some(),
             queue: self.queue,
             priority: self.priority,
         };
-        Parts { draft, handler, compensation: self.compensation }
+        Parts { draft, handler, transactional, compensation: self.compensation }
     }
 }
 

@@ -417,6 +417,19 @@ fn a_recovery_marker_belongs_to_an_error_transition() {
 }
 
 #[test]
+fn a_built_in_is_not_transactional() {
+    // The builder has no way to say it; stored data has.
+    let workflow = triggered().step(Step::new("a", wait(secs(1)))).build().unwrap();
+    let mut data = serde_json::to_value(workflow.definition().as_ref()).unwrap();
+    data["steps"][0]["transactional"] = true.into();
+    let error = serde_json::from_value::<squidmesh_core::Definition>(data).unwrap_err().to_string();
+    assert!(
+        error.contains("1 error:") && error.contains("\"a\" is a built-in (wait) and cannot be transactional"),
+        "{error}"
+    );
+}
+
+#[test]
 fn every_error_is_found_at_once() {
     let builder = Workflow::builder(" ")
         .trigger(Trigger::manual("t").payload::<Order>())

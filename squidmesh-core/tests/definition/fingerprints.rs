@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use schemars::JsonSchema;
 use squidmesh_core::{
-    COMPLETE, Definition, Field, LogLevel, MissedPolicy, Priority, RecoveryRoute, Retry, Step, Trigger, Workflow,
-    WorkflowBuilder, approval, log, ms, pause, secs, wait,
+    COMPLETE, Definition, Field, LogLevel, MissedPolicy, Priority, RecoveryRoute, Retry, Step, StepContext, StepResult,
+    Trigger, Workflow, WorkflowBuilder, approval, log, ms, pause, secs, transactional, wait,
 };
 
 use crate::declared::{chain, echo, step, triggered};
@@ -201,6 +201,7 @@ fn every_change_changes_the_fingerprint() {
         ("timeout", one(step("a").timeout(secs(1)))),
         ("longer timeout", one(step("a").timeout(secs(2)))),
         ("compensation", one(step("a").compensate(echo))),
+        ("transactional", one(Step::new("a", transactional(in_a_transaction)))),
         ("irreversible", one(step("a").irreversible())),
         ("not compensatable", one(step("a").compensatable(false))),
         ("queue", one(step("a").queue("q"))),
@@ -222,6 +223,10 @@ fn every_change_changes_the_fingerprint() {
             panic!("{change:?} has the fingerprint of {other:?}");
         }
     }
+}
+
+async fn in_a_transaction(_: serde_json::Value, _: &(), _: StepContext) -> StepResult<()> {
+    Ok(())
 }
 
 #[test]

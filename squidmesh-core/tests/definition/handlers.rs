@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use squidmesh_core::{
     Cancellation, Compensation, Delayed, ErasedHandler, ErrorKind, Handler, HandlerOutput, RunId, Step, StepContext,
-    StepError, StepName, StepResult, WorkflowName, secs,
+    StepError, StepName, StepResult, TransactionType, TransactionalHandler, WorkflowName, secs, transactional,
 };
 use uuid::Uuid;
 
@@ -135,6 +135,45 @@ fn a_compensation_is_given_what_it_makes_good() {
     let output = call(workflow.compensation("a").unwrap(), given).unwrap();
     assert_eq!(output.value, json!([7, "o", {"kind": "x"}, {"p": 1}, {}]));
     assert!(workflow.compensation("b").is_none());
+}
+
+/// Stands for the transaction of a database.
+struct Transaction(u32);
+
+async fn in_transaction(order: Order, transaction: &Transaction, context: StepContext) -> StepResult<Value> {
+    Ok(json!([order.id, transaction.0, context.attempt]))
+}
+
+struct Booking;
+
+#[async_trait::async_trait]
+impl TransactionalHandler for Booking {
+    type Input = Order;
+    type Transaction = Transaction;
+    type Output = Value;
+
+    async fn run(&self, order: Order, transaction: &Transaction, context: StepContext) -> StepResult<Value> {
+        in_transaction(order, transaction, context).await
+    }
+}
+
+#[test]
+fn functions_closures_and_types_take_a_transaction() {
+    let closure = async |order: Order, transaction: &Transaction, context: StepContext| {
+        in_transaction(order, transaction, context).await
+    };
+    for made in [transactional(in_transaction), transactional(Booking), transactional(closure)] {
+        let workflow = triggered().step(Step::new("a", made)).build().unwrap();
+        assert!(workflow.definition().step("a").unwrap().transactional && workflow.handler("a").is_none());
+        let handler = workflow.transactional_handler("a").unwrap();
+        assert_eq!(handler.transaction_type(), TransactionType::of::<Transaction>());
+        let call = |transaction: &(dyn std::any::Any + Send + Sync)| {
+            handler.call(json!({"id": 4}), transaction, context()).now_or_never().expect("no test handler waits")
+        };
+        assert_eq!(call(&Transaction(7)).unwrap().value, json!([4, 7, 2]));
+        let error = call(&7).unwrap_err();
+        assert_eq!((error.kind.as_str(), error.retryable), (ErrorKind::TRANSACTION, false));
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod retry;
 pub mod route;
 pub mod start;
 pub mod timing;
+pub mod transactional;
 pub mod version;
 pub mod wide;
 

@@ -132,6 +132,7 @@ fn defined(
         after,
         recovery: step.recovery,
         compensation_retry: step.compensation_retry,
+        transactional: step.transactional,
         queue,
         priority: step.priority,
     }

@@ -37,6 +37,9 @@ fn check_kind(step: &StepDraft, errors: &mut Vec<DefinitionError>) {
     if step.timeout.is_some() && step.kind != StepKind::Handler {
         errors.push(DefinitionError::TimeoutOnBuiltIn { step: step.name.clone(), kind: step.kind.word() });
     }
+    if step.transactional && step.kind != StepKind::Handler {
+        errors.push(DefinitionError::TransactionalBuiltIn { step: step.name.clone(), kind: step.kind.word() });
+    }
 }
 
 fn check_data(step: &StepDraft, errors: &mut Vec<DefinitionError>) {

@@ -15,7 +15,7 @@ use super::transaction::MemoryTransaction;
 use crate::{
     Claim, ClaimRequest, Claims, Clock, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey,
     IntentRecord, Lease, LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession,
-    Timestamp, WorkflowName,
+    Timestamp, Transacted, TransactionBody, TransactionEnd, TransactionType, WorkflowName,
 };
 
 /// A store in memory. Clones share what is stored: several runtimes over clones are several processes on one database.
@@ -226,6 +226,25 @@ impl Store for MemoryStore {
         {
             work.await;
             self.heard.store(self.shared.announced.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+    }
+
+    fn transaction_type(&self) -> Option<TransactionType> {
+        Some(TransactionType::of::<MemoryTransaction>())
+    }
+
+    /// Works in the caller's own future: if that is dropped, or the body panics, everything is rolled back.
+    async fn transact(&self, mut body: Box<dyn TransactionBody>) -> Result<Transacted, StoreError> {
+        drop(self.reading("beginning a transaction")?);
+        let transaction = self.begin();
+        if body.work(&transaction).await == TransactionEnd::RollBack
+            || body.record(&transaction).await == TransactionEnd::RollBack
+        {
+            return Ok(Transacted::RolledBack);
+        }
+        match transaction.commit()? {
+            CommitOutcome::Committed => Ok(Transacted::Committed),
+            _ => Ok(Transacted::Conflict),
         }
     }
 }

@@ -13,8 +13,8 @@ use crate::{
     StoreSession, WorkflowName,
 };
 
-/// A unit of work of a host. It reads what was stored when it began and what it has written itself; what it writes is seen
-/// by others once it is committed. Dropping it rolls it back.
+/// A unit of work of a host, or of a transactional step. It reads what others have committed until it first writes, and what it
+/// has written itself; what it writes is seen by others once it is committed. Dropping it rolls it back.
 pub struct MemoryTransaction {
     shared: Arc<Shared>,
     work: Mutex<Work>,
@@ -24,12 +24,20 @@ struct Work {
     rows: Rows,
     /// The commits that took effect here, in order.
     done: Vec<Commit>,
+    /// What the host does when it is committed.
+    effects: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl MemoryTransaction {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let rows = shared.rows().clone();
-        MemoryTransaction { shared, work: Mutex::new(Work { rows, done: Vec::new() }) }
+        MemoryTransaction { shared, work: Mutex::new(Work { rows, done: Vec::new(), effects: Vec::new() }) }
+    }
+
+    /// Does something when the transaction is committed, in the same moment, and not at all if it is rolled back: how a test
+    /// stands in for the host's tables. It must not use the store.
+    pub fn on_commit(&self, effect: impl FnOnce() + Send + 'static) {
+        self.work().effects.push(Box::new(effect));
     }
 
     /// Applies everything, or nothing. An outcome other than [`CommitOutcome::Committed`] means that another got in between,
@@ -43,7 +51,7 @@ impl MemoryTransaction {
             return Err(fault.error("committing a transaction"));
         }
         let now = self.shared.now();
-        let commits = self.work.into_inner().unwrap_or_else(PoisonError::into_inner).done;
+        let Work { done: commits, effects, .. } = self.work.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut found_work = false;
         {
             let mut stored = self.shared.rows();
@@ -56,6 +64,7 @@ impl MemoryTransaction {
                 found_work |= applied.work;
             }
             *stored = rows;
+            effects.into_iter().for_each(|effect| effect());
         }
         if found_work {
             self.shared.announce_work();
@@ -72,6 +81,15 @@ impl MemoryTransaction {
     fn work(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The same, with what others have committed meanwhile, as long as nothing was written.
+    fn current(&self) -> MutexGuard<'_, Work> {
+        let mut work = self.work();
+        if work.done.is_empty() {
+            work.rows = self.shared.rows().clone();
+        }
+        work
+    }
 }
 
 impl fmt::Debug for MemoryTransaction {
@@ -83,16 +101,17 @@ impl fmt::Debug for MemoryTransaction {
 #[async_trait]
 impl StoreSession for MemoryTransaction {
     async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
-        self.work().rows.load(id)
+        self.current().rows.load(id)
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Result<CommitOutcome, StoreError>>, StoreError> {
         let now = self.shared.now();
-        let mut work = self.work();
+        let mut work = self.current();
+        let Work { rows, done, .. } = &mut *work;
         let apply = |commit: Commit| {
-            let outcome = work.rows.apply(&commit, now)?.outcome;
+            let outcome = rows.apply(&commit, now)?.outcome;
             if outcome == CommitOutcome::Committed {
-                work.done.push(commit);
+                done.push(commit);
             }
             Ok(outcome)
         };
@@ -100,19 +119,19 @@ impl StoreSession for MemoryTransaction {
     }
 
     async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
-        Ok(self.work().rows.find_by_key(workflow, key))
+        Ok(self.current().rows.find_by_key(workflow, key))
     }
 
     async fn definition(&self, fingerprint: &Fingerprint) -> Result<Option<Definition>, StoreError> {
-        Ok(self.work().rows.definitions.get(fingerprint).map(|definition| (**definition).clone()))
+        Ok(self.current().rows.definitions.get(fingerprint).map(|definition| (**definition).clone()))
     }
 
     async fn history(&self, id: RunId) -> Result<History, StoreError> {
-        self.work().rows.history(id)
+        self.current().rows.history(id)
     }
 
     async fn list(&self, filter: &RunFilter) -> Result<RunPage, StoreError> {
-        self.work().rows.list(filter)
+        self.current().rows.list(filter)
     }
 }
 
@@ -165,6 +184,40 @@ mod tests {
         assert_eq!(transaction.commit().unwrap(), CommitOutcome::Conflict);
         assert!(block_on(store.load(sample::run_id(2))).unwrap().is_none());
         assert_eq!(block_on(store.load(sample::run_id(1))).unwrap().unwrap().run.token, sample::commit_token(9));
+    }
+
+    #[test]
+    fn a_transaction_sees_what_others_commit_until_it_writes() {
+        let store = store();
+        let transaction = store.begin();
+        write(&store, sample::start(1));
+        assert_eq!(write(&transaction, sample::next(&sample::run(1))), CommitOutcome::Committed);
+        write(&store, sample::start(2));
+        assert!(block_on(transaction.load(sample::run_id(2))).unwrap().is_none());
+        assert_eq!(transaction.commit().unwrap(), CommitOutcome::Committed);
+        assert_eq!(block_on(store.load(sample::run_id(1))).unwrap().unwrap().run.revision, 2);
+        assert!(block_on(store.load(sample::run_id(2))).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_hosts_effects_happen_with_the_commit_or_not_at_all() {
+        let store = store();
+        let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let transaction = || {
+            let (transaction, count) = (store.begin(), count.clone());
+            transaction.on_commit(move || {
+                count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            });
+            transaction
+        };
+        transaction().rollback();
+        let conflicting = transaction();
+        write(&conflicting, sample::start(1));
+        write(&store, sample::start(1));
+        assert_eq!(conflicting.commit().unwrap(), CommitOutcome::Conflict);
+        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 0);
+        assert_eq!(transaction().commit().unwrap(), CommitOutcome::Committed);
+        assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 1);
     }
 
     #[test]

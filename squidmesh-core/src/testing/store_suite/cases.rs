@@ -199,6 +199,18 @@ macro_rules! __store_cases {
                 step_runs_belong_to_their_run_alone
                 a_run_without_step_runs_is_read
                 claims_of_many_runs_carry_each_its_own_state;
+            transact:
+                what_a_transaction_records_is_stored_when_it_commits
+                nothing_of_a_transaction_is_seen_before_it_ends
+                a_transaction_sees_what_it_has_written
+                a_transaction_that_is_rolled_back_leaves_no_trace
+                work_that_is_rolled_back_is_not_recorded
+                a_transaction_on_an_old_revision_conflicts_and_may_go_on
+                a_stale_fence_is_refused_within_a_transaction
+                of_concurrent_transactions_on_one_revision_exactly_one_lands
+                transactions_of_many_runs_all_land
+                a_transaction_whose_caller_goes_away_is_whole_or_nothing
+                a_body_that_panics_leaves_no_trace;
         }
     };
 }
@@ -247,6 +259,7 @@ mod tests {
             ("lease", include_str!("lease.rs")),
             ("list", include_str!("list.rs")),
             ("load", include_str!("load.rs")),
+            ("transact", include_str!("transact.rs")),
         ];
         let mut written = 0;
         for (module, source) in sources {
