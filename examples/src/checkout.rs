@@ -1,20 +1,25 @@
 //! The workflow `checkout`: one order, from the shelf to the money. One step at a time, each outcome choosing the next.
 //!
 //! ```text
-//! reserve ─▶ authorise ─▶ capture ─▶ book ─▶ cool_off ─▶ hand_over ─▶ (fulfilment, a run of its own)
-//!    │           └─ error ─▶ void ─┐
-//!    └─ error ─────────────────────┴─▶ release
+//! reserve ─▶ screen ───────────▶ authorise ─▶ capture ─▶ book ─▶ cool_off ─▶ hand_over ─▶ (fulfilment, a run of its own)
+//!    │         └─ big ─▶ review ────▲  └─ error ─▶ void ─┐
+//!    └─ error             └─ no, or no answer ───────────┴─▶ release
 //! ```
+//!
+//! Three ways back: an outcome that the workflow expects has a route of its own, marked as undo where it undoes; a capture that
+//! fails has none, so the run fails and what its steps did is compensated, the last first; and once the money is taken there is
+//! no way back at all, so that what follows is tried for days.
 //!
 //! Knows which steps there are and what each asks of the shop and the gateway. Knows no store and no executor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
 use squidmesh_core::{
-    COMPLETE, DefinitionErrors, Handler, RecoveryRoute, Retry, RunId, Step, StepContext, StepError, StepResult,
-    Trigger, Workflow, ms, secs, wait,
+    COMPLETE, Compensation, DefinitionErrors, Handler, RecoveryRoute, Retry, RunId, Step, StepContext, StepError,
+    StepResult, Trigger, Workflow, approval, minutes, ms, secs, wait,
 };
 
 use crate::fulfilment::Parcel;
@@ -22,9 +27,15 @@ use crate::gateway::{Gateway, Operation};
 use crate::inventory::{self, ReserveError};
 use crate::mesh_slot::MeshSlot;
 use crate::orders::Order;
-use crate::payments::{Ask, Book};
+use crate::payments::{Ask, Book, Free};
 use crate::shop::Shop;
 use crate::tables::orders::{self, State};
+
+/// Somebody has to look at an order that costs more than this.
+pub const REVIEWED_ABOVE_CENTS: i64 = 600_000;
+
+/// How long an order waits for somebody to look at it; a real shop would say days.
+pub const REVIEW_TIME: Duration = secs(6);
 
 /// The workflow.
 ///
@@ -32,6 +43,7 @@ use crate::tables::orders::{self, State};
 /// None; a change that breaks it would be told here.
 pub fn checkout(shop: &Shop, gateway: Arc<dyn Gateway>, mesh: MeshSlot) -> Result<Workflow, DefinitionErrors> {
     let patient = Retry::exponential(12, ms(100)..secs(10)).jitter(true);
+    let stubborn = Retry::exponential(1_000, ms(100)..minutes(5)).jitter(true);
     let ask = |step, operation| {
         let asking = Ask { gateway: Arc::clone(&gateway), operation };
         Step::new(step, asking).retry(patient.clone()).timeout(ms(500))
@@ -40,15 +52,32 @@ pub fn checkout(shop: &Shop, gateway: Arc<dyn Gateway>, mesh: MeshSlot) -> Resul
 
     Workflow::builder("checkout")
         .trigger(Trigger::manual("place_order").payload::<Order>())
-        .step(Step::new("reserve", Reserve { shop: shop() }).output("reservation").retry(patient.clone()))
-        .step(ask("authorise", Operation::Authorise).output("authorisation"))
+        .step(
+            Step::new("reserve", Reserve { shop: shop() })
+                .output("reservation")
+                .retry(patient.clone())
+                .compensate(GiveBack { shop: shop() })
+                .compensation_retry(stubborn.clone()),
+        )
+        .step(Step::new("screen", screen))
+        .step(Step::new("review", approval().deadline(REVIEW_TIME)).output("review"))
+        .step(
+            ask("authorise", Operation::Authorise)
+                .output("authorisation")
+                .compensate(Free { gateway: Arc::clone(&gateway) })
+                .compensation_retry(stubborn.clone()),
+        )
         .step(ask("capture", Operation::Capture).output("payment").irreversible())
-        .step(Step::new("book", Book { shop: shop() }).retry(patient.clone()))
+        .step(Step::new("book", Book { shop: shop() }).retry(stubborn.clone()))
         .step(Step::new("cool_off", wait(ms(200))))
-        .step(Step::new("hand_over", HandOver { mesh }).output("fulfilment").retry(patient.clone()))
+        .step(Step::new("hand_over", HandOver { mesh }).output("fulfilment").retry(stubborn))
         .step(ask("void", Operation::Void).output("void"))
         .step(Step::new("release", Release { shop: shop() }).retry(patient.clone()))
-        .then("reserve", "authorise")
+        .then("reserve", "screen")
+        .then("screen", "authorise")
+        .on_error("screen", "review")
+        .then("review", "authorise")
+        .on_error("review", "release")
         .then("authorise", "capture")
         .then("capture", "book")
         .then("book", "cool_off")
@@ -90,6 +119,14 @@ impl Handler for Reserve {
     }
 }
 
+/// Lets an order pass, or sends it to the review: the error is a way to go, and not a mishap.
+async fn screen(order: Order, _: StepContext) -> StepResult<()> {
+    match order.total_cents() {
+        ..=REVIEWED_ABOVE_CENTS => Ok(()),
+        _ => Err(StepError::terminal("somebody has to look at so big an order").kind("needs_review")),
+    }
+}
+
 /// Starts the second workflow, once for each order.
 struct HandOver {
     mesh: MeshSlot,
@@ -124,10 +161,29 @@ impl Handler for Release {
     type Output = ();
 
     async fn run(&self, order: Order, _: StepContext) -> StepResult<()> {
-        let transaction = self.shop.begin().await?;
-        inventory::release(&transaction, &order.order_id).await?;
-        orders::close(&transaction, &order.order_id, State::Released).await?;
-        transaction.commit().await?;
-        Ok(())
+        release(&self.shop, &order).await
     }
+}
+
+/// The same, as the compensation of the step that put the goods aside.
+struct GiveBack {
+    shop: Shop,
+}
+
+#[async_trait]
+impl Handler for GiveBack {
+    type Input = Compensation<Order>;
+    type Output = ();
+
+    async fn run(&self, undo: Self::Input, _: StepContext) -> StepResult<()> {
+        release(&self.shop, &undo.input).await
+    }
+}
+
+async fn release(shop: &Shop, order: &Order) -> StepResult<()> {
+    let transaction = shop.begin().await?;
+    inventory::release(&transaction, &order.order_id).await?;
+    orders::close(&transaction, &order.order_id, State::Released).await?;
+    transaction.commit().await?;
+    Ok(())
 }

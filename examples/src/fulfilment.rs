@@ -6,15 +6,20 @@
 //!          └─▶ invoice ─┘
 //! ```
 //!
+//! A parcel that customs hold fails the run; once they let it go, somebody resumes it.
+//!
 //! Knows which steps there are and what each does to the shop's tables. Knows no store, no executor and no gateway.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use squidmesh_core::{DefinitionErrors, Handler, Retry, Step, StepContext, StepResult, Trigger, Workflow, ms, secs};
+use squidmesh_core::{
+    DefinitionErrors, Handler, Retry, Step, StepContext, StepError, StepResult, Trigger, Workflow, ms, secs,
+};
 
 use crate::inventory;
 use crate::shop::Shop;
+use crate::tables::customs;
 use crate::tables::ledger::{self, Kind};
 use crate::tables::orders::{self, State};
 
@@ -67,6 +72,9 @@ impl Handler for Desk {
         let transaction = self.shop.begin().await?;
         match self.task {
             Task::Pick => inventory::pick(&transaction, &order_id).await?,
+            Task::Ship if customs::is_held(&transaction, &order_id).await? => {
+                return Err(StepError::terminal("customs hold the parcel").kind("held"));
+            }
             Task::Ship => inventory::ship(&transaction, &order_id).await?,
             Task::Invoice => {
                 let reference = format!("invoice-{order_id}");

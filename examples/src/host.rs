@@ -18,10 +18,12 @@ use crate::fulfilment::fulfilment;
 use crate::gateway::{GatewayError, GatewayServer, HttpGateway};
 use crate::intake::{Intake, IntakeError, take_in};
 use crate::mesh_slot::MeshSlot;
+use crate::operator::{Operator, OperatorError};
 use crate::options::{Options, SAMPLE};
 use crate::orders::{self, Order, OrdersError};
 use crate::progress::{Progress, ProgressError, bar};
-use crate::sample_orders::sample_orders;
+use crate::reviewers::review;
+use crate::runs::RunsError;
 use crate::shop::{Shop, ShopError};
 use crate::summary::{Facts, FactsError, Summary};
 
@@ -40,7 +42,7 @@ pub enum Ending {
 }
 
 /// What happened on the way, in this process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Journey {
     /// What became of the file of orders.
     pub intake: Intake,
@@ -48,6 +50,8 @@ pub struct Journey {
     pub completed: u64,
     /// How many attempts of steps failed.
     pub failed: u64,
+    /// What the operator was told of runs that waited or failed.
+    pub told: Vec<String>,
 }
 
 /// Opens the shop, works until no order is open or until `stop`, and sums up.
@@ -55,12 +59,13 @@ pub struct Journey {
 /// # Errors
 /// [`HostError`] names the part that failed. Started again, it goes on.
 pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<Ending, HostError> {
-    std::fs::create_dir_all(&options.files).map_err(HostError::Files)?;
+    let files = options.files();
+    std::fs::create_dir_all(&files).map_err(HostError::Files)?;
     let orders = read_orders(options)?;
 
     let store = SeaOrmStore::connect(&options.store_url()).await?;
     let shop = Shop::open(store.clone()).await?;
-    let journal = options.files.join(format!("gateway-{}.jsonl", shop.merchant().await?));
+    let journal = files.join(format!("gateway-{}.jsonl", shop.merchant().await?));
     let server = GatewayServer::open(&journal).await.map_err(HostError::Files)?;
     let gateway = Arc::new(HttpGateway::at(server.address())?);
 
@@ -90,13 +95,25 @@ pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<En
         }
     });
     let bar = bar(orders.len(), options.quiet);
+    let operator = Operator::new(shop.clone(), mesh.clone());
+    let people = async {
+        tokio::select! {
+            stopped = review(&mesh, "ada") => stopped.map_err(HostError::from),
+            stopped = review(&mesh, "grace") => stopped.map_err(HostError::from),
+            stopped = operator.work() => stopped.map_err(HostError::from),
+        }
+    };
     let work = async {
         let intake = take_in(&shop, &mesh, &orders).await?;
-        progress.until_no_run_is_open(&shop, &mesh, &bar).await?;
+        progress.until_nothing_is_under_way(&shop, &mesh, &bar).await?;
         Ok::<_, HostError>(intake)
     };
     let intake = tokio::select! {
         intake = work => Some(intake),
+        stopped = people => return Err(match stopped {
+            Err(error) => error,
+            Ok(never) => match never {},
+        }),
         () = stop => None,
         ended = &mut workers => return Err(ended?.err().map_or(HostError::WorkersEnded, HostError::from)),
     };
@@ -107,18 +124,18 @@ pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<En
     let Some(intake) = intake.transpose()? else { return Ok(Ending::Stopped) };
     let summary = Box::new(Summary::of(Facts::gather(orders, &shop, &mesh, &journal).await?));
     let (completed, failed) = progress.attempts();
-    Ok(Ending::Done { journey: Journey { intake, completed, failed }, summary })
+    Ok(Ending::Done { journey: Journey { intake, completed, failed, told: operator.told() }, summary })
 }
 
-/// The orders of the file that was named, or of the sample, which is written the first time.
+/// The orders of the file that was named, or of the scenario, which is written the first time.
 fn read_orders(options: &Options) -> Result<Vec<Order>, OrdersError> {
     let read = |path: &Path| orders::read(path);
     if let Some(path) = &options.orders {
         return read(path);
     }
-    let path = options.files.join("orders.jsonl");
+    let path = options.files().join("orders.jsonl");
     if !path.exists() {
-        orders::write(&path, &sample_orders(SAMPLE))?;
+        orders::write(&path, &options.scenario.orders(SAMPLE))?;
     }
     read(&path)
 }
@@ -157,6 +174,12 @@ pub enum HostError {
     /// The work could not be followed.
     #[error(transparent)]
     Progress(#[from] ProgressError),
+    /// The reviewers.
+    #[error(transparent)]
+    Review(#[from] RunsError),
+    /// The operator.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     /// The workers.
     #[error(transparent)]
     Executor(#[from] ExecutorError),

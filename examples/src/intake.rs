@@ -9,7 +9,7 @@ use squidmesh_core::{Squidmesh, StartError, StoreError};
 
 use crate::orders::Order;
 use crate::shop::Shop;
-use crate::tables::orders;
+use crate::tables::{customs, orders};
 
 /// What became of a file of orders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +74,9 @@ async fn take(shop: &Shop, mesh: &Squidmesh, order: &Order) -> Result<bool, Inta
     };
     let key = OnConflict::column(orders::Column::OrderId).do_nothing().to_owned();
     let rows = orders::Entity::insert(row).on_conflict(key).exec_without_returning(&transaction).await?;
+    if order.inspected {
+        customs::hold(&transaction, &order.order_id).await?;
+    }
     let after = joined.into_after_commit();
     transaction.commit().await?;
     after.committed();

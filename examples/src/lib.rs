@@ -1,8 +1,9 @@
-//! The model host: an online shop that takes its orders through two durable workflows.
+//! The model host: an online shop that takes its orders through durable workflows.
 //!
-//! Read it in the order in which an order goes: [`intake`] starts a run with the order's row, [`checkout`] reserves the goods and
-//! takes the money, [`fulfilment`] packs, ships and invoices, [`summary`] proves from three independent sources (the shop's tables,
-//! the runs, the gateway's journal) that nothing was lost and nothing happened twice. [`host`] puts it together.
+//! Read it in the order in which an order goes: [`intake`] starts a run with the order's row, [`checkout`] reserves the goods, has
+//! [`reviewers`] look at big orders and takes the money, [`fulfilment`] packs, ships and invoices, [`summary`] proves from three independent sources (the shop's tables, the runs, the gateway's journal)
+//! that nothing was lost and nothing happened twice. Meanwhile the [`operator`] asks why runs wait, and resumes what failed.
+//! [`host`] puts it together, and a [`scenario`] brings the orders.
 //!
 //! Workflows know steps, steps know the shop's tables and the payment gateway's interface. No step knows how it is delivered,
 //! how often it is tried, or on which database it runs.
@@ -15,12 +16,16 @@ pub mod host;
 pub mod intake;
 pub mod inventory;
 pub mod mesh_slot;
+pub mod operator;
 pub mod options;
 pub mod orders;
 pub mod payments;
 pub mod program;
 pub mod progress;
+pub mod reviewers;
+pub mod runs;
 pub mod sample_orders;
+pub mod scenario;
 pub mod shop;
 pub mod summary;
 pub mod tables;

@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
+use crate::scenario::Scenario;
+
 /// What the command line can say.
 pub const USAGE: &str = "\
 Takes orders through the durable workflows of a shop, and proves at the end that nothing was lost or done twice.
 Stop it whenever you like, kill it even, and start it again.
 
+  --scenario S    plain (the default), or what brings out more of the shop: approvals, saga, customs; or all
   --store URL     sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE (default sqlite://DIR/shop.db)
-  --orders FILE   orders, one JSON object a line (default 1,000 sample orders, written to DIR/orders.jsonl)
-  --files DIR     where the gateway's journal and the defaults of the above are kept (default target/checkout)
+  --orders FILE   orders, one JSON object a line (default the scenario's, written to DIR/orders.jsonl)
+  --files DIR     where the gateway's journal and the defaults of the above are kept (default target/checkout, with
+                  the name of the scenario after it if it is not plain)
   --workers N     how many steps run at once (default 32)
   --lease-ms N    how long a dead process keeps its steps (default 30000)
   --quiet         no progress bar
@@ -22,18 +26,20 @@ Stop it whenever you like, kill it even, and start it again.
 RUST_LOG=squidmesh=debug shows what happens.
 ";
 
-/// How many sample orders there are.
+/// How many plain orders there are in the sample.
 pub const SAMPLE: usize = 1_000;
 
 /// What the command line said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// What is tried.
+    pub scenario: Scenario,
     /// The database of the shop and its workflows; a file of its own if not given.
     pub store: Option<String>,
     /// The orders; the sample if not given.
     pub orders: Option<PathBuf>,
-    /// Where files are kept that are not the shop's.
-    pub files: PathBuf,
+    /// Where files are kept that are not the shop's; a place for the scenario if not given.
+    pub files: Option<PathBuf>,
     /// How many steps run at once.
     pub workers: usize,
     /// The lease; the runtime's own if not given.
@@ -47,9 +53,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
+            scenario: Scenario::Plain,
             store: None,
             orders: None,
-            files: PathBuf::from("target/checkout"),
+            files: None,
             workers: 32,
             lease: None,
             quiet: false,
@@ -61,8 +68,17 @@ impl Default for Options {
 impl Options {
     /// The URL of the database.
     pub fn store_url(&self) -> String {
-        let own = || format!("sqlite://{}", self.files.join("shop.db").display());
+        let own = || format!("sqlite://{}", self.files().join("shop.db").display());
         self.store.clone().unwrap_or_else(own)
+    }
+
+    /// Where files are kept that are not the shop's. A scenario has a place of its own, and so a shop.
+    pub fn files(&self) -> PathBuf {
+        let own = || match self.scenario {
+            Scenario::Plain => PathBuf::from("target/checkout"),
+            other => PathBuf::from(format!("target/checkout-{}", other.name())),
+        };
+        self.files.clone().unwrap_or_else(own)
     }
 
     /// Reads the arguments after the program's name.
@@ -74,9 +90,10 @@ impl Options {
         let mut options = Options::default();
         while let Some(argument) = parser.next()? {
             match argument {
+                Long("scenario") => options.scenario = parser.value()?.parse()?,
                 Long("store") => options.store = Some(parser.value()?.string()?),
                 Long("orders") => options.orders = Some(parser.value()?.into()),
-                Long("files") => options.files = parser.value()?.into(),
+                Long("files") => options.files = Some(parser.value()?.into()),
                 Long("workers") => options.workers = parser.value()?.parse()?,
                 Long("lease-ms") => options.lease = Some(Duration::from_millis(parser.value()?.parse()?)),
                 Long("quiet") => options.quiet = true,
@@ -98,11 +115,14 @@ mod tests {
 
     #[test]
     fn every_option_is_understood() {
-        let said = parse("--store sqlite://a.db --orders o --files=f --workers 3 --lease-ms 90 --quiet -h").unwrap();
+        let said =
+            parse("--scenario saga --store sqlite://a.db --orders o --files=f --workers 3 --lease-ms 90 --quiet -h")
+                .unwrap();
         let expected = Options {
+            scenario: Scenario::Saga,
             store: Some("sqlite://a.db".to_owned()),
             orders: Some("o".into()),
-            files: "f".into(),
+            files: Some("f".into()),
             workers: 3,
             lease: Some(Duration::from_millis(90)),
             quiet: true,
@@ -115,6 +135,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_named() {
         assert!(parse("--stoer x").unwrap_err().to_string().contains("--stoer"));
+        assert!(parse("--scenario most").unwrap_err().to_string().contains("most"));
         assert!(parse("--workers many").unwrap_err().to_string().contains("many"));
     }
 }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::{Card, Operation, Payment};
+
 /// An order. It is the payload of the workflow `checkout`, and the input of most of its steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Order {
@@ -16,6 +18,16 @@ pub struct Order {
     pub order_id: String,
     /// What is ordered; each article once.
     pub lines: Vec<Line>,
+    /// What it is paid with.
+    #[serde(default, skip_serializing_if = "is_ordinary")]
+    pub card: Card,
+    /// Whether customs want to look into the parcel before it leaves.
+    #[serde(default, skip_serializing_if = "is_ordinary")]
+    pub inspected: bool,
+}
+
+fn is_ordinary<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// One article of an order.
@@ -33,6 +45,11 @@ impl Order {
     /// What the order costs, in cents.
     pub fn total_cents(&self) -> i64 {
         self.lines.iter().map(|line| i64::from(line.quantity) * i64::from(line.unit_cents)).sum()
+    }
+
+    /// What the gateway is asked for, to do this with the price of the order.
+    pub fn payment(&self, operation: Operation) -> Payment {
+        Payment { operation, order_id: self.order_id.clone(), amount_cents: self.total_cents(), card: self.card }
     }
 }
 

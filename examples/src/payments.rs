@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use squidmesh_core::{Handler, StepContext, StepError, StepResult};
+use squidmesh_core::{Compensation, Handler, StepContext, StepError, StepResult};
 
-use crate::gateway::{Gateway, GatewayError, Operation, Payment, Receipt};
+use crate::gateway::{Gateway, GatewayError, Operation, Receipt};
 use crate::orders::Order;
 use crate::shop::Shop;
 use crate::tables::ledger::{self, Kind};
@@ -28,18 +28,37 @@ impl Handler for Ask {
     type Input = Order;
     type Output = Receipt;
 
-    async fn run(&self, order: Order, context: StepContext) -> StepResult<Receipt> {
-        let key = format!("{}/{}", context.run_id, context.step);
-        let amount_cents = order.total_cents();
-        let payment = Payment { operation: self.operation, order_id: order.order_id, amount_cents };
-        // All but a refusal is worth another attempt.
-        match self.gateway.ask(&key, &payment).await {
-            Err(GatewayError::Refused { reason }) => Err(StepError::terminal(reason).kind("refused")),
-            Err(busy @ GatewayError::Busy { retry_after: Some(delay), .. }) => {
-                Err(StepError::from(busy).retry_after(delay))
-            }
-            answer => Ok(answer?),
+    async fn run(&self, order: Order, _: StepContext) -> StepResult<Receipt> {
+        ask(&*self.gateway, self.operation, &order).await
+    }
+}
+
+/// Frees the money that was put aside for an order: the compensation of the step that put it aside.
+pub struct Free {
+    /// The gateway.
+    pub gateway: Arc<dyn Gateway>,
+}
+
+#[async_trait]
+impl Handler for Free {
+    type Input = Compensation<Order, Receipt>;
+    type Output = Receipt;
+
+    async fn run(&self, undo: Self::Input, _: StepContext) -> StepResult<Receipt> {
+        ask(&*self.gateway, Operation::Void, &undo.input).await
+    }
+}
+
+/// The key names the order and not the run, so that it is the same in a run that resumes or replays another.
+async fn ask(gateway: &dyn Gateway, operation: Operation, order: &Order) -> StepResult<Receipt> {
+    let key = format!("{}/{operation:?}", order.order_id);
+    // All but a refusal is worth another attempt.
+    match gateway.ask(&key, &order.payment(operation)).await {
+        Err(GatewayError::Refused { reason }) => Err(StepError::terminal(reason).kind("refused")),
+        Err(busy @ GatewayError::Busy { retry_after: Some(delay), .. }) => {
+            Err(StepError::from(busy).retry_after(delay))
         }
+        answer => Ok(answer?),
     }
 }
 

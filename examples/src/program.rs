@@ -32,18 +32,19 @@ pub async fn program(arguments: impl IntoIterator<Item = OsString>) -> ExitCode 
     match host::run(&options, ctrl_c).await {
         Ok(Ending::Done { journey, summary }) => {
             let code = if summary.violations().is_empty() { 0 } else { 1 };
-            tell(&mut io::stdout(), &format!("{}{summary}", this_time(journey)), code)
+            tell(&mut io::stdout(), &format!("{}{summary}", this_time(&journey)), code)
         }
         Ok(Ending::Stopped) => tell(&mut io::stderr(), "stopped; start again to go on\n", 130),
         Err(error) => tell(&mut io::stderr(), &with_causes(&error), 1),
     }
 }
 
-/// The one line that differs from run to run.
-fn this_time(journey: Journey) -> String {
-    let Journey { intake, completed, failed } = journey;
+/// What differs from run to run: before the summary, which does not.
+fn this_time(journey: &Journey) -> String {
+    let Journey { intake, completed, failed, told } = journey;
+    let told: String = told.iter().map(|sentence| format!("  why? {sentence}\n")).collect();
     format!(
-        "this time: {} orders started, {} already known; {completed} steps done, {failed} attempts failed\n",
+        "this time: {} orders started, {} already known; {completed} steps done, {failed} attempts failed\n{told}",
         intake.started, intake.known
     )
 }

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
-use squidmesh_core::{Event, EventKind, EventSink, RunFilter, RunStatus, Squidmesh, StoreError};
+use squidmesh_core::{Event, EventKind, EventSink, RunFilter, RunStatus, Squidmesh};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use crate::operator::any_unsettled;
+use crate::runs::RunsError;
 use crate::shop::Shop;
 use crate::tables::orders;
 
@@ -56,7 +58,7 @@ pub enum ProgressError {
     Orders(#[from] DbErr),
     /// The runs could not be listed.
     #[error(transparent)]
-    Runs(#[from] StoreError),
+    Runs(#[from] RunsError),
 }
 
 impl Progress {
@@ -65,11 +67,11 @@ impl Progress {
         (self.counts.completed.load(Ordering::Relaxed), self.counts.failed.load(Ordering::Relaxed))
     }
 
-    /// Waits until no run is open any more.
+    /// Waits until no run is open any more, and what failed is compensated or resumed.
     ///
     /// # Errors
     /// [`ProgressError`]: the database's own.
-    pub async fn until_no_run_is_open(
+    pub async fn until_nothing_is_under_way(
         &self,
         shop: &Shop,
         mesh: &Squidmesh,
@@ -81,7 +83,8 @@ impl Progress {
             bar.set_position(bar.length().unwrap_or(0).saturating_sub(open));
             bar.set_message(format!("{} attempts failed", self.attempts().1));
             // An order is closed a moment before its run is, and one whose run has failed stays open: the runs decide.
-            if mesh.list_runs(&open_runs()).await?.runs.is_empty() {
+            let open = !mesh.list_runs(&open_runs()).await.map_err(RunsError::from)?.runs.is_empty();
+            if !open && !any_unsettled(mesh).await? {
                 return Ok(());
             }
             sleep(PAUSE).await;

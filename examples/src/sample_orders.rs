@@ -2,6 +2,7 @@
 //!
 //! Knows the shop's catalogue and a little arithmetic; no clock and no random numbers.
 
+use crate::gateway::Card;
 use crate::orders::{Line, Order};
 use crate::shop::CATALOGUE;
 
@@ -23,7 +24,7 @@ fn order(number: u64) -> Order {
             lines.push(Line { sku: (*sku).to_owned(), quantity, unit_cents: *unit_cents });
         }
     }
-    Order { order_id: format!("order-{number:06}"), lines }
+    Order { order_id: format!("order-{number:06}"), lines, card: Card::Ordinary, inspected: false }
 }
 
 /// A small generator (splitmix64): well mixed from the first draw, and the same everywhere.

@@ -16,14 +16,17 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::{EntityTrait, QueryOrder};
 use serde_json::{Map, Value};
 use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore};
-use squidmesh_core::{AuditKind, Cancellation, RunDetails, RunStatus, Squidmesh, StepContext, StepName, Workflow};
+use squidmesh_core::{
+    AuditKind, Cancellation, CompensationStatus, RunDetails, RunFilter, RunId, RunStatus, Squidmesh, StepContext,
+    StepName, Workflow,
+};
 use squidmesh_examples::checkout::checkout;
 use squidmesh_examples::fulfilment::fulfilment;
-use squidmesh_examples::gateway::{Gateway, GatewayError, Operation, Payment, Receipt};
+use squidmesh_examples::gateway::{Card, Gateway, GatewayError, Operation, Payment, Receipt};
 use squidmesh_examples::mesh_slot::MeshSlot;
 use squidmesh_examples::orders::{Line, Order};
 use squidmesh_examples::shop::Shop;
-use squidmesh_examples::tables::{ledger, orders, stock};
+use squidmesh_examples::tables::{customs, ledger, orders, stock};
 use squidmesh_store::SeaOrmStore;
 
 /// Gives the answers of a list, then success; keeps what it did by key, as a gateway must.
@@ -36,6 +39,9 @@ struct Scripted {
 #[async_trait]
 impl Gateway for Scripted {
     async fn ask(&self, idempotency_key: &str, payment: &Payment) -> Result<Receipt, GatewayError> {
+        if (payment.operation, payment.card) == (Operation::Capture, Card::ExpiresBeforeCapture) {
+            return Err(GatewayError::Refused { reason: "the card has expired".to_owned() });
+        }
         let answer = self.answers.lock().unwrap().pop_front();
         if !matches!(answer, Some(GatewayError::Refused { .. })) {
             // A busy answer may come after the deed: the worst case for whoever tries again.
@@ -73,10 +79,22 @@ impl Fixture {
 
     /// Takes an order through both workflows.
     async fn place(&self, order: &Order) -> RunDetails {
+        let run = self.begin(order).await;
+        self.finish(run).await
+    }
+
+    /// Takes an order as far as it goes now.
+    async fn begin(&self, order: &Order) -> RunId {
         self.write_down(order).await;
         let run = self.mesh.start_run("checkout", order).await.unwrap();
+        self.executor.drain(&self.mesh).await.unwrap();
+        run.id
+    }
+
+    /// Takes it to its end, whatever time that needs.
+    async fn finish(&self, run: RunId) -> RunDetails {
         self.executor.run_to_rest(&self.mesh).await.unwrap();
-        self.mesh.inspect_run(run.id).await.unwrap()
+        self.mesh.inspect_run(run).await.unwrap()
     }
 
     async fn write_down(&self, order: &Order) {
@@ -112,7 +130,11 @@ impl Fixture {
 
 fn order(sku: &str, quantity: u32) -> Order {
     let line = Line { sku: sku.to_owned(), quantity, unit_cents: 1_999 };
-    Order { order_id: "1".to_owned(), lines: vec![line] }
+    Order { order_id: "1".to_owned(), lines: vec![line], card: Card::Ordinary, inspected: false }
+}
+
+fn attempts(details: &RunDetails, step: &str) -> usize {
+    details.steps.iter().find(|declared| declared.name == step).unwrap().attempts.len()
 }
 
 fn busy() -> GatewayError {
@@ -129,7 +151,7 @@ async fn an_order_is_paid_once_however_often_the_gateway_is_asked() {
     assert_eq!(shop.done(), [Operation::Authorise, Operation::Capture]);
     assert_eq!(shop.entries().await, [(ledger::Kind::Invoice, 5_997), (ledger::Kind::Payment, 5_997)]);
     assert_eq!(shop.stock_of("oar").await, (99_997, 0));
-    assert_eq!(details.steps[1].attempts.len(), 4, "three busy answers, then a receipt");
+    assert_eq!(attempts(&details, "authorise"), 4, "three busy answers, then a receipt");
 }
 
 #[tokio::test]
@@ -143,7 +165,7 @@ async fn a_declined_card_gives_the_goods_back() {
     assert_eq!(shop.stock_of("oar").await, (100_000, 0));
     assert_eq!(shop.done(), [Operation::Void], "a refusal may come after the deed");
     assert!(shop.entries().await.is_empty());
-    assert_eq!(details.steps[1].attempts.len(), 1, "a refusal is not worth another attempt");
+    assert_eq!(attempts(&details, "authorise"), 1, "a refusal is not worth another attempt");
     assert!(details.audit.iter().any(|event| event.kind == AuditKind::UndoRouted));
 }
 
@@ -159,6 +181,76 @@ async fn an_article_that_is_not_to_be_had_costs_nothing() {
     assert!(shop.done().is_empty());
 }
 
+#[tokio::test]
+async fn a_capture_that_fails_frees_the_money_and_then_the_goods() {
+    let shop = Fixture::with_answers([]).await;
+    let details = shop.place(&Order { card: Card::ExpiresBeforeCapture, ..order("oar", 3) }).await;
+
+    assert_eq!(details.run.status, RunStatus::Failed);
+    assert_eq!(details.run.last_error.unwrap().step.unwrap(), "capture");
+    let compensations = ["authorise", "reserve"].map(|name| {
+        let step = details.steps.iter().find(|step| step.name == name).unwrap();
+        step.run.clone().unwrap().compensation.unwrap()
+    });
+    assert!(compensations.iter().all(|compensation| compensation.status == CompensationStatus::Completed));
+    assert!(compensations[0].finished_at.unwrap() <= compensations[1].started_at);
+    assert_eq!(shop.done(), [Operation::Authorise, Operation::Void]);
+    assert_eq!(shop.state().await, orders::State::Released);
+    assert_eq!(shop.stock_of("oar").await, (100_000, 0));
+    assert!(shop.entries().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_big_order_goes_on_when_somebody_approves_it() {
+    let shop = Fixture::with_answers([]).await;
+    let run = shop.begin(&order("oar", 301)).await;
+    assert_eq!(shop.stock_of("oar").await, (99_699, 301), "its goods wait with it");
+    assert!(shop.done().is_empty());
+
+    shop.mesh.approve_run(run).actor("ada").await.unwrap();
+    let details = shop.finish(run).await;
+    assert_eq!(details.run.status, RunStatus::Completed);
+    assert_eq!(details.context["review"]["actor"], "ada");
+    assert_eq!(shop.state().await, orders::State::Fulfilled);
+}
+
+#[tokio::test]
+async fn a_big_order_that_nobody_approves_is_released() {
+    let reject = async |shop: &Fixture, run: RunId| drop(shop.mesh.reject_run(run).actor("ada").await.unwrap());
+    let rejected = Fixture::with_answers([]).await;
+    let run = rejected.begin(&order("oar", 301)).await;
+    reject(&rejected, run).await;
+    rejected.finish(run).await;
+
+    let expired = Fixture::with_answers([]).await;
+    let details = expired.place(&order("oar", 301)).await;
+    assert_eq!(details.context["review"]["decision"], "expired");
+
+    for shop in [rejected, expired] {
+        assert_eq!(shop.state().await, orders::State::Released);
+        assert_eq!(shop.stock_of("oar").await, (100_000, 0));
+        assert!(shop.done().is_empty(), "no money was asked for");
+    }
+}
+
+#[tokio::test]
+async fn a_parcel_that_customs_held_goes_on_where_it_was() {
+    let shop = Fixture::with_answers([]).await;
+    customs::hold(shop.shop.connection(), "1").await.unwrap();
+    shop.place(&order("oar", 3)).await;
+    let failed = shop.mesh.list_runs(&RunFilter::new().status(RunStatus::Failed)).await.unwrap().runs;
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].last_error.as_ref().unwrap().kind, "held");
+
+    customs::clear(shop.shop.connection(), "1").await.unwrap();
+    let resumed = shop.mesh.resume_run(failed[0].id).await.unwrap();
+    let details = shop.finish(resumed.id).await;
+    assert_eq!(details.run.status, RunStatus::Completed);
+    assert!(details.steps[0].attempts.is_empty(), "what was picked is not picked again");
+    assert_eq!(shop.state().await, orders::State::Fulfilled);
+    assert_eq!(shop.stock_of("oar").await, (99_997, 0));
+}
+
 /// A worker that dies between a step's effect and its record leaves a step that runs again.
 #[tokio::test]
 async fn every_step_of_checkout_can_run_twice() {
@@ -168,8 +260,8 @@ async fn every_step_of_checkout_can_run_twice() {
     let run = shop.mesh.start_run("checkout", &order).await.unwrap();
 
     let mut state: Map<String, Value> = serde_json::to_value(&order).unwrap().as_object().unwrap().clone();
-    let steps = ["reserve", "authorise", "capture", "book", "hand_over"];
-    let outputs = ["reservation", "authorisation", "payment", "nothing", "fulfilment"];
+    let steps = ["reserve", "screen", "authorise", "capture", "book", "hand_over"];
+    let outputs = ["reservation", "screened", "authorisation", "payment", "nothing", "fulfilment"];
     for (step, output) in steps.into_iter().zip(outputs) {
         let mut outputs = Vec::new();
         for attempt in [1, 2] {

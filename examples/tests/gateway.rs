@@ -10,7 +10,9 @@
 
 use std::time::Duration;
 
-use squidmesh_examples::gateway::{Gateway, GatewayError, GatewayServer, HttpGateway, Operation, Payment, Statement};
+use squidmesh_examples::gateway::{
+    Card, Gateway, GatewayError, GatewayServer, HttpGateway, Operation, Payment, Statement,
+};
 use squidmesh_examples::sample_orders::sample_orders;
 
 /// Asks until there is a verdict, without a pause: all moods but patience are tried.
@@ -28,14 +30,8 @@ async fn verdict(gateway: &HttpGateway, key: &str, payment: &Payment) -> Result<
 async fn a_key_has_one_effect_in_two_lives_of_the_gateway() {
     let directory = tempfile::tempdir().unwrap();
     let journal = directory.path().join("journal");
-    let payments: Vec<Payment> = sample_orders(40)
-        .into_iter()
-        .map(|order| Payment {
-            operation: Operation::Authorise,
-            amount_cents: order.total_cents(),
-            order_id: order.order_id,
-        })
-        .collect();
+    let payments: Vec<Payment> =
+        sample_orders(40).into_iter().map(|order| order.payment(Operation::Authorise)).collect();
 
     let mut verdicts = Vec::new();
     for _ in ["first life", "second life"] {
@@ -58,7 +54,8 @@ async fn nothing_is_captured_that_is_not_put_aside() {
     let journal = directory.path().join("journal");
     let server = GatewayServer::open(&journal).await.unwrap();
     let gateway = HttpGateway::at(server.address()).unwrap();
-    let payment = |operation| Payment { operation, order_id: "not-declined".to_owned(), amount_cents: 5 };
+    let (order_id, card) = ("not-declined".to_owned(), Card::Ordinary);
+    let payment = |operation| Payment { operation, order_id: order_id.clone(), amount_cents: 5, card };
     let refused = Err("no such amount was authorised".to_owned());
     assert_eq!(verdict(&gateway, "early", &payment(Operation::Capture)).await, refused);
     assert!(verdict(&gateway, "authorise", &payment(Operation::Authorise)).await.is_ok());

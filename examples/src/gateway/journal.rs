@@ -60,10 +60,9 @@ impl Journal {
         self.done.get(key)
     }
 
-    /// Whether so much is put aside for an order.
-    pub(super) fn is_authorised(&self, order_id: &str, amount_cents: i64) -> bool {
-        let did =
-            |operation| self.effects.contains(&Payment { operation, order_id: order_id.to_owned(), amount_cents });
+    /// Whether what is to be paid is put aside.
+    pub(super) fn is_authorised(&self, payment: &Payment) -> bool {
+        let did = |operation| self.effects.contains(&Payment { operation, ..payment.clone() });
         did(Operation::Authorise) && !did(Operation::Void)
     }
 
@@ -136,9 +135,15 @@ impl Statement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::Card;
+
+    fn payment(amount_cents: i64) -> Payment {
+        let (operation, order_id) = (Operation::Authorise, "1".to_owned());
+        Payment { operation, order_id, amount_cents, card: Card::Ordinary }
+    }
 
     fn delivery(key: &str, effect: bool) -> Delivery {
-        let payment = Payment { operation: Operation::Authorise, order_id: "1".to_owned(), amount_cents: 500 };
+        let payment = payment(500);
         Delivery { key: key.to_owned(), payment, effect, answer: effect.then_some(200) }
     }
 
@@ -152,7 +157,7 @@ mod tests {
         let journal = Journal::open(&path).unwrap();
         assert_eq!((journal.requests("a"), journal.requests("b")), (2, 0));
         assert!(journal.done("a").is_some());
-        assert!(journal.is_authorised("1", 500) && !journal.is_authorised("1", 501));
+        assert!(journal.is_authorised(&payment(500)) && !journal.is_authorised(&payment(501)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod server;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use client::HttpGateway;
@@ -36,6 +37,20 @@ pub struct Payment {
     pub order_id: String,
     /// How much.
     pub amount_cents: i64,
+    /// From what.
+    #[serde(default)]
+    pub card: Card,
+}
+
+/// A customer's card. As with other gateways, some are for trying things out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Card {
+    /// One like any other.
+    #[default]
+    Ordinary,
+    /// One that is good when the money is put aside, and no longer when it is taken.
+    ExpiresBeforeCapture,
 }
 
 /// What a gateway does.

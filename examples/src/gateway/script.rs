@@ -2,7 +2,7 @@
 //!
 //! Decides from the order and from how often it was asked; no clock, no random numbers, no state.
 
-use super::{Operation, Payment};
+use super::{Card, Operation, Payment};
 
 /// What the gateway does with one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,9 @@ const DECLINED: u64 = 24;
 pub(super) fn mood(payment: &Payment, earlier: u64) -> Mood {
     let order = hash(payment.order_id.as_bytes());
     if payment.operation == Operation::Authorise && order.is_multiple_of(DECLINED) {
+        return Mood::Declines;
+    }
+    if payment.operation == Operation::Capture && payment.card == Card::ExpiresBeforeCapture {
         return Mood::Declines;
     }
     let fate = hash(format!("{:?} {}", payment.operation, payment.order_id).as_bytes());
@@ -67,8 +70,7 @@ mod tests {
         let mut seen = HashSet::new();
         for order in sample_orders(1_000) {
             for operation in [Operation::Authorise, Operation::Capture, Operation::Void] {
-                let payment =
-                    Payment { operation, order_id: order.order_id.clone(), amount_cents: order.total_cents() };
+                let payment = order.payment(operation);
                 let moods: Vec<_> = (0..4).map(|earlier| mood(&payment, earlier)).collect();
                 let declined = moods.contains(&Mood::Declines);
                 assert!(matches!(moods[3], Mood::Ready | Mood::Slow) != declined, "{payment:?}: {moods:?}");

@@ -114,10 +114,8 @@ fn carry_out(journal: &mut Journal, key: &str, payment: Payment) -> io::Result<(
         Some(_) => (false, receipt(key)),
         None => match payment.operation {
             Operation::Authorise => (true, receipt(key)),
-            Operation::Void => (journal.is_authorised(&payment.order_id, payment.amount_cents), receipt(key)),
-            Operation::Capture if journal.is_authorised(&payment.order_id, payment.amount_cents) => {
-                (true, receipt(key))
-            }
+            Operation::Void => (journal.is_authorised(&payment), receipt(key)),
+            Operation::Capture if journal.is_authorised(&payment) => (true, receipt(key)),
             Operation::Capture => (false, say(StatusCode::UNPROCESSABLE_ENTITY, "no such amount was authorised")),
         },
     };

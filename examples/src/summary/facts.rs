@@ -5,10 +5,12 @@ use std::io;
 use std::path::Path;
 
 use sea_orm::{DbErr, EntityTrait};
-use squidmesh_core::{RunFilter, RunStatus, Squidmesh, StoreError};
+use squidmesh_core::Squidmesh;
 
+use super::run_fact::{self, RunFact};
 use crate::gateway::Statement;
 use crate::orders::Order;
+use crate::runs::RunsError;
 use crate::shop::Shop;
 use crate::tables::{ledger, orders, reservations, stock};
 
@@ -25,25 +27,10 @@ pub struct Facts {
     pub reservations: Vec<reservations::Model>,
     /// The books.
     pub ledger: Vec<ledger::Model>,
-    /// All runs of both workflows.
+    /// All runs of all workflows.
     pub runs: Vec<RunFact>,
     /// The gateway's own account of what it did.
     pub gateway: Statement,
-}
-
-/// A run, as far as the summary looks at it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunFact {
-    /// Which run.
-    pub id: String,
-    /// Of which workflow.
-    pub workflow: String,
-    /// The order that it carries: its idempotency key.
-    pub order_id: Option<String>,
-    /// Where it is.
-    pub status: RunStatus,
-    /// Why it failed.
-    pub error: Option<String>,
 }
 
 /// Why the facts could not be gathered.
@@ -53,9 +40,9 @@ pub enum FactsError {
     /// The shop's tables could not be read.
     #[error("the shop's tables could not be read")]
     Shop(#[from] DbErr),
-    /// The runs could not be listed.
+    /// The runs could not be read.
     #[error(transparent)]
-    Runs(#[from] StoreError),
+    Runs(#[from] RunsError),
     /// The gateway's journal could not be read.
     #[error("the gateway's journal could not be read")]
     Gateway(#[from] io::Error),
@@ -79,7 +66,7 @@ impl Facts {
             stock: stock::Entity::find().all(database).await?,
             reservations: reservations::Entity::find().all(database).await?,
             ledger: ledger::Entity::find().all(database).await?,
-            runs: runs(mesh).await?,
+            runs: run_fact::gather(mesh).await?,
             gateway: Statement::read(journal)?,
         })
     }
@@ -96,25 +83,5 @@ impl Facts {
     /// The sum of the entries of one kind, in cents.
     pub fn booked(&self, kind: ledger::Kind) -> i64 {
         self.ledger.iter().filter(|entry| entry.kind == kind).map(|entry| entry.amount_cents).sum()
-    }
-}
-
-/// All runs, page by page.
-async fn runs(mesh: &Squidmesh) -> Result<Vec<RunFact>, StoreError> {
-    let mut filter = RunFilter::new().limit(500);
-    let mut runs = Vec::new();
-    loop {
-        let page = mesh.list_runs(&filter).await?;
-        runs.extend(page.runs.into_iter().map(|run| RunFact {
-            id: run.id.to_string(),
-            workflow: run.workflow.to_string(),
-            order_id: run.idempotency_key,
-            status: run.status,
-            error: run.last_error.map(|failure| format!("{}: {}", failure.kind, failure.message)),
-        }));
-        match page.next {
-            Some(next) => filter = filter.after(next),
-            None => return Ok(runs),
-        }
     }
 }

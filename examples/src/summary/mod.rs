@@ -6,12 +6,14 @@
 mod facts;
 mod numbers;
 mod proof;
+mod run_fact;
 
 use std::fmt;
 
-use squidmesh_core::RunStatus;
+use squidmesh_core::{AuditKind, RunStatus};
 
-pub use facts::{Facts, FactsError, RunFact};
+pub use facts::{Facts, FactsError};
+pub use run_fact::{Compensated, RunFact};
 
 use crate::gateway::Operation;
 use crate::tables::ledger::Kind;
@@ -39,6 +41,27 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// What not every list of orders brings about.
+    fn write_exceptions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let runs = &self.facts.runs;
+        let decided = |kind| runs.iter().flat_map(|run| &run.decisions).filter(|decision| **decision == kind).count();
+        let [approved, rejected, expired] = [AuditKind::Approved, AuditKind::Rejected, AuditKind::Expired].map(decided);
+        if approved + rejected + expired > 0 {
+            writeln!(f, "reviews  {approved} approved, {rejected} rejected, {expired} not decided in time")?;
+        }
+        let taken_back = runs.iter().filter(|run| !run.compensated.is_empty()).count();
+        if taken_back > 0 {
+            writeln!(f, "sagas    {taken_back} failed, and taken back step by step")?;
+        }
+        let resumed = runs.iter().filter(|run| run.resumed_from.is_some()).count();
+        if resumed > 0 {
+            writeln!(f, "resumed  {resumed} went on from where they had failed")?;
+        }
+        Ok(())
+    }
+}
+
 /// The same text for the same orders, whatever happened on the way.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,6 +80,7 @@ impl fmt::Display for Summary {
         )?;
         let others = facts.runs.len() - completed;
         writeln!(f, "runs     {} completed, {} not", grouped(completed as i64), grouped(others as i64))?;
+        self.write_exceptions(f)?;
         writeln!(
             f,
             "stock    {} received = {} on hand + {} shipped, {} reserved",

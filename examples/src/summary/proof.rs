@@ -1,10 +1,14 @@
 //! What must be so once no run is open. Pure: facts in, sentences out.
 
+mod carried;
+mod reviewed;
+
 use std::collections::BTreeMap;
 
-use squidmesh_core::RunStatus;
+use carried::every_order_is_carried_to_its_end;
+use reviewed::every_big_order_is_decided_once;
 
-use super::{Facts, RunFact};
+use super::Facts;
 use crate::gateway::{Operation, Statement};
 use crate::orders::Order;
 use crate::tables::ledger::Kind;
@@ -15,7 +19,8 @@ use crate::tables::reservations;
 pub(super) fn violations(facts: &Facts) -> Vec<String> {
     let mut found = Vec::new();
     every_order_is_taken(facts, &mut found);
-    every_order_is_closed_by_its_runs(facts, &mut found);
+    every_order_is_carried_to_its_end(facts, &mut found);
+    every_big_order_is_decided_once(facts, &mut found);
     goods_reconcile(facts, &mut found);
     money_reconciles(facts, &mut found);
     found
@@ -28,40 +33,6 @@ fn every_order_is_taken(facts: &Facts, found: &mut Vec<String>) {
         if !taken.contains_key(order_id.as_str()) {
             found.push(format!("{order_id} was placed and is lost"));
         }
-    }
-}
-
-/// One run of each workflow for an order that was fulfilled, one of `checkout` alone for one that was released, all completed.
-fn every_order_is_closed_by_its_runs(facts: &Facts, found: &mut Vec<String>) {
-    let mut runs: BTreeMap<&str, Vec<&RunFact>> = BTreeMap::new();
-    for run in &facts.runs {
-        runs.entry(run.order_id.as_deref().unwrap_or_default()).or_default().push(run);
-        if run.status != RunStatus::Completed {
-            let error = run.error.as_deref().unwrap_or("no error");
-            found.push(format!("run {} of {} is {}: {error}", run.id, run.workflow, run.status));
-        }
-    }
-    for order in &facts.orders {
-        let id = &order.order_id;
-        let mut carried_by: Vec<_> = runs.remove(id.as_str()).unwrap_or_default();
-        carried_by.sort_by_key(|run| &run.workflow);
-        let workflows: Vec<&str> = carried_by.iter().map(|run| run.workflow.as_str()).collect();
-        let expected: &[&str] = match order.state {
-            State::Fulfilled => &["checkout", "fulfilment"],
-            State::Released => &["checkout"],
-            State::Placed => {
-                found.push(format!("{id} is neither fulfilled nor released"));
-                continue;
-            }
-        };
-        if workflows != expected {
-            found.push(format!("{id} should have had a run of each of {expected:?}, and had {workflows:?}"));
-        } else if carried_by.first().is_some_and(|checkout| checkout.id != order.run_id) {
-            found.push(format!("{id} names run {}, which is not its own", order.run_id));
-        }
-    }
-    for (order_id, runs) in runs {
-        found.push(format!("{} runs were started for {order_id:?}, which the shop does not know", runs.len()));
     }
 }
 

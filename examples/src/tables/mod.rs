@@ -1,9 +1,10 @@
 //! The shop's own tables, beside those of the workflows in the same database.
 //!
-//! What makes each step safe to repeat is here, as keys: an order's row, its reservation of an article and its entry of a kind in
+//! What makes each step safe to repeat is here, as keys: an order's row, its reservation of an article, and its entry of a kind in
 //! the ledger can each exist but once.
 
 pub mod account;
+pub mod customs;
 pub mod ledger;
 pub mod orders;
 pub mod reservations;
@@ -17,6 +18,7 @@ use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Schema};
 /// The database's own.
 pub async fn create(database: &impl ConnectionTrait) -> Result<(), DbErr> {
     create_one(database, account::Entity).await?;
+    create_one(database, customs::Entity).await?;
     create_one(database, ledger::Entity).await?;
     create_one(database, orders::Entity).await?;
     create_one(database, reservations::Entity).await?;

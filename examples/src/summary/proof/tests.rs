@@ -1,8 +1,12 @@
 //! Every sort of wrong is seen, so that a summary without violations means something.
 
+use squidmesh_core::{AuditKind, CompensationStatus, RunStatus, Timestamp};
+
 use super::*;
-use crate::gateway::{Delivery, Payment};
+use crate::checkout::REVIEWED_ABOVE_CENTS;
+use crate::gateway::{Card, Delivery, Payment};
 use crate::orders::Line;
+use crate::summary::{Compensated, RunFact};
 use crate::tables::{ledger, stock};
 
 /// Two orders that went as they should: the first fulfilled, the second released.
@@ -10,6 +14,8 @@ fn sound() -> Facts {
     let placed = |id: &str| Order {
         order_id: id.to_owned(),
         lines: vec![Line { sku: "oar".to_owned(), quantity: 2, unit_cents: 250 }],
+        card: Card::Ordinary,
+        inspected: false,
     };
     let order = |id: &str, state| orders::Model {
         order_id: id.to_owned(),
@@ -23,6 +29,9 @@ fn sound() -> Facts {
         order_id: Some(order_id.to_owned()),
         status: RunStatus::Completed,
         error: None,
+        resumed_from: None,
+        decisions: Vec::new(),
+        compensated: Vec::new(),
     };
     let reservation =
         |id: &str, state| reservations::Model { order_id: id.to_owned(), sku: "oar".to_owned(), quantity: 2, state };
@@ -45,8 +54,42 @@ fn entry(kind: Kind) -> ledger::Model {
 }
 
 fn effect(key: &str, operation: Operation) -> Delivery {
-    let payment = Payment { operation, order_id: "a".to_owned(), amount_cents: 500 };
+    let payment = Payment { operation, order_id: "a".to_owned(), amount_cents: 500, card: Card::Ordinary };
     Delivery { key: key.to_owned(), payment, effect: true, answer: None }
+}
+
+/// The released order failed, and was taken back.
+fn with_a_saga(facts: &mut Facts) {
+    let compensated = |step: &str, from, until| Compensated {
+        step: step.to_owned(),
+        status: CompensationStatus::Completed,
+        from: Timestamp::from_millis(from),
+        until: Some(Timestamp::from_millis(until)),
+    };
+    facts.runs[2].status = RunStatus::Failed;
+    facts.runs[2].compensated = vec![compensated("authorise", 5, 7), compensated("reserve", 7, 9)];
+}
+
+/// The fulfilment failed and was resumed.
+fn with_a_resumed_run(facts: &mut Facts) {
+    let resumed = RunFact { id: "g".to_owned(), resumed_from: Some("f".to_owned()), ..facts.runs[1].clone() };
+    facts.runs[1].status = RunStatus::Failed;
+    facts.runs.push(resumed);
+}
+
+/// Both orders were big, and somebody decided on them.
+fn with_decisions(facts: &mut Facts) {
+    for order in &mut facts.orders {
+        order.total_cents = REVIEWED_ABOVE_CENTS + 1;
+    }
+    for entry in &mut facts.ledger {
+        entry.amount_cents = REVIEWED_ABOVE_CENTS + 1;
+    }
+    let mut deliveries = facts.gateway.deliveries().to_vec();
+    deliveries.iter_mut().for_each(|delivery| delivery.payment.amount_cents = REVIEWED_ABOVE_CENTS + 1);
+    facts.gateway = Statement::of(deliveries);
+    facts.runs[0].decisions = vec![AuditKind::Approved];
+    facts.runs[2].decisions = vec![AuditKind::Rejected];
 }
 
 /// Makes sound facts unsound.
@@ -61,12 +104,14 @@ fn found_after(change: impl FnOnce(&mut Facts)) -> Vec<String> {
 
 #[test]
 fn sound_facts_have_no_violation() {
-    assert_eq!(violations(&sound()), Vec::<String>::new());
+    for exception in [|_: &mut Facts| {}, with_a_saga, with_a_resumed_run, with_decisions] as [Change; 4] {
+        assert_eq!(found_after(exception), Vec::<String>::new());
+    }
 }
 
 #[test]
 fn every_unsound_fact_is_found() {
-    let changes: [(&str, Change); 18] = [
+    let changes: [(&str, Change); 29] = [
         ("a lost order", |facts| facts.placed[0].order_id = "c".to_owned()),
         ("an order without an end", |facts| facts.orders[0].state = State::Placed),
         ("an order that names another run", |facts| facts.orders[0].run_id = "f".to_owned()),
@@ -74,6 +119,41 @@ fn every_unsound_fact_is_found() {
         ("a second checkout", |facts| facts.runs.push(facts.runs[0].clone())),
         ("a missing fulfilment", |facts| drop(facts.runs.remove(1))),
         ("a run without an order", |facts| facts.runs[2].order_id = None),
+        ("a saga that is not taken back", |facts| facts.runs[2].status = RunStatus::Failed),
+        ("a saga that is half taken back", |facts| {
+            with_a_saga(facts);
+            facts.runs[2].compensated.pop();
+        }),
+        ("a saga that could not be taken back", |facts| {
+            with_a_saga(facts);
+            facts.runs[2].compensated[0].status = CompensationStatus::Failed;
+        }),
+        ("a saga that was taken back in the wrong order", |facts| {
+            with_a_saga(facts);
+            facts.runs[2].compensated[1].from = Timestamp::from_millis(6);
+        }),
+        ("a saga of a fulfilled order", |facts| facts.runs[0].status = RunStatus::Failed),
+        ("a failed fulfilment that nobody resumed", |facts| {
+            with_a_resumed_run(facts);
+            facts.runs[3].resumed_from = None;
+        }),
+        ("a fulfilment that was resumed twice", |facts| {
+            with_a_resumed_run(facts);
+            facts.runs.push(facts.runs[3].clone());
+        }),
+        ("a decision too many", |facts| {
+            with_decisions(facts);
+            facts.runs[0].decisions.push(AuditKind::Approved);
+        }),
+        ("a big order without a decision", |facts| {
+            with_decisions(facts);
+            facts.runs[0].decisions.clear();
+        }),
+        ("a rejected order that was fulfilled", |facts| {
+            with_decisions(facts);
+            facts.runs[0].decisions = vec![AuditKind::Rejected];
+        }),
+        ("a small order that was decided", |facts| facts.runs[0].decisions = vec![AuditKind::Approved]),
         ("goods that are still reserved", |facts| facts.stock[0].reserved = 2),
         ("goods that vanished", |facts| facts.stock[0].on_hand = 7),
         ("goods that were not given back", |facts| facts.reservations[1].state = reservations::State::Picked),

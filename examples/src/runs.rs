@@ -1,0 +1,44 @@
+//! Reading runs: all of a kind, page by page.
+
+use squidmesh_core::{CommandError, InvalidName, Run, RunFilter, RunStatus, Squidmesh, StoreError, WorkflowName};
+
+/// Why runs could not be read or commanded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunsError {
+    /// The runs could not be listed.
+    #[error("the runs could not be listed")]
+    Store(#[from] StoreError),
+    /// A command was refused, or did not reach the run.
+    #[error("a run could not be commanded")]
+    Command(#[from] CommandError),
+    /// This is no name of a workflow.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+}
+
+/// All runs of a workflow that are in one of these statuses, or in any if none is given; the newest first.
+///
+/// # Errors
+/// [`RunsError`].
+pub async fn of(mesh: &Squidmesh, workflow: &str, statuses: &[RunStatus]) -> Result<Vec<Run>, RunsError> {
+    let filter = RunFilter::new().workflow(WorkflowName::new(workflow)?);
+    all(mesh, statuses.iter().copied().fold(filter, RunFilter::status)).await.map_err(RunsError::from)
+}
+
+/// All runs that match.
+///
+/// # Errors
+/// The store's own.
+pub async fn all(mesh: &Squidmesh, filter: RunFilter) -> Result<Vec<Run>, StoreError> {
+    let mut filter = filter.limit(500);
+    let mut runs = Vec::new();
+    loop {
+        let page = mesh.list_runs(&filter).await?;
+        runs.extend(page.runs);
+        match page.next {
+            Some(next) => filter = filter.after(next),
+            None => return Ok(runs),
+        }
+    }
+}
