@@ -95,7 +95,56 @@ squidmesh_tests::scenarios! {
     manual:
         an_approval_waits_and_takes_the_way_of_the_verdict,
         a_pause_goes_on_when_somebody_lets_it,
-        a_decision_needs_an_actor_and_a_paused_run;
+        a_decision_needs_an_actor_and_a_paused_run,
+        an_approval_that_nobody_decides_in_time_takes_its_error_route,
+        a_deadline_may_lead_to_a_step_of_its_own,
+        a_decision_in_time_ends_the_deadline,
+        a_waiting_approval_needs_no_delivery_until_its_deadline,
+        a_cancelled_approval_forgets_its_deadline,
+        a_deadline_outlives_the_process_that_set_it,
+        a_late_decision_counts_until_the_expiry_is_committed,
+        a_decision_is_the_output_of_its_step,
+        of_many_decisions_at_once_one_counts,
+        every_act_of_a_person_is_on_the_audit_trail_in_order,
+        what_resuming_means_is_fixed_when_the_run_pauses;
+    compensate:
+        effects_that_cannot_be_undone_are_recorded_and_block_a_replay,
+        a_compensation_is_given_what_its_step_had_and_why_the_run_failed,
+        a_failed_step_is_not_compensated,
+        an_error_route_is_taken_instead_of_a_compensation,
+        a_sibling_that_finishes_after_the_failure_is_compensated_too_and_first,
+        each_result_of_a_compensation_is_recorded,
+        a_failing_compensation_does_not_stop_the_rest_and_is_listed,
+        a_compensation_is_retried_by_its_own_policy_and_nothing_overtakes_it,
+        a_compensation_whose_attempts_are_used_up_has_failed,
+        two_deliveries_never_run_one_compensation_at_once,
+        a_redelivery_repeats_no_completed_compensation,
+        a_compensation_whose_worker_died_goes_on_elsewhere_and_the_dead_can_record_nothing,
+        the_run_stays_failed_whatever_its_compensations_do;
+    replay:
+        a_replay_is_a_new_run_from_the_original_payload_linked_to_the_old,
+        a_replay_that_repeats_what_cannot_be_undone_has_to_be_allowed,
+        only_a_run_that_has_ended_is_replayed,
+        many_replays_at_once_with_one_key_are_one_replay,
+        a_resumed_run_goes_on_from_the_failed_step_and_keeps_what_was_done,
+        a_resumed_run_may_fail_and_be_resumed_again,
+        a_resumed_fan_does_what_was_left_and_joins_once,
+        a_resumption_that_may_repeat_an_effect_has_to_be_allowed,
+        what_was_compensated_is_not_built_on,
+        only_a_failed_run_of_a_known_version_is_resumed,
+        many_resumptions_at_once_with_one_key_are_one,
+        a_dry_run_lists_what_a_bulk_replay_would_do_and_stores_nothing,
+        a_bulk_replay_goes_page_by_page_and_does_nothing_twice_under_its_key,
+        a_bulk_resumption_goes_on_with_each_and_refuses_an_unsound_key,
+        a_used_up_step_is_tried_as_often_again_in_the_resumed_run;
+    explain:
+        a_run_that_goes_on_by_itself_says_what_it_waits_for,
+        a_running_step_is_named_and_so_is_a_cancellation_that_awaits_it,
+        a_paused_run_says_who_has_to_do_what,
+        a_failed_run_says_why_and_whether_another_attempt_might_have_helped,
+        every_action_that_is_offered_succeeds_and_no_other_does,
+        a_graph_shows_the_states_and_the_path_that_was_taken,
+        an_id_that_is_unknown_or_malformed_is_a_typed_error;
     events:
         a_run_tells_its_life_in_order,
         nothing_is_told_before_it_is_stored,

@@ -1,13 +1,19 @@
 //! Steps that wait for a person.
 
-use serde_json::json;
-use squidmesh_core::{AuditKind, COMPLETE, CommandError, RunStatus, Step, StepState, Workflow, approval, pause};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, json};
+use squidmesh_core::inspect::EdgeKind;
+use squidmesh_core::{
+    AuditKind, COMPLETE, CommandError, Delivery, Run, RunStatus, Step, StepState, Workflow, approval, hours, ms, pause,
+};
 
 use super::{done, nothing, workflow};
-use crate::world::states;
-use crate::{Ground, Journal};
+use crate::world::{attempts, states, step};
+use crate::{Ground, Journal, World};
 
-fn asking(journal: &std::sync::Arc<Journal>) -> Workflow {
+fn asking(journal: &Arc<Journal>) -> Workflow {
     workflow("asking")
         .step(Step::new("ask", approval()).output("answer"))
         .step(journal.step("yes", done))
@@ -73,4 +79,230 @@ pub async fn a_decision_needs_an_actor_and_a_paused_run(ground: &Ground) {
     assert!(matches!(world.approve_run(run.id).await, Err(CommandError::ActorNeeded)));
     assert!(matches!(world.approve_run(run.id).actor("").await, Err(CommandError::ActorNeeded)));
     assert_eq!(world.status(run.id).await, RunStatus::Paused);
+}
+
+/// ask (with this deadline) → yes, on error → no; nobody leads to late but a deadline.
+fn asking_until(journal: &Arc<Journal>, after: Duration, named: bool) -> Workflow {
+    let ask = approval().deadline(after);
+    let ask = Step::new("ask", if named { ask.then_to("late") } else { ask }).output("answer");
+    let asking = workflow("asking")
+        .step(ask)
+        .step(journal.step("yes", done))
+        .step(journal.step("no", done))
+        .then("ask", "yes")
+        .on_error("ask", "no")
+        .then("yes", COMPLETE)
+        .then("no", COMPLETE);
+    match named {
+        true => asking.step(journal.step("late", done)).then("late", COMPLETE).build().unwrap(),
+        false => asking.build().unwrap(),
+    }
+}
+
+/// Starts a run and delivers its first step by hand, so that no time passes.
+async fn paused(world: &World, name: &str) -> Run {
+    let run = world.start_run(name, &nothing()).await.unwrap();
+    let claim = world.runner().claim(1).await.unwrap().claims.remove(0);
+    world.runner().deliver(claim).await;
+    assert_eq!(world.status(run.id).await, RunStatus::Paused);
+    run
+}
+
+pub async fn an_approval_that_nobody_decides_in_time_takes_its_error_route(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([asking_until(&journal, ms(100), false)]);
+    let run = world.start_run("asking", &nothing()).await.unwrap();
+    let details = world.settle(run.id).await;
+    assert_eq!((details.run.status, journal.steps()), (RunStatus::Completed, vec!["no".to_owned()]));
+    let answer = &details.context["answer"];
+    assert_eq!(answer.as_object().unwrap().len(), 2, "the decision and the time: {answer}");
+    assert_eq!(answer["decision"], json!("expired"));
+    let kinds: Vec<_> = details.audit.iter().map(|entry| (entry.kind, entry.actor.as_deref())).collect();
+    assert_eq!(kinds, [(AuditKind::Paused, None), (AuditKind::Expired, None)]);
+    let asked = step(&details, "ask").run.as_ref().unwrap();
+    let waited = asked.finished_at.unwrap().since(asked.started_at.unwrap());
+    assert!(waited >= ms(95), "not before its time: {waited:?}");
+    assert_eq!(attempts(&details, "ask"), ["completed"]);
+}
+
+pub async fn a_deadline_may_lead_to_a_step_of_its_own(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([asking_until(&journal, ms(50), true)]);
+    let run = world.start_run("asking", &nothing()).await.unwrap();
+    let details = world.settle(run.id).await;
+    assert_eq!((details.run.status, journal.steps()), (RunStatus::Completed, vec!["late".to_owned()]));
+    let taken: Vec<_> = world.graph(run.id).await.unwrap().edges.into_iter().filter(|edge| edge.taken).collect();
+    let taken: Vec<_> = taken.iter().map(|edge| (edge.from.as_str(), edge.kind)).collect();
+    assert_eq!(taken, [("late", EdgeKind::Ok), ("ask", EdgeKind::Deadline)]);
+}
+
+pub async fn a_decision_in_time_ends_the_deadline(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([asking_until(&journal, hours(48), true)]);
+    let run = paused(&world, "asking").await;
+    let explained = world.explain_run(run.id).await.unwrap();
+    let until = explained.at.expect("the deadline").since(run.created_at);
+    assert!(until >= hours(48) && until < hours(49), "{until:?}");
+    world.approve_run(run.id).actor("ada").await.unwrap();
+    let details = world.settle(run.id).await;
+    assert_eq!((details.run.status, journal.steps()), (RunStatus::Completed, vec!["yes".to_owned()]));
+    assert!(details.intents.is_empty());
+}
+
+pub async fn a_waiting_approval_needs_no_delivery_until_its_deadline(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([asking_until(&journal, hours(48), true)]);
+    let run = paused(&world, "asking").await;
+    let found = world.runner().claim(10).await.unwrap();
+    assert!(found.claims.is_empty());
+    assert!(found.next_in.unwrap() > hours(47), "{:?}", found.next_in);
+    assert_eq!(world.look(run.id).await.intents.iter().filter(|intent| intent.lease.is_some()).count(), 0);
+}
+
+pub async fn a_cancelled_approval_forgets_its_deadline(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([asking_until(&journal, ms(50), true)]);
+    let run = paused(&world, "asking").await;
+    world.cancel_run(run.id).await.unwrap();
+    assert!(world.look(run.id).await.intents.is_empty());
+    ground.pass(ms(60)).await;
+    assert_eq!(world.settle(run.id).await.run.status, RunStatus::Cancelled);
+    assert!(journal.steps().is_empty());
+}
+
+pub async fn a_deadline_outlives_the_process_that_set_it(ground: &Ground) {
+    let journal = Journal::new();
+    let first = ground.world([asking_until(&journal, ms(100), true)]);
+    let run = paused(&first, "asking").await;
+    drop(first);
+    let second = ground.world([asking_until(&journal, ms(100), true)]);
+    assert_eq!(second.settle(run.id).await.run.status, RunStatus::Completed);
+    assert_eq!(journal.steps(), ["late"]);
+}
+
+pub async fn a_late_decision_counts_until_the_expiry_is_committed(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([asking_until(&journal, ms(30), true)]);
+    let run = paused(&world, "asking").await;
+    ground.pass(ms(40)).await;
+    let claim = world.runner().claim(1).await.unwrap().claims.remove(0); // it is due and about to expire
+    world.approve_run(run.id).actor("ada").await.unwrap();
+    let delivery = world.runner().deliver(claim).await;
+    assert!(matches!(delivery, Delivery::Skipped(_)), "{delivery:?}");
+    assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed);
+    assert_eq!(journal.steps(), ["yes"]);
+}
+
+pub async fn a_decision_is_the_output_of_its_step(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([asking(&journal)]);
+    let run = paused(&world, "asking").await;
+    let metadata = Map::from_iter([("ticket".to_owned(), json!(7))]);
+    world.reject_run(run.id).actor("ada").comment("too dear").metadata(metadata.clone()).await.unwrap();
+    let details = world.settle(run.id).await;
+    let answer = &details.context["answer"];
+    assert_eq!((&answer["decision"], &answer["actor"]), (&json!("rejected"), &json!("ada")));
+    assert_eq!((&answer["comment"], &answer["metadata"]), (&json!("too dear"), &json!({"ticket": 7})));
+    let manual = step(&details, "ask").run.as_ref().unwrap().manual.clone().unwrap();
+    assert_eq!(answer["at"], json!(manual.at));
+    assert_eq!((manual.decision.as_str(), manual.metadata), ("rejected", Some(metadata)));
+    assert_eq!(journal.of("no")[0].input["answer"]["comment"], json!("too dear"), "the next step sees it");
+}
+
+pub async fn of_many_decisions_at_once_one_counts(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([asking(&journal)]);
+    let run = paused(&world, "asking").await;
+    let decisions = (0..12).map(|place| {
+        let mesh = world.mesh.clone();
+        tokio::spawn(async move {
+            match place % 3 {
+                0 => mesh.approve_run(run.id).actor(format!("a{place}")).await,
+                1 => mesh.reject_run(run.id).actor(format!("a{place}")).await,
+                _ => mesh.cancel_run(run.id).actor(format!("a{place}")).await,
+            }
+        })
+    });
+    let mut winners = 0;
+    for decision in decisions.collect::<Vec<_>>() {
+        match decision.await.unwrap() {
+            Ok(_) => winners += 1,
+            Err(CommandError::InvalidTransition(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let details = world.settle(run.id).await;
+    // A cancellation may follow a decision, as long as the run has not ended.
+    let decided = details.audit.iter().filter(|entry| matches!(entry.kind, AuditKind::Approved | AuditKind::Rejected));
+    assert!(decided.count() <= 1);
+    assert_eq!(details.audit.len(), 1 + winners, "the losers leave no trace");
+}
+
+pub async fn every_act_of_a_person_is_on_the_audit_trail_in_order(ground: &Ground) {
+    let journal = Journal::new();
+    let held = workflow("held")
+        .step(Step::new("hold", pause()))
+        .step(Step::new("ask", approval()))
+        .step(Step::new("again", pause()))
+        .then("hold", "ask")
+        .then("ask", "again")
+        .on_error("ask", COMPLETE)
+        .then("again", COMPLETE)
+        .build()
+        .unwrap();
+    let world = ground.world([held, asking(&journal)]);
+    let run = world.start_run("held", &nothing()).await.unwrap();
+    world.settle(run.id).await;
+    let metadata = Map::from_iter([("n".to_owned(), json!(1))]);
+    world.unblock_run(run.id).actor("ada").comment("go").metadata(metadata.clone()).await.unwrap();
+    world.settle(run.id).await;
+    world.approve_run(run.id).actor("bob").await.unwrap();
+    world.settle(run.id).await;
+    world.cancel_run(run.id).actor("eve").comment("enough").await.unwrap();
+    let trail = world.look(run.id).await.audit;
+    let told = trail.iter().map(|entry| {
+        let step = entry.step.as_ref().map(|step| step.as_str());
+        (entry.kind.as_str(), step, entry.actor.as_deref())
+    });
+    let expected = [
+        ("paused", Some("hold"), None),
+        ("resumed", Some("hold"), Some("ada")),
+        ("paused", Some("ask"), None),
+        ("approved", Some("ask"), Some("bob")),
+        ("paused", Some("again"), None),
+        ("cancelled", None, Some("eve")),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert_eq!((trail[1].comment.as_deref(), trail[1].metadata.as_ref()), (Some("go"), Some(&metadata)));
+    let replay = world.replay_run(run.id).actor("ada").await.unwrap();
+    let first = &world.look(replay.id).await.audit[0];
+    assert_eq!((first.kind, first.actor.as_deref()), (AuditKind::Replayed, Some("ada")));
+}
+
+pub async fn what_resuming_means_is_fixed_when_the_run_pauses(ground: &Ground) {
+    let journal = Journal::new();
+    let old = workflow("holding")
+        .step(Step::new("hold", pause()).output("old"))
+        .step(journal.step("old", done))
+        .step(journal.step("new", done))
+        .then("hold", "old")
+        .then("old", "new")
+        .then("new", COMPLETE)
+        .build()
+        .unwrap();
+    let new = workflow("holding")
+        .step(Step::new("hold", pause()).output("new"))
+        .step(journal.step("new", done))
+        .then("hold", "new")
+        .then("new", COMPLETE)
+        .build()
+        .unwrap();
+    let before = ground.world([old.clone()]);
+    let run = paused(&before, "holding").await;
+    drop(before);
+    let after = ground.world([old, new]); // the deploy: new runs start on the new version
+    after.unblock_run(run.id).await.unwrap();
+    let details = after.settle(run.id).await;
+    assert_eq!((details.run.status, journal.steps()), (RunStatus::Completed, vec!["old".to_owned(), "new".to_owned()]));
+    assert!(details.context.contains_key("old"), "the output goes where it was to go");
 }

@@ -1,16 +1,19 @@
 //! The scenarios, by what they are about. Each is given a fresh [`Ground`](crate::Ground).
 
 pub mod cancel;
+pub mod compensate;
 pub mod data;
 pub mod deliver;
 pub mod dispatch;
 pub mod events;
 pub mod executor;
+pub mod explain;
 pub mod host;
 pub mod inspect;
 pub mod join;
 pub mod lease;
 pub mod manual;
+pub mod replay;
 pub mod retry;
 pub mod route;
 pub mod start;

@@ -1,0 +1,243 @@
+//! Why runs are where they are, and what can be done about it (SPEC 11).
+
+use std::sync::Arc;
+
+use serde_json::json;
+use squidmesh_core::inspect::{EdgeKind, Evidence, Explanation, NextAction, Reason};
+use squidmesh_core::{
+    COMPLETE, CommandError, Delivery, Retry, RunId, RunStatus, Step, StepError, Workflow, approval, hours, pause, wait,
+};
+
+use super::{chain, done, nothing, workflow};
+use crate::{Gate, Ground, Journal, World};
+
+/// Starts a run and delivers what it dispatched by hand, so that no time passes.
+async fn begun(world: &World, name: &str) -> RunId {
+    let run = world.start_run(name, &nothing()).await.unwrap().id;
+    deliver(world, run).await;
+    run
+}
+
+async fn deliver(world: &World, run: RunId) {
+    let details = world.look(run).await;
+    let step = details.intents[0].key.target.step().expect("a step is dispatched");
+    let payload = json!({"kind": "step", "v": 1, "run_id": run, "step": step}).to_string();
+    let delivery = world.runner().perform(payload.as_bytes()).await.unwrap();
+    assert!(matches!(delivery, Delivery::Done { .. }), "{delivery:?}");
+}
+
+async fn explained(world: &World, run: RunId) -> Explanation {
+    world.explain_run(run).await.unwrap()
+}
+
+fn about(explained: &Explanation) -> Option<&str> {
+    explained.step.as_ref().map(|step| step.as_str())
+}
+
+pub async fn a_run_that_goes_on_by_itself_says_what_it_waits_for(ground: &Ground) {
+    let journal = Journal::new();
+    let flaky = workflow("flaky")
+        .step(journal.step("one", |_| Err(StepError::retryable("busy"))).retry(Retry::fixed(3, hours(1))))
+        .then("one", COMPLETE)
+        .build()
+        .unwrap();
+    let waiting = workflow("waiting")
+        .step(journal.step("one", done))
+        .step(Step::new("rest", wait(hours(2))))
+        .then("one", "rest")
+        .then("rest", COMPLETE)
+        .build()
+        .unwrap();
+    let world = ground.world([flaky, waiting, chain("chain", &journal, &["one", "two"])]);
+
+    let pending = world.start_run("chain", &nothing()).await.unwrap();
+    let told = explained(&world, pending.id).await;
+    assert_eq!((told.reason, about(&told), told.attempt), (Reason::PendingDispatch, Some("one"), Some(1)));
+    assert_eq!(told.actions, [NextAction::Cancel]);
+    world.cancel_run(pending.id).await.unwrap();
+
+    let retrying = begun(&world, "flaky").await;
+    let told = explained(&world, retrying).await;
+    assert_eq!((told.reason, about(&told), told.attempt), (Reason::WaitingForRetry, Some("one"), Some(2)));
+    assert_eq!(told.failure.as_ref().unwrap().message, "busy");
+    let run = world.look(retrying).await.run;
+    assert!(told.at.unwrap().since(run.created_at) >= hours(1), "when the next attempt is");
+
+    let resting = begun(&world, "waiting").await;
+    let told = explained(&world, resting).await;
+    assert_eq!((told.reason, about(&told)), (Reason::WaitingForTimer, Some("rest")));
+
+    let stranger = ground.world([]);
+    let told = explained(&stranger, resting).await;
+    assert_eq!((told.reason, told.actions), (Reason::WaitingForDefinition, vec![NextAction::Cancel]));
+}
+
+pub async fn a_running_step_is_named_and_so_is_a_cancellation_that_awaits_it(ground: &Ground) {
+    let (journal, gate) = (Journal::new(), Arc::new(Gate::default()));
+    let hold = gate.clone();
+    let slow = workflow("slow")
+        .step(journal.slow_step("one", move |_, _| {
+            let gate = hold.clone();
+            async move {
+                gate.pass().await;
+                Ok(json!({}))
+            }
+        }))
+        .step(journal.step("two", done).after(["one"]))
+        .build()
+        .unwrap();
+    let world = ground.world([slow]);
+    let run = world.start_run("slow", &nothing()).await.unwrap();
+    world
+        .working(async {
+            gate.arrived(1).await;
+            let told = explained(&world, run.id).await;
+            assert_eq!((told.reason, about(&told), told.attempt), (Reason::StepRunning, Some("one"), Some(1)));
+            assert!(told.evidence.iter().any(|found| matches!(found, Evidence::Attempt { number: 1, .. })));
+            world.cancel_run(run.id).await.unwrap();
+            let told = explained(&world, run.id).await;
+            assert_eq!((told.reason, about(&told), told.actions.len()), (Reason::Cancelling, Some("one"), 0));
+            gate.open();
+            world.rests(run.id).await;
+        })
+        .await;
+    let told = explained(&world, run.id).await;
+    assert_eq!((told.reason, told.actions), (Reason::Cancelled, vec![NextAction::Replay]));
+}
+
+pub async fn a_paused_run_says_who_has_to_do_what(ground: &Ground) {
+    let held = workflow("held")
+        .step(Step::new("hold", pause()))
+        .step(Step::new("ask", approval().deadline(hours(9))))
+        .then("hold", "ask")
+        .then("ask", COMPLETE)
+        .on_error("ask", COMPLETE)
+        .build()
+        .unwrap();
+    let world = ground.world([held]);
+    let run = begun(&world, "held").await;
+    let told = explained(&world, run).await;
+    assert_eq!((told.reason, about(&told)), (Reason::PausedForManualAction, Some("hold")));
+    assert_eq!(told.actions, [NextAction::Unblock, NextAction::Cancel]);
+    world.unblock_run(run).await.unwrap();
+    deliver(&world, run).await;
+    let told = explained(&world, run).await;
+    assert_eq!((told.reason, about(&told)), (Reason::PausedForApproval, Some("ask")));
+    assert_eq!(told.actions, [NextAction::Approve, NextAction::Reject, NextAction::Cancel]);
+    assert!(told.at.is_some(), "until when");
+    assert!(told.evidence.iter().any(|found| matches!(found, Evidence::Intent(_))));
+}
+
+pub async fn a_failed_run_says_why_and_whether_another_attempt_might_have_helped(ground: &Ground) {
+    let journal = Journal::new();
+    let failing = |name: &str, retryable: bool| {
+        let answer = move |_: &crate::Call| match retryable {
+            true => Err(StepError::retryable("busy")),
+            false => Err(StepError::terminal("never")),
+        };
+        let only = journal.step("only", answer).retry(Retry::fixed(2, squidmesh_core::ms(1)));
+        workflow(name).step(only).then("only", COMPLETE).build().unwrap()
+    };
+    let world = ground.world([failing("tired", true), failing("fatal", false)]);
+    for (name, reason) in [("tired", Reason::RetryExhausted), ("fatal", Reason::StepFailed)] {
+        let run = world.start_run(name, &nothing()).await.unwrap();
+        world.settle(run.id).await;
+        let told = explained(&world, run.id).await;
+        assert_eq!((told.reason, about(&told), told.status), (reason, Some("only"), RunStatus::Failed));
+        assert_eq!(told.failure, world.look(run.id).await.run.last_error);
+        assert_eq!(told.actions, [NextAction::Replay, NextAction::Resume]);
+    }
+}
+
+/// Takes an action; tells whether it was accepted.
+async fn take(world: &World, run: RunId, action: NextAction) -> bool {
+    match action {
+        NextAction::Cancel => world.cancel_run(run).await.is_ok(),
+        NextAction::Unblock => world.unblock_run(run).await.is_ok(),
+        NextAction::Approve => world.approve_run(run).actor("ada").await.is_ok(),
+        NextAction::Reject => world.reject_run(run).actor("ada").await.is_ok(),
+        NextAction::Replay => world.replay_run(run).await.is_ok(),
+        NextAction::ReplayAllowingIrreversible => world.replay_run(run).allow_irreversible().await.is_ok(),
+        NextAction::Resume => world.resume_run(run).await.is_ok(),
+        NextAction::ResumeAllowingIrreversible => world.resume_run(run).allow_irreversible().await.is_ok(),
+        other => panic!("an action that this scenario does not know: {other:?}"),
+    }
+}
+
+const ACTIONS: [NextAction; 6] = [
+    NextAction::Cancel,
+    NextAction::Unblock,
+    NextAction::Approve,
+    NextAction::Reject,
+    NextAction::Replay,
+    NextAction::Resume,
+];
+
+pub async fn every_action_that_is_offered_succeeds_and_no_other_does(ground: &Ground) {
+    let journal = Journal::new();
+    let asking = |name: &str, step: Step| {
+        let built = workflow(name).step(step).step(journal.step("yes", done)).then("here", "yes").then("yes", COMPLETE);
+        if name == "asking" { built.on_error("here", COMPLETE).build().unwrap() } else { built.build().unwrap() }
+    };
+    let failing = |name: &str, irreversible: bool| {
+        let only = journal.step("only", |_| Err(StepError::terminal("no")));
+        let only = if irreversible { only.irreversible() } else { only };
+        workflow(name).step(only).then("only", COMPLETE).build().unwrap()
+    };
+    let workflows: Vec<Workflow> = vec![
+        asking("asking", Step::new("here", approval())),
+        asking("holding", Step::new("here", pause())),
+        failing("failing", false),
+        failing("risky", true),
+        chain("chain", &journal, &["only"]),
+    ];
+    let world = ground.world(workflows);
+    for name in ["asking", "holding", "failing", "risky", "chain"] {
+        let offered = explained(&world, begun(&world, name).await).await.actions;
+        for action in ACTIONS {
+            let run = begun(&world, name).await;
+            assert_eq!(take(&world, run, action).await, offered.contains(&action), "{name}: {action:?} of {offered:?}");
+        }
+        for action in offered.iter().filter(|action| !ACTIONS.contains(action)) {
+            assert!(take(&world, begun(&world, name).await, *action).await, "{name}: {action:?}");
+        }
+    }
+    let pending = world.start_run("chain", &nothing()).await.unwrap().id;
+    let offered = explained(&world, pending).await.actions;
+    for action in ACTIONS.into_iter().rev() {
+        assert_eq!(take(&world, pending, action).await, offered.contains(&action), "pending: {action:?}");
+    }
+}
+
+pub async fn a_graph_shows_the_states_and_the_path_that_was_taken(ground: &Ground) {
+    let journal = Journal::new();
+    let routed = workflow("routed")
+        .step(journal.step("one", |_| Err(StepError::terminal("no"))))
+        .step(journal.step("two", done))
+        .step(journal.step("rescue", done))
+        .then("one", "two")
+        .on_error("one", "rescue")
+        .then("two", COMPLETE)
+        .then("rescue", COMPLETE)
+        .build()
+        .unwrap();
+    let world = ground.world([routed]);
+    let run = world.start_run("routed", &nothing()).await.unwrap();
+    world.settle(run.id).await;
+    let graph = world.graph(run.id).await.unwrap();
+    let nodes: Vec<_> = graph.nodes.iter().map(|node| (node.step.as_str(), node.state.as_str())).collect();
+    assert_eq!(nodes, [("one", "failed"), ("two", "waiting"), ("rescue", "completed")]);
+    let taken: Vec<_> =
+        graph.edges.iter().filter(|edge| edge.taken).map(|edge| (edge.from.as_str(), edge.kind)).collect();
+    assert_eq!(taken, [("one", EdgeKind::Error), ("rescue", EdgeKind::Ok)]);
+    assert!(graph.to_mermaid().starts_with("flowchart") && graph.to_dot().starts_with("digraph"));
+}
+
+pub async fn an_id_that_is_unknown_or_malformed_is_a_typed_error(ground: &Ground) {
+    let world = ground.world([]);
+    let unknown = RunId::from_uuid(uuid::Uuid::nil());
+    assert!(matches!(world.explain_run(unknown).await, Err(CommandError::NotFound(id)) if id == unknown));
+    assert!(matches!(world.graph(unknown).await, Err(CommandError::NotFound(_))));
+    assert!(matches!(world.inspect_run(unknown).await, Err(CommandError::NotFound(_))));
+    assert!("not-an-id".parse::<RunId>().is_err());
+}
