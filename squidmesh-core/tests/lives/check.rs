@@ -73,7 +73,7 @@ impl Past {
         if let Some(before) = before {
             let status = before.run.status;
             let may = status.may_schedule() || status == RunStatus::Paused;
-            assert!(may || !(dispatched || !started.is_empty()), "{status} starts something");
+            assert!(may || (!dispatched && started.is_empty()), "{status} starts something");
         }
         assert!(!self.cancelled || started.is_empty(), "something starts after a confirmed cancellation");
         self.cancelled |= matches!(commit.run.status, RunStatus::Cancelling | RunStatus::Cancelled);
