@@ -14,6 +14,7 @@
 )]
 
 pub mod cluster;
+pub mod crash;
 pub mod scenario;
 
 mod database;
