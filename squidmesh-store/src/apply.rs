@@ -11,6 +11,7 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use squidmesh_core::{CommitOutcome, Fingerprint, RunId, StoreError};
 
 use crate::clock::StoreClock;
+use crate::columns::{Column, fixed, nullable};
 use crate::error::{Fault, failed};
 use crate::intents;
 use crate::keyed::Rows;
@@ -88,21 +89,13 @@ pub(crate) async fn apply<C: ConnectionTrait>(
     write_attempts(connection, &written).await?;
     intents::write(connection, clock, &written).await?;
     let audit = rows(&written, |member| &member.audit);
-    execute_chunks(connection, &audit, |sql, rows| {
-        sql.push(&insert_into("squidmesh_audit", AUDIT_COLUMNS)).push(" VALUES ").rows(rows)
-    })
-    .await?;
+    execute_chunks(connection, &audit, |sql, rows| sql.insert("squidmesh_audit", AUDIT_COLUMNS, rows)).await?;
     Ok(outcomes)
 }
 
 /// The rows of one kind of all members.
 pub(crate) fn rows<'a>(members: &[(usize, &'a Member)], of: impl Fn(&'a Member) -> &'a Vec<Row>) -> Vec<&'a Row> {
     members.iter().flat_map(|(_, member)| of(member)).collect()
-}
-
-/// `INSERT INTO table (columns)`.
-pub(crate) fn insert_into(table: &str, columns: &[&str]) -> String {
-    format!("INSERT INTO {table} ({})", columns.join(", "))
 }
 
 /// Definitions go by their content: the first one stays, and whoever writes them takes the same order.
@@ -120,8 +113,7 @@ async fn write_definitions<C: ConnectionTrait>(
     new.sort_by_key(|(fingerprint, _)| *fingerprint);
     let new: Vec<&Row> = new.into_iter().map(|(_, row)| row).collect();
     execute_chunks(connection, &new, |sql, rows| {
-        let sql = sql.push(&insert_into("squidmesh_definitions", DEFINITION_COLUMNS));
-        sql.push(" VALUES ").rows(rows).push(" ON CONFLICT DO NOTHING")
+        sql.insert("squidmesh_definitions", DEFINITION_COLUMNS, rows).push(" ON CONFLICT DO NOTHING")
     })
     .await?;
     Ok(())
@@ -142,8 +134,7 @@ async fn insert_runs<C: ConnectionTrait>(
     new.sort_by_key(|(key, ..)| *key);
     let rows: Vec<&Row> = new.iter().map(|(_, row, ..)| *row).collect();
     let inserted = fetch_chunks(connection, &rows, |sql, rows| {
-        let sql = sql.push(&insert_into("squidmesh_runs", RUN_COLUMNS)).push(" VALUES ").rows(rows);
-        sql.push(" ON CONFLICT DO NOTHING RETURNING id")
+        sql.insert("squidmesh_runs", RUN_COLUMNS, rows).push(" ON CONFLICT DO NOTHING RETURNING id")
     })
     .await?;
     let inserted = ids(&inserted)?;
@@ -158,7 +149,7 @@ async fn insert_runs<C: ConnectionTrait>(
         .map(|(workflow, key)| vec![workflow.as_str().into(), key.as_str().into()])
         .collect();
     let taken = fetch_chunks(connection, &keys.iter().collect::<Vec<_>>(), |sql, rows| {
-        sql.with_change("flow, key", rows)
+        sql.with_change(&[fixed("flow"), fixed("key")], rows)
             .push("SELECT flow, key, (SELECT id FROM squidmesh_runs WHERE workflow = flow AND idempotency_key = key ")
             .push("AND idempotency_key IS NOT NULL) AS id FROM change")
     })
@@ -193,7 +184,7 @@ async fn change_runs<C: ConnectionTrait>(
     changed.sort_by_key(|(id, ..)| *id);
     let rows: Vec<&Row> = changed.iter().map(|(_, row, _)| *row).collect();
     let found = fetch_chunks(connection, &rows, |sql, rows| {
-        sql.with_change("run, expected, new_status, step, error, version, new_revision, new_token, at, finished", rows)
+        sql.with_change(CHANGED_RUN, rows)
             .push("UPDATE squidmesh_runs SET status = new_status, current_step = step, last_error = error, ")
             .push("fingerprint = version, revision = new_revision, token = new_token, updated_at = at, ")
             .push("finished_at = finished")
@@ -214,23 +205,16 @@ async fn change_runs<C: ConnectionTrait>(
 
 async fn write_steps<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]) -> Result<(), Undo> {
     let created = rows(members, |member| &member.created_steps);
-    execute_chunks(connection, &created, |sql, rows| {
-        sql.push(&insert_into("squidmesh_step_runs", STEP_RUN_COLUMNS)).push(" VALUES ").rows(rows)
-    })
-    .await?;
+    execute_chunks(connection, &created, |sql, rows| sql.insert("squidmesh_step_runs", STEP_RUN_COLUMNS, rows)).await?;
     let changed = rows(members, |member| &member.changed_steps);
     let found = execute_chunks(connection, &changed, |sql, rows| {
-        sql.with_change(
-            "run, name, new_status, new_output, error, new_attempt, new_failures, new_crashes, new_lease, place_in_run, \
-             new_resume, new_manual, new_routes, new_compensation, started, attempt_started, finished",
-            rows,
-        )
-        .push("UPDATE squidmesh_step_runs SET status = new_status, output = new_output, last_error = error, ")
-        .push("attempt = new_attempt, failures = new_failures, crashes = new_crashes, lease = new_lease, ")
-        .push("sequence = place_in_run, resume = new_resume, manual = new_manual, routes = new_routes, ")
-        .push("compensation = new_compensation, started_at = started, attempt_started_at = attempt_started, ")
-        .push("finished_at = finished")
-        .join_change("squidmesh_step_runs", "run_id = run AND step = name", Rows::Undisputed)
+        sql.with_change(CHANGED_STEP_RUN, rows)
+            .push("UPDATE squidmesh_step_runs SET status = new_status, output = new_output, last_error = error, ")
+            .push("attempt = new_attempt, failures = new_failures, crashes = new_crashes, lease = new_lease, ")
+            .push("sequence = place_in_run, resume = new_resume, manual = new_manual, routes = new_routes, ")
+            .push("compensation = new_compensation, started_at = started, attempt_started_at = attempt_started, ")
+            .push("finished_at = finished")
+            .join_change("squidmesh_step_runs", "run_id = run AND step = name", Rows::Undisputed)
     })
     .await?;
     all_found(found, changed.len(), "step runs")
@@ -238,13 +222,10 @@ async fn write_steps<C: ConnectionTrait>(connection: &C, members: &[(usize, &Mem
 
 async fn write_attempts<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]) -> Result<(), Undo> {
     let created = rows(members, |member| &member.created_attempts);
-    execute_chunks(connection, &created, |sql, rows| {
-        sql.push(&insert_into("squidmesh_attempts", ATTEMPT_COLUMNS)).push(" VALUES ").rows(rows)
-    })
-    .await?;
+    execute_chunks(connection, &created, |sql, rows| sql.insert("squidmesh_attempts", ATTEMPT_COLUMNS, rows)).await?;
     let changed = rows(members, |member| &member.changed_attempts);
     let found = execute_chunks(connection, &changed, |sql, rows| {
-        sql.with_change("run, name, new_number, new_status, new_error, finished", rows)
+        sql.with_change(CHANGED_ATTEMPT, rows)
             .push("UPDATE squidmesh_attempts SET status = new_status, error = new_error, finished_at = finished")
             .join_change("squidmesh_attempts", "run_id = run AND step = name AND number = new_number", Rows::Undisputed)
     })
@@ -259,3 +240,48 @@ fn all_found(found: u64, changed: usize, what: &'static str) -> Result<(), Undo>
 fn ids(rows: &[QueryResult]) -> Result<HashSet<RunId>, DbErr> {
     rows.iter().map(|row| row.try_get_by::<Uuid, _>("id").map(RunId::from_uuid)).collect()
 }
+
+/// The rows of [`changed_run_to_row`](crate::rows::changed_run_to_row).
+const CHANGED_RUN: &[Column] = &[
+    fixed("run"),
+    fixed("expected"),
+    fixed("new_status"),
+    nullable("step"),
+    nullable("error"),
+    fixed("version"),
+    fixed("new_revision"),
+    fixed("new_token"),
+    fixed("at"),
+    nullable("finished"),
+];
+
+/// The rows of [`changed_step_run_to_row`](crate::rows::changed_step_run_to_row).
+const CHANGED_STEP_RUN: &[Column] = &[
+    fixed("run"),
+    fixed("name"),
+    fixed("new_status"),
+    nullable("new_output"),
+    nullable("error"),
+    fixed("new_attempt"),
+    fixed("new_failures"),
+    fixed("new_crashes"),
+    nullable("new_lease"),
+    nullable("place_in_run"),
+    nullable("new_resume"),
+    nullable("new_manual"),
+    nullable("new_routes"),
+    nullable("new_compensation"),
+    nullable("started"),
+    nullable("attempt_started"),
+    nullable("finished"),
+];
+
+/// The rows of [`changed_attempt_to_row`](crate::rows::changed_attempt_to_row).
+const CHANGED_ATTEMPT: &[Column] = &[
+    fixed("run"),
+    fixed("name"),
+    fixed("new_number"),
+    fixed("new_status"),
+    nullable("new_error"),
+    nullable("finished"),
+];

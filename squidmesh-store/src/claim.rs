@@ -14,8 +14,10 @@ use squidmesh_core::{
 };
 
 use crate::clock::{StoreClock, millis};
+use crate::columns::names;
 use crate::database::Database;
 use crate::error::failed;
+use crate::intents::INTENT_KEY;
 use crate::keyed::Rows;
 use crate::load::{Loaded, load_all};
 use crate::rows::{INTENT_COLUMNS, intent_from_row, intent_key_to_row, lease_from_row};
@@ -68,7 +70,7 @@ pub(crate) async fn claim_one(
         let claim = with_runs(database, vec![lease]).await.map_err(&doing)?.pop();
         return Ok(claim.map_or(SingleClaim::Absent, |claim| SingleClaim::Claimed(Box::new(claim))));
     }
-    let columns = INTENT_COLUMNS.join(", ");
+    let columns = names(INTENT_COLUMNS);
     let sql = Sql::on(database.reader()).push(&format!("SELECT {columns} FROM squidmesh_intents WHERE "));
     let rows = of_key(sql, key).fetch(database.reader()).await.map_err(&doing)?;
     let Some(row) = rows.first() else { return Ok(SingleClaim::Absent) };
@@ -102,7 +104,7 @@ async fn claim_in_turn(database: &Database, request: &ClaimRequest) -> Result<Ve
     let rows = select(Sql::on(&transaction)).fetch(&transaction).await?;
     let keys: Vec<Row> = rows.iter().map(key_of).collect::<Result<_, _>>()?;
     execute_chunks(&transaction, &keys.iter().collect::<Vec<_>>(), |sql, rows| {
-        held_until(sql.with_change("run, name", rows), database.clock(), request.token, request.lease).join_change(
+        held_until(sql.with_change(INTENT_KEY, rows), database.clock(), request.token, request.lease).join_change(
             "squidmesh_intents",
             "run_id = run AND step = name",
             Rows::Undisputed,

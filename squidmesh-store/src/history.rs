@@ -3,6 +3,7 @@
 use sea_orm::{ConnectionTrait, QueryResult};
 use squidmesh_core::{History, RunId, StoreError};
 
+use crate::columns::{Column, names};
 use crate::error::failed;
 use crate::rows::{
     ATTEMPT_COLUMNS, AUDIT_COLUMNS, INTENT_COLUMNS, Unreadable, attempt_from_row, audit_from_row, intent_from_row,
@@ -24,12 +25,12 @@ async fn read<C: ConnectionTrait, T>(
     connection: &C,
     id: RunId,
     table: &str,
-    columns: &[&str],
+    columns: &[Column],
     order: &str,
     decode: impl Fn(&QueryResult) -> Result<T, Unreadable>,
 ) -> Result<Vec<T>, StoreError> {
     let sql = Sql::on(connection)
-        .push(&format!("SELECT {} FROM squidmesh_{table} WHERE run_id = ", columns.join(", ")))
+        .push(&format!("SELECT {} FROM squidmesh_{table} WHERE run_id = ", names(columns)))
         .bind(id.as_uuid())
         .push(order);
     let rows = sql.fetch(connection).await.map_err(failed("loading the history of a run"))?;

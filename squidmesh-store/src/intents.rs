@@ -7,8 +7,9 @@ use std::collections::HashSet;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult};
 use squidmesh_core::Lease;
 
-use crate::apply::{Undo, insert_into, rows};
+use crate::apply::{Undo, rows};
 use crate::clock::StoreClock;
+use crate::columns::{Column, fixed, names, nullable};
 use crate::member::Member;
 use crate::rows::{INTENT_COLUMNS, lease_from_row, lease_to_row};
 use crate::sql::{Row, execute_chunks, fetch_chunks};
@@ -49,7 +50,7 @@ async fn remove<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]
     let keys = rows(members, |member| &member.removed_intents);
     let delete = || {
         fetch_chunks(connection, &keys, |sql, rows| {
-            sql.with_change("run, name", rows).delete_intents().push(" RETURNING run_id, step, lease")
+            sql.with_change(INTENT_KEY, rows).delete_intents().push(" RETURNING run_id, step, lease")
         })
     };
     let mut removed = delete().await?;
@@ -68,7 +69,7 @@ async fn still_held<C: ConnectionTrait>(connection: &C, members: &[(usize, &Memb
         .map(lease_to_row)
         .collect();
     let held = fetch_chunks(connection, &fences.iter().collect::<Vec<_>>(), |sql, rows| {
-        let sql = sql.with_change("run, name, token", rows).push("SELECT run_id, step, lease FROM change CROSS JOIN ");
+        let sql = sql.with_change(HELD_INTENT, rows).push("SELECT run_id, step, lease FROM change CROSS JOIN ");
         let intents = "squidmesh_intents WHERE run_id = run AND step = name AND lease = token";
         if sql.is_postgres() {
             sql.push("LATERAL (SELECT run_id, step, lease FROM ").push(intents).push(" FOR UPDATE) AS found")
@@ -87,8 +88,8 @@ async fn put<C: ConnectionTrait>(
     on_conflict: &str,
 ) -> Result<(), DbErr> {
     execute_chunks(connection, intents, |sql, rows| {
-        let sql = sql.with_change("run, name, line, rank, version, token, delay", rows);
-        let sql = sql.push(&insert_into("squidmesh_intents", INTENT_COLUMNS));
+        let sql = sql.with_change(NEW_INTENT, rows);
+        let sql = sql.push("INSERT INTO squidmesh_intents (").push(&names(INTENT_COLUMNS)).push(")");
         let sql = sql.push(" SELECT run, name, line, rank, version, token, delay + ");
         // SQLite takes the ON of ON CONFLICT for that of a join, unless there is a WHERE before it.
         clock.now(sql).push(" FROM change WHERE true").push(on_conflict)
@@ -101,3 +102,13 @@ async fn put<C: ConnectionTrait>(
 fn leases(rows: &[QueryResult]) -> HashSet<Lease> {
     rows.iter().filter_map(|row| lease_from_row(row).ok()).collect()
 }
+
+/// The rows of [`intent_key_to_row`](crate::rows::intent_key_to_row).
+pub(crate) const INTENT_KEY: &[Column] = &[fixed("run"), fixed("name")];
+
+/// The rows of [`lease_to_row`].
+pub(crate) const HELD_INTENT: &[Column] = &[fixed("run"), fixed("name"), fixed("token")];
+
+/// The rows of [`intent_to_row`](crate::rows::intent_to_row).
+const NEW_INTENT: &[Column] =
+    &[fixed("run"), fixed("name"), fixed("line"), fixed("rank"), fixed("version"), nullable("token"), fixed("delay")];

@@ -4,6 +4,7 @@
 //! a plan may read the whole table for every batch once it is full. Here each row is looked up by its key and then
 //! taken by its place, which leaves nothing to choose.
 
+use crate::columns::{Column, names};
 use crate::sql::{Row, Sql};
 
 /// Whether somebody else may be writing the rows.
@@ -16,9 +17,14 @@ pub(crate) enum Rows {
 }
 
 impl Sql {
-    /// `WITH change(columns) AS (VALUES …)`.
-    pub(crate) fn with_change(self, columns: &str, rows: &[&Row]) -> Sql {
-        self.push("WITH change(").push(columns).push(") AS (VALUES ").rows(rows).push(") ")
+    /// `WITH change(columns) AS (…)`: a list of rows.
+    pub(crate) fn with_change(self, columns: &[Column], rows: &[&Row]) -> Sql {
+        self.push("WITH change(").push(&names(columns)).push(") AS (").rows(columns, rows).push(") ")
+    }
+
+    /// `INSERT INTO table (columns) …` of a list of rows.
+    pub(crate) fn insert(self, table: &str, columns: &[Column], rows: &[&Row]) -> Sql {
+        self.push("INSERT INTO ").push(table).push(" (").push(&names(columns)).push(") ").rows(columns, rows)
     }
 
     /// Goes on after `UPDATE table SET …`: the rows of the table that match the list by `keys`.

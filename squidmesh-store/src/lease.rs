@@ -8,6 +8,7 @@ use squidmesh_core::{Lease, StoreError};
 use crate::clock::millis;
 use crate::database::Database;
 use crate::error::failed;
+use crate::intents::HELD_INTENT;
 use crate::keyed::Rows;
 use crate::rows::{lease_from_row, lease_to_row};
 use crate::sql::{Row, execute_chunks, fetch_chunks};
@@ -28,7 +29,7 @@ pub(crate) async fn extend(database: &Database, leases: &[Lease], lease: Duratio
 async fn extend_once(database: &Database, leases: &[Lease], lease: Duration) -> Result<HashSet<Lease>, StoreError> {
     let rows = in_order(leases);
     let extended = fetch_chunks(database.writer(), &rows.iter().collect::<Vec<_>>(), |sql, rows| {
-        let sql = sql.with_change("run, name, token", rows).push("UPDATE squidmesh_intents SET available_at = ");
+        let sql = sql.with_change(HELD_INTENT, rows).push("UPDATE squidmesh_intents SET available_at = ");
         let sql = database.clock().now(sql).push(" + ").bind(millis(lease));
         sql.join_change("squidmesh_intents", HELD, Rows::Contended).push(" RETURNING run_id, step, lease")
     })
@@ -41,7 +42,7 @@ async fn extend_once(database: &Database, leases: &[Lease], lease: Duration) -> 
 pub(crate) async fn release(database: &Database, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
     let rows = in_order(leases);
     execute_chunks(database.writer(), &rows.iter().collect::<Vec<_>>(), |sql, rows| {
-        let sql = sql.with_change("run, name, token", rows);
+        let sql = sql.with_change(HELD_INTENT, rows);
         let sql = sql.push("UPDATE squidmesh_intents SET lease = NULL, available_at = ");
         let sql = database.clock().now(sql).push(" + ").bind(millis(delay));
         sql.join_change("squidmesh_intents", HELD, Rows::Contended)

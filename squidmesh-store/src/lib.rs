@@ -40,6 +40,7 @@ pub mod migration;
 mod apply;
 mod claim;
 mod clock;
+mod columns;
 mod committer;
 mod connect;
 mod database;

@@ -3,6 +3,7 @@
 use sea_orm::ConnectionTrait;
 use squidmesh_core::{RunFilter, RunPage, StoreError, Timestamp};
 
+use crate::columns::names;
 use crate::error::failed;
 use crate::rows::{RUN_COLUMNS, run_from_row, run_id_from_row};
 use crate::sql::Sql;
@@ -32,7 +33,7 @@ pub(crate) async fn list<C: ConnectionTrait>(connection: &C, filter: &RunFilter)
 }
 
 fn matching(sql: Sql, filter: &RunFilter) -> Sql {
-    let mut sql = sql.push("SELECT ").push(&RUN_COLUMNS.join(", ")).push(" FROM squidmesh_runs WHERE true");
+    let mut sql = sql.push("SELECT ").push(&names(RUN_COLUMNS)).push(" FROM squidmesh_runs WHERE true");
     if let Some(workflow) = &filter.workflow {
         sql = sql.push(" AND workflow = ").bind(workflow.as_str());
     }

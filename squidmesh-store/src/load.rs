@@ -8,9 +8,10 @@ use std::sync::LazyLock;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use squidmesh_core::{Run, RunId, RunState, StepRun, StoreError};
 
+use crate::columns::Column;
 use crate::error::failed;
 use crate::rows::{RUN_COLUMNS, STEP_RUN_COLUMNS, run_from_row, run_id_from_row, step_run_from_row};
-use crate::sql::{Sql, chunks};
+use crate::sql::{Sql, portions};
 
 /// A run as it was found: a row that cannot be read harms no other run.
 pub(crate) type Loaded = Result<RunState, StoreError>;
@@ -26,9 +27,9 @@ pub(crate) async fn load_all<C: ConnectionTrait>(
     ids: &[RunId],
 ) -> Result<HashMap<RunId, Loaded>, DbErr> {
     let mut found: HashMap<RunId, Parts> = HashMap::new();
-    for ids in chunks(ids) {
-        let bound = || ids.iter().map(RunId::as_uuid);
-        let sql = Sql::on(connection).push(&SELECT_RUNS).list(bound()).push(&SELECT_STEP_RUNS).list(bound()).push(")");
+    for ids in portions(connection, ids) {
+        let ids = || ids.iter().map(RunId::as_uuid);
+        let sql = Sql::on(connection).push(&SELECT_RUNS).one_of(ids()).push(&SELECT_STEP_RUNS).one_of(ids());
         for row in sql.fetch(connection).await? {
             sort_in(&row, &mut found)?;
         }
@@ -72,19 +73,21 @@ const RUN: i32 = 0;
 
 /// Both tables under each other: every column of either, empty where a table does not have it.
 static SELECT_RUNS: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT {RUN} AS part, {} FROM squidmesh_runs WHERE id IN (", columns_of(RUN_COLUMNS)));
+    LazyLock::new(|| format!("SELECT {RUN} AS part, {} FROM squidmesh_runs WHERE id", columns_of(RUN_COLUMNS)));
 
 static SELECT_STEP_RUNS: LazyLock<String> = LazyLock::new(|| {
     let columns = columns_of(STEP_RUN_COLUMNS);
-    format!(") UNION ALL SELECT 1 AS part, {columns} FROM squidmesh_step_runs WHERE run_id IN (")
+    format!(" UNION ALL SELECT 1 AS part, {columns} FROM squidmesh_step_runs WHERE run_id")
 });
 
-fn columns_of(table: &[&str]) -> String {
-    let only_steps = STEP_RUN_COLUMNS.iter().filter(|column| !RUN_COLUMNS.contains(column));
+fn columns_of(table: &[Column]) -> String {
+    let has = |columns: &[Column], name: &str| columns.iter().any(|column| column.name() == name);
+    let only_steps = STEP_RUN_COLUMNS.iter().filter(|column| !has(RUN_COLUMNS, column.name()));
     let all: Vec<String> = RUN_COLUMNS
         .iter()
         .chain(only_steps)
-        .map(|column| if table.contains(column) { (*column).to_owned() } else { format!("NULL AS {column}") })
+        .map(Column::name)
+        .map(|name| if has(table, name) { name.to_owned() } else { format!("NULL AS {name}") })
         .collect();
     all.join(", ")
 }

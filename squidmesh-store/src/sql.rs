@@ -1,14 +1,18 @@
 //! Puts statements together: text, placeholders and values in step, in the dialect of the database.
 //!
 //! Knows placeholders and lists of rows. Knows no table.
+//!
+//! Lists of rows go to SQLite as `VALUES` with a placeholder for each value, and to Postgres as one array for each column, so
+//! that there a statement has the same text, and little to parse and plan, however many rows there are.
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, Value};
+
+use crate::columns::Column;
 
 /// The values of one row, in the order of its columns.
 pub(crate) type Row = Vec<Value>;
 
-/// The most rows in one statement. With the widest table that is 5,000 values, far below what SQLite (32,766) and Postgres
-/// (65,535) take.
+/// The most rows in one statement. On SQLite the widest table has 5,000 values then, far below the 32,766 that it takes.
 const MAX_ROWS: usize = 256;
 
 /// A statement being written.
@@ -58,13 +62,48 @@ impl Sql {
         self
     }
 
-    /// Adds `(a, b), (c, d), …`.
-    pub(crate) fn rows(mut self, rows: &[&Row]) -> Self {
+    /// Adds rows as something to select from or to insert.
+    pub(crate) fn rows(mut self, columns: &[Column], rows: &[&Row]) -> Self {
+        #[cfg(feature = "postgres")]
+        if self.is_postgres() {
+            return self.arrays(columns, rows);
+        }
+        debug_assert!(rows.iter().all(|row| row.len() == columns.len()), "a value for each column");
+        self = self.push("VALUES ");
         for (place, row) in rows.iter().enumerate() {
             self.text.push_str(if place > 0 { ", (" } else { "(" });
             self = self.list(row.iter().cloned()).push(")");
         }
         self
+    }
+
+    /// Adds ` IN (…)`, or what means the same.
+    pub(crate) fn one_of<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> Self {
+        #[cfg(feature = "postgres")]
+        if self.is_postgres() {
+            let (array, _) = crate::columns::array(values.into_iter().map(Into::into).collect());
+            return self.push(" = ANY(").bind(array).push(")");
+        }
+        self.push(" IN (").list(values).push(")")
+    }
+
+    /// Adds `SELECT … FROM unnest($1, $2, …)`.
+    #[cfg(feature = "postgres")]
+    fn arrays(mut self, columns: &[Column], rows: &[&Row]) -> Self {
+        let mut taken = Vec::with_capacity(columns.len());
+        let mut lists = Vec::with_capacity(columns.len());
+        for (place, column) in columns.iter().enumerate() {
+            let values = rows.iter().filter_map(|row| row.get(place)).map(|value| column.into_list(value)).collect();
+            let (array, of) = crate::columns::array(values);
+            taken.push(column.listed_as(of));
+            lists.push((array, of));
+        }
+        self = self.push("SELECT ").push(&taken.join(", ")).push(" FROM unnest(");
+        for (place, (array, of)) in lists.into_iter().enumerate() {
+            self = self.push(if place > 0 { ", " } else { "" }).bind(array).push("::").push(of).push("[]");
+        }
+        let names: Vec<&str> = columns.iter().map(Column::name).collect();
+        self.push(") AS listed(").push(&names.join(", ")).push(")")
     }
 
     /// Adds text that only Postgres understands, such as row locks. SQLite has one writer and needs none.
@@ -109,28 +148,37 @@ impl<'a, T> Iterator for Chunks<'a, T> {
     }
 }
 
-/// Runs one statement for each chunk of the rows and tells how many rows they touched together.
+/// Splits rows as the database of a connection likes them best: where they go as arrays there is one text for any number.
+pub(crate) fn portions<'a, C: ConnectionTrait, T>(connection: &C, rows: &'a [T]) -> Vec<&'a [T]> {
+    if connection.get_database_backend() == DbBackend::Postgres {
+        rows.chunks(MAX_ROWS).collect()
+    } else {
+        chunks(rows).collect()
+    }
+}
+
+/// Runs one statement for each portion of the rows and tells how many rows they touched together.
 pub(crate) async fn execute_chunks<C: ConnectionTrait>(
     connection: &C,
     rows: &[&Row],
     write: impl Fn(Sql, &[&Row]) -> Sql,
 ) -> Result<u64, DbErr> {
     let mut touched = 0;
-    for chunk in chunks(rows) {
+    for chunk in portions(connection, rows) {
         let statement = write(Sql::on(connection), chunk);
         touched += statement.execute(connection).await?;
     }
     Ok(touched)
 }
 
-/// Runs one statement for each chunk of the rows and reads what they return together.
+/// Runs one statement for each portion of the rows and reads what they return together.
 pub(crate) async fn fetch_chunks<C: ConnectionTrait>(
     connection: &C,
     rows: &[&Row],
     write: impl Fn(Sql, &[&Row]) -> Sql,
 ) -> Result<Vec<QueryResult>, DbErr> {
     let mut found = Vec::new();
-    for chunk in chunks(rows) {
+    for chunk in portions(connection, rows) {
         let statement = write(Sql::on(connection), chunk);
         found.extend(statement.fetch(connection).await?);
     }
@@ -140,6 +188,7 @@ pub(crate) async fn fetch_chunks<C: ConnectionTrait>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columns::{fixed, nullable};
 
     #[test]
     fn chunks_cover_every_row_once_in_sizes_of_powers_of_two() {
@@ -157,10 +206,15 @@ mod tests {
         let written = |backend| {
             let sql = Sql { backend, text: String::new(), values: Vec::new() };
             let (first, second) = (vec![Value::from(1), Value::from(2)], vec![Value::from(3), Value::from(4)]);
-            sql.push("VALUES ").rows(&[&first, &second]).on_postgres(" FOR UPDATE").statement()
+            let sql = sql.rows(&[fixed("a"), nullable("b")], &[&first, &second]).on_postgres(" FOR UPDATE");
+            sql.push(" LIMIT ").bind(1).statement()
         };
-        assert_eq!(written(DbBackend::Postgres).sql, "VALUES ($1, $2), ($3, $4) FOR UPDATE");
-        assert_eq!(written(DbBackend::Sqlite).sql, "VALUES (?, ?), (?, ?)");
-        assert_eq!(written(DbBackend::Sqlite).values.map(|values| values.0.len()), Some(4));
+        assert_eq!(
+            written(DbBackend::Postgres).sql,
+            "SELECT a, nullif(b, '-2147483648'::integer) FROM unnest($1::integer[], $2::integer[]) AS listed(a, b) \
+             FOR UPDATE LIMIT $3"
+        );
+        assert_eq!(written(DbBackend::Sqlite).sql, "VALUES (?, ?), (?, ?) LIMIT ?");
+        assert_eq!(written(DbBackend::Sqlite).values.map(|values| values.0.len()), Some(5));
     }
 }

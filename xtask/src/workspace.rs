@@ -1,13 +1,15 @@
 //! Where things are: the workspace's root, its packages, its files.
 
+use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, While};
 use crate::process;
 
-/// The root of the workspace.
+/// The root of the workspace: of the one that cargo runs this for, even if it was built for a copy of it.
 pub(crate) fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let here = Path::new(&here);
     here.parent().unwrap_or(here).to_owned()
 }
 

@@ -7,11 +7,19 @@ use super::Unreadable;
 use super::cell::{
     count, optional_json, optional_time, parsed, time, to_millis, to_optional_json, to_optional_millis, word,
 };
+use crate::columns::{Column, fixed, nullable};
 use crate::sql::Row;
 
 /// The columns, in the order of [`attempt_to_row`].
-pub(crate) const ATTEMPT_COLUMNS: &[&str] =
-    &["run_id", "step", "number", "status", "error", "finished_at", "started_at"];
+pub(crate) const ATTEMPT_COLUMNS: &[Column] = &[
+    fixed("run_id"),
+    fixed("step"),
+    fixed("number"),
+    fixed("status"),
+    nullable("error"),
+    nullable("finished_at"),
+    fixed("started_at"),
+];
 
 /// An attempt that is new.
 pub(crate) fn attempt_to_row(run: RunId, attempt: &Attempt) -> Result<Row, StoreError> {

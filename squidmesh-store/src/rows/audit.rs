@@ -7,11 +7,21 @@ use super::Unreadable;
 use super::cell::{
     count, optional_json, optional_parsed, optional_text, time, to_count, to_millis, to_optional_json, word,
 };
+use crate::columns::{Column, fixed, free_text, nullable};
 use crate::sql::Row;
 
 /// The columns, in the order of [`audit_to_row`].
-pub(crate) const AUDIT_COLUMNS: &[&str] =
-    &["run_id", "revision", "ordinal", "kind", "step", "actor", "comment", "metadata", "occurred_at"];
+pub(crate) const AUDIT_COLUMNS: &[Column] = &[
+    fixed("run_id"),
+    fixed("revision"),
+    fixed("ordinal"),
+    fixed("kind"),
+    nullable("step"),
+    free_text("actor"),
+    free_text("comment"),
+    nullable("metadata"),
+    fixed("occurred_at"),
+];
 
 /// The entry that is at place `ordinal` among those of its commit.
 pub(crate) fn audit_to_row(run: RunId, ordinal: usize, event: &AuditEvent) -> Result<Row, StoreError> {

@@ -5,10 +5,12 @@ use squidmesh_core::{Definition, StoreError, Timestamp};
 
 use super::Unreadable;
 use super::cell::{json, to_json, to_millis};
+use crate::columns::{Column, fixed};
 use crate::sql::Row;
 
 /// The columns, in the order of [`definition_to_row`].
-pub(crate) const DEFINITION_COLUMNS: &[&str] = &["fingerprint", "workflow", "body", "created_at"];
+pub(crate) const DEFINITION_COLUMNS: &[Column] =
+    &[fixed("fingerprint"), fixed("workflow"), fixed("body"), fixed("created_at")];
 
 pub(crate) fn definition_to_row(definition: &Definition, created_at: Timestamp) -> Result<Row, StoreError> {
     Ok(vec![

@@ -8,11 +8,19 @@ use squidmesh_core::{DispatchTarget, Intent, IntentKey, IntentRecord, Lease, Lea
 use super::cell::{optional_uuid, parsed, text, time, uuid};
 use super::{Unreadable, run_id_from_row};
 use crate::clock::millis;
+use crate::columns::{Column, fixed, nullable};
 use crate::sql::Row;
 
 /// The columns, in the order of [`intent_to_row`]; the row has the delay where the table has the time.
-pub(crate) const INTENT_COLUMNS: &[&str] =
-    &["run_id", "step", "queue", "priority", "fingerprint", "lease", "available_at"];
+pub(crate) const INTENT_COLUMNS: &[Column] = &[
+    fixed("run_id"),
+    fixed("step"),
+    fixed("queue"),
+    fixed("priority"),
+    fixed("fingerprint"),
+    nullable("lease"),
+    fixed("available_at"),
+];
 
 pub(crate) fn intent_to_row(intent: &Intent) -> Row {
     let mut row = intent_key_to_row(&intent.key);

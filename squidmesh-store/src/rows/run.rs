@@ -10,26 +10,27 @@ use super::cell::{
     count, json, optional_json, optional_parsed, optional_text, optional_time, optional_uuid, parsed, time, to_count,
     to_json, to_millis, to_optional_json, to_optional_millis, uuid,
 };
+use crate::columns::{Column, fixed, free_text, nullable};
 use crate::sql::Row;
 
 /// The columns, in the order of [`run_to_row`].
-pub(crate) const RUN_COLUMNS: &[&str] = &[
-    "id",
-    "workflow",
-    "fingerprint",
-    "trigger_name",
-    "status",
-    "payload",
-    "current_step",
-    "last_error",
-    "replayed_from",
-    "resumed_from",
-    "idempotency_key",
-    "revision",
-    "token",
-    "created_at",
-    "updated_at",
-    "finished_at",
+pub(crate) const RUN_COLUMNS: &[Column] = &[
+    fixed("id"),
+    fixed("workflow"),
+    fixed("fingerprint"),
+    fixed("trigger_name"),
+    fixed("status"),
+    fixed("payload"),
+    nullable("current_step"),
+    nullable("last_error"),
+    nullable("replayed_from"),
+    nullable("resumed_from"),
+    free_text("idempotency_key"),
+    fixed("revision"),
+    fixed("token"),
+    fixed("created_at"),
+    fixed("updated_at"),
+    nullable("finished_at"),
 ];
 
 pub(crate) fn run_to_row(run: &Run) -> Result<Row, StoreError> {

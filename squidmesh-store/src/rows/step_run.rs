@@ -10,30 +10,31 @@ use super::cell::{
     count, json, optional_count, optional_json, optional_time, optional_uuid, parsed, time, to_count, to_json,
     to_millis, to_optional_json, to_optional_millis, word,
 };
+use crate::columns::{Column, fixed, nullable};
 use crate::sql::Row;
 
 /// The columns, in the order of [`step_run_to_row`].
-pub(crate) const STEP_RUN_COLUMNS: &[&str] = &[
-    "run_id",
-    "step",
-    "status",
-    "output",
-    "last_error",
-    "attempt",
-    "failures",
-    "crashes",
-    "lease",
-    "sequence",
-    "resume",
-    "manual",
-    "routes",
-    "compensation",
-    "started_at",
-    "attempt_started_at",
-    "finished_at",
-    "input",
-    "recovery",
-    "created_at",
+pub(crate) const STEP_RUN_COLUMNS: &[Column] = &[
+    fixed("run_id"),
+    fixed("step"),
+    fixed("status"),
+    nullable("output"),
+    nullable("last_error"),
+    fixed("attempt"),
+    fixed("failures"),
+    fixed("crashes"),
+    nullable("lease"),
+    nullable("sequence"),
+    nullable("resume"),
+    nullable("manual"),
+    nullable("routes"),
+    nullable("compensation"),
+    nullable("started_at"),
+    nullable("attempt_started_at"),
+    nullable("finished_at"),
+    fixed("input"),
+    fixed("recovery"),
+    fixed("created_at"),
 ];
 
 /// A step run that is new.
