@@ -224,6 +224,8 @@ pub enum SkipReason {
     UnknownStep,
     /// Siblings of the failed run still run; their outcome is awaited.
     SiblingsRunning,
+    /// The cron trigger is paused.
+    TriggerPaused,
 }
 
 impl SkipReason {
@@ -242,6 +244,7 @@ impl SkipReason {
             SkipReason::LeaseLost => "lease_lost",
             SkipReason::UnknownStep => "unknown_step",
             SkipReason::SiblingsRunning => "siblings_running",
+            SkipReason::TriggerPaused => "trigger_paused",
         }
     }
 }

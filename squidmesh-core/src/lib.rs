@@ -59,6 +59,7 @@ pub mod port;
 pub mod run;
 mod runner;
 mod runtime;
+pub mod schedule;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
@@ -70,8 +71,9 @@ pub use engine::{DescribeJobs, DispatchError, Unresumable};
 pub use event::{Event, EventKind, SkipReason};
 pub use port::*;
 pub use run::*;
-pub use runner::{Delivery, PerformError, Runner};
+pub use runner::{Delivery, Fired, PerformError, Runner};
 pub use runtime::*;
+pub use schedule::{TriggerRecord, TriggerRecords};
 pub use time::{InvalidTimestamp, Timestamp};
 pub use token::{CommitToken, LeaseToken};
 

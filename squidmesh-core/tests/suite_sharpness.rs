@@ -11,7 +11,8 @@ use squidmesh_core::testing::store_suite::{self, StoreFixture};
 use squidmesh_core::testing::{ManualClock, MemoryStore, block_on};
 use squidmesh_core::{
     ClaimRequest, Claims, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey, IntentWrite, Lease,
-    LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, WorkflowName,
+    LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, TriggerRecord,
+    TriggerRecords, WorkflowName,
 };
 
 /// One way to be wrong.
@@ -30,6 +31,7 @@ enum Defect {
     DelayIgnored,
     LostLeaseExtended,
     ReleaseIgnored,
+    TriggerRevisionIgnored,
     KeyForgotten,
     DefinitionForgotten,
     StepsTorn,
@@ -183,6 +185,21 @@ impl Store for Defective {
         if self.has(Defect::ReleaseIgnored) { Ok(()) } else { self.store.release(leases, delay).await }
     }
 
+    async fn triggers(&self, workflows: &[WorkflowName]) -> Result<TriggerRecords, StoreError> {
+        self.store.triggers(workflows).await
+    }
+
+    async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
+        let blind = self.has(Defect::TriggerRevisionIgnored);
+        let stored =
+            if blind { self.store.triggers(std::slice::from_ref(&record.workflow)).await?.records } else { Vec::new() };
+        let mut record = record.clone();
+        if let Some(stored) = stored.iter().find(|stored| stored.trigger == record.trigger) {
+            record.revision = stored.revision + 1;
+        }
+        self.store.put_trigger(&record).await
+    }
+
     async fn work_committed(&self) {
         self.store.work_committed().await;
     }
@@ -228,6 +245,8 @@ fn every_defect_is_found_by_the_case_that_looks_for_it() {
         LostLeaseExtended is found by lease::a_lost_lease_is_not_extended,
         LostLeaseExtended is found by lease::extending_answers_for_each_lease_in_order,
         ReleaseIgnored is found by lease::a_released_intent_is_due_at_once,
+        TriggerRevisionIgnored is found by triggers::a_record_is_written_over_the_revision_before_it_alone,
+        TriggerRevisionIgnored is found by triggers::of_eight_who_write_the_same_revision_one_succeeds,
         KeyForgotten is found by keys::a_second_start_under_a_key_is_told_of_the_first,
         KeyForgotten is found by keys::of_concurrent_starts_under_one_key_exactly_one_lands,
         DefinitionForgotten is found by definition::a_definition_reads_back_as_it_was,

@@ -60,6 +60,7 @@ mod rows;
 mod sql;
 mod store;
 mod transact;
+mod triggers;
 mod waves;
 
 pub use connect::{ConnectError, StoreBuilder};

@@ -9,7 +9,7 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction};
 use squidmesh_core::{
     ClaimRequest, Claims, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey, Lease, LeaseToken,
     RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, Transacted, TransactionBody,
-    TransactionType, WorkflowName,
+    TransactionType, TriggerRecord, TriggerRecords, WorkflowName,
 };
 use tokio::sync::oneshot;
 
@@ -19,7 +19,7 @@ use crate::database::Database;
 use crate::error::failed;
 use crate::join::JoinedStore;
 use crate::transact::transact;
-use crate::{claim, history, lease, list, load, lookup};
+use crate::{claim, history, lease, list, load, lookup, triggers};
 
 /// Everything in a database that the host has anyway: SQLite or Postgres.
 ///
@@ -192,6 +192,15 @@ impl Store for SeaOrmStore {
 
     async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
         lease::release(&self.database, leases, delay).await
+    }
+
+    async fn triggers(&self, workflows: &[WorkflowName]) -> Result<TriggerRecords, StoreError> {
+        triggers::triggers(&self.database, workflows).await
+    }
+
+    async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
+        let (database, record) = (Arc::clone(&self.database), record.clone());
+        undisturbed("writing a cron trigger", async move { triggers::put_trigger(&database, &record).await }).await
     }
 
     /// Never completes: callers poll.

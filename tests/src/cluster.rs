@@ -4,7 +4,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use squidmesh_core::{COMPLETE, Config, Squidmesh, SquidmeshBuilder, Step, StepContext, StepResult, Trigger, Workflow};
+use squidmesh_core::{
+    COMPLETE, Config, MissedPolicy, Squidmesh, SquidmeshBuilder, Step, StepContext, StepResult, Trigger, Workflow,
+    hours, wait,
+};
 use squidmesh_executor_tokio::TokioExecutor;
 use squidmesh_store::SeaOrmStore;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -51,6 +54,29 @@ pub fn mesh(store: SeaOrmStore, process: &str, time: Duration, lease: Option<Dur
     configured.build().expect("the settings are sound")
 }
 
+/// The workflow of the schedulers.
+pub const TICKING: &str = "ticking";
+/// Its trigger.
+pub const TICK: &str = "tick";
+/// When it fires: every minute, in UTC.
+pub const EVERY_MINUTE: &str = "* * * * *";
+
+/// A workflow that is started every minute, and for each minute that was missed. Its step waits longer than any test.
+pub fn ticking() -> Workflow {
+    let every_minute = Trigger::cron(TICK).expression(EVERY_MINUTE).time_zone("UTC").missed(MissedPolicy::All);
+    Workflow::builder(TICKING)
+        .trigger(every_minute)
+        .step(Step::new("rest", wait(hours(1))))
+        .build()
+        .expect("a valid workflow")
+}
+
+/// A runtime of the ticking workflow on a store.
+pub fn scheduler(store: SeaOrmStore) -> Squidmesh {
+    let builder = Squidmesh::builder(store).executor(TokioExecutor::new()).workflow(ticking());
+    builder.build().expect("the settings are sound")
+}
+
 /// A worker process.
 pub struct WorkerProcess {
     pub name: String,
@@ -62,8 +88,13 @@ impl WorkerProcess {
     /// Starts a process of `program` and waits until its workers run.
     pub async fn start(program: &str, url: &str, name: &str, time: Duration, lease: Option<Duration>) -> Self {
         let lease = lease.map_or("default".to_owned(), |lease| lease.as_millis().to_string());
+        WorkerProcess::start_with(program, name, &[url, name, &time.as_millis().to_string(), &lease]).await
+    }
+
+    /// Starts a process of `program` with these arguments and waits until it is ready.
+    pub async fn start_with(program: &str, name: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(program)
-            .args([url, name, &time.as_millis().to_string(), &lease])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

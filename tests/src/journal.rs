@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
-use squidmesh_core::{RunId, Step, StepContext, StepResult};
+use squidmesh_core::{RunId, Step, StepContext, StepResult, Timestamp};
 
 /// One call of a handler.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +12,7 @@ pub struct Call {
     pub run_id: RunId,
     pub step: String,
     pub attempt: u32,
+    pub intended_at: Option<Timestamp>,
     pub input: Value,
     pub state: Map<String, Value>,
 }
@@ -72,6 +73,7 @@ impl Journal {
             run_id: context.run_id,
             step: context.step.to_string(),
             attempt: context.attempt,
+            intended_at: context.intended_at,
             input,
             state: (*context.state).clone(),
         };

@@ -165,6 +165,22 @@ squidmesh_tests::scenarios! {
         a_worker_that_lost_its_lease_cannot_record,
         a_slow_step_is_not_taken_away_while_its_worker_lives,
         a_worker_that_is_shut_down_gives_its_step_back;
+    cron:
+        a_cron_trigger_has_an_expression_and_a_time_zone,
+        a_trigger_seen_for_the_first_time_fires_nothing_for_the_past,
+        each_occurrence_fires_once_however_many_processes_run,
+        workers_fire_what_is_due_without_being_asked,
+        an_occurrence_has_a_key_of_workflow_trigger_and_intended_time,
+        a_run_is_given_its_intended_time,
+        daylight_saving_gaps_and_repeats_are_handled_as_documented,
+        on_downtime_skip_leaves_the_missed_out,
+        on_downtime_once_fires_one_run_for_all_that_were_missed,
+        on_downtime_all_fires_each_that_was_missed,
+        a_paused_trigger_fires_nothing_until_it_is_resumed,
+        a_trigger_paused_before_anybody_saw_it_stays_paused,
+        what_is_no_cron_trigger_is_told,
+        an_occurrence_that_is_refused_for_good_blocks_nothing,
+        an_occurrence_that_cannot_be_started_now_is_tried_again;
     host:
         a_run_and_the_hosts_row_are_committed_together,
         a_run_and_the_hosts_row_vanish_together,

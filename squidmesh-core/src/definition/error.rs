@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::transition::TransitionOutcome;
-use crate::contract::FieldKind;
+use crate::contract::{FieldKind, PayloadErrors};
 use crate::json::JsonViolation;
 use crate::name::InvalidName;
 
@@ -157,6 +157,16 @@ pub enum DefinitionError {
         trigger: String,
         /// The time zone, cut to 100 characters; empty if none was given.
         time_zone: String,
+    },
+    /// A cron trigger takes a payload that nobody is there to give.
+    #[error(
+        "the cron trigger {trigger:?} starts runs without a payload, which does not fit: {missing}; give these fields defaults"
+    )]
+    CronPayloadWithoutDefaults {
+        /// The trigger.
+        trigger: String,
+        /// What an empty payload lacks.
+        missing: PayloadErrors,
     },
     /// A manual trigger has an option that only a schedule can have.
     #[error("the trigger {trigger:?} is manual and cannot have the option `{option}`: use `Trigger::cron`")]

@@ -52,15 +52,16 @@ pub enum TriggerKind {
     },
 }
 
-/// What happens to the occurrences of a schedule that were missed while nothing ran.
+/// What happens to the occurrences of a schedule that were missed while nothing ran. An occurrence was missed if no process
+/// looked within a minute of it. Part of the workflow's fingerprint, like the expression: another policy is another version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissedPolicy {
-    /// They are left out.
+    /// They are left out; the next one fires at its time.
     #[default]
     Skip,
-    /// One run stands for all of them.
+    /// One run stands for all of them; its intended time is that of the last.
     Once,
-    /// Each has its run.
+    /// Each has its run, the earliest first. After a long time these may be many: they are started a part at a time.
     All,
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::dispatch::{DescribeJobs, DispatchError, dispatch_run};
 use super::{Limits, Moment, UnitOfWork};
-use crate::{AuditKind, Definition, DispatchOptions, EventKind, Run, RunId, RunStatus, Shape, TriggerName};
+use crate::{AuditKind, Definition, DispatchOptions, EventKind, Run, RunId, RunStatus, Shape, Timestamp, TriggerName};
 
 /// A run to be started; its payload has been validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,8 @@ pub struct NewRun {
     pub payload: Map<String, Value>,
     /// The key under which it is started once.
     pub idempotency_key: Option<String>,
+    /// The time of the occurrence of a schedule that it is the run of.
+    pub intended_at: Option<Timestamp>,
     /// The run that it repeats, and who asked for it.
     pub replay: Option<(RunId, Option<String>)>,
 }
@@ -68,6 +70,7 @@ pub(super) fn fresh(definition: &Definition, new: NewRun, moment: Moment) -> Run
         last_error: None,
         replayed_from: new.replay.map(|(from, _)| from),
         resumed_from: None,
+        intended_at: new.intended_at,
         idempotency_key: new.idempotency_key,
         revision: 0,
         token: moment.token,

@@ -9,6 +9,7 @@ use super::heartbeat::Heartbeat;
 use crate::cancellation::Cancellation;
 use crate::id::RunId;
 use crate::name::{StepName, WorkflowName};
+use crate::time::Timestamp;
 
 /// The circumstances of one attempt of a step.
 #[derive(Clone)]
@@ -22,6 +23,9 @@ pub struct StepContext {
     pub step: StepName,
     /// Which attempt this is, from 1.
     pub attempt: u32,
+    /// The time of the occurrence of a schedule that this is the run of, however late it started; `None` if no schedule
+    /// started the run.
+    pub intended_at: Option<Timestamp>,
     /// The payload with the context merged over it, whatever part of it is the step's input.
     pub state: Arc<Map<String, Value>>,
     /// Given when the attempt should stop.
@@ -42,7 +46,7 @@ impl StepContext {
         cancellation: Cancellation,
     ) -> Self {
         let heartbeat = Heartbeat::following(cancellation.clone());
-        Self { run_id, workflow, step, attempt, state, cancellation, heartbeat }
+        Self { run_id, workflow, step, attempt, intended_at: None, state, cancellation, heartbeat }
     }
 }
 
@@ -54,6 +58,7 @@ impl fmt::Debug for StepContext {
             .field("workflow", &self.workflow)
             .field("step", &self.step)
             .field("attempt", &self.attempt)
+            .field("intended_at", &self.intended_at)
             .field("cancellation", &self.cancellation)
             .finish_non_exhaustive()
     }

@@ -41,6 +41,7 @@ impl Driven {
             id: RunId::from_uuid(Uuid::from_u128(7)),
             trigger: definition.triggers()[0].name().clone(),
             payload: Map::new(),
+            intended_at: None,
             idempotency_key: None,
             replay: None,
         };

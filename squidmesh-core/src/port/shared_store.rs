@@ -9,7 +9,10 @@ use super::{
     Claims, Commit, CommitOutcome, History, RunFilter, RunPage, SingleClaim, Store, StoreError, StoreSession,
     Transacted, TransactionBody, TransactionType,
 };
-use crate::{ClaimRequest, Definition, Fingerprint, IntentKey, Lease, LeaseToken, RunId, RunState, WorkflowName};
+use crate::{
+    ClaimRequest, Definition, Fingerprint, IntentKey, Lease, LeaseToken, RunId, RunState, TriggerRecord,
+    TriggerRecords, WorkflowName,
+};
 
 #[async_trait]
 impl<S: StoreSession + ?Sized> StoreSession for Arc<S> {
@@ -54,6 +57,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
         (**self).release(leases, delay).await
+    }
+
+    async fn triggers(&self, workflows: &[WorkflowName]) -> Result<TriggerRecords, StoreError> {
+        (**self).triggers(workflows).await
+    }
+
+    async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
+        (**self).put_trigger(record).await
     }
 
     async fn work_committed(&self) {

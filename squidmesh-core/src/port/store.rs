@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use super::{Transacted, TransactionBody, TransactionType};
 use crate::{
     Attempt, AuditEvent, Definition, Fingerprint, Intent, IntentKey, Lease, LeaseToken, Priority, QueueName, Run,
-    RunId, RunState, RunStatus, StepRun, Timestamp, WorkflowName,
+    RunId, RunState, RunStatus, StepRun, Timestamp, TriggerRecord, TriggerRecords, WorkflowName,
 };
 
 /// What a command needs: to read runs and to commit changes. A store is one; so is a store joined to a host's transaction.
@@ -65,6 +65,19 @@ pub trait Store: StoreSession + 'static {
 
     /// Gives claimed intents back, due after `delay`. Those that are no longer held are left alone.
     async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError>;
+
+    /// What is kept of the cron triggers of these workflows, and the time by the store's clock, which decides what is due.
+    ///
+    /// # Errors
+    /// [`StoreError`]. A record that cannot be read is [`StoreError::Corrupt`], not left out.
+    async fn triggers(&self, workflows: &[WorkflowName]) -> Result<TriggerRecords, StoreError>;
+
+    /// Writes what is kept of a cron trigger, if what is stored is at the revision before the record's: with revision 1, if
+    /// nothing is stored. Answers whether it was written. Of several who write the same revision at once, one succeeds.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it may have been written; read again.
+    async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError>;
 
     /// Completes when another process may have committed work that is due. A store that cannot tell never completes: its
     /// callers poll as well.
@@ -466,6 +479,8 @@ mockall::mock! {
         async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError>;
         async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError>;
         async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError>;
+        async fn triggers(&self, workflows: &[WorkflowName]) -> Result<TriggerRecords, StoreError>;
+        async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError>;
         async fn work_committed(&self);
     }
 }

@@ -32,6 +32,8 @@ pub struct Run {
     pub replayed_from: Option<RunId>,
     /// The failed run that it goes on from.
     pub resumed_from: Option<RunId>,
+    /// The time of the occurrence of a schedule that it is the run of; `None` if no schedule started it.
+    pub intended_at: Option<Timestamp>,
     /// The key that makes a second start return this run.
     pub idempotency_key: Option<String>,
     /// Counts the commits of this run, from 1. A commit names the revision that it was decided on.

@@ -167,7 +167,9 @@ impl Runner {
 /// What a handler is told about the attempt.
 fn step_context(run: &Run, task: &StepTask, cancellation: &Cancellation) -> StepContext {
     let (workflow, step, state) = (run.workflow.clone(), task.step.clone(), task.visible.clone());
-    StepContext::new(run.id, workflow, step, task.attempt, state, cancellation.clone())
+    let mut context = StepContext::new(run.id, workflow, step, task.attempt, state, cancellation.clone());
+    context.intended_at = run.intended_at;
+    context
 }
 
 /// The span that the host's logs within a handler carry.

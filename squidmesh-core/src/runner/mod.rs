@@ -1,6 +1,7 @@
 //! The runner: the only way back in for what an executor delivers.
 //!
-//! It claims, prepares, executes and records: each step of that a decision of the engine, committed before the next. It
+//! It claims, prepares, executes and records: each step of that a decision of the engine, committed before the next. It also
+//! fires what cron triggers have due. It
 //! knows no queue and no runtime; the executor brings both.
 
 mod compensation;
@@ -8,11 +9,13 @@ mod delivery;
 mod execute;
 mod leases;
 mod perform;
+mod schedule;
 mod step;
 mod transaction;
 
 pub use delivery::Delivery;
 pub use perform::PerformError;
+pub use schedule::Fired;
 
 use std::sync::Arc;
 use std::time::Duration;

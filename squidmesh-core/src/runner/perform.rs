@@ -1,9 +1,9 @@
 //! The way in for payloads from a queue.
 
+use super::schedule::occur;
 use super::{Delivery, Runner};
 use crate::{
-    DeliveryPayload, InvalidPayload, RunId, SingleClaim, SkipReason, Squidmesh, StartError, StoreError, TriggerName,
-    WorkflowName,
+    DeliveryPayload, InvalidPayload, RunId, SingleClaim, SkipReason, StartError, StoreError, TriggerName, WorkflowName,
 };
 
 /// Why a payload was not carried out.
@@ -61,6 +61,8 @@ impl Runner {
         }
     }
 
+    /// An occurrence that a scheduler of the host's own delivers. It is the same one that this runtime would have fired itself:
+    /// whoever comes first starts its run.
     async fn perform_cron(&self, payload: DeliveryPayload) -> Result<Delivery, PerformError> {
         let DeliveryPayload::Cron { workflow, trigger, intended_at } = payload else {
             return Ok(Delivery::Skipped(SkipReason::NoIntent));
@@ -69,10 +71,11 @@ impl Runner {
         if registered.is_none_or(|found| found.definition().trigger(trigger.as_str()).is_none()) {
             return Ok(Delivery::Skipped(SkipReason::UnknownDefinition));
         }
-        let key = format!("cron:{trigger}:{intended_at}");
-        let mesh = Squidmesh::from_runtime(self.runtime.clone());
-        let empty = serde_json::Map::new();
-        match mesh.start_run(workflow.as_str(), &empty).trigger(trigger.as_str()).idempotency_key(key).await {
+        let kept = self.runtime.store.triggers(std::slice::from_ref(&workflow)).await?;
+        if kept.of(workflow.as_str(), trigger.as_str()).is_some_and(|record| record.paused_at.is_some()) {
+            return Ok(Delivery::Skipped(SkipReason::TriggerPaused));
+        }
+        match occur(&self.runtime, &workflow, &trigger, intended_at).await {
             Ok(_) => Ok(Delivery::Done { steps: 0 }),
             Err(StartError::Store(error)) => Err(error.into()),
             Err(error) => Err(PerformError::Cron { workflow, trigger, source: Box::new(error) }),

@@ -133,6 +133,8 @@ impl SquidmeshBuilder {
             store: self.store,
             executor,
             entropy: self.entropy,
+            schedules: registry.schedules(),
+            trigger_changed: event_listener::Event::new(),
             registry,
             config: self.config,
             turns: Turns::default(),

@@ -16,6 +16,7 @@ mod shared;
 mod squidmesh;
 mod start;
 mod telemetry;
+mod triggers;
 mod turns;
 
 pub use builder::{ConfigError, SquidmeshBuilder};
@@ -29,6 +30,8 @@ pub use resume::{ResumeError, ResumeRun};
 pub use squidmesh::Squidmesh;
 pub use start::{StartError, StartRun};
 pub use telemetry::TracingSink;
+pub use triggers::{TriggerError, TriggerStatus};
 
 pub(crate) use decide::{Announcement, DecideError, Patience, Persistence};
+pub(crate) use registry::Scheduled;
 pub(crate) use shared::Runtime;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::ConfigError;
-use crate::{Fingerprint, QueueName, Workflow, WorkflowName};
+use crate::schedule::Schedule;
+use crate::{Fingerprint, MissedPolicy, QueueName, TriggerKind, TriggerName, Workflow, WorkflowName};
 
 /// The registered workflows.
 #[derive(Default)]
@@ -51,6 +52,13 @@ impl Registry {
         all
     }
 
+    /// Every cron trigger of the newest versions, by name.
+    pub(super) fn schedules(&self) -> Vec<Scheduled> {
+        let mut all: Vec<_> = self.newest.values().flat_map(|workflow| Scheduled::all_of(workflow)).collect();
+        all.sort_by(|one, other| (&one.workflow, &one.trigger).cmp(&(&other.workflow, &other.trigger)));
+        all
+    }
+
     /// Every queue that a registered step names, and the default one, in order.
     pub(crate) fn queues(&self) -> Vec<QueueName> {
         let steps = self.versions.values().flat_map(|workflow| workflow.definition().steps());
@@ -58,5 +66,29 @@ impl Registry {
         queues.sort();
         queues.dedup();
         queues
+    }
+}
+
+/// A cron trigger of a workflow.
+#[derive(Clone, Debug)]
+pub(crate) struct Scheduled {
+    pub(crate) workflow: WorkflowName,
+    pub(crate) trigger: TriggerName,
+    pub(crate) schedule: Schedule,
+    pub(crate) missed: MissedPolicy,
+}
+
+impl Scheduled {
+    fn all_of(workflow: &Workflow) -> impl Iterator<Item = Scheduled> {
+        let definition = workflow.definition();
+        definition.triggers().iter().filter_map(|trigger| match trigger.kind() {
+            TriggerKind::Manual => None,
+            TriggerKind::Cron { expression, time_zone, missed } => Some(Scheduled {
+                workflow: definition.name().clone(),
+                trigger: trigger.name().clone(),
+                schedule: Schedule::new(expression, time_zone).ok()?, // was valid when the workflow was built
+                missed: *missed,
+            }),
+        })
     }
 }

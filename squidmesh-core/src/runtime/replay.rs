@@ -88,7 +88,8 @@ impl ReplayRun {
         }
         let mut start = StartRun::new(self.runtime, state.run.workflow.as_str(), &*state.run.payload)
             .trigger(state.run.trigger.as_str())
-            .replaying(id, self.actor);
+            .replaying(id, self.actor)
+            .intended_at(state.run.intended_at);
         if let Some(key) = self.idempotency_key {
             start = start.idempotency_key(key);
         }

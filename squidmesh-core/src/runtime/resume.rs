@@ -111,6 +111,7 @@ impl ResumeRun {
             id: runtime.entropy.run_id(moment.now),
             trigger: state.run.trigger.clone(),
             payload: (*state.run.payload).clone(),
+            intended_at: state.run.intended_at,
             idempotency_key: self.idempotency_key.clone(),
             replay: None,
         };

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::registry::Registry;
+use super::registry::{Registry, Scheduled};
 use super::turns::Turns;
 use super::{Config, TracingSink};
 use crate::engine::{DescribeJobs, Moment};
@@ -20,6 +20,10 @@ pub(crate) struct Runtime {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) registry: Registry,
+    /// The cron triggers of the newest registered versions.
+    pub(crate) schedules: Vec<Scheduled>,
+    /// Told when a trigger was changed by this process.
+    pub(crate) trigger_changed: event_listener::Event,
     pub(crate) config: Config,
     pub(super) turns: Turns,
     pub(super) sinks: Vec<Arc<dyn EventSink>>,

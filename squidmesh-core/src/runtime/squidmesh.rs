@@ -16,7 +16,7 @@ use crate::engine::Verdict;
 use crate::inspect::{Explanation, Graph};
 use crate::{
     CancelReason, Cancellation, Dispatcher, ExecutorError, Run, RunFilter, RunId, RunPage, Runner, Store, StoreError,
-    StoreSession, WorkflowName,
+    StoreSession, Timestamp, TriggerError, TriggerStatus, WorkflowName,
 };
 
 /// The runtime: starts runs, commands and inspects them, and runs workers. Cheap to clone.
@@ -172,6 +172,46 @@ impl Squidmesh {
         self.runtime.store.list(filter).await
     }
 
+    /// The cron triggers of the newest registered versions, by name: how each stands, and when it fires next.
+    ///
+    /// # Errors
+    /// [`TriggerError::Store`].
+    pub async fn triggers(&self) -> Result<Vec<TriggerStatus>, TriggerError> {
+        self.runtime.triggers().await
+    }
+
+    /// The next `count` occurrences of a cron trigger, from the time of the store's clock on, whether it is paused or not; 10,000
+    /// at most.
+    ///
+    /// # Errors
+    /// [`TriggerError`].
+    pub async fn next_occurrences(
+        &self,
+        workflow: &str,
+        trigger: &str,
+        count: usize,
+    ) -> Result<Vec<Timestamp>, TriggerError> {
+        self.runtime.next_occurrences(workflow, trigger, count).await
+    }
+
+    /// Stops a cron trigger from firing, in every process and for every version of the workflow, until it is resumed. Runs that
+    /// it has started go on, and [`start_run`](Self::start_run) still takes it. To pause a paused trigger changes nothing.
+    ///
+    /// # Errors
+    /// [`TriggerError`]; nothing was changed.
+    pub async fn pause_trigger(&self, workflow: &str, trigger: &str) -> Result<TriggerStatus, TriggerError> {
+        self.runtime.set_paused(workflow, trigger, true).await
+    }
+
+    /// Lets a paused cron trigger fire again. The occurrences of the time of the pause are left out, whatever the trigger's
+    /// policy: nobody missed them. To resume a trigger that is not paused changes nothing.
+    ///
+    /// # Errors
+    /// [`TriggerError`]; nothing was changed.
+    pub async fn resume_trigger(&self, workflow: &str, trigger: &str) -> Result<TriggerStatus, TriggerError> {
+        self.runtime.set_paused(workflow, trigger, false).await
+    }
+
     /// The runtime inside a transaction of the host, which the store's adapter has joined.
     pub fn within<'a>(&self, session: &'a dyn StoreSession) -> Joined<'a> {
         Joined::new(self.runtime.clone(), session)
@@ -201,7 +241,7 @@ impl Squidmesh {
             stop.cancel(CancelReason::ShuttingDown);
             future::pending::<()>().await;
         };
-        let beside = future::join(signal, runner.keep_leases());
+        let beside = future::join3(signal, runner.keep_leases(), runner.keep_schedules());
         match future::select(work, pin!(beside)).await {
             Either::Left((ended, _)) => ended,
             Either::Right((_, work)) => work.await,

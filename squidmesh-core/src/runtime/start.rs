@@ -11,8 +11,8 @@ use super::decide::{Announcement, DecideError};
 use super::{AfterCommit, Runtime};
 use crate::engine::{self, NewRun, UnitOfWork};
 use crate::{
-    Definition, DispatchError, JsonViolation, PayloadErrors, Run, RunId, StoreError, StoreSession, TriggerName,
-    Workflow, WorkflowName, json,
+    Definition, DispatchError, JsonViolation, PayloadErrors, Run, RunId, StoreError, StoreSession, Timestamp,
+    TriggerName, Workflow, WorkflowName, json,
 };
 
 /// The longest idempotency key, in bytes.
@@ -86,6 +86,7 @@ pub struct StartRun<'a> {
     trigger: Option<String>,
     payload: Result<Value, JsonViolation>,
     idempotency_key: Option<String>,
+    intended_at: Option<Timestamp>,
     replay: Option<(RunId, Option<String>)>,
 }
 
@@ -98,6 +99,7 @@ impl<'a> StartRun<'a> {
             trigger: None,
             payload: json::to_value(&payload),
             idempotency_key: None,
+            intended_at: None,
             replay: None,
         }
     }
@@ -124,6 +126,31 @@ impl<'a> StartRun<'a> {
     pub(super) fn replaying(mut self, from: RunId, actor: Option<String>) -> Self {
         self.replay = Some((from, actor));
         self
+    }
+
+    /// Starts it as the run of an occurrence of a schedule.
+    pub(crate) fn intended_at(mut self, time: Option<Timestamp>) -> Self {
+        self.intended_at = time;
+        self
+    }
+
+    /// Starts it unless its key is taken, and answers whether it did. Spares the look at the run that has the key.
+    pub(crate) async fn start_unless_taken(self) -> Result<bool, StartError> {
+        let runtime = self.runtime.clone();
+        let workflow = self.newest()?;
+        let new = self.validated(&runtime, &workflow)?;
+        let definition = workflow.definition();
+        let begin = || {
+            let (definition, limits) = (definition.clone(), runtime.config.limits());
+            engine::start(definition, new.clone(), runtime.moment(), limits, &*runtime)
+        };
+        match begin_in(&runtime, &*runtime.store, definition, begin).await? {
+            Begun::Started(_, announcement) => {
+                runtime.tell(&announcement);
+                Ok(true)
+            }
+            Begun::Taken(_) => Ok(false),
+        }
     }
 
     /// Everything that [`start`](StartRun::start) checks, without starting anything.
@@ -194,6 +221,7 @@ impl<'a> StartRun<'a> {
             trigger: trigger.name().clone(),
             payload,
             idempotency_key: self.idempotency_key,
+            intended_at: self.intended_at,
             replay: self.replay,
         })
     }
@@ -215,15 +243,42 @@ pub(super) async fn start_in(
 ) -> Result<(Run, Announcement), StartError> {
     let mut tries = 0;
     loop {
-        let work = begin()?;
-        let id = work.run().id;
-        match runtime.commit_start::<DispatchError>(session, definition, work).await {
-            Ok(started) => return Ok(started),
-            Err(DecideError::KeyTaken(id)) => {
+        match begin_in(runtime, session, definition, &begin).await? {
+            Begun::Started(run, announcement) => return Ok((*run, announcement)),
+            Begun::Taken(id) => {
                 if let Some(first) = session.load(id).await? {
                     return Ok((first.run, Announcement::default()));
                 }
+                tries += 1;
+                if tries == CONFLICTING_STARTS {
+                    return Err(DispatchError::Conflict(id).into());
+                }
             }
+        }
+    }
+}
+
+/// What a start led to.
+enum Begun {
+    /// The run was started.
+    Started(Box<Run>, Announcement),
+    /// This run has the key.
+    Taken(RunId),
+}
+
+async fn begin_in(
+    runtime: &Runtime,
+    session: &dyn StoreSession,
+    definition: &Arc<Definition>,
+    begin: impl Fn() -> Result<UnitOfWork, DispatchError>,
+) -> Result<Begun, StartError> {
+    let mut tries = 0;
+    loop {
+        let work = begin()?;
+        let id = work.run().id;
+        match runtime.commit_start::<DispatchError>(session, definition, work).await {
+            Ok((run, announcement)) => return Ok(Begun::Started(Box::new(run), announcement)),
+            Err(DecideError::KeyTaken(id)) => return Ok(Begun::Taken(id)),
             Err(DecideError::Store(error)) => return Err(error.into()),
             Err(DecideError::Refused(error)) => return Err(error.into()),
             Err(_) => {}

@@ -107,6 +107,7 @@ pub fn run_of(definition: &Definition, number: u64) -> Run {
         last_error: None,
         replayed_from: None,
         resumed_from: None,
+        intended_at: None,
         idempotency_key: None,
         revision: 1,
         token: commit_token(number),

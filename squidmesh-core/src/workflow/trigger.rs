@@ -28,7 +28,23 @@ impl Trigger {
         Self::new(name.as_ref(), TriggerKind::Manual)
     }
 
-    /// A trigger that a schedule pulls. It needs an expression and a time zone.
+    /// A trigger that a schedule pulls: the workers fire each occurrence once, however many processes there are. It needs an
+    /// expression and a time zone, and every field of its payload a default. Handlers see the intended time in
+    /// [`StepContext::intended_at`](crate::StepContext::intended_at).
+    ///
+    /// ```
+    /// use squidmesh_core::{Field, MissedPolicy, Trigger};
+    ///
+    /// let nightly = Trigger::cron("nightly")
+    ///     .expression("30 2 * * 1-5")
+    ///     .time_zone("Europe/Berlin")
+    ///     .missed(MissedPolicy::Once) // after downtime, one run stands for all that were missed
+    ///     .field(Field::integer("limit").default(1_000));
+    /// ```
+    ///
+    /// A trigger begins when a process with it first runs workers; nothing fires for the time before. When a version changes the
+    /// schedule, the new one begins likewise; until the last process with the old version is gone, both fire, each occurrence
+    /// once.
     pub fn cron(name: impl AsRef<str>) -> Self {
         let missed = MissedPolicy::default();
         Self::new(name.as_ref(), TriggerKind::Cron { expression: String::new(), time_zone: String::new(), missed })
@@ -39,7 +55,9 @@ impl Trigger {
         Self { name, kind, schema: None, fields: Vec::new(), twice: false, misplaced: Vec::new() }
     }
 
-    /// When to fire: minute, hour, day of month, month and day of week, as in `0 3 * * 1-5`.
+    /// When to fire: minute, hour, day of month, month and day of week, as in `0 3 * * 1-5`; see
+    /// [`Schedule::new`](crate::schedule::Schedule::new) for what each field takes, and [`schedule`](crate::schedule) for what
+    /// happens when the clocks change.
     pub fn expression(self, cron: impl AsRef<str>) -> Self {
         self.scheduled("expression", |kind| {
             if let TriggerKind::Cron { expression, .. } = kind {

@@ -140,6 +140,20 @@ fn a_cron_trigger_needs_a_known_time_zone() {
 }
 
 #[test]
+fn a_cron_trigger_takes_no_payload_without_defaults() {
+    let cron = || Trigger::cron("nightly").expression("0 3 * * *").time_zone("UTC");
+    for trigger in [cron().field(Field::string("day")), cron().payload::<Order>()] {
+        let found = errors(chain().trigger(trigger));
+        assert!(
+            matches!(found.as_slice(), [E::CronPayloadWithoutDefaults { trigger, .. }] if trigger == "nightly"),
+            "{found:?}"
+        );
+    }
+    let filled = cron().field(Field::string("day").default_today()).field(Field::integer("limit").optional());
+    assert!(chain().trigger(filled).build().is_ok());
+}
+
+#[test]
 fn a_manual_trigger_has_no_schedule() {
     only(
         chain().trigger(Trigger::manual("t").time_zone("UTC")),

@@ -82,6 +82,7 @@ impl Life {
             id: RunId::from_uuid(Uuid::from_u128(self.number())),
             trigger: TriggerName::new("manual").unwrap(),
             payload,
+            intended_at: None,
             idempotency_key: None,
             replay: replay.map(|from| (from, None)),
         }

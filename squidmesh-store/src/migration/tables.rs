@@ -44,6 +44,7 @@ const CREATE: &[&str] = &[
         last_error TEXT,
         replayed_from {uuid},
         resumed_from {uuid},
+        intended_at BIGINT,
         idempotency_key {key},
         revision BIGINT NOT NULL,
         token {uuid} NOT NULL,
@@ -114,9 +115,18 @@ const CREATE: &[&str] = &[
         occurred_at BIGINT NOT NULL,
         PRIMARY KEY (run_id, revision, ordinal)
     )",
+    "CREATE TABLE IF NOT EXISTS squidmesh_triggers (
+        workflow {key} NOT NULL,
+        trigger_name {key} NOT NULL,
+        paused_at BIGINT,
+        positions TEXT NOT NULL,
+        revision BIGINT NOT NULL,
+        PRIMARY KEY (workflow, trigger_name)
+    )",
 ];
 
 const DROP: &[&str] = &[
+    "DROP TABLE IF EXISTS squidmesh_triggers",
     "DROP TABLE IF EXISTS squidmesh_audit",
     "DROP TABLE IF EXISTS squidmesh_intents",
     "DROP TABLE IF EXISTS squidmesh_attempts",

@@ -9,6 +9,7 @@ mod definition;
 mod intent;
 mod run;
 mod step_run;
+mod trigger;
 
 pub(crate) use attempt::{ATTEMPT_COLUMNS, attempt_from_row, attempt_to_row, changed_attempt_to_row};
 pub(crate) use audit::{AUDIT_COLUMNS, audit_from_row, audit_to_row};
@@ -19,3 +20,4 @@ pub(crate) use intent::{
 };
 pub(crate) use run::{RUN_COLUMNS, changed_run_to_row, run_from_row, run_id_from_row, run_to_row};
 pub(crate) use step_run::{STEP_RUN_COLUMNS, changed_step_run_to_row, step_run_from_row, step_run_to_row};
+pub(crate) use trigger::{TRIGGER_COLUMNS, trigger_from_row, trigger_to_row};

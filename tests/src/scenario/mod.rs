@@ -2,6 +2,7 @@
 
 pub mod cancel;
 pub mod compensate;
+pub mod cron;
 pub mod data;
 pub mod deliver;
 pub mod dispatch;

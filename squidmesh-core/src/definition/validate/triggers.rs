@@ -2,10 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde_json::Value;
+
 use super::super::draft::TriggerDraft;
 use super::super::error::DefinitionError;
 use super::super::trigger::TriggerKind;
 use crate::contract::{Contract, Field, FieldKind};
+use crate::schedule::{InvalidSchedule, Schedule};
 
 pub(super) fn check(triggers: &[TriggerDraft], errors: &mut Vec<DefinitionError>) {
     if triggers.is_empty() {
@@ -20,52 +23,34 @@ pub(super) fn check(triggers: &[TriggerDraft], errors: &mut Vec<DefinitionError>
         if let TriggerKind::Cron { expression, time_zone, .. } = &trigger.kind {
             check_schedule(&trigger.name, expression, time_zone, errors);
         }
+        let before = errors.len();
         check_contract(&trigger.name, &trigger.contract, errors);
+        if matches!(trigger.kind, TriggerKind::Cron { .. }) && errors.len() == before {
+            check_filled_by_defaults(trigger, errors);
+        }
         compare_fields(trigger, &mut declared, errors);
     }
 }
 
 fn check_schedule(trigger: &str, expression: &str, time_zone: &str, errors: &mut Vec<DefinitionError>) {
-    if jiff::tz::TimeZone::get(time_zone).is_err() {
-        let (trigger, time_zone) = (trigger.to_owned(), shown(time_zone));
-        errors.push(DefinitionError::InvalidTimeZone { trigger, time_zone });
+    // Each is judged by itself, so that both are reported.
+    if let Err(InvalidSchedule::TimeZone { time_zone }) = Schedule::new(ANY_EXPRESSION, time_zone) {
+        errors.push(DefinitionError::InvalidTimeZone { trigger: trigger.to_owned(), time_zone });
     }
-    if let Some(reason) = schedule_problem(expression) {
-        errors.push(DefinitionError::InvalidCronExpression {
-            trigger: trigger.to_owned(),
-            expression: shown(expression),
-            reason,
-        });
+    if let Err(InvalidSchedule::Expression { expression, problem }) = Schedule::new(expression, ANY_TIME_ZONE) {
+        let (trigger, reason) = (trigger.to_owned(), problem.to_string());
+        errors.push(DefinitionError::InvalidCronExpression { trigger, expression, reason });
     }
 }
 
-/// Longer than any useful expression; what reads it is not asked about more.
-const EXPRESSION_BYTES: usize = 1_000;
+const ANY_EXPRESSION: &str = "* * * * *";
+const ANY_TIME_ZONE: &str = "UTC";
 
-fn schedule_problem(expression: &str) -> Option<String> {
-    if expression.trim().is_empty() {
-        return Some("it is empty; write five fields: minute, hour, day of month, month, day of week".to_owned());
+/// A schedule has no payload to give: whatever the trigger takes must have a default.
+fn check_filled_by_defaults(trigger: &TriggerDraft, errors: &mut Vec<DefinitionError>) {
+    if let Err(missing) = trigger.contract.resolve(Value::Null, jiff::civil::date(2000, 1, 1)) {
+        errors.push(DefinitionError::CronPayloadWithoutDefaults { trigger: trigger.name.clone(), missing });
     }
-    if expression.len() > EXPRESSION_BYTES {
-        return Some(format!("it is longer than {EXPRESSION_BYTES} bytes"));
-    }
-    // The reader wants a zone behind the fields; which one does not matter for their validity.
-    let Ok(schedule) = cronexpr::parse_crontab(&format!("{expression} UTC")) else {
-        return Some(
-            "write five fields: minute, hour, day of month, month, day of week, as in `0 3 * * 1-5`".to_owned(),
-        );
-    };
-    match schedule.find_next(LEAP_YEAR) {
-        Ok(_) => None,
-        Err(_) => Some("it never fires: no date fits it within four years".to_owned()),
-    }
-}
-
-/// Four years from here have a 29 February.
-const LEAP_YEAR: &str = "2024-01-01T00:00:00Z";
-
-fn shown(text: &str) -> String {
-    text.chars().take(100).collect()
 }
 
 fn check_contract(trigger: &str, contract: &Contract, errors: &mut Vec<DefinitionError>) {

@@ -327,6 +327,7 @@ pub(super) fn new_run(payload: Map<String, Value>) -> NewRun {
         id: RunId::new(Uuid::from_u128(7)),
         trigger: TriggerName::new("manual").unwrap(),
         payload,
+        intended_at: None,
         idempotency_key: None,
         replay: None,
     }

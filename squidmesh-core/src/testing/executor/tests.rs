@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::testing::{MemoryStore, RecordingSink, block_on};
 use crate::{
-    COMPLETE, DispatchError, Retry, Run, RunStatus, Squidmesh, StartError, Step, StepContext, StepError, StepResult,
-    Timestamp, Trigger, Workflow, hours, ms, secs, wait,
+    COMPLETE, DispatchError, Retry, Run, RunFilter, RunStatus, Squidmesh, StartError, Step, StepContext, StepError,
+    StepResult, Timestamp, Trigger, Workflow, hours, ms, secs, wait,
 };
 
 struct Host {
@@ -197,4 +197,43 @@ fn a_step_that_times_out_follows_the_manual_clock() {
     }
     assert_eq!(block_on(work).unwrap(), 1);
     assert_eq!(host.status(&run), RunStatus::Failed);
+}
+
+fn nightly() -> Workflow {
+    Workflow::builder("nightly")
+        .trigger(Trigger::cron("night").expression("0 3 * * *").time_zone("UTC"))
+        .step(Step::new("only", done))
+        .then("only", COMPLETE)
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn draining_fires_the_occurrences_that_have_come() {
+    let host = host(nightly());
+    let midnight = host.now();
+    assert_eq!(block_on(host.executor.drain(&host.mesh)).unwrap(), 0, "the trigger begins");
+    host.executor.manual_clock().advance(hours(3) - ms(1));
+    assert_eq!(block_on(host.executor.drain(&host.mesh)).unwrap(), 0);
+    host.executor.manual_clock().advance(ms(1));
+    assert_eq!(block_on(host.executor.drain(&host.mesh)).unwrap(), 1);
+    assert_eq!(block_on(host.executor.drain(&host.mesh)).unwrap(), 0);
+    let runs = block_on(host.mesh.list_runs(&RunFilter::new())).unwrap().runs;
+    assert_eq!(runs.len(), 1);
+    assert_eq!(runs[0].intended_at, Some(midnight.after(hours(3))));
+    assert_eq!(runs[0].status, RunStatus::Completed);
+}
+
+#[test]
+fn schedules_fire_while_time_passes_for_other_work() {
+    let clock = Arc::new(ManualClock::default());
+    let (store, executor) = (MemoryStore::new(clock.clone()), MemoryExecutor::new(clock));
+    let builder = Squidmesh::builder(store).executor(executor.clone());
+    let mesh = builder.workflow(waiting()).workflow(nightly()).build().unwrap();
+    assert_eq!(block_on(executor.run_to_rest(&mesh)).unwrap(), 0, "a schedule alone is at rest");
+    block_on(mesh.start_run("sample", &json!({})).into_future()).unwrap();
+    block_on(executor.run_to_rest(&mesh)).unwrap();
+    let fired = block_on(mesh.list_runs(&RunFilter::new().workflow("nightly".parse().unwrap()))).unwrap().runs;
+    assert_eq!(fired.len(), 3, "three nights pass in 72 hours");
+    assert!(fired.iter().all(|run| run.status == RunStatus::Completed));
 }

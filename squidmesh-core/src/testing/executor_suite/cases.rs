@@ -70,6 +70,10 @@ macro_rules! executor_conformance {
 macro_rules! __executor_cases {
     ($with:ident $runtime:tt $fixture:tt) => {
         $crate::__executor_modules! { $with $runtime $fixture
+            cron:
+                occurrences_that_are_due_are_fired_while_workers_run
+                two_workers_on_one_store_fire_each_occurrence_once
+                a_trigger_that_is_new_fires_nothing_for_the_past;
             delivery:
                 every_dispatched_step_is_delivered_once
                 work_committed_before_the_workers_started_is_delivered
@@ -145,6 +149,7 @@ mod tests {
     fn every_case_is_listed() {
         let list = include_str!("cases.rs");
         let sources = [
+            ("cron", include_str!("cron.rs")),
             ("delivery", include_str!("delivery.rs")),
             ("describe", include_str!("describe.rs")),
             ("drain", include_str!("drain.rs")),

@@ -12,6 +12,7 @@
     reason = "these are tests: a case that cannot go on has failed, and its name is its documentation"
 )]
 
+pub mod cron;
 pub mod delivery;
 pub mod describe;
 pub mod drain;

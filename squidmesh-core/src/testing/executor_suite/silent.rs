@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::{
     Cancellation, ClaimRequest, Claims, Clock, Commit, CommitOutcome, Definition, Executor, ExecutorError, Fingerprint,
     History, Intent, IntentKey, Job, JobMetadata, Lease, LeaseToken, Refusal, RunFilter, RunId, RunPage, RunState,
-    Runner, SingleClaim, Store, StoreError, StoreSession, WorkflowName,
+    Runner, SingleClaim, Store, StoreError, StoreSession, TriggerRecord, TriggerRecords, WorkflowName,
 };
 
 /// A store that never tells of committed work.
@@ -57,6 +57,14 @@ impl Store for SilentStore {
 
     async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
         self.0.release(leases, delay).await
+    }
+
+    async fn triggers(&self, workflows: &[WorkflowName]) -> Result<TriggerRecords, StoreError> {
+        self.0.triggers(workflows).await
+    }
+
+    async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
+        self.0.put_trigger(record).await
     }
 
     async fn work_committed(&self) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::intents::Intents;
 use crate::{
     Attempt, AuditEvent, Definition, Fingerprint, History, Run, RunFilter, RunId, RunPage, RunState, StepName, StepRun,
-    StoreError, WorkflowName,
+    StoreError, TriggerName, TriggerRecord, WorkflowName,
 };
 
 /// Everything stored. Runs are shared until they change, so that a transaction can start from a copy.
@@ -17,6 +17,7 @@ pub(super) struct Rows {
     pub(super) keys: BTreeMap<WorkflowName, BTreeMap<String, RunId>>,
     pub(super) definitions: BTreeMap<Fingerprint, Arc<Definition>>,
     pub(super) intents: Intents,
+    pub(super) triggers: BTreeMap<(WorkflowName, TriggerName), TriggerRecord>,
     /// Runs that a test has made unreadable.
     pub(super) corrupt: BTreeSet<RunId>,
 }
@@ -50,6 +51,17 @@ impl Rows {
                 self.intents.records(Some(id)),
             )
         }))
+    }
+
+    /// Writes a record if what is there is at the revision before it.
+    pub(super) fn put_trigger(&mut self, record: &TriggerRecord) -> bool {
+        let key = (record.workflow.clone(), record.trigger.clone());
+        let stored = self.triggers.get(&key).map_or(0, |stored| stored.revision);
+        let follows = stored.checked_add(1) == Some(record.revision);
+        if follows {
+            self.triggers.insert(key, record.clone());
+        }
+        follows
     }
 
     pub(super) fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Option<RunId> {

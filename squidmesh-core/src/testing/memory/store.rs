@@ -15,7 +15,8 @@ use super::transaction::MemoryTransaction;
 use crate::{
     Claim, ClaimRequest, Claims, Clock, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey,
     IntentRecord, Lease, LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession,
-    Timestamp, Transacted, TransactionBody, TransactionEnd, TransactionType, WorkflowName,
+    Timestamp, Transacted, TransactionBody, TransactionEnd, TransactionType, TriggerRecord, TriggerRecords,
+    WorkflowName,
 };
 
 /// A store in memory. Clones share what is stored: several runtimes over clones are several processes on one database.
@@ -216,6 +217,17 @@ impl Store for MemoryStore {
             self.shared.announce_work();
         }
         Ok(())
+    }
+
+    async fn triggers(&self, workflows: &[WorkflowName]) -> Result<TriggerRecords, StoreError> {
+        let now = self.shared.now();
+        let rows = self.reading("reading cron triggers")?;
+        let wanted = rows.triggers.values().filter(|record| workflows.contains(&record.workflow));
+        Ok(TriggerRecords::new(now, wanted.cloned().collect()))
+    }
+
+    async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
+        Ok(self.reading("writing a cron trigger")?.put_trigger(record))
     }
 
     async fn work_committed(&self) {

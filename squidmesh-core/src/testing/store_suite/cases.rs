@@ -211,6 +211,13 @@ macro_rules! __store_cases {
                 transactions_of_many_runs_all_land
                 a_transaction_whose_caller_goes_away_is_whole_or_nothing
                 a_body_that_panics_leaves_no_trace;
+            triggers:
+                nothing_is_kept_of_a_trigger_that_nobody_wrote
+                a_record_reads_back_as_it_was_written
+                a_record_is_written_over_the_revision_before_it_alone
+                of_eight_who_write_the_same_revision_one_succeeds
+                records_are_read_for_the_workflows_asked_for
+                records_come_with_the_stores_time;
         }
     };
 }
@@ -260,6 +267,7 @@ mod tests {
             ("list", include_str!("list.rs")),
             ("load", include_str!("load.rs")),
             ("transact", include_str!("transact.rs")),
+            ("triggers", include_str!("triggers.rs")),
         ];
         let mut written = 0;
         for (module, source) in sources {

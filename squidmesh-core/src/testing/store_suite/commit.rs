@@ -18,6 +18,7 @@ pub async fn a_started_run_reads_back_as_it_was_written(fixture: &dyn StoreFixtu
     let mut commit = sample::start(1);
     commit.run.replayed_from = Some(sample::run_id(0));
     commit.run.resumed_from = Some(sample::run_id(1));
+    commit.run.intended_at = Some(sample::STARTED.after(secs(60)));
     commit.run.idempotency_key = Some("order-1".to_owned());
     let run = committed(&*store, commit).await;
     assert_eq!(state(&*store, run.id).await, RunState::new(run, [sample::step("first")]));

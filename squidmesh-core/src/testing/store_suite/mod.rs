@@ -25,6 +25,7 @@ pub mod lease;
 pub mod list;
 pub mod load;
 pub mod transact;
+pub mod triggers;
 
 mod cases;
 mod setup;
