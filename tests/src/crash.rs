@@ -59,12 +59,16 @@ impl Telling {
 
     #[allow(clippy::print_stdout, reason = "how a process tells the test where it is")]
     fn tell(&self, run: RunId, what: &str) {
-        let mut journal = OpenOptions::new().create(true).append(true).open(&self.journal).expect("the journal opens");
-        // One write, so that no line is torn however the process ends.
-        journal.write_all(format!("{run} {what}\n").as_bytes()).expect("the journal can be written");
+        self.keep(run, what);
         if self.aloud {
             println!("in {run}");
         }
+    }
+
+    fn keep(&self, run: RunId, what: &str) {
+        let mut journal = OpenOptions::new().create(true).append(true).open(&self.journal).expect("the journal opens");
+        // One write, so that no line is torn however the process ends.
+        journal.write_all(format!("{run} {what}\n").as_bytes()).expect("the journal can be written");
     }
 }
 
@@ -165,8 +169,10 @@ pub fn is_approved(run: RunId) -> bool {
 /// Decides whatever waits for a decision, for as long as it is polled; first of all about `again`, which a process may have
 /// decided already that did not live to hear the answer.
 pub async fn decide(mesh: &Squidmesh, telling: &Telling, actor: &str, again: Option<RunId>) {
-    if let Some(run) = again {
-        decide_one(mesh, actor, run).await;
+    if let Some(run) = again
+        && decide_one(mesh, actor, run).await
+    {
+        telling.keep(run, "again");
     }
     loop {
         let waiting = mesh.list_runs(&RunFilter::new().status(RunStatus::Paused)).await;
@@ -178,15 +184,17 @@ pub async fn decide(mesh: &Squidmesh, telling: &Telling, actor: &str, again: Opt
     }
 }
 
-async fn decide_one(mesh: &Squidmesh, actor: &str, run: RunId) {
+/// Whether the decision counts, and none that was taken before.
+async fn decide_one(mesh: &Squidmesh, actor: &str, run: RunId) -> bool {
     let decided = if is_approved(run) {
         mesh.approve_run(run).actor(actor).await
     } else {
         mesh.reject_run(run).actor(actor).await
     };
     match decided {
+        Ok(_) => true,
         // Decided before; or the store is busy, and the run is found again.
-        Ok(_) | Err(CommandError::InvalidTransition(_) | CommandError::Store(_) | CommandError::Conflict(_)) => {}
+        Err(CommandError::InvalidTransition(_) | CommandError::Store(_) | CommandError::Conflict(_)) => false,
         Err(error) => panic!("a decision must be taken or have been taken: {error:?}"),
     }
 }
