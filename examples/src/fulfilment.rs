@@ -12,13 +12,14 @@
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
+use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 use squidmesh_core::{
-    DefinitionErrors, Handler, Retry, Step, StepContext, StepError, StepResult, Trigger, Workflow, ms, secs,
+    DefinitionErrors, Retry, Step, StepContext, StepError, StepResult, TransactionalHandler, Trigger, Workflow, ms,
+    secs, transactional,
 };
 
 use crate::inventory;
-use crate::shop::Shop;
 use crate::tables::customs;
 use crate::tables::ledger::{self, Kind};
 use crate::tables::orders::{self, State};
@@ -36,9 +37,9 @@ pub struct Parcel {
 ///
 /// # Errors
 /// None; a change that breaks it would be told here.
-pub fn fulfilment(shop: &Shop) -> Result<Workflow, DefinitionErrors> {
+pub fn fulfilment() -> Result<Workflow, DefinitionErrors> {
     let patient = Retry::exponential(10, ms(50)..secs(5)).jitter(true);
-    let step = |name, task| Step::new(name, Desk { shop: shop.clone(), task }).retry(patient.clone());
+    let step = |name, task| Step::new(name, transactional(Desk { task })).retry(patient.clone());
 
     Workflow::builder("fulfilment")
         .trigger(Trigger::manual("order_paid").payload::<Parcel>())
@@ -49,9 +50,8 @@ pub fn fulfilment(shop: &Shop) -> Result<Workflow, DefinitionErrors> {
         .build()
 }
 
-/// Does one task on a parcel, in a transaction of the shop.
+/// Does one task on a parcel, in the transaction in which it is recorded that it is done.
 struct Desk {
-    shop: Shop,
     task: Task,
 }
 
@@ -63,27 +63,26 @@ enum Task {
 }
 
 #[async_trait]
-impl Handler for Desk {
+impl TransactionalHandler for Desk {
     type Input = Parcel;
+    type Transaction = DatabaseTransaction;
     type Output = ();
 
-    async fn run(&self, parcel: Parcel, _: StepContext) -> StepResult<()> {
+    async fn run(&self, parcel: Parcel, transaction: &DatabaseTransaction, _: StepContext) -> StepResult<()> {
         let Parcel { order_id, amount_cents } = parcel;
-        let transaction = self.shop.begin().await?;
         match self.task {
-            Task::Pick => inventory::pick(&transaction, &order_id).await?,
-            Task::Ship if customs::is_held(&transaction, &order_id).await? => {
+            Task::Pick => inventory::pick(transaction, &order_id).await?,
+            Task::Ship if customs::is_held(transaction, &order_id).await? => {
                 return Err(StepError::terminal("customs hold the parcel").kind("held"));
             }
-            Task::Ship => inventory::ship(&transaction, &order_id).await?,
+            Task::Ship => inventory::ship(transaction, &order_id).await?,
             Task::Invoice => {
                 let reference = format!("invoice-{order_id}");
                 let entry = ledger::Model { order_id, kind: Kind::Invoice, amount_cents, reference };
-                ledger::enter(&transaction, entry).await?;
+                ledger::enter(transaction, entry).await?;
             }
-            Task::Close => orders::close(&transaction, &order_id, State::Fulfilled).await?,
+            Task::Close => orders::close(transaction, &order_id, State::Fulfilled).await?,
         }
-        transaction.commit().await?;
         Ok(())
     }
 }

@@ -74,7 +74,7 @@ pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<En
     let mesh = Squidmesh::builder(store)
         .executor(executor(options.workers))
         .workflow(checkout(&shop, gateway, slot.clone())?)
-        .workflow(fulfilment(&shop)?)
+        .workflow(fulfilment()?)
         .event_sink(progress.clone())
         .configure(|config| {
             if let Some(lease) = options.lease {

@@ -1,4 +1,4 @@
-//! The shop's workflows with a gateway that does as the test says: runs in memory, the shop's tables in an SQLite in memory.
+//! The shop's workflows with a gateway that does as the test says, on an SQLite in memory and a clock that the test moves.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{EntityTrait, QueryOrder};
 use serde_json::{Map, Value};
-use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore};
+use squidmesh_core::testing::{ManualClock, MemoryExecutor};
 use squidmesh_core::{
     AuditKind, Cancellation, CompensationStatus, RunDetails, RunFilter, RunId, RunStatus, Squidmesh, StepContext,
     StepName, Workflow,
@@ -63,14 +63,15 @@ impl Fixture {
     async fn with_answers(answers: impl IntoIterator<Item = GatewayError>) -> Fixture {
         let clock = Arc::new(ManualClock::default());
         let executor = MemoryExecutor::new(clock.clone());
-        let shop = Shop::open(SeaOrmStore::connect("sqlite::memory:").await.unwrap()).await.unwrap();
+        let store = SeaOrmStore::builder("sqlite::memory:").clock(clock).connect().await.unwrap();
+        let shop = Shop::open(store.clone()).await.unwrap();
         let gateway = Arc::new(Scripted { answers: Mutex::new(answers.into_iter().collect()), ..Scripted::default() });
         let slot = MeshSlot::default();
         let checkout = checkout(&shop, gateway.clone(), slot.clone()).unwrap();
-        let mesh = Squidmesh::builder(MemoryStore::new(clock))
+        let mesh = Squidmesh::builder(store)
             .executor(executor.clone())
             .workflow(checkout.clone())
-            .workflow(fulfilment(&shop).unwrap())
+            .workflow(fulfilment().unwrap())
             .build()
             .unwrap();
         slot.fill(mesh.clone());

@@ -44,6 +44,11 @@
 //! | [`Commit`] | everything that one decision changes: applied whole or not at all |
 //! | [`Dispatcher`], [`Runner`] | the way out to the executor, and the way back in |
 //!
+//! # Guides
+//!
+//! Beside the code, in `docs/guides`: writing workflows, testing them, operating runs, and what is guaranteed and
+//! what is not. Their code is compiled with the tests.
+//!
 //! # What is guaranteed
 //!
 //! A run's state, its attempts, its audit trail and what is dispatched for it change together or not at all. Each completed

@@ -18,6 +18,8 @@ pub mod crash;
 pub mod scenario;
 
 mod database;
+#[cfg(doctest)]
+pub mod documents;
 mod gate;
 mod ground;
 mod journal;
@@ -32,8 +34,3 @@ pub use journal::{Call, Journal};
 pub use moody::{Mood, Moody};
 pub use suite::block_on;
 pub use world::World;
-
-/// The README's code compiles.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
