@@ -18,7 +18,7 @@ use crate::shop::Shop;
 use crate::tables::customs;
 
 /// How often it looks.
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What it looks at, beside all that failed: a few runs of each of these.
 const WAITING: [RunStatus; 3] = [RunStatus::Paused, RunStatus::Retrying, RunStatus::Running];
@@ -112,6 +112,9 @@ impl Operator {
 
     async fn explain(&self, run: &Run) -> Result<Explanation, OperatorError> {
         let why = self.mesh.explain_run(run.id).await?;
+        if matches!(why.status, RunStatus::Completed | RunStatus::Cancelled) {
+            return Ok(why); // it did not wait for long
+        }
         let (reason, sentence) = (word(&why.reason), sentence(run, &why));
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.entry((run.workflow.to_string(), reason)).or_insert(sentence);

@@ -13,7 +13,7 @@ use crate::orders::Order;
 use crate::runs::{self, RunsError};
 
 /// How often they look.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Up to this sum an order is approved, and above the other it is rejected. In between nobody dares decide.
 const APPROVED_TO_CENTS: i64 = 1_000_000;

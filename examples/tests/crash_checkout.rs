@@ -1,8 +1,9 @@
 //! `kill -9` at any moment: started again, the shop comes to the same summary.
 //!
-//! Twenty shops on each database. Each is started, killed at a moment of its own between its start and the time that an undisturbed
-//! one takes, and started again. What it prints at the end must be, to the letter, what an undisturbed shop prints; a summary
-//! names every violation and only a sound one ends with exit code 0.
+//! Twenty plain shops on each database, and some in which everything happens at once: reviews, sagas and held parcels. Each is
+//! started, killed at a moment of its own between its start and the time that an undisturbed one takes, and started again. What it
+//! prints at the end must be, to the letter, what an undisturbed shop prints; a summary names every violation and only a sound one
+//! ends with exit code 0.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,13 +21,15 @@ use std::time::{Duration, Instant};
 
 use shop_process::{Home, Ran};
 use squidmesh_core::testing::SeededEntropy;
+use squidmesh_examples::scenario::Scenario;
 
 /// How many shops are killed on each database, and how many of them live at a time: mostly they wait for leases and backoff.
-const SHOPS: usize = 20;
+const PLAIN_SHOPS: usize = 20;
+const EVENTFUL_SHOPS: usize = 4;
 const AT_A_TIME: usize = 4;
 
-/// Kills twenty shops, each on a database of its own that `home` makes.
-fn twenty_shops_are_killed(home: impl Fn() -> Home + Sync) {
+/// Kills so many shops, each on a database of its own that `home` makes.
+fn are_killed(shops: usize, home: impl Fn() -> Home + Sync) {
     let undisturbed = home();
     let begun = Instant::now();
     let Ran { summary: expected, journey } = undisturbed.run();
@@ -35,11 +38,11 @@ fn twenty_shops_are_killed(home: impl Fn() -> Home + Sync) {
 
     let seed = uuid::Uuid::new_v4().as_u64_pair().0;
     let draws = SeededEntropy::new(seed);
-    let moments: Vec<_> = (0..SHOPS).map(|_| whole * draws.below(1_000) as u32 / 1_000).collect();
+    let moments: Vec<_> = (0..shops).map(|_| whole * draws.below(1_000) as u32 / 1_000).collect();
     println!("seed {seed}: an undisturbed shop takes {whole:?}; the others are killed after {moments:?}");
     let killed_at_work = thread::scope(|scope| {
         let lanes: Vec<_> = moments
-            .chunks(SHOPS.div_ceil(AT_A_TIME))
+            .chunks(shops.div_ceil(AT_A_TIME))
             .map(|moments| {
                 scope.spawn(|| moments.iter().filter(|moment| killed_once(&home(), **moment, &expected)).count())
             })
@@ -65,7 +68,12 @@ mod sqlite {
 
     #[test]
     fn crash_at_any_of_twenty_moments_changes_nothing() {
-        twenty_shops_are_killed(Home::on_sqlite);
+        are_killed(PLAIN_SHOPS, || Home::on_sqlite(Scenario::Plain));
+    }
+
+    #[test]
+    fn crash_in_the_midst_of_people_sagas_and_schedules_changes_nothing() {
+        are_killed(EVENTFUL_SHOPS, || Home::on_sqlite(Scenario::All));
     }
 }
 
@@ -74,6 +82,11 @@ mod postgres {
 
     #[test]
     fn crash_at_any_of_twenty_moments_changes_nothing() {
-        twenty_shops_are_killed(Home::on_postgres);
+        are_killed(PLAIN_SHOPS, || Home::on_postgres(Scenario::Plain));
+    }
+
+    #[test]
+    fn crash_in_the_midst_of_people_sagas_and_schedules_changes_nothing() {
+        are_killed(EVENTFUL_SHOPS, || Home::on_postgres(Scenario::All));
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, Database};
 use squidmesh_examples::orders;
-use squidmesh_examples::sample_orders::sample_orders;
+use squidmesh_examples::scenario::Scenario;
 use tempfile::TempDir;
 
-/// How many orders a shop gets: enough to be killed in the midst of, few enough for a test.
+/// How many plain orders a shop gets: enough to be killed in the midst of, few enough for a test.
 const ORDERS: usize = 24;
 
 /// How long a dead process keeps its steps: a slow machine must not take a live one for dead.
@@ -21,6 +21,7 @@ const WORKERS: &str = "8";
 
 /// Where a shop lives.
 pub(crate) struct Home {
+    scenario: Scenario,
     files: TempDir,
     database: String,
 }
@@ -34,14 +35,14 @@ pub(crate) struct Ran {
 }
 
 impl Home {
-    pub(crate) fn on_sqlite() -> Home {
+    pub(crate) fn on_sqlite(scenario: Scenario) -> Home {
         let files = tempfile::tempdir().unwrap();
         let database = format!("sqlite://{}", files.path().join("shop.db").display());
-        Home { files, database }
+        Home { scenario, files, database }
     }
 
     /// A new database on the server that the variable names.
-    pub(crate) fn on_postgres() -> Home {
+    pub(crate) fn on_postgres(scenario: Scenario) -> Home {
         let Ok(server) = std::env::var("SQUIDMESH_TEST_POSTGRES") else {
             panic!("SQUIDMESH_TEST_POSTGRES is not set: run cargo xtask test");
         };
@@ -52,7 +53,7 @@ impl Home {
         };
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(create);
         let (server, _) = server.rsplit_once('/').expect("the URL of the server ends with a database");
-        Home { files: tempfile::tempdir().unwrap(), database: format!("{server}/{name}") }
+        Home { scenario, files: tempfile::tempdir().unwrap(), database: format!("{server}/{name}") }
     }
 
     /// Runs the shop until it is done, and well.
@@ -60,7 +61,7 @@ impl Home {
         let Output { status, stdout, stderr } = self.start().wait_with_output().unwrap();
         let printed = String::from_utf8(stdout).unwrap();
         assert!(status.success(), "{status}: {printed}{}", String::from_utf8_lossy(&stderr));
-        let (journey, summary) = printed.split_once('\n').expect("two parts are printed");
+        let (journey, summary) = printed.split_at(printed.find("orders   ").expect("a summary is printed"));
         Ran { summary: summary.to_owned(), journey: journey.to_owned() }
     }
 
@@ -75,6 +76,7 @@ impl Home {
     fn start(&self) -> Child {
         Command::new(env!("CARGO_BIN_EXE_checkout-host"))
             .args(["--quiet", "--lease-ms", LEASE_MS, "--workers", WORKERS, "--store", &self.database])
+            .args(["--scenario", self.scenario.name()])
             .arg("--files")
             .arg(self.files.path())
             .arg("--orders")
@@ -88,7 +90,7 @@ impl Home {
     fn orders(&self) -> PathBuf {
         let path = self.files.path().join("few-orders.jsonl");
         if !path.exists() {
-            orders::write(&path, &sample_orders(ORDERS)).unwrap();
+            orders::write(&path, &self.scenario.orders(ORDERS)).unwrap();
         }
         path
     }
