@@ -24,6 +24,7 @@ use crate::orders::{self, Order, OrdersError};
 use crate::progress::{Progress, ProgressError, bar};
 use crate::reviewers::review;
 use crate::runs::RunsError;
+use crate::settlement::{NightError, let_a_night_fall, settlement};
 use crate::shop::{Shop, ShopError};
 use crate::summary::{Facts, FactsError, Summary};
 
@@ -75,6 +76,7 @@ pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<En
         .executor(executor(options.workers))
         .workflow(checkout(&shop, gateway, slot.clone())?)
         .workflow(fulfilment()?)
+        .workflow(settlement(&shop)?)
         .event_sink(progress.clone())
         .configure(|config| {
             if let Some(lease) = options.lease {
@@ -105,7 +107,10 @@ pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<En
     };
     let work = async {
         let intake = take_in(&shop, &mesh, &orders).await?;
-        progress.until_nothing_is_under_way(&shop, &mesh, &bar).await?;
+        if options.scenario.has_a_night() {
+            let_a_night_fall(&shop, &mesh).await?;
+        }
+        progress.until_nothing_is_under_way(&shop, &mesh, &bar, options.scenario.has_a_night()).await?;
         Ok::<_, HostError>(intake)
     };
     let intake = tokio::select! {
@@ -122,7 +127,8 @@ pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<En
     workers.await??;
 
     let Some(intake) = intake.transpose()? else { return Ok(Ending::Stopped) };
-    let summary = Box::new(Summary::of(Facts::gather(orders, &shop, &mesh, &journal).await?));
+    let summary =
+        Box::new(Summary::of(Facts::gather(orders, &shop, &mesh, &journal, options.scenario.has_a_night()).await?));
     let (completed, failed) = progress.attempts();
     Ok(Ending::Done { journey: Journey { intake, completed, failed, told: operator.told() }, summary })
 }
@@ -171,6 +177,9 @@ pub enum HostError {
     /// An order that was not taken.
     #[error(transparent)]
     Intake(#[from] IntakeError),
+    /// The night.
+    #[error(transparent)]
+    Night(#[from] NightError),
     /// The work could not be followed.
     #[error(transparent)]
     Progress(#[from] ProgressError),

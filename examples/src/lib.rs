@@ -1,7 +1,8 @@
 //! The model host: an online shop that takes its orders through durable workflows.
 //!
 //! Read it in the order in which an order goes: [`intake`] starts a run with the order's row, [`checkout`] reserves the goods, has
-//! [`reviewers`] look at big orders and takes the money, [`fulfilment`] packs, ships and invoices, [`summary`] proves from three independent sources (the shop's tables, the runs, the gateway's journal)
+//! [`reviewers`] look at big orders and takes the money, [`fulfilment`] packs, ships and invoices, [`settlement`] settles by night
+//! what was taken by day, [`summary`] proves from three independent sources (the shop's tables, the runs, the gateway's journal)
 //! that nothing was lost and nothing happened twice. Meanwhile the [`operator`] asks why runs wait, and resumes what failed.
 //! [`host`] puts it together, and a [`scenario`] brings the orders.
 //!
@@ -26,6 +27,7 @@ pub mod reviewers;
 pub mod runs;
 pub mod sample_orders;
 pub mod scenario;
+pub mod settlement;
 pub mod shop;
 pub mod summary;
 pub mod tables;

@@ -13,7 +13,7 @@ pub const USAGE: &str = "\
 Takes orders through the durable workflows of a shop, and proves at the end that nothing was lost or done twice.
 Stop it whenever you like, kill it even, and start it again.
 
-  --scenario S    plain (the default), or what brings out more of the shop: approvals, saga, customs; or all
+  --scenario S    plain (the default), or what brings out more of the shop: approvals, saga, customs, settlement; or all
   --store URL     sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE (default sqlite://DIR/shop.db)
   --orders FILE   orders, one JSON object a line (default the scenario's, written to DIR/orders.jsonl)
   --files DIR     where the gateway's journal and the defaults of the above are kept (default target/checkout, with

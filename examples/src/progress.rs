@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::operator::any_unsettled;
 use crate::runs::RunsError;
 use crate::shop::Shop;
-use crate::tables::orders;
+use crate::tables::{orders, settlements};
 
 /// How often the bar moves at most, and how long it waits for an event at most: another process may do the work.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -67,7 +67,7 @@ impl Progress {
         (self.counts.completed.load(Ordering::Relaxed), self.counts.failed.load(Ordering::Relaxed))
     }
 
-    /// Waits until no run is open any more, and what failed is compensated or resumed.
+    /// Waits until no run is open any more, what failed is compensated or resumed, and the night is settled if there is one.
     ///
     /// # Errors
     /// [`ProgressError`]: the database's own.
@@ -76,6 +76,7 @@ impl Progress {
         shop: &Shop,
         mesh: &Squidmesh,
         bar: &ProgressBar,
+        night: bool,
     ) -> Result<(), ProgressError> {
         loop {
             let open = orders::Entity::find().filter(orders::Column::State.eq(orders::State::Placed));
@@ -84,7 +85,7 @@ impl Progress {
             bar.set_message(format!("{} attempts failed", self.attempts().1));
             // An order is closed a moment before its run is, and one whose run has failed stays open: the runs decide.
             let open = !mesh.list_runs(&open_runs()).await.map_err(RunsError::from)?.runs.is_empty();
-            if !open && !any_unsettled(mesh).await? {
+            if !open && !any_unsettled(mesh).await? && (!night || is_settled(shop).await?) {
                 return Ok(());
             }
             sleep(PAUSE).await;
@@ -94,6 +95,11 @@ impl Progress {
             }
         }
     }
+}
+
+/// Whether a night has been settled: its run may start a moment after the others have ended.
+async fn is_settled(shop: &Shop) -> Result<bool, DbErr> {
+    Ok(settlements::Entity::find().count(shop.connection()).await? > 0)
 }
 
 /// A filter for any one run that has not ended.

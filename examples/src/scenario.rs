@@ -20,19 +20,21 @@ pub enum Scenario {
     Saga,
     /// Parcels that customs hold: the run fails, and goes on when they let go.
     Customs,
+    /// A night that falls while orders are under way: what the gateway took is settled.
+    Settlement,
     /// All of them together.
     All,
 }
 
 /// There is no such scenario.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no scenario {0:?}; there are: plain, approvals, saga, customs, all")]
+#[error("there is no scenario {0:?}; there are: plain, approvals, saga, customs, settlement, all")]
 pub struct UnknownScenario(String);
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Scenario; 5] =
-        [Scenario::Plain, Scenario::Approvals, Scenario::Saga, Scenario::Customs, Scenario::All];
+    pub const ALL: [Scenario; 6] =
+        [Scenario::Plain, Scenario::Approvals, Scenario::Saga, Scenario::Customs, Scenario::Settlement, Scenario::All];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
@@ -41,15 +43,21 @@ impl Scenario {
             Scenario::Approvals => "approvals",
             Scenario::Saga => "saga",
             Scenario::Customs => "customs",
+            Scenario::Settlement => "settlement",
             Scenario::All => "all",
         }
+    }
+
+    /// Whether a night falls.
+    pub const fn has_a_night(self) -> bool {
+        matches!(self, Scenario::Settlement | Scenario::All)
     }
 
     /// Its orders: so many plain ones where it has any, a sixteenth of that, at least six, of each other kind.
     pub fn orders(self, plain: usize) -> Vec<Order> {
         let few = (plain / 16).max(6);
         match self {
-            Scenario::Plain => sample_orders(plain),
+            Scenario::Plain | Scenario::Settlement => sample_orders(plain),
             Scenario::Approvals => numbered("big", few, big),
             Scenario::Saga => numbered("card", few, |order| Order { card: Card::ExpiresBeforeCapture, ..order }),
             Scenario::Customs => numbered("customs", few, |order| Order { inspected: true, ..order }),

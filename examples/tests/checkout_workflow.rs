@@ -18,15 +18,16 @@ use serde_json::{Map, Value};
 use squidmesh_core::testing::{ManualClock, MemoryExecutor};
 use squidmesh_core::{
     AuditKind, Cancellation, CompensationStatus, RunDetails, RunFilter, RunId, RunStatus, Squidmesh, StepContext,
-    StepName, Workflow,
+    StepName, Workflow, hours,
 };
 use squidmesh_examples::checkout::checkout;
 use squidmesh_examples::fulfilment::fulfilment;
 use squidmesh_examples::gateway::{Card, Gateway, GatewayError, Operation, Payment, Receipt};
 use squidmesh_examples::mesh_slot::MeshSlot;
 use squidmesh_examples::orders::{Line, Order};
+use squidmesh_examples::settlement::settlement;
 use squidmesh_examples::shop::Shop;
-use squidmesh_examples::tables::{customs, ledger, orders, stock};
+use squidmesh_examples::tables::{customs, ledger, orders, settlements, stock};
 use squidmesh_store::SeaOrmStore;
 
 /// Gives the answers of a list, then success; keeps what it did by key, as a gateway must.
@@ -72,6 +73,7 @@ impl Fixture {
             .executor(executor.clone())
             .workflow(checkout.clone())
             .workflow(fulfilment().unwrap())
+            .workflow(settlement(&shop).unwrap())
             .build()
             .unwrap();
         slot.fill(mesh.clone());
@@ -250,6 +252,27 @@ async fn a_parcel_that_customs_held_goes_on_where_it_was() {
     assert!(details.steps[0].attempts.is_empty(), "what was picked is not picked again");
     assert_eq!(shop.state().await, orders::State::Fulfilled);
     assert_eq!(shop.stock_of("oar").await, (99_997, 0));
+}
+
+#[tokio::test]
+async fn each_night_settles_what_was_paid_since_the_last() {
+    let shop = Fixture::with_answers([]).await;
+    shop.executor.drain(&shop.mesh).await.unwrap(); // the schedule begins, at midnight
+    let number = |number: u32| Order { order_id: number.to_string(), ..order("oar", number) };
+    for (night, day) in [[1, 2], [3, 4]].into_iter().enumerate() {
+        for order in day {
+            shop.place(&number(order)).await;
+        }
+        shop.executor.manual_clock().advance(hours(24));
+        shop.executor.drain(&shop.mesh).await.unwrap();
+        shop.executor.drain(&shop.mesh).await.unwrap();
+        let settled = settlements::Entity::find().order_by_asc(settlements::Column::Night);
+        let settled = settled.all(shop.shop.connection()).await.unwrap();
+        assert_eq!(settled.len(), night + 1);
+        assert!(settled[night].night.ends_with("T03:00:00.000Z"), "{}", settled[night].night);
+        let expected: u32 = day.iter().map(|quantity| quantity * 1_999).sum();
+        assert_eq!((settled[night].payments, settled[night].amount_cents), (2, i64::from(expected)));
+    }
 }
 
 /// A worker that dies between a step's effect and its record leaves a step that runs again.

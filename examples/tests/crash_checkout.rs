@@ -1,6 +1,6 @@
 //! `kill -9` at any moment: started again, the shop comes to the same summary.
 //!
-//! Twenty plain shops on each database, and some in which everything happens at once: reviews, sagas and held parcels. Each is
+//! Twenty plain shops on each database, and some in which everything happens at once: reviews, sagas, held parcels and a night. Each is
 //! started, killed at a moment of its own between its start and the time that an undisturbed one takes, and started again. What it
 //! prints at the end must be, to the letter, what an undisturbed shop prints; a summary names every violation and only a sound one
 //! ends with exit code 0.

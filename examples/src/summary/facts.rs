@@ -12,7 +12,7 @@ use crate::gateway::Statement;
 use crate::orders::Order;
 use crate::runs::RunsError;
 use crate::shop::Shop;
-use crate::tables::{ledger, orders, reservations, stock};
+use crate::tables::{ledger, orders, reservations, settlements, stock};
 
 /// Everything that is known about the orders of a shop.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,12 @@ pub struct Facts {
     pub reservations: Vec<reservations::Model>,
     /// The books.
     pub ledger: Vec<ledger::Model>,
+    /// The nights that were settled.
+    pub settlements: Vec<settlements::Model>,
+    /// Which payment was settled in which of them.
+    pub settled: Vec<settlements::payment::Model>,
+    /// Whether a night has fallen, so that everything must be settled.
+    pub night: bool,
     /// All runs of all workflows.
     pub runs: Vec<RunFact>,
     /// The gateway's own account of what it did.
@@ -58,6 +64,7 @@ impl Facts {
         shop: &Shop,
         mesh: &Squidmesh,
         journal: &Path,
+        night: bool,
     ) -> Result<Facts, FactsError> {
         let database = shop.connection();
         Ok(Facts {
@@ -66,6 +73,9 @@ impl Facts {
             stock: stock::Entity::find().all(database).await?,
             reservations: reservations::Entity::find().all(database).await?,
             ledger: ledger::Entity::find().all(database).await?,
+            settlements: settlements::Entity::find().all(database).await?,
+            settled: settlements::payment::Entity::find().all(database).await?,
+            night,
             runs: run_fact::gather(mesh).await?,
             gateway: Statement::read(journal)?,
         })

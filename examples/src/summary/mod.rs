@@ -58,6 +58,11 @@ impl Summary {
         if resumed > 0 {
             writeln!(f, "resumed  {resumed} went on from where they had failed")?;
         }
+        if !self.facts.settlements.is_empty() {
+            let settled = self.facts.settlements.iter().map(|settlement| settlement.amount_cents).sum();
+            let nights = self.facts.settlements.len();
+            writeln!(f, "settled  {} of what was captured, in {nights} nights", money(settled))?;
+        }
         Ok(())
     }
 }

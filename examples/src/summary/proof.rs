@@ -2,11 +2,13 @@
 
 mod carried;
 mod reviewed;
+mod settled;
 
 use std::collections::BTreeMap;
 
 use carried::every_order_is_carried_to_its_end;
 use reviewed::every_big_order_is_decided_once;
+use settled::every_payment_is_settled_once;
 
 use super::Facts;
 use crate::gateway::{Operation, Statement};
@@ -23,6 +25,7 @@ pub(super) fn violations(facts: &Facts) -> Vec<String> {
     every_big_order_is_decided_once(facts, &mut found);
     goods_reconcile(facts, &mut found);
     money_reconciles(facts, &mut found);
+    every_payment_is_settled_once(facts, &mut found);
     found
 }
 

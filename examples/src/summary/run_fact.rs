@@ -24,6 +24,8 @@ pub struct RunFact {
     pub error: Option<String>,
     /// The failed run that it goes on from.
     pub resumed_from: Option<String>,
+    /// The night that it settles, if a schedule started it.
+    pub night: Option<String>,
     /// What was decided on a big order: approved, rejected, or expired when nobody did anything.
     pub decisions: Vec<AuditKind>,
     /// What was compensated, the step that completed last first.
@@ -67,6 +69,7 @@ async fn fact(mesh: &Squidmesh, run: Run) -> Result<RunFact, CommandError> {
         status: run.status,
         error: run.last_error.map(|failure| format!("{}: {}", failure.kind, failure.message)),
         resumed_from: run.resumed_from.map(|id| id.to_string()),
+        night: run.intended_at.map(|night| night.to_string()),
         decisions: details.as_ref().map(decisions).unwrap_or_default(),
         compensated: details.as_ref().map(compensated).unwrap_or_default(),
     })

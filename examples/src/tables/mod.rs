@@ -1,13 +1,14 @@
 //! The shop's own tables, beside those of the workflows in the same database.
 //!
-//! What makes each step safe to repeat is here, as keys: an order's row, its reservation of an article, and its entry of a kind in
-//! the ledger can each exist but once.
+//! What makes each step safe to repeat is here, as keys: an order's row, its reservation of an article, its entry of a kind in
+//! the ledger and the settlement of its payment can each exist but once.
 
 pub mod account;
 pub mod customs;
 pub mod ledger;
 pub mod orders;
 pub mod reservations;
+pub mod settlements;
 pub mod stock;
 
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Schema};
@@ -22,6 +23,8 @@ pub async fn create(database: &impl ConnectionTrait) -> Result<(), DbErr> {
     create_one(database, ledger::Entity).await?;
     create_one(database, orders::Entity).await?;
     create_one(database, reservations::Entity).await?;
+    create_one(database, settlements::Entity).await?;
+    create_one(database, settlements::payment::Entity).await?;
     create_one(database, stock::Entity).await
 }
 

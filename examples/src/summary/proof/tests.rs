@@ -7,7 +7,7 @@ use crate::checkout::REVIEWED_ABOVE_CENTS;
 use crate::gateway::{Card, Delivery, Payment};
 use crate::orders::Line;
 use crate::summary::{Compensated, RunFact};
-use crate::tables::{ledger, stock};
+use crate::tables::{ledger, settlements, stock};
 
 /// Two orders that went as they should: the first fulfilled, the second released.
 fn sound() -> Facts {
@@ -30,6 +30,7 @@ fn sound() -> Facts {
         status: RunStatus::Completed,
         error: None,
         resumed_from: None,
+        night: None,
         decisions: Vec::new(),
         compensated: Vec::new(),
     };
@@ -44,6 +45,9 @@ fn sound() -> Facts {
             reservation("b", reservations::State::Released),
         ],
         ledger: vec![entry(Kind::Payment), entry(Kind::Invoice)],
+        settlements: Vec::new(),
+        settled: Vec::new(),
+        night: false,
         runs: vec![run("run-a", "checkout", "a"), run("f", "fulfilment", "a"), run("run-b", "checkout", "b")],
         gateway: Statement::of(vec![effect("1", Operation::Authorise), effect("2", Operation::Capture)]),
     }
@@ -92,6 +96,16 @@ fn with_decisions(facts: &mut Facts) {
     facts.runs[2].decisions = vec![AuditKind::Rejected];
 }
 
+/// A night fell, and the payment was settled.
+fn with_a_night(facts: &mut Facts) {
+    let night = "2026-05-04T02:00:00.000Z".to_owned();
+    facts.night = true;
+    facts.settlements = vec![settlements::Model { night: night.clone(), payments: 1, amount_cents: 500 }];
+    facts.settled = vec![settlements::payment::Model { order_id: "a".to_owned(), night: night.clone() }];
+    let (workflow, order_id) = ("settlement".to_owned(), None);
+    facts.runs.push(RunFact { workflow, order_id, night: Some(night), ..facts.runs[0].clone() });
+}
+
 /// Makes sound facts unsound.
 type Change = fn(&mut Facts);
 
@@ -104,14 +118,15 @@ fn found_after(change: impl FnOnce(&mut Facts)) -> Vec<String> {
 
 #[test]
 fn sound_facts_have_no_violation() {
-    for exception in [|_: &mut Facts| {}, with_a_saga, with_a_resumed_run, with_decisions] as [Change; 4] {
+    for exception in [|_: &mut Facts| {}, with_a_saga, with_a_resumed_run, with_decisions, with_a_night] as [Change; 5]
+    {
         assert_eq!(found_after(exception), Vec::<String>::new());
     }
 }
 
 #[test]
 fn every_unsound_fact_is_found() {
-    let changes: [(&str, Change); 29] = [
+    let changes: [(&str, Change); 35] = [
         ("a lost order", |facts| facts.placed[0].order_id = "c".to_owned()),
         ("an order without an end", |facts| facts.orders[0].state = State::Placed),
         ("an order that names another run", |facts| facts.orders[0].run_id = "f".to_owned()),
@@ -154,6 +169,28 @@ fn every_unsound_fact_is_found() {
             facts.runs[0].decisions = vec![AuditKind::Rejected];
         }),
         ("a small order that was decided", |facts| facts.runs[0].decisions = vec![AuditKind::Approved]),
+        ("a night that never fell", |facts| facts.night = true),
+        ("a payment that no night settled", |facts| {
+            with_a_night(facts);
+            facts.settled.clear();
+            (facts.settlements[0].payments, facts.settlements[0].amount_cents) = (0, 0);
+        }),
+        ("a payment that two nights settled", |facts| {
+            with_a_night(facts);
+            facts.settled.push(facts.settled[0].clone());
+        }),
+        ("a night that settled too much", |facts| {
+            with_a_night(facts);
+            facts.settlements[0].amount_cents = 501;
+        }),
+        ("a night without a run", |facts| {
+            with_a_night(facts);
+            facts.runs.pop();
+        }),
+        ("a night with two runs", |facts| {
+            with_a_night(facts);
+            facts.runs.push(facts.runs[3].clone());
+        }),
         ("goods that are still reserved", |facts| facts.stock[0].reserved = 2),
         ("goods that vanished", |facts| facts.stock[0].on_hand = 7),
         ("goods that were not given back", |facts| facts.reservations[1].state = reservations::State::Picked),
