@@ -46,7 +46,7 @@
 //!
 //! # Guides
 //!
-//! Beside the code, in `docs/guides`: writing workflows, testing them, operating runs, and what is guaranteed and
+//! Beside the code, in `docs/guides`: writing workflows, testing them, operating runs, deploying new versions, and what is guaranteed and
 //! what is not. Their code is compiled with the tests.
 //!
 //! # What is guaranteed

@@ -61,7 +61,7 @@ impl Summary {
         if !self.facts.settlements.is_empty() {
             let settled = self.facts.settlements.iter().map(|settlement| settlement.amount_cents).sum();
             let nights = self.facts.settlements.len();
-            writeln!(f, "settled  {} of what was captured, in {nights} nights", money(settled))?;
+            writeln!(f, "settled  {} of what was captured, nights: {nights}", money(settled))?;
         }
         Ok(())
     }
