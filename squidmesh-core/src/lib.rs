@@ -55,6 +55,7 @@
 //! step is recorded once. Handlers run **at least once**: a handler whose worker dies is run again, so an effect outside the
 //! database must bear that. What a [`transactional`] step writes to the database is there if and only if the step completed.
 
+pub mod deploy;
 pub mod dispatch;
 mod dispatcher;
 pub mod engine;
@@ -70,9 +71,10 @@ pub mod testing;
 mod time;
 mod token;
 
+pub use deploy::{DeployReport, FoundDifference, VersionReport, compare_with_live_runs};
 pub use dispatch::*;
 pub use dispatcher::Dispatcher;
-pub use engine::{DescribeJobs, DispatchError, Unresumable};
+pub use engine::{DescribeJobs, Difference, DispatchError, Unresumable};
 pub use event::{Event, EventKind, SkipReason};
 pub use port::*;
 pub use run::*;

@@ -10,9 +10,9 @@ use futures_util::future::BoxFuture;
 use squidmesh_core::testing::store_suite::{self, StoreFixture};
 use squidmesh_core::testing::{ManualClock, MemoryStore, block_on};
 use squidmesh_core::{
-    ClaimRequest, Claims, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey, IntentWrite, Lease,
-    LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, TriggerRecord,
-    TriggerRecords, WorkflowName,
+    ClaimRequest, Claims, Commit, CommitOutcome, Definition, Fingerprint, History, Intent, IntentKey, IntentWrite,
+    Lease, LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession,
+    StrandedRequest, TriggerRecord, TriggerRecords, WorkflowName,
 };
 
 /// One way to be wrong.
@@ -39,6 +39,9 @@ enum Defect {
     AttemptsUnsorted,
     ListOldestFirst,
     ListNeverEnds,
+    KnownVersionsStranded,
+    PatienceIgnored,
+    RepinningReplaces,
 }
 
 struct Defective {
@@ -69,6 +72,12 @@ impl Defective {
             commit.run.revision = state.run.revision + 1;
         }
         for write in &mut commit.intents {
+            if self.has(Defect::RepinningReplaces)
+                && let IntentWrite::Repin { key, fingerprint, queue, priority } = write.clone()
+            {
+                let (delay, lease) = (Duration::ZERO, None);
+                *write = IntentWrite::Replace(Intent { key, fingerprint, queue, priority, delay, lease });
+            }
             if let IntentWrite::Add(intent) = write {
                 if self.has(Defect::DelayIgnored) && intent.lease.is_none() {
                     intent.delay = Duration::ZERO;
@@ -200,6 +209,17 @@ impl Store for Defective {
         self.store.put_trigger(&record).await
     }
 
+    async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
+        let mut request = request.clone();
+        if self.has(Defect::KnownVersionsStranded) {
+            request.known.clear();
+        }
+        if self.has(Defect::PatienceIgnored) {
+            request.due_for = Duration::ZERO;
+        }
+        self.store.stranded(&request).await
+    }
+
     async fn work_committed(&self) {
         self.store.work_committed().await;
     }
@@ -254,6 +274,11 @@ fn every_defect_is_found_by_the_case_that_looks_for_it() {
         AuditReversed is found by history::the_audit_trail_comes_in_order,
         AttemptsUnsorted is found by history::attempts_come_by_step_and_number,
         ListOldestFirst is found by list::runs_are_listed_newest_first,
+        KnownVersionsStranded is found by stranded::what_a_known_version_left_is_not_stranded,
+        PatienceIgnored is found by stranded::what_has_not_been_due_long_enough_is_not_stranded,
+        RepinningReplaces is found by intent::a_repinned_intent_keeps_its_due_time,
+        RepinningReplaces is found by intent::a_repinned_intent_keeps_its_holder,
+        RepinningReplaces is found by intent::repinning_what_is_not_there_is_harmless,
         ListNeverEnds is found by list::the_last_page_says_that_it_is_the_last,
     ] {
         let passes = |defect: Defect| catch_unwind(AssertUnwindSafe(|| block_on(case(&defect)))).is_ok();

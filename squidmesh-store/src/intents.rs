@@ -10,6 +10,7 @@ use squidmesh_core::Lease;
 use crate::apply::{Undo, rows};
 use crate::clock::StoreClock;
 use crate::columns::{Column, fixed, names, nullable};
+use crate::keyed::Rows;
 use crate::member::Member;
 use crate::rows::{INTENT_COLUMNS, lease_from_row, lease_to_row};
 use crate::sql::{Row, execute_chunks, fetch_chunks};
@@ -39,6 +40,7 @@ pub(crate) async fn write<C: ConnectionTrait>(
     let replace = " ON CONFLICT (run_id, step) DO UPDATE SET queue = excluded.queue, priority = excluded.priority, \
                    fingerprint = excluded.fingerprint, lease = excluded.lease, available_at = excluded.available_at";
     put(connection, clock, &replaced, replace).await?;
+    repin(connection, &rows(members, |member| &member.repinned_intents)).await?;
     Ok(())
 }
 
@@ -98,6 +100,17 @@ async fn put<C: ConnectionTrait>(
     Ok(())
 }
 
+/// Gives intents to another version. Whoever holds or extends one meanwhile goes on holding it.
+async fn repin<C: ConnectionTrait>(connection: &C, intents: &[&Row]) -> Result<(), DbErr> {
+    execute_chunks(connection, intents, |sql, rows| {
+        sql.with_change(REPINNED_INTENT, rows)
+            .push("UPDATE squidmesh_intents SET queue = line, priority = rank, fingerprint = version")
+            .join_change("squidmesh_intents", "run_id = run AND step = name", Rows::Contended)
+    })
+    .await?;
+    Ok(())
+}
+
 /// Rows without a lease are of no interest here, nor are rows that cannot be read.
 fn leases(rows: &[QueryResult]) -> HashSet<Lease> {
     rows.iter().filter_map(|row| lease_from_row(row).ok()).collect()
@@ -112,3 +125,6 @@ pub(crate) const HELD_INTENT: &[Column] = &[fixed("run"), fixed("name"), fixed("
 /// The rows of [`intent_to_row`](crate::rows::intent_to_row).
 const NEW_INTENT: &[Column] =
     &[fixed("run"), fixed("name"), fixed("line"), fixed("rank"), fixed("version"), nullable("token"), fixed("delay")];
+
+/// The rows of [`repinned_intent_to_row`](crate::rows::repinned_intent_to_row).
+const REPINNED_INTENT: &[Column] = &[fixed("run"), fixed("name"), fixed("line"), fixed("rank"), fixed("version")];

@@ -59,6 +59,7 @@ mod pool;
 mod rows;
 mod sql;
 mod store;
+mod stranded;
 mod transact;
 mod triggers;
 mod waves;

@@ -6,7 +6,7 @@ use squidmesh_core::{AttemptWrite, Commit, Expected, Fingerprint, IntentWrite, L
 
 use crate::rows::{
     attempt_to_row, audit_to_row, changed_attempt_to_row, changed_run_to_row, changed_step_run_to_row,
-    definition_to_row, intent_key_to_row, intent_to_row, run_to_row, step_run_to_row,
+    definition_to_row, intent_key_to_row, intent_to_row, repinned_intent_to_row, run_to_row, step_run_to_row,
 };
 use crate::sql::Row;
 
@@ -24,6 +24,7 @@ pub(crate) struct Member {
     pub(crate) added_intents: Vec<Row>,
     pub(crate) replaced_intents: Vec<Row>,
     pub(crate) removed_intents: Vec<Row>,
+    pub(crate) repinned_intents: Vec<Row>,
     pub(crate) audit: Vec<Row>,
     /// Whether the fence's own intent is removed, which checks the fence by itself.
     pub(crate) removes_fence: bool,
@@ -60,6 +61,7 @@ impl Member {
             added_intents: Vec::new(),
             replaced_intents: Vec::new(),
             removed_intents: Vec::new(),
+            repinned_intents: Vec::new(),
             audit: Vec::new(),
             removes_fence: false,
         };
@@ -86,6 +88,9 @@ impl Member {
                     member.removes_fence |= member.fence.as_ref().is_some_and(|fence| fence.key == *key);
                     member.removed_intents.push(intent_key_to_row(key));
                 }
+                IntentWrite::Repin { key, fingerprint, queue, priority } => {
+                    member.repinned_intents.push(repinned_intent_to_row(key, fingerprint, queue, *priority));
+                }
             }
         }
         for (ordinal, event) in commit.audit.iter().enumerate() {
@@ -103,6 +108,7 @@ impl Member {
             + self.added_intents.len()
             + self.replaced_intents.len()
             + self.removed_intents.len()
+            + self.repinned_intents.len()
             + self.audit.len()
     }
 }

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use sea_orm::{DatabaseConnection, DatabaseTransaction};
 use squidmesh_core::{
     ClaimRequest, Claims, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey, Lease, LeaseToken,
-    RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, Transacted, TransactionBody,
-    TransactionType, TriggerRecord, TriggerRecords, WorkflowName,
+    RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, StrandedRequest, Transacted,
+    TransactionBody, TransactionType, TriggerRecord, TriggerRecords, WorkflowName,
 };
 use tokio::sync::oneshot;
 
@@ -19,7 +19,7 @@ use crate::database::Database;
 use crate::error::failed;
 use crate::join::JoinedStore;
 use crate::transact::transact;
-use crate::{claim, history, lease, list, load, lookup, triggers};
+use crate::{claim, history, lease, list, load, lookup, stranded, triggers};
 
 /// Everything in a database that the host has anyway: SQLite or Postgres.
 ///
@@ -201,6 +201,10 @@ impl Store for SeaOrmStore {
     async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
         let (database, record) = (Arc::clone(&self.database), record.clone());
         undisturbed("writing a cron trigger", async move { triggers::put_trigger(&database, &record).await }).await
+    }
+
+    async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
+        stranded::stranded(&self.database, request).await
     }
 
     /// Never completes: callers poll.

@@ -158,7 +158,17 @@ squidmesh_tests::scenarios! {
     version:
         a_run_stays_on_the_version_that_it_was_started_with,
         a_version_that_is_not_here_is_left_for_a_process_that_has_it,
-        the_same_version_cannot_be_registered_twice;
+        the_same_version_cannot_be_registered_twice,
+        a_run_paused_before_a_deploy_resumes_with_the_old_targets,
+        a_run_whose_version_is_unknown_waits_and_is_explained_and_goes_on_when_it_is_back,
+        an_adopted_run_goes_on_in_the_new_graph,
+        a_run_is_adopted_only_where_the_host_allows_it,
+        workers_adopt_by_themselves,
+        a_worker_that_holds_a_step_of_an_adopted_run_records_it_and_goes_no_further,
+        a_claim_on_a_run_that_is_adopted_before_it_begins_is_given_back,
+        two_versions_work_side_by_side,
+        a_run_that_is_being_cancelled_ends_without_its_version,
+        a_deploy_is_compared_with_the_runs_that_live;
     lease:
         a_dead_workers_step_goes_on_elsewhere,
         a_step_that_kills_its_workers_is_poison,

@@ -6,8 +6,9 @@
 //! stores, queues, runtimes or handlers.
 //!
 //! In the direction of the flow: `start`, `dispatch`, `begin`, `record`, `advance` to the successors; the commands of people in
-//! `cancel` and `manual`; `compensate` after a failure.
+//! `cancel` and `manual`; `compensate` after a failure; `adopt` into another version.
 
+mod adopt;
 mod advance;
 mod attempt;
 mod begin;
@@ -23,6 +24,7 @@ mod start;
 mod tests;
 mod unit_of_work;
 
+pub use adopt::{AdoptError, Difference, adopt, differences};
 pub use begin::{Begin, begin};
 pub use cancel::cancel;
 pub use compensate::{

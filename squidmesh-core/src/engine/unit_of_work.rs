@@ -190,6 +190,13 @@ impl UnitOfWork {
         &mut self.state.run
     }
 
+    /// Pins the run to another version, which is stored along with the change.
+    pub(super) fn pin(&mut self, definition: &Arc<Definition>) {
+        self.run_mut().fingerprint = *definition.fingerprint();
+        self.definition = Arc::clone(definition);
+        self.store_definition = true;
+    }
+
     /// The definition of a step, shared so that the unit of work can be changed while it is looked at.
     pub(super) fn step_definition(&self, step: &StepName) -> Option<StepDefinition> {
         self.definition.step(step.as_str()).cloned()
@@ -255,10 +262,15 @@ impl UnitOfWork {
     pub(super) fn add_intent(&mut self, intent: Intent) {
         let write = match self.intents.get(&intent.key) {
             Some(IntentWrite::Add(_) | IntentWrite::Replace(_)) => return,
-            Some(IntentWrite::Remove(_)) => IntentWrite::Replace(intent.clone()),
+            Some(IntentWrite::Remove(_) | IntentWrite::Repin { .. }) => IntentWrite::Replace(intent.clone()),
             None => IntentWrite::Add(intent.clone()),
         };
         self.intents.insert(intent.key, write);
+    }
+
+    /// Writes an intent, in the place of what this unit of work wrote of it before.
+    pub(super) fn write_intent(&mut self, write: IntentWrite) {
+        self.intents.insert(write.key().clone(), write);
     }
 
     /// Puts an intent in the place of whatever is there.

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::engine::{resumption, unsafe_to_replay};
+use crate::engine::{Difference, differences, resumption, unsafe_to_replay};
 use crate::{
-    Definition, Failure, History, IntentKey, IntentRecord, RunId, RunState, RunStatus, StepKind, StepName, StepRun,
-    StepState, StepStatus, Target, Timestamp,
+    Definition, Failure, Fingerprint, History, IntentKey, IntentRecord, RunId, RunState, RunStatus, StepKind, StepName,
+    StepRun, StepState, StepStatus, Target, Timestamp,
 };
 
 /// Why a run is where it is.
@@ -129,6 +129,23 @@ pub struct Explanation {
     pub actions: Vec<NextAction>,
     /// Where it is recorded.
     pub evidence: Vec<Evidence>,
+    /// What there is in place of the run's version, where that is not registered here and something is left to be done.
+    pub definition: Option<MissingVersion>,
+}
+
+/// A version of a workflow that is not registered here, and what could take its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MissingVersion {
+    /// The version that the run is pinned to.
+    pub version: Fingerprint,
+    /// The newest registered version of the workflow; `None` if there is none.
+    pub newest: Option<Fingerprint>,
+    /// Whether the host allows that one to adopt runs.
+    pub adoption: bool,
+    /// What keeps the newest version from adopting this run. Empty if it could; or if there is no such version, or the run's is
+    /// not stored either.
+    pub differences: Vec<Difference>,
 }
 
 /// What is looked at.
@@ -142,6 +159,10 @@ pub struct Subject<'a> {
     pub registered: bool,
     /// Whether this process could start the workflow anew.
     pub replayable: bool,
+    /// The newest registered version of the workflow.
+    pub newest: Option<&'a Definition>,
+    /// Whether the newest version may adopt runs.
+    pub adoption: bool,
     /// Its attempts, audit trail and intents.
     pub history: &'a History,
     /// The time.
@@ -162,6 +183,7 @@ pub fn explain(subject: &Subject<'_>) -> Explanation {
         failure: None,
         actions: actions(subject),
         evidence: vec![Evidence::Run { revision: run.revision }],
+        definition: missing_version(subject),
     };
     match run.status {
         RunStatus::Completed => {}
@@ -177,6 +199,20 @@ pub fn explain(subject: &Subject<'_>) -> Explanation {
         RunStatus::Pending | RunStatus::Running | RunStatus::Retrying => waiting(subject, &mut told),
     }
     told
+}
+
+fn missing_version(subject: &Subject<'_>) -> Option<MissingVersion> {
+    let run = &subject.state.run;
+    let over = run.status.is_terminal() && subject.history.intents.is_empty();
+    (!subject.registered && !over).then(|| MissingVersion {
+        version: run.fingerprint,
+        newest: subject.newest.map(|newest| *newest.fingerprint()),
+        adoption: subject.adoption,
+        differences: match (subject.definition, subject.newest) {
+            (Some(from), Some(to)) => differences(subject.state, from, to),
+            _ => Vec::new(),
+        },
+    })
 }
 
 impl Explanation {
@@ -247,7 +283,9 @@ fn waiting(subject: &Subject<'_>, told: &mut Explanation) {
     let state = subject.state;
     if let Some(step) = state.in_status(StepStatus::Running).next() {
         told.about(step, subject.history);
-        told.reason = Reason::StepRunning;
+        let left = told.at.is_some_and(|at| at <= subject.now);
+        let waits = left && !subject.registered;
+        told.reason = if waits { Reason::WaitingForDefinition } else { Reason::StepRunning };
         return;
     }
     let due_at = |step: &StepRun| intent(step, subject.history).map(|intent| intent.available_at);

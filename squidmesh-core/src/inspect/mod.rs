@@ -7,5 +7,5 @@ mod graph;
 #[cfg(test)]
 mod tests;
 
-pub use explain::{Evidence, Explanation, NextAction, Reason, Subject, WaitsFor, explain};
+pub use explain::{Evidence, Explanation, MissingVersion, NextAction, Reason, Subject, WaitsFor, explain};
 pub use graph::{EdgeKind, Graph, GraphEdge, GraphNode, graph};

@@ -54,11 +54,10 @@ impl Driven {
 
     fn apply(&mut self, commit: Commit) {
         for write in commit.intents {
-            let key = match &write {
-                IntentWrite::Add(intent) | IntentWrite::Replace(intent) => &intent.key,
-                IntentWrite::Remove(key) => key,
-            };
-            self.intents.retain(|found| found.key != *key);
+            if matches!(write, IntentWrite::Repin { .. }) {
+                continue; // nothing that an explanation looks at
+            }
+            self.intents.retain(|found| found.key != *write.key());
             if let IntentWrite::Add(intent) | IntentWrite::Replace(intent) = write {
                 let at = self.now.after(intent.delay);
                 self.intents.push(IntentRecord::new(intent.key, intent.queue, intent.priority, at, intent.lease));
@@ -102,7 +101,10 @@ impl Driven {
     fn explain_with(&self, registered: bool, definition: Option<&Definition>) -> Explanation {
         let history = History::new(Vec::new(), Vec::new(), self.intents.clone());
         let state = &self.state;
-        explain(&Subject { state, definition, registered, replayable: true, history: &history, now: self.now })
+        let newest = Some(&*self.definition);
+        let (replayable, adoption) = (true, false);
+        let (history, now) = (&history, self.now);
+        explain(&Subject { state, definition, registered, replayable, newest, adoption, history, now })
     }
 }
 
@@ -206,7 +208,28 @@ fn a_paused_run_that_cannot_go_on_says_so() {
 
 #[test]
 fn a_run_of_an_unknown_version_waits_for_it() {
-    let run = Driven::start(two_steps());
+    let mut run = Driven::start(two_steps());
+    assert_eq!(run.explain().definition, None);
+    let other = Workflow::builder("two").trigger(Trigger::manual("go")).step(Step::new("first", wait(secs(1))));
+    let other = other.step(Step::new("end", nothing)).then("first", "end").then("end", COMPLETE).build().unwrap();
+    let pinned = std::mem::replace(&mut run.definition, other.definition().clone());
+    let told = run.explain_with(false, Some(&pinned));
+    assert_eq!(told.reason, Reason::WaitingForDefinition);
+    let missing = told.definition.unwrap();
+    assert_eq!((missing.version, missing.newest), (*pinned.fingerprint(), Some(*run.definition.fingerprint())));
+    assert!(!missing.adoption);
+    let kind = engine::Difference::OtherKind { step: name("first"), from: "handler".into(), to: "wait".into() };
+    assert_eq!(missing.differences, [kind]);
+}
+
+#[test]
+fn a_step_whose_worker_died_waits_for_its_version() {
+    let mut run = Driven::start(two_steps());
+    run.begin("first");
+    let intent = IntentRecord { available_at: run.now.after(secs(30)), ..run.intents[0].clone() };
+    run.intents = vec![intent];
+    assert_eq!(run.explain_with(false, Some(&run.definition)).reason, Reason::StepRunning, "elsewhere, it seems");
+    run.now = run.now.after(secs(30));
     assert_eq!(run.explain_with(false, Some(&run.definition)).reason, Reason::WaitingForDefinition);
 }
 

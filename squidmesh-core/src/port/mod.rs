@@ -14,7 +14,7 @@ pub use event_sink::EventSink;
 pub use executor::{Executor, ExecutorError};
 pub use store::{
     AttemptWrite, Claim, ClaimRequest, Claims, Commit, CommitOutcome, Expected, History, IntentRecord, IntentWrite,
-    RunFilter, RunPage, SingleClaim, StepWrite, Store, StoreError, StoreSession,
+    RunFilter, RunPage, SingleClaim, StepWrite, Store, StoreError, StoreSession, StrandedRequest,
 };
 pub use transaction::{Transacted, TransactionBody, TransactionEnd, TransactionType};
 #[cfg(feature = "testing")]

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{
     Claims, Commit, CommitOutcome, History, RunFilter, RunPage, SingleClaim, Store, StoreError, StoreSession,
-    Transacted, TransactionBody, TransactionType,
+    StrandedRequest, Transacted, TransactionBody, TransactionType,
 };
 use crate::{
     ClaimRequest, Definition, Fingerprint, IntentKey, Lease, LeaseToken, RunId, RunState, TriggerRecord,
@@ -65,6 +65,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
         (**self).put_trigger(record).await
+    }
+
+    async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
+        (**self).stranded(request).await
     }
 
     async fn work_committed(&self) {

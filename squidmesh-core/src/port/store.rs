@@ -79,6 +79,10 @@ pub trait Store: StoreSession + 'static {
     /// [`StoreError`]: it may have been written; read again.
     async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError>;
 
+    /// Runs whose work lies: they have an intent that has been due for `due_for`, or whose lease ran out that long ago, and
+    /// that only a version other than the known ones can carry out. Each once, in the order of their ids; nothing is claimed.
+    async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError>;
+
     /// Completes when another process may have committed work that is due. A store that cannot tell never completes: its
     /// callers poll as well.
     async fn work_committed(&self);
@@ -181,6 +185,27 @@ pub enum IntentWrite {
     Replace(Intent),
     /// Take it away, if it is there.
     Remove(IntentKey),
+    /// Leave when it is due and who holds it as they are, and change which version may claim it and where; if it is there.
+    Repin {
+        /// Which.
+        key: IntentKey,
+        /// The version that carries it out from now on.
+        fingerprint: Fingerprint,
+        /// The queue in that version.
+        queue: QueueName,
+        /// The class in that version.
+        priority: Priority,
+    },
+}
+
+impl IntentWrite {
+    /// The intent that it writes.
+    pub fn key(&self) -> &IntentKey {
+        match self {
+            IntentWrite::Add(intent) | IntentWrite::Replace(intent) => &intent.key,
+            IntentWrite::Remove(key) | IntentWrite::Repin { key, .. } => key,
+        }
+    }
 }
 
 /// How a commit ended.
@@ -223,6 +248,43 @@ impl ClaimRequest {
         lease: Duration,
     ) -> Self {
         ClaimRequest { queues, fingerprints, limit, token, lease }
+    }
+}
+
+/// Which stranded runs to look for.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct StrandedRequest {
+    /// Intents of these versions are not stranded: they are claimed where they are known.
+    pub known: Vec<Fingerprint>,
+    /// How long an intent must have been due.
+    pub due_for: Duration,
+    /// Only this run.
+    pub run: Option<RunId>,
+    /// Only runs that come after this one.
+    pub after: Option<RunId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl StrandedRequest {
+    /// A request for up to `limit` runs with work that has been due for `due_for`, of versions other than the known ones.
+    pub fn new(known: Vec<Fingerprint>, due_for: Duration, limit: usize) -> Self {
+        StrandedRequest { known, due_for, run: None, after: None, limit }
+    }
+
+    /// Only this run.
+    #[must_use]
+    pub fn run(mut self, run: RunId) -> Self {
+        self.run = Some(run);
+        self
+    }
+
+    /// The page after the run with this id.
+    #[must_use]
+    pub fn after(mut self, run: Option<RunId>) -> Self {
+        self.after = run;
+        self
     }
 }
 
@@ -481,6 +543,7 @@ mockall::mock! {
         async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError>;
         async fn triggers(&self, workflows: &[WorkflowName]) -> Result<TriggerRecords, StoreError>;
         async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError>;
+        async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError>;
         async fn work_committed(&self);
     }
 }

@@ -10,14 +10,22 @@ impl Runner {
         let run_id = run.id;
         // From here to the end: a delivery that waits for a busy store must not lose its claim meanwhile.
         let held = self.leases.hold(&lease);
-        let begin =
-            |work: &mut engine::UnitOfWork| Ok::<_, InvalidTransition>(engine::begin_compensation(work, &lease));
+        let begin = |work: &mut engine::UnitOfWork| {
+            Ok::<_, InvalidTransition>(if self.may_drive(work.run()) {
+                engine::begin_compensation(work, &lease)
+            } else {
+                BeginCompensation::Skip(SkipReason::UnknownDefinition)
+            })
+        };
         let mut begun = self.runtime.decide(run_id, Some(state), self.persistence(), begin).await;
         let mut steps = 0;
         loop {
             let (task, state) = match begun {
                 Ok((BeginCompensation::Execute(task), state)) => (task, state),
                 Ok((BeginCompensation::Done | BeginCompensation::Later, _)) => return Delivery::Done { steps },
+                Ok((BeginCompensation::Skip(SkipReason::UnknownDefinition), state)) => {
+                    return self.leave(&lease, &state.run, None).await;
+                }
                 Ok((BeginCompensation::Skip(reason), state)) => return self.skipped(&state.run, None, reason),
                 Err(error) => return self.undecided(&run, None, error),
             };
@@ -27,7 +35,7 @@ impl Runner {
                 .runtime
                 .decide(run_id, Some(state), self.persistence(), |work| {
                     Ok::<_, InvalidTransition>(match engine::record_compensation(work, &task, outcome.clone())? {
-                        RecordedCompensation::Ended => engine::begin_compensation(work, &lease),
+                        RecordedCompensation::Ended => begin(work)?,
                         RecordedCompensation::PutOff => BeginCompensation::Later,
                         RecordedCompensation::Superseded => BeginCompensation::Skip(SkipReason::LeaseLost),
                     })

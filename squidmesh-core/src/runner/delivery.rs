@@ -1,8 +1,10 @@
 //! Carrying out a claim, whatever it is on.
 
+use std::time::Duration;
+
 use super::Runner;
 use crate::runtime::DecideError;
-use crate::{Claim, DispatchTarget, InvalidTransition, Run, RunId, SkipReason, StepName, StoreError};
+use crate::{Claim, DispatchTarget, InvalidTransition, Lease, Run, RunId, SkipReason, StepName, StoreError};
 
 /// What came of a delivery. Whatever it is, the queue is done with the message.
 #[derive(Debug)]
@@ -33,6 +35,14 @@ impl Runner {
         match lease.key.target.clone() {
             DispatchTarget::Step(step) => self.deliver_step(lease, step, state).await,
             DispatchTarget::Compensation => self.deliver_compensation(lease, state).await,
+        }
+    }
+
+    /// Lets go of a claim on a run that was adopted by a version that is not registered here.
+    pub(super) async fn leave(&self, lease: &Lease, run: &Run, step: Option<&StepName>) -> Delivery {
+        match self.runtime.store.release(std::slice::from_ref(lease), Duration::ZERO).await {
+            Ok(()) => self.skipped(run, step, SkipReason::UnknownDefinition),
+            Err(error) => self.failed(run.id, error),
         }
     }
 

@@ -11,6 +11,7 @@ mod leases;
 mod perform;
 mod schedule;
 mod step;
+mod strangers;
 mod transaction;
 
 pub use delivery::Delivery;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::leases::Leases;
+use self::strangers::Look;
 use crate::runtime::{Persistence, Runtime};
 use crate::{
     CancelReason, Cancellation, Claim, ClaimRequest, Claims, EventKind, QueueName, Run, SkipReason, StepName,
@@ -35,6 +37,7 @@ const PATIENCE: u32 = 4;
 pub struct Runner {
     runtime: Arc<Runtime>,
     leases: Arc<Leases>,
+    look: Arc<Look>,
     queues: Arc<[QueueName]>,
     draining: Cancellation,
     interrupted: Cancellation,
@@ -45,6 +48,7 @@ impl Runner {
         Runner {
             queues: runtime.registry.queues().into(),
             leases: Arc::new(Leases::default()),
+            look: Arc::new(Look::default()),
             draining: Cancellation::new(),
             interrupted: Cancellation::new(),
             runtime,

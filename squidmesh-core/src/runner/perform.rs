@@ -49,7 +49,8 @@ impl Runner {
             return Ok(Delivery::Skipped(SkipReason::NoIntent));
         };
         let step = key.target.step();
-        if self.runtime.registry.version(&state.run.fingerprint).is_none() {
+        let known = self.runtime.registry.version(&state.run.fingerprint).is_some();
+        if !known && !self.runtime.adopt_if_stranded(&state.run).await? {
             return Ok(self.skipped(&state.run, step, SkipReason::UnknownDefinition));
         }
         let token = self.runtime.entropy.lease_token();

@@ -3,7 +3,7 @@
 use super::{Delivery, Runner};
 use crate::engine::{self, Begin, GoOn, Outcome, Recorded, StepTask, UnitOfWork};
 use crate::runtime::DecideError;
-use crate::{InvalidTransition, Lease, RunState, SkipReason, StepName};
+use crate::{InvalidTransition, Lease, Run, RunState, SkipReason, StepName};
 
 /// What became of an outcome, and the run as it is then.
 pub(super) type RecordedRun = Result<(Recorded, RunState), DecideError<InvalidTransition>>;
@@ -16,11 +16,20 @@ impl Runner {
         let mut held = self.leases.hold(&lease);
         let begun = self
             .runtime
-            .decide(run_id, Some(state), self.persistence(), |work| engine::begin(work, &step, &lease, jobs))
+            .decide(run_id, Some(state), self.persistence(), |work| {
+                if self.may_drive(work.run()) {
+                    engine::begin(work, &step, &lease, jobs)
+                } else {
+                    Ok(Begin::Skip(SkipReason::UnknownDefinition))
+                }
+            })
             .await;
         let (mut next, mut state) = match begun {
             Ok((Begin::Execute(task), state)) => (Some(task), state),
             Ok((Begin::Advanced, _)) => return Delivery::Done { steps: 1 },
+            Ok((Begin::Skip(SkipReason::UnknownDefinition), state)) => {
+                return self.leave(&lease, &state.run, Some(&step)).await;
+            }
             Ok((Begin::Skip(reason), state)) => return self.skipped(&state.run, Some(&step), reason),
             Err(error) => return self.undecided(&run, Some(&step), error),
         };
@@ -55,14 +64,15 @@ impl Runner {
     /// Records how an attempt went, in a commit of its own, and begins the successor in it.
     pub(super) async fn record(&self, state: RunState, task: &StepTask, outcome: Outcome) -> RecordedRun {
         let decision = |work: &mut UnitOfWork| {
-            engine::record(work, task, outcome.clone(), self.go_on(&task.lease), &*self.runtime)
+            engine::record(work, task, outcome.clone(), self.go_on(work.run(), &task.lease), &*self.runtime)
         };
         self.runtime.decide(state.run.id, Some(state), self.persistence(), decision).await
     }
 
-    /// How this worker goes on with a successor; not at all while it drains.
-    pub(super) fn go_on(&self, lease: &Lease) -> Option<GoOn<'_>> {
-        (!self.draining.is_cancelled()).then(|| GoOn {
+    /// How this worker goes on with a successor; not at all while it drains, or if the run was adopted by a version that is not
+    /// registered here.
+    pub(super) fn go_on(&self, run: &Run, lease: &Lease) -> Option<GoOn<'_>> {
+        (!self.draining.is_cancelled() && self.may_drive(run)).then(|| GoOn {
             token: lease.token,
             lease: self.runtime.config.lease,
             queues: &self.queues,

@@ -206,7 +206,7 @@ impl TransactionBody for StepBody {
         let runtime = &*self.runner.runtime;
         let (state, task) = (self.state.clone(), &self.task);
         let decision = |work: &mut UnitOfWork| {
-            engine::record(work, task, self.outcome.clone(), self.runner.go_on(&task.lease), runtime)
+            engine::record(work, task, self.outcome.clone(), self.runner.go_on(work.run(), &task.lease), runtime)
         };
         let decided = runtime.decide_in(session, state.run.id, Some(state), Persistence::Caller, decision).await;
         self.comes_to(match decided {

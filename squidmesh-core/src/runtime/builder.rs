@@ -50,6 +50,12 @@ pub enum ConfigError {
         /// The type that the store lends.
         store: &'static str,
     },
+    /// Runs of a workflow were to be adopted by a version of it, and none is registered.
+    #[error("runs of workflow {workflow:?} cannot be adopted: no version of it is registered")]
+    NothingToAdopt {
+        /// As asked for.
+        workflow: String,
+    },
     /// The heartbeat could not keep a lease alive.
     #[error("the heartbeat ({heartbeat:?}) must be more than zero and at most half of the lease ({lease:?})")]
     Heartbeat {
@@ -58,6 +64,9 @@ pub enum ConfigError {
         /// As given.
         lease: Duration,
     },
+    /// Runs of other processes would be taken to be stranded at once.
+    #[error("work of an unknown version must be left to others for some time: stranded_after is zero")]
+    StrandedAtOnce,
     /// The crash limit would fail every step at once.
     #[error("the crash limit must be at least 1")]
     CrashLimit,
@@ -70,6 +79,7 @@ pub struct SquidmeshBuilder {
     executor: Option<Arc<dyn Executor>>,
     entropy: Arc<dyn Entropy>,
     workflows: Vec<Workflow>,
+    adopting: Vec<String>,
     sinks: Vec<Arc<dyn EventSink>>,
     config: Config,
 }
@@ -81,6 +91,7 @@ impl SquidmeshBuilder {
             executor: None,
             entropy: Arc::new(RandomEntropy),
             workflows: Vec::new(),
+            adopting: Vec::new(),
             sinks: Runtime::default_sinks(),
             config: Config::default(),
         }
@@ -95,6 +106,22 @@ impl SquidmeshBuilder {
     /// Registers a workflow. Of several versions of one name, the last registered is the one that new runs start on.
     pub fn workflow(mut self, workflow: Workflow) -> Self {
         self.workflows.push(workflow);
+        self
+    }
+
+    /// Lets runs of this workflow be *adopted*: a run of a version that no process takes up any more is pinned to the version
+    /// registered last here, if that one has what the run needs, and goes on in it. Without this, such a run waits until a process has
+    /// its version.
+    ///
+    /// A version has what a run needs if it is of the same shape, has every step that the run has reached or waits for with the
+    /// same kind, leads on from where the run stands to steps that it has not reached, and can compensate what may have to be.
+    /// What scheduled steps were given stays as it is. [`compare_with_live_runs`](crate::compare_with_live_runs) tells
+    /// before a deploy which runs could be adopted.
+    ///
+    /// A run is adopted when its work has been due for [`Config::stranded_after`] and nobody who has its version took it,
+    /// so that the processes of a rolling deploy leave each other's runs alone; an audit event `adopted` says from where and to where.
+    pub fn adopt(mut self, workflow: impl Into<String>) -> Self {
+        self.adopting.push(workflow.into());
         self
     }
 
@@ -127,6 +154,9 @@ impl SquidmeshBuilder {
         for workflow in self.workflows {
             check_transactions(&workflow, self.store.transaction_type())?;
             registry.add(workflow)?;
+        }
+        for workflow in self.adopting {
+            registry.adopt(&workflow)?;
         }
         Ok(Squidmesh::from_runtime(Arc::new(Runtime {
             clock: executor.clock(),

@@ -17,6 +17,9 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How many times in a row a step may end with its worker before it fails for good. Default 3.
     pub crash_limit: u32,
+    /// How long due work of a version that this process does not have is left to others before it counts as stranded: it is
+    /// listed then as waiting for its definition, and may be adopted. Also how often this process looks. Default 10 s.
+    pub stranded_after: Duration,
     /// The size and depth of payloads, outputs, error details and metadata. Default 1 MiB and 64 levels.
     pub json: JsonLimits,
 }
@@ -27,6 +30,7 @@ impl Default for Config {
             lease: Duration::from_secs(30),
             heartbeat: Duration::from_secs(10),
             crash_limit: 3,
+            stranded_after: Duration::from_secs(10),
             json: JsonLimits::default(),
         }
     }
@@ -39,6 +43,9 @@ impl Config {
         }
         if self.crash_limit == 0 {
             return Err(ConfigError::CrashLimit);
+        }
+        if self.stranded_after.is_zero() {
+            return Err(ConfigError::StrandedAtOnce);
         }
         Ok(())
     }

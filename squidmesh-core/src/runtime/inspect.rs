@@ -107,6 +107,8 @@ impl Runtime {
             definition: definition.as_deref(),
             registered: self.registry.version(&state.run.fingerprint).is_some(),
             replayable: trigger.is_some_and(accepts),
+            newest: newest.map(|found| &**found.definition()),
+            adoption: self.registry.adopter(&state.run.workflow).is_some(),
             history: &history,
             now: self.clock.now(),
             state: &state,

@@ -2,6 +2,7 @@
 //!
 //! Here decisions of the engine are committed and, after that, told. It knows the ports, never an adapter.
 
+mod adopt;
 mod builder;
 mod bulk;
 mod command;

@@ -1,6 +1,6 @@
 //! The workflows that this process can carry out: several versions of each, new runs start on the newest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::ConfigError;
@@ -12,6 +12,7 @@ use crate::{Fingerprint, MissedPolicy, QueueName, TriggerKind, TriggerName, Work
 pub(crate) struct Registry {
     versions: HashMap<Fingerprint, Arc<Workflow>>,
     newest: HashMap<WorkflowName, Arc<Workflow>>,
+    adopting: HashSet<WorkflowName>,
 }
 
 impl Registry {
@@ -26,6 +27,20 @@ impl Registry {
         self.versions.insert(fingerprint, workflow.clone());
         self.newest.insert(name, workflow);
         Ok(())
+    }
+
+    /// Lets the newest version of a workflow adopt runs of others.
+    pub(super) fn adopt(&mut self, name: &str) -> Result<(), ConfigError> {
+        let Some(newest) = self.newest.get(name) else {
+            return Err(ConfigError::NothingToAdopt { workflow: name.to_owned() });
+        };
+        self.adopting.insert(newest.definition().name().clone());
+        Ok(())
+    }
+
+    /// The version that may adopt runs of a workflow, if any may.
+    pub(crate) fn adopter(&self, name: &WorkflowName) -> Option<&Arc<Workflow>> {
+        self.newest.get(name).filter(|_| self.adopting.contains(name))
     }
 
     /// The version with this fingerprint.

@@ -212,6 +212,16 @@ impl Squidmesh {
         self.runtime.set_paused(workflow, trigger, false).await
     }
 
+    /// Runs that lie because only a version of their workflow that is not registered here can carry them on, and nobody who has
+    /// it took them up for [`Config::stranded_after`](crate::Config::stranded_after); oldest first, a page at a time: `after`
+    /// is the `next` of the page before. What keeps each of them is told by [`explain_run`](Squidmesh::explain_run).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn waiting_for_definition(&self, after: Option<RunId>) -> Result<RunPage, StoreError> {
+        self.runtime.waiting_for_definition(after).await
+    }
+
     /// The runtime inside a transaction of the host, which the store's adapter has joined.
     pub fn within<'a>(&self, session: &'a dyn StoreSession) -> Joined<'a> {
         Joined::new(self.runtime.clone(), session)
@@ -241,7 +251,8 @@ impl Squidmesh {
             stop.cancel(CancelReason::ShuttingDown);
             future::pending::<()>().await;
         };
-        let beside = future::join3(signal, runner.keep_leases(), runner.keep_schedules());
+        let kept = future::join3(runner.keep_leases(), runner.keep_schedules(), runner.keep_adopting());
+        let beside = future::join(signal, kept);
         match future::select(work, pin!(beside)).await {
             Either::Left((ended, _)) => ended,
             Either::Right((_, work)) => work.await,

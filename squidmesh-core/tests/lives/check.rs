@@ -68,7 +68,7 @@ impl Past {
         let dispatched = commit.intents.iter().any(|write| match write {
             // A deadline, or a delivery that is put off, replaces what was there.
             IntentWrite::Add(intent) => intent.key.target.step().is_some(),
-            IntentWrite::Replace(_) | IntentWrite::Remove(_) => false,
+            IntentWrite::Replace(_) | IntentWrite::Remove(_) | IntentWrite::Repin { .. } => false,
         });
         if let Some(before) = before {
             let status = before.run.status;
@@ -262,6 +262,7 @@ fn check_events(state: &RunState, commit: &Commit, events: &[Event], history: &H
                     }
                     // It was carried out in the very change that dispatched it.
                     IntentWrite::Remove(key) => key.to_string() == metadata.job_id,
+                    IntentWrite::Repin { .. } => false,
                 });
                 assert!(written, "{} was told and not dispatched", metadata.job_id);
             }

@@ -27,6 +27,8 @@ pub(crate) fn check(life: &mut Life) {
         definition: Some(&life.definition),
         registered: true,
         replayable: true,
+        newest: Some(&life.definition),
+        adoption: false,
         history: &history,
         now: life.now(),
     })

@@ -3,7 +3,9 @@
 //! A step's name says which target; the compensation of a run, which has no step, goes by the empty name.
 
 use sea_orm::QueryResult;
-use squidmesh_core::{DispatchTarget, Intent, IntentKey, IntentRecord, Lease, LeaseToken, Priority, StepName};
+use squidmesh_core::{
+    DispatchTarget, Fingerprint, Intent, IntentKey, IntentRecord, Lease, LeaseToken, Priority, QueueName, StepName,
+};
 
 use super::cell::{optional_uuid, parsed, text, time, uuid};
 use super::{Unreadable, run_id_from_row};
@@ -37,6 +39,18 @@ pub(crate) fn intent_to_row(intent: &Intent) -> Row {
 pub(crate) fn intent_key_to_row(key: &IntentKey) -> Row {
     let step = key.target.step().map_or("", StepName::as_str);
     vec![key.run_id.as_uuid().into(), step.into()]
+}
+
+/// What changes of an intent that another version takes over: the key, then the queue, priority and fingerprint.
+pub(crate) fn repinned_intent_to_row(
+    key: &IntentKey,
+    fingerprint: &Fingerprint,
+    queue: &QueueName,
+    priority: Priority,
+) -> Row {
+    let mut row = intent_key_to_row(key);
+    row.extend([queue.as_str().into(), priority.as_i16().into(), fingerprint.to_string().into()]);
+    row
 }
 
 pub(crate) fn lease_to_row(lease: &Lease) -> Row {

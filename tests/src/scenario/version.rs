@@ -1,12 +1,56 @@
 //! Several versions of a workflow, and processes that know only some of them.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde_json::json;
-use squidmesh_core::{COMPLETE, ConfigError, Delivery, RunStatus, SkipReason, Squidmesh, Workflow};
+use squidmesh_core::inspect::Reason;
+use squidmesh_core::{
+    AuditKind, COMPLETE, CommandError, ConfigError, Delivery, Difference, Retry, Run, RunStatus, SkipReason, Squidmesh,
+    SquidmeshBuilder, Step, StepError, StepName, Workflow, compare_with_live_runs, ms, pause,
+};
 
 use super::{chain, done, nothing, workflow};
-use crate::{Ground, Journal};
+use crate::world::{World, attempts, step};
+use crate::{Gate, Ground, Journal};
 
-fn longer(journal: &std::sync::Arc<Journal>) -> Workflow {
+/// After this time work counts as stranded in these scenarios.
+const PATIENCE: Duration = ms(20);
+
+/// A process with these versions, which lets the last of them adopt runs.
+fn adopting(ground: &Ground, versions: impl IntoIterator<Item = Workflow>) -> World {
+    let versions: Vec<Workflow> = versions.into_iter().collect();
+    let name = versions[0].definition().name().to_string();
+    ground.world_with(versions, |builder| soon(builder).adopt(name))
+}
+
+fn soon(builder: SquidmeshBuilder) -> SquidmeshBuilder {
+    builder.configure(|config| config.stranded_after = PATIENCE)
+}
+
+/// Work that is due now counts as stranded after this.
+async fn strand(ground: &Ground) {
+    ground.pass(PATIENCE + ms(5)).await;
+}
+
+fn called(journal: &Journal, run: &Run) -> Vec<String> {
+    journal.calls().into_iter().filter(|call| call.run_id == run.id).map(|call| call.step).collect()
+}
+
+/// hold (pause) → first → second
+fn holding(journal: &Arc<Journal>, first: &str, second: &str) -> Workflow {
+    workflow("holding")
+        .step(Step::new("hold", pause()))
+        .step(journal.step(first, done))
+        .step(journal.step(second, done))
+        .then("hold", first)
+        .then(first, second)
+        .then(second, COMPLETE)
+        .build()
+        .unwrap()
+}
+
+fn longer(journal: &Arc<Journal>) -> Workflow {
     workflow("chain")
         .step(journal.step("one", done))
         .step(journal.step("added", done))
@@ -62,4 +106,294 @@ pub async fn the_same_version_cannot_be_registered_twice(ground: &Ground) {
     assert!(matches!(twice, Err(ConfigError::DuplicateWorkflow { .. })));
     let none = Squidmesh::builder(ground.store()).build();
     assert!(matches!(none, Err(ConfigError::MissingExecutor)));
+}
+
+pub async fn a_run_paused_before_a_deploy_resumes_with_the_old_targets(ground: &Ground) {
+    let journal = Journal::new();
+    let before = ground.world([holding(&journal, "old", "new")]);
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        runs.push(before.start_run("holding", &nothing()).await.unwrap());
+    }
+    before.settle_all(runs.iter().map(|run| run.id)).await;
+    drop(before);
+    // Both versions are registered: the run stays on its own.
+    let both = ground.world([holding(&journal, "old", "new"), holding(&journal, "new", "old")]);
+    both.unblock_run(runs[0].id).await.unwrap();
+    let details = both.settle(runs[0].id).await;
+    assert_eq!((details.run.status, details.run.fingerprint), (RunStatus::Completed, runs[0].fingerprint));
+    assert_eq!(called(&journal, &runs[0]), ["old", "new"]);
+    drop(both);
+    // Only the new version is there, in which the pause leads elsewhere, and adopts the run.
+    let after = adopting(ground, [holding(&journal, "new", "old")]);
+    assert_eq!(after.explain_run(runs[1].id).await.unwrap().reason, Reason::PausedForManualAction);
+    after.unblock_run(runs[1].id).await.unwrap();
+    strand(ground).await;
+    assert_eq!(after.runner().adopt_stranded().await.unwrap(), 1);
+    let details = after.settle(runs[1].id).await;
+    assert_eq!(details.run.status, RunStatus::Completed);
+    assert_ne!(details.run.fingerprint, runs[1].fingerprint);
+    assert_eq!(called(&journal, &runs[1]), ["old"], "where it was going to; there the new version ends");
+}
+
+pub async fn a_run_whose_version_is_unknown_waits_and_is_explained_and_goes_on_when_it_is_back(ground: &Ground) {
+    let journal = Journal::new();
+    let older = ground.world([chain("chain", &journal, &["one", "two"])]);
+    let run = older.start_run("chain", &nothing()).await.unwrap();
+    drop(older);
+    let other = [chain("chain", &journal, &["two", "three"])];
+    let newer = ground.world_with(other, |builder| soon(builder).adopt("chain"));
+    let before = newer.look(run.id).await;
+    let patient = ground.world([longer(&journal)]);
+    assert!(patient.waiting_for_definition(None).await.unwrap().runs.is_empty(), "another process may still take it");
+    strand(ground).await;
+    let listed = newer.waiting_for_definition(None).await.unwrap();
+    assert_eq!((listed.runs, listed.next), (vec![before.run.clone()], None));
+    assert_eq!(newer.runner().adopt_stranded().await.unwrap(), 0);
+    let told = newer.explain_run(run.id).await.unwrap();
+    assert_eq!(told.reason, Reason::WaitingForDefinition);
+    let missing = told.definition.unwrap();
+    assert_eq!((missing.version, missing.adoption), (run.fingerprint, true));
+    assert_eq!(missing.differences, [Difference::StepMissing { step: StepName::new("one").unwrap() }]);
+    // A process that has the newer version works, and lets the run lie.
+    let own = newer.start_run("chain", &nothing()).await.unwrap();
+    newer.settle(own.id).await;
+    assert_eq!(newer.look(run.id).await, before, "untouched");
+    drop(newer);
+    let back = ground.world([chain("chain", &journal, &["one", "two"])]);
+    let details = back.settle(run.id).await;
+    assert_eq!((details.run.status, details.run.fingerprint), (RunStatus::Completed, run.fingerprint));
+    assert_eq!(called(&journal, &run), ["one", "two"]);
+    assert_eq!(back.explain_run(run.id).await.unwrap().definition, None);
+}
+
+pub async fn an_adopted_run_goes_on_in_the_new_graph(ground: &Ground) {
+    let journal = Journal::new();
+    let old = workflow("chain")
+        .step(journal.step("one", |_| Err(StepError::retryable("not yet"))).retry(Retry::fixed(10, ms(200))))
+        .step(journal.step("two", done))
+        .then("one", "two")
+        .then("two", COMPLETE)
+        .build()
+        .unwrap();
+    let older = ground.world([old]);
+    let run = older.start_run("chain", &nothing()).await.unwrap();
+    let failed_once = async || !step(&older.look(run.id).await, "one").attempts.is_empty();
+    older
+        .working(async {
+            while !(failed_once().await && older.status(run.id).await == RunStatus::Retrying) {
+                tokio::time::sleep(ms(1)).await;
+            }
+        })
+        .await;
+    drop(older);
+    let newer = adopting(ground, [longer(&journal)]);
+    ground.pass(ms(200)).await;
+    strand(ground).await;
+    assert_eq!(newer.runner().adopt_stranded().await.unwrap(), 1);
+    assert_eq!(newer.runner().adopt_stranded().await.unwrap(), 0);
+    assert!(newer.waiting_for_definition(None).await.unwrap().runs.is_empty());
+    let details = newer.settle(run.id).await;
+    assert_eq!(details.run.status, RunStatus::Completed);
+    assert_eq!(details.run.fingerprint, *longer(&journal).definition().fingerprint());
+    let tries = attempts(&details, "one");
+    assert_eq!((tries.first(), tries.last()), (Some(&"failed"), Some(&"completed")), "its attempts are kept");
+    assert_eq!(called(&journal, &run)[tries.len()..], ["added", "two"]);
+    let entry = &details.audit[0];
+    assert_eq!((details.audit.len(), entry.kind), (1, AuditKind::Adopted));
+    let metadata = entry.metadata.as_ref().unwrap();
+    assert_eq!((&metadata["from"], &metadata["to"]), (&json!(run.fingerprint), &json!(details.run.fingerprint)));
+    assert!(newer.told(&run).contains(&"run.adopted"));
+}
+
+pub async fn a_run_is_adopted_only_where_the_host_allows_it(ground: &Ground) {
+    let journal = Journal::new();
+    let older = ground.world([chain("chain", &journal, &["one", "two"])]);
+    let run = older.start_run("chain", &nothing()).await.unwrap();
+    let before = older.look(run.id).await;
+    drop(older);
+    let newer = ground.world_with([longer(&journal)], soon);
+    strand(ground).await;
+    assert_eq!(newer.runner().adopt_stranded().await.unwrap(), 0);
+    let missing = newer.explain_run(run.id).await.unwrap().definition.unwrap();
+    assert_eq!((missing.adoption, missing.differences), (false, vec![]), "it could be adopted, were it allowed");
+    assert_eq!(newer.look(run.id).await, before);
+    let nobody = Squidmesh::builder(ground.store()).executor(newer.executor.clone()).adopt("chain").build();
+    assert!(matches!(nobody, Err(ConfigError::NothingToAdopt { .. })));
+    let allowed = adopting(ground, [longer(&journal)]);
+    let payload = json!({"kind": "step", "v": 1, "run_id": run.id, "step": "one"}).to_string();
+    let delivery = allowed.runner().perform(payload.as_bytes()).await.unwrap();
+    assert!(matches!(delivery, Delivery::Done { steps: 3 }), "a delivery adopts as well: {delivery:?}");
+}
+
+pub async fn workers_adopt_by_themselves(ground: &Ground) {
+    let journal = Journal::new();
+    let older = ground.world([chain("chain", &journal, &["one", "two"])]);
+    let run = older.start_run("chain", &nothing()).await.unwrap();
+    drop(older);
+    let newer = adopting(ground, [longer(&journal)]);
+    assert_eq!(newer.settle(run.id).await.run.status, RunStatus::Completed);
+    assert_eq!(called(&journal, &run), ["one", "added", "two"]);
+}
+
+pub async fn a_worker_that_holds_a_step_of_an_adopted_run_records_it_and_goes_no_further(ground: &Ground) {
+    let journal = Journal::new();
+    let gate = Arc::new(Gate::default());
+    let waits = gate.clone();
+    let slow = journal.slow_step("one", move |_, _| {
+        let waits = waits.clone();
+        async move {
+            waits.pass().await;
+            Ok(json!({"by": "the older"}))
+        }
+    });
+    let left = workflow("fan")
+        .step(slow)
+        .step(journal.step("side", done))
+        .step(journal.step("end", done).after(["one", "side"]));
+    let older = ground.world([left.build().unwrap()]);
+    let newer_end = Journal::new();
+    let new = workflow("fan")
+        .step(newer_end.step("one", done))
+        .step(newer_end.step("side", done))
+        .step(newer_end.step("end", done).after(["one", "side"]))
+        .step(newer_end.step("more", done).after(["end"]))
+        .build()
+        .unwrap();
+    let newer = adopting(ground, [new]);
+    let run = older.start_run("fan", &nothing()).await.unwrap();
+    // The older process runs `one`; `side` lies, since its only free worker is gone.
+    let runner = older.runner();
+    let mut claims = runner.claim(2).await.unwrap().claims;
+    claims.sort_by_key(|claim| claim.lease.key.clone());
+    let side = claims.pop().unwrap();
+    runner.release(vec![side]).await.unwrap();
+    let one = claims.pop().unwrap();
+    let working = tokio::spawn(async move { runner.deliver(one).await });
+    gate.arrived(1).await;
+    strand(ground).await;
+    assert_eq!(newer.runner().adopt_stranded().await.unwrap(), 1);
+    gate.open();
+    let delivery = working.await.unwrap();
+    assert!(matches!(delivery, Delivery::Done { steps: 1 }), "{delivery:?}");
+    let details = newer.settle(run.id).await;
+    assert_eq!(details.run.status, RunStatus::Completed);
+    assert_eq!(details.context["by"], json!("the older"), "its outcome counts");
+    assert_eq!(journal.steps(), ["one"], "and it began nothing of a graph that it does not have");
+    assert_eq!(newer_end.steps(), ["side", "end", "more"]);
+}
+
+pub async fn a_claim_on_a_run_that_is_adopted_before_it_begins_is_given_back(ground: &Ground) {
+    let journal = Journal::new();
+    let older = ground.world_with([chain("chain", &journal, &["one", "two"])], |builder| {
+        builder.configure(|config| {
+            config.lease = ms(400);
+            config.heartbeat = ms(100);
+        })
+    });
+    let run = older.start_run("chain", &nothing()).await.unwrap();
+    let newer = adopting(ground, [longer(&journal)]);
+    let claim = older.runner().claim(1).await.unwrap().claims.remove(0);
+    ground.pass(ms(420)).await;
+    strand(ground).await;
+    assert_eq!(newer.runner().adopt_stranded().await.unwrap(), 1);
+    let delivery = older.runner().deliver(claim).await;
+    assert!(matches!(delivery, Delivery::Skipped(SkipReason::UnknownDefinition)), "{delivery:?}");
+    assert!(journal.calls().is_empty());
+    assert_eq!(newer.settle(run.id).await.run.status, RunStatus::Completed);
+    assert_eq!(journal.steps(), ["one", "added", "two"]);
+}
+
+pub async fn two_versions_work_side_by_side(ground: &Ground) {
+    let (old, new) = (Journal::new(), Journal::new());
+    let older = ground.world_with([chain("chain", &old, &["one", "two"])], |builder| builder.adopt("chain"));
+    let newer = ground.world_with([longer(&new)], |builder| builder.adopt("chain"));
+    let mut runs = Vec::new();
+    for _ in 0..5 {
+        runs.push((older.start_run("chain", &nothing()).await.unwrap(), &old, 2));
+        runs.push((newer.start_run("chain", &nothing()).await.unwrap(), &new, 3));
+    }
+    let all = async || {
+        for (run, ..) in &runs {
+            older.rests(run.id).await;
+        }
+    };
+    older.working(newer.working(all())).await;
+    for (run, journal, steps) in &runs {
+        let details = older.look(run.id).await;
+        assert_eq!((details.run.status, details.run.fingerprint), (RunStatus::Completed, run.fingerprint));
+        assert_eq!(called(journal, run).len(), *steps, "by the process that has its version");
+        assert!(details.audit.is_empty(), "none is adopted while its version is there");
+    }
+}
+
+pub async fn a_run_that_is_being_cancelled_ends_without_its_version(ground: &Ground) {
+    let journal = Journal::new();
+    let gate = Arc::new(Gate::default());
+    let waits = gate.clone();
+    let stuck = journal.slow_step("one", move |_, _| {
+        let waits = waits.clone();
+        async move {
+            waits.pass().await;
+            Ok(json!({}))
+        }
+    });
+    let older = ground.world_with([workflow("chain").step(stuck).then("one", COMPLETE).build().unwrap()], |builder| {
+        builder.configure(|config| {
+            config.lease = ms(400);
+            config.heartbeat = ms(100);
+        })
+    });
+    let run = older.start_run("chain", &nothing()).await.unwrap();
+    let runner = older.runner();
+    let claim = runner.claim(1).await.unwrap().claims.remove(0);
+    let working = tokio::spawn(async move { runner.deliver(claim).await });
+    gate.arrived(1).await;
+    working.abort();
+    let stranger = ground.world_with([], soon);
+    assert_eq!(stranger.cancel_run(run.id).await.unwrap().status, RunStatus::Cancelling);
+    ground.pass(ms(420)).await;
+    strand(ground).await;
+    stranger.runner().adopt_stranded().await.unwrap();
+    let details = stranger.look(run.id).await;
+    assert_eq!(details.run.status, RunStatus::Cancelled);
+    assert!(details.intents.is_empty());
+    assert!(matches!(stranger.cancel_run(run.id).await, Err(CommandError::InvalidTransition(_))));
+}
+
+pub async fn a_deploy_is_compared_with_the_runs_that_live(ground: &Ground) {
+    let journal = Journal::new();
+    let old = ground.world([chain("chain", &journal, &["one", "two"]), holding(&journal, "old", "new")]);
+    let ended = old.start_run("chain", &nothing()).await.unwrap();
+    let paused = old.start_run("holding", &nothing()).await.unwrap();
+    old.settle_all([ended.id, paused.id]).await;
+    let first = old.start_run("chain", &nothing()).await.unwrap();
+    let second = ground.world([longer(&journal)]).start_run("chain", &nothing()).await.unwrap();
+    let store = ground.store();
+
+    let report = compare_with_live_runs(&*store, longer(&journal).definition()).await.unwrap();
+    let counts: Vec<_> =
+        report.versions.iter().map(|found| (found.version, found.same, found.adoptable, found.not_adoptable)).collect();
+    let mut expected = [(first.fingerprint, false, 1, 0), (second.fingerprint, true, 1, 0)];
+    expected.sort();
+    assert_eq!(counts, expected);
+    assert!(report.all_can_go_on());
+
+    let report =
+        compare_with_live_runs(&*store, chain("chain", &journal, &["two", "three"]).definition()).await.unwrap();
+    assert!(!report.all_can_go_on());
+    for version in &report.versions {
+        assert_eq!((version.adoptable, version.not_adoptable), (0, 1));
+        let expected = if version.version == first.fingerprint { first.id } else { second.id };
+        assert_eq!(version.samples, [expected]);
+        let missing = Difference::StepMissing { step: StepName::new("one").unwrap() };
+        assert_eq!((&version.differences[0].difference, version.differences[0].runs), (&missing, 1));
+    }
+    let told = report.to_string();
+    assert!(told.contains("there is no step one, which the run has reached (1 runs, such as"), "{told}");
+
+    let renamed = holding(&journal, "renamed", "new");
+    let report = compare_with_live_runs(&*store, renamed.definition()).await.unwrap();
+    let (step, target) = (StepName::new("hold").unwrap(), StepName::new("old").unwrap());
+    assert_eq!(report.versions[0].differences[0].difference, Difference::TargetMissing { step, target });
 }

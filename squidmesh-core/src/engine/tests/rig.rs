@@ -312,6 +312,11 @@ impl Rig {
                 IntentWrite::Remove(key) => {
                     self.intents.remove(key);
                 }
+                IntentWrite::Repin { key, fingerprint, queue, priority } => {
+                    if let Some(intent) = self.intents.get_mut(key) {
+                        (intent.fingerprint, intent.queue, intent.priority) = (*fingerprint, queue.clone(), *priority);
+                    }
+                }
             }
         }
         self.audit.extend(commit.audit.iter().cloned());

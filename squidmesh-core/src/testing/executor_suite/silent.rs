@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::{
     Cancellation, ClaimRequest, Claims, Clock, Commit, CommitOutcome, Definition, Executor, ExecutorError, Fingerprint,
     History, Intent, IntentKey, Job, JobMetadata, Lease, LeaseToken, Refusal, RunFilter, RunId, RunPage, RunState,
-    Runner, SingleClaim, Store, StoreError, StoreSession, TriggerRecord, TriggerRecords, WorkflowName,
+    Runner, SingleClaim, Store, StoreError, StoreSession, StrandedRequest, TriggerRecord, TriggerRecords, WorkflowName,
 };
 
 /// A store that never tells of committed work.
@@ -65,6 +65,10 @@ impl Store for SilentStore {
 
     async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
         self.0.put_trigger(record).await
+    }
+
+    async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
+        self.0.stranded(request).await
     }
 
     async fn work_committed(&self) {

@@ -101,10 +101,7 @@ fn check_alone(commit: &Commit) -> Result<(), ContractBreach> {
     once(commit.steps.iter().map(|write| &step_of(write).step), |step| format!("the step run of {step}"))?;
     let attempts = commit.attempts.iter().map(attempt_of).map(|attempt| (&attempt.step, attempt.number));
     once(attempts, |(step, number)| format!("attempt {number} of {step}"))?;
-    let keys = commit.intents.iter().map(|write| match write {
-        IntentWrite::Add(intent) | IntentWrite::Replace(intent) => &intent.key,
-        IntentWrite::Remove(key) => key,
-    });
+    let keys = commit.intents.iter().map(IntentWrite::key);
     once(keys.clone(), |key| format!("the intent {key}"))?;
     if let Some(key) = keys.clone().find(|key| key.run_id != commit.run.id) {
         return Err(ContractBreach::ForeignIntent { key: key.clone() });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     ClaimRequest, Fingerprint, Intent, IntentKey, IntentRecord, IntentWrite, Lease, LeaseToken, Priority, QueueName,
-    RunId, Timestamp,
+    RunId, StrandedRequest, Timestamp,
 };
 
 /// Where an intent stands in the order of claiming: those that are held first, then by priority; then by time, then by the order
@@ -51,6 +51,15 @@ impl Intents {
                 self.take(key);
                 false
             }
+            IntentWrite::Repin { key, fingerprint, queue, priority } => {
+                let Some(mut row) = self.rows.remove(key) else { return false };
+                self.order.remove(&row.place());
+                (row.fingerprint, row.queue, row.priority) = (*fingerprint, queue.clone(), *priority);
+                let unheld = row.lease.is_none();
+                self.order.insert(row.place(), key.clone());
+                self.rows.insert(key.clone(), row);
+                unheld
+            }
         }
     }
 
@@ -80,6 +89,25 @@ impl Intents {
             later.filter_map(|(_, key)| self.rows.get(key)).find(|row| wanted.includes(row)).map(|row| row.available_at)
         };
         CLASSES.into_iter().filter_map(next).min().map(|at| at.since(now))
+    }
+
+    /// The runs whose work lies, of versions that a request does not know.
+    pub(super) fn stranded(&self, request: &StrandedRequest, now: Timestamp) -> Vec<RunId> {
+        let lies =
+            |row: &Row| row.available_at.after(request.due_for) <= now && !request.known.contains(&row.fingerprint);
+        let mut runs: Vec<RunId> = self
+            .rows
+            .iter()
+            .filter(|(key, row)| {
+                request.run.is_none_or(|run| key.run_id == run)
+                    && request.after.is_none_or(|after| key.run_id > after)
+                    && lies(row)
+            })
+            .map(|(key, _)| key.run_id)
+            .collect();
+        runs.dedup();
+        runs.truncate(request.limit);
+        runs
     }
 
     pub(super) fn availability(&self, key: &IntentKey, now: Timestamp) -> Availability {

@@ -15,8 +15,8 @@ use super::transaction::MemoryTransaction;
 use crate::{
     Claim, ClaimRequest, Claims, Clock, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey,
     IntentRecord, Lease, LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession,
-    Timestamp, Transacted, TransactionBody, TransactionEnd, TransactionType, TriggerRecord, TriggerRecords,
-    WorkflowName,
+    StrandedRequest, Timestamp, Transacted, TransactionBody, TransactionEnd, TransactionType, TriggerRecord,
+    TriggerRecords, WorkflowName,
 };
 
 /// A store in memory. Clones share what is stored: several runtimes over clones are several processes on one database.
@@ -228,6 +228,11 @@ impl Store for MemoryStore {
 
     async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
         Ok(self.reading("writing a cron trigger")?.put_trigger(record))
+    }
+
+    async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
+        let now = self.shared.now();
+        Ok(self.reading("looking for stranded runs")?.intents.stranded(request, now))
     }
 
     async fn work_committed(&self) {

@@ -148,7 +148,12 @@ macro_rules! __store_cases {
                 an_intent_committed_under_a_lease_is_in_its_holders_hands
                 an_intent_committed_under_a_lease_is_found_when_its_holder_is_gone
                 a_refused_commit_adds_and_removes_nothing
-                intents_show_their_queue_priority_and_holder;
+                intents_show_their_queue_priority_and_holder
+                a_repinned_intent_is_for_the_other_version_and_queue
+                a_repinned_intent_keeps_its_due_time
+                a_repinned_intent_keeps_its_holder
+                repinning_what_is_not_there_is_harmless
+                a_run_takes_its_intents_along_to_another_version;
             keys:
                 a_second_start_under_a_key_is_told_of_the_first
                 a_run_is_found_by_its_key
@@ -218,6 +223,16 @@ macro_rules! __store_cases {
                 of_eight_who_write_the_same_revision_one_succeeds
                 records_are_read_for_the_workflows_asked_for
                 records_come_with_the_stores_time;
+            stranded:
+                an_empty_store_has_nothing_stranded
+                what_a_known_version_left_is_not_stranded
+                what_has_not_been_due_long_enough_is_not_stranded
+                what_somebody_holds_is_not_stranded_until_the_lease_has_run_out
+                every_queue_and_priority_is_looked_through
+                a_run_is_stranded_once_whatever_lies_of_it
+                looking_for_stranded_runs_claims_nothing
+                stranded_runs_come_page_by_page
+                one_run_is_asked_about_alone;
         }
     };
 }
@@ -268,6 +283,7 @@ mod tests {
             ("load", include_str!("load.rs")),
             ("transact", include_str!("transact.rs")),
             ("triggers", include_str!("triggers.rs")),
+            ("stranded", include_str!("stranded.rs")),
         ];
         let mut written = 0;
         for (module, source) in sources {

@@ -192,6 +192,78 @@ pub async fn intents_show_their_queue_priority_and_holder(fixture: &dyn StoreFix
     assert!(after.available_at > before.available_at, "it shows when the lease runs out");
 }
 
+pub async fn a_repinned_intent_is_for_the_other_version_and_queue(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    committed(&*store, write(&run, repinned(&run, "first"))).await;
+    assert_eq!(keys(&claim(&*store, 10, 1).await), [], "its old version does not claim it any more");
+    let (other, queue) = (sample::unknown_fingerprint(), sample::queue("elsewhere"));
+    let request = ClaimRequest::new(vec![queue], vec![other], 10, sample::lease_token(2), LEASE);
+    let claims = store.claim(&request).await.unwrap();
+    assert_eq!(keys(&claims), [sample::intent(&run, "first").key]);
+    assert_eq!(history(&*store, run.id).await.intents[0].priority, Priority::High);
+}
+
+pub async fn a_repinned_intent_keeps_its_due_time(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let mut start = sample::start(1);
+    let mut intent = sample::intent(&start.run, "first");
+    intent.delay = LEASE;
+    start.intents = vec![IntentWrite::Add(intent)];
+    let run = committed(&*store, start).await;
+    let before = history(&*store, run.id).await.intents.remove(0);
+    clock.advance(WHILE);
+    committed(&*store, write(&run, repinned(&run, "first"))).await;
+    let after = history(&*store, run.id).await.intents.remove(0);
+    assert_eq!((after.available_at, after.lease), (before.available_at, None));
+}
+
+pub async fn a_repinned_intent_keeps_its_holder(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let lease = held(&*store, &run, 1).await;
+    let before = history(&*store, run.id).await.intents.remove(0);
+    let run = committed(&*store, write(&run, repinned(&run, "first"))).await;
+    let after = history(&*store, run.id).await.intents.remove(0);
+    assert_eq!((after.available_at, after.lease), (before.available_at, Some(lease.token)));
+    assert_eq!(store.extend(std::slice::from_ref(&lease), LEASE).await.unwrap(), [true]);
+    let mut outcome = write(&run, IntentWrite::Remove(lease.key.clone()));
+    outcome.fence = Some(lease);
+    committed(&*store, outcome).await;
+}
+
+pub async fn repinning_what_is_not_there_is_harmless(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let run = committed(&*store, write(&run, repinned(&run, "second"))).await;
+    assert_eq!(history(&*store, run.id).await.intents.len(), 1);
+    held(&*store, &run, 1).await;
+}
+
+pub async fn a_run_takes_its_intents_along_to_another_version(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let mut start = sample::start(1);
+    start.intents.push(IntentWrite::Add(sample::intent(&start.run, "second")));
+    let run = committed(&*store, start).await;
+    let bystander = started(&*store, 2).await;
+    let mut adopted = write(&run, repinned(&run, "first"));
+    adopted.intents.push(repinned(&run, "second"));
+    adopted.run.fingerprint = sample::unknown_fingerprint();
+    let run = committed(&*store, adopted).await;
+    assert_eq!(super::setup::state(&*store, run.id).await.run, run);
+    assert_eq!(keys(&claim(&*store, 10, 1).await), [sample::intent(&bystander, "first").key]);
+}
+
+/// The intent of a step, taken over by a version that no sample has, in another queue.
+fn repinned(run: &Run, step: &str) -> IntentWrite {
+    IntentWrite::Repin {
+        key: sample::intent(run, step).key,
+        fingerprint: sample::unknown_fingerprint(),
+        queue: sample::queue("elsewhere"),
+        priority: Priority::High,
+    }
+}
+
 /// A change of one intent.
 fn write(run: &Run, write: IntentWrite) -> Commit {
     let mut commit = sample::next(run);
