@@ -115,53 +115,6 @@ fn two_triggers_agree_about_the_type_of_a_field() {
 }
 
 #[test]
-fn a_cron_trigger_needs_a_valid_expression() {
-    for expression in
-        ["", "  ", "* * * *", "61 * * * *", "0 3 * * * Europe/Berlin", "every day", "* * * * *\n*", "0 0 30 2 *"]
-    {
-        let found = errors(chain().trigger(Trigger::cron("nightly").expression(expression).time_zone("UTC")));
-        assert!(
-            matches!(found.as_slice(), [E::InvalidCronExpression { trigger, .. }] if trigger == "nightly"),
-            "{expression:?}: {found:?}"
-        );
-    }
-    assert!(chain().trigger(Trigger::cron("c").expression("0 3 * * 1-5").time_zone("UTC")).build().is_ok());
-}
-
-#[test]
-fn a_cron_trigger_needs_a_known_time_zone() {
-    for time_zone in ["", "Europe/Atlantis", "+01:00", "../etc/passwd"] {
-        only(
-            chain().trigger(Trigger::cron("nightly").expression("0 3 * * *").time_zone(time_zone)),
-            E::InvalidTimeZone { trigger: text("nightly"), time_zone: text(time_zone) },
-        );
-    }
-    assert!(chain().trigger(Trigger::cron("c").expression("0 3 * * *").time_zone("Europe/Berlin")).build().is_ok());
-}
-
-#[test]
-fn a_cron_trigger_takes_no_payload_without_defaults() {
-    let cron = || Trigger::cron("nightly").expression("0 3 * * *").time_zone("UTC");
-    for trigger in [cron().field(Field::string("day")), cron().payload::<Order>()] {
-        let found = errors(chain().trigger(trigger));
-        assert!(
-            matches!(found.as_slice(), [E::CronPayloadWithoutDefaults { trigger, .. }] if trigger == "nightly"),
-            "{found:?}"
-        );
-    }
-    let filled = cron().field(Field::string("day").default_today()).field(Field::integer("limit").optional());
-    assert!(chain().trigger(filled).build().is_ok());
-}
-
-#[test]
-fn a_manual_trigger_has_no_schedule() {
-    only(
-        chain().trigger(Trigger::manual("t").time_zone("UTC")),
-        E::CronOptionOnManualTrigger { trigger: text("t"), option: "time_zone" },
-    );
-}
-
-#[test]
 fn a_workflow_needs_a_step() {
     only(triggered(), E::NoStep);
 }

@@ -16,3 +16,4 @@ mod garbage;
 mod graphs;
 mod handlers;
 mod scale;
+mod schedules;

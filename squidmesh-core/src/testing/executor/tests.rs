@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use super::*;
@@ -236,4 +237,34 @@ fn schedules_fire_while_time_passes_for_other_work() {
     let fired = block_on(mesh.list_runs(&RunFilter::new().workflow("nightly".parse().unwrap()))).unwrap().runs;
     assert_eq!(fired.len(), 3, "three nights pass in 72 hours");
     assert!(fired.iter().all(|run| run.status == RunStatus::Completed));
+}
+
+#[test]
+fn schedules_are_looked_at_when_they_are_due_and_every_ten_seconds() {
+    let host = host(nightly());
+    let clock = host.executor.manual_clock().clone();
+    let runner = host.mesh.runner();
+    let mut kept = Box::pin(runner.keep_schedules());
+    let mut look = || {
+        assert!(kept.as_mut().now_or_never().is_none(), "it goes on until the runner drains");
+        clock.next_deadline().expect("it sleeps").since(clock.now())
+    };
+    assert_eq!(look(), secs(10), "the next occurrence is hours away");
+    clock.advance(hours(3) - secs(4));
+    assert_eq!(look(), secs(4), "it comes before the next look");
+    clock.advance(secs(4));
+    assert_eq!(look(), secs(10));
+    let runs = || block_on(host.mesh.list_runs(&RunFilter::new())).unwrap().runs.len();
+    assert_eq!(runs(), 1);
+
+    block_on(host.mesh.pause_trigger("nightly", "night")).unwrap();
+    clock.advance(hours(24) - secs(1));
+    assert_eq!(look(), secs(10), "what is paused is never due");
+    block_on(host.mesh.resume_trigger("nightly", "night")).unwrap();
+    assert_eq!(look(), secs(1), "what is resumed here is seen at once");
+    clock.advance(secs(1));
+    look();
+    assert_eq!(runs(), 2);
+    runner.drain();
+    assert!(kept.now_or_never().is_some());
 }
