@@ -14,7 +14,6 @@ use crate::clock::StoreClock;
 use crate::columns::{Column, fixed, nullable};
 use crate::error::{Fault, failed};
 use crate::intents;
-use crate::keyed::Rows;
 use crate::member::{Member, RunWrite};
 use crate::rows::{ATTEMPT_COLUMNS, AUDIT_COLUMNS, DEFINITION_COLUMNS, RUN_COLUMNS, STEP_RUN_COLUMNS};
 use crate::sql::{Row, execute_chunks, fetch_chunks};
@@ -188,7 +187,7 @@ async fn change_runs<C: ConnectionTrait>(
             .push("UPDATE squidmesh_runs SET status = new_status, current_step = step, last_error = error, ")
             .push("fingerprint = version, revision = new_revision, token = new_token, updated_at = at, ")
             .push("finished_at = finished")
-            .join_change("squidmesh_runs", "id = run AND revision = expected", Rows::Undisputed)
+            .join_change("squidmesh_runs", "id = run AND revision = expected")
             // A row that changed while it was waited for is looked at again: its revision must still be the one expected.
             .on_postgres(" AND revision = expected")
             .push(" RETURNING id")
@@ -214,7 +213,7 @@ async fn write_steps<C: ConnectionTrait>(connection: &C, members: &[(usize, &Mem
             .push("sequence = place_in_run, resume = new_resume, manual = new_manual, routes = new_routes, ")
             .push("compensation = new_compensation, started_at = started, attempt_started_at = attempt_started, ")
             .push("finished_at = finished")
-            .join_change("squidmesh_step_runs", "run_id = run AND step = name", Rows::Undisputed)
+            .join_change("squidmesh_step_runs", "run_id = run AND step = name")
     })
     .await?;
     all_found(found, changed.len(), "step runs")
@@ -227,7 +226,7 @@ async fn write_attempts<C: ConnectionTrait>(connection: &C, members: &[(usize, &
     let found = execute_chunks(connection, &changed, |sql, rows| {
         sql.with_change(CHANGED_ATTEMPT, rows)
             .push("UPDATE squidmesh_attempts SET status = new_status, error = new_error, finished_at = finished")
-            .join_change("squidmesh_attempts", "run_id = run AND step = name AND number = new_number", Rows::Undisputed)
+            .join_change("squidmesh_attempts", "run_id = run AND step = name AND number = new_number")
     })
     .await?;
     all_found(found, changed.len(), "attempts")

@@ -18,7 +18,6 @@ use crate::columns::names;
 use crate::database::Database;
 use crate::error::failed;
 use crate::intents::INTENT_KEY;
-use crate::keyed::Rows;
 use crate::load::{Loaded, load_all};
 use crate::rows::{INTENT_COLUMNS, intent_from_row, intent_key_to_row, lease_from_row};
 use crate::sql::{Row, Sql, execute_chunks};
@@ -104,11 +103,8 @@ async fn claim_in_turn(database: &Database, request: &ClaimRequest) -> Result<Ve
     let rows = select(Sql::on(&transaction)).fetch(&transaction).await?;
     let keys: Vec<Row> = rows.iter().map(key_of).collect::<Result<_, _>>()?;
     execute_chunks(&transaction, &keys.iter().collect::<Vec<_>>(), |sql, rows| {
-        held_until(sql.with_change(INTENT_KEY, rows), database.clock(), request.token, request.lease).join_change(
-            "squidmesh_intents",
-            "run_id = run AND step = name",
-            Rows::Undisputed,
-        )
+        held_until(sql.with_change(INTENT_KEY, rows), database.clock(), request.token, request.lease)
+            .join_change("squidmesh_intents", "run_id = run AND step = name")
     })
     .await?;
     transaction.commit().await?;

@@ -59,7 +59,7 @@ async fn remove<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]
     if removed.len() < keys.len() && connection.get_database_backend() == DbBackend::Postgres {
         removed.extend(delete().await?);
     }
-    Ok(leases(&removed))
+    Ok(held_leases(&removed))
 }
 
 /// Locks the intents of the other fences, and answers with those that are held.
@@ -70,7 +70,12 @@ async fn still_held<C: ConnectionTrait>(connection: &C, members: &[(usize, &Memb
         .filter_map(|(_, member)| member.fence.as_ref())
         .map(lease_to_row)
         .collect();
-    let held = fetch_chunks(connection, &fences.iter().collect::<Vec<_>>(), |sql, rows| {
+    lock_held(connection, &fences).await
+}
+
+/// Locks intents, in the order given, and answers with those that are held under the leases given.
+pub(crate) async fn lock_held<C: ConnectionTrait>(connection: &C, leases: &[Row]) -> Result<HashSet<Lease>, DbErr> {
+    let held = fetch_chunks(connection, &leases.iter().collect::<Vec<_>>(), |sql, rows| {
         let sql = sql.with_change(HELD_INTENT, rows).push("SELECT run_id, step, lease FROM change CROSS JOIN ");
         let intents = "squidmesh_intents WHERE run_id = run AND step = name AND lease = token";
         if sql.is_postgres() {
@@ -80,7 +85,7 @@ async fn still_held<C: ConnectionTrait>(connection: &C, members: &[(usize, &Memb
         }
     })
     .await?;
-    Ok(leases(&held))
+    Ok(held_leases(&held))
 }
 
 async fn put<C: ConnectionTrait>(
@@ -112,7 +117,7 @@ async fn repin<C: ConnectionTrait>(connection: &C, intents: &[&Row]) -> Result<(
 }
 
 /// Rows without a lease are of no interest here, nor are rows that cannot be read.
-fn leases(rows: &[QueryResult]) -> HashSet<Lease> {
+fn held_leases(rows: &[QueryResult]) -> HashSet<Lease> {
     rows.iter().filter_map(|row| lease_from_row(row).ok()).collect()
 }
 

@@ -7,15 +7,6 @@
 use crate::columns::{Column, names};
 use crate::sql::{Row, Sql};
 
-/// Whether somebody else may be writing the rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rows {
-    /// Nobody: the run's row is locked, or the statement itself compares what it finds.
-    Undisputed,
-    /// Claims, extensions and releases, which lock no run: the rows are locked before they are taken.
-    Contended,
-}
-
 impl Sql {
     /// `WITH change(columns) AS (…)`: a list of rows.
     pub(crate) fn with_change(self, columns: &[Column], rows: &[&Row]) -> Sql {
@@ -27,31 +18,29 @@ impl Sql {
         self.push("INSERT INTO ").push(table).push(" (").push(&names(columns)).push(") ").rows(columns, rows)
     }
 
-    /// Goes on after `UPDATE table SET …`: the rows of the table that match the list by `keys`.
-    pub(crate) fn join_change(self, table: &str, keys: &str, rows: Rows) -> Sql {
+    /// Goes on after `UPDATE table SET …`: the rows of the table that match the list by `keys`. Nobody else may be writing them:
+    /// the row of their run is locked, or they are themselves, or the statement compares what it finds.
+    pub(crate) fn join_change(self, table: &str, keys: &str) -> Sql {
         if self.is_postgres() {
-            self.push(" FROM ").places(table, keys, rows)
+            // The ending keeps the lookup what it is: it is not merged into the statement around it.
+            self.push(" FROM ").places(table, keys, "OFFSET 0")
         } else {
             self.push(" FROM change WHERE ").push(keys)
         }
     }
 
-    /// `DELETE` of the intents whose run and step are the list's `run` and `name`.
+    /// `DELETE` of the intents whose run and step are the list's `run` and `name`. Claims, extensions and releases lock no run, so
+    /// that the rows are locked before they are taken.
     pub(crate) fn delete_intents(self) -> Sql {
         let sql = self.push("DELETE FROM squidmesh_intents");
         if sql.is_postgres() {
-            sql.push(" USING ").places("squidmesh_intents", "run_id = run AND step = name", Rows::Contended)
+            sql.push(" USING ").places("squidmesh_intents", "run_id = run AND step = name", "FOR UPDATE")
         } else {
             sql.push(" WHERE (run_id, step) IN (SELECT run, name FROM change)")
         }
     }
 
-    fn places(self, table: &str, keys: &str, rows: Rows) -> Sql {
-        // Either ending keeps the lookup what it is: neither is merged into the statement around it.
-        let ending = match rows {
-            Rows::Undisputed => "OFFSET 0",
-            Rows::Contended => "FOR UPDATE",
-        };
+    fn places(self, table: &str, keys: &str, ending: &str) -> Sql {
         self.push(&format!(
             "change CROSS JOIN LATERAL (SELECT ctid AS place FROM {table} WHERE {keys} {ending}) AS found \
              WHERE {table}.ctid = place"

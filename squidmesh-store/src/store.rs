@@ -187,11 +187,13 @@ impl Store for SeaOrmStore {
     }
 
     async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
-        lease::extend(&self.database, leases, lease).await
+        let (database, leases) = (Arc::clone(&self.database), leases.to_vec());
+        undisturbed("extending leases", async move { lease::extend(&database, &leases, lease).await }).await
     }
 
     async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
-        lease::release(&self.database, leases, delay).await
+        let (database, leases) = (Arc::clone(&self.database), leases.to_vec());
+        undisturbed("giving work back", async move { lease::release(&database, &leases, delay).await }).await
     }
 
     async fn triggers(&self, workflows: &[WorkflowName]) -> Result<TriggerRecords, StoreError> {

@@ -171,6 +171,7 @@ macro_rules! __store_cases {
                 one_whose_lease_ran_out_can_be_claimed_alone
                 a_commit_under_a_held_lease_lands
                 a_lease_holds_while_it_is_extended
+                a_lease_is_given_back_while_it_is_extended
                 a_stale_fence_is_refused_and_changes_nothing
                 a_fence_on_an_intent_that_is_done_is_refused
                 a_fence_on_an_intent_that_nobody_claimed_is_refused

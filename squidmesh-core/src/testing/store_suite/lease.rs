@@ -98,6 +98,26 @@ pub async fn a_lease_holds_while_it_is_extended(fixture: &dyn StoreFixture) {
     }
 }
 
+/// A heartbeat may come at any moment, also while its lease is given back.
+pub async fn a_lease_is_given_back_while_it_is_extended(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    for number in 1..=60 {
+        let run = started(&*store, number).await;
+        let lease = held(&*store, &run, number).await;
+        let (beating, releasing) = (Arc::clone(&store), Arc::clone(&store));
+        let (beat, release) = (lease.clone(), lease.clone());
+        let heartbeats = async move {
+            for _ in 0..5 {
+                beating.extend(std::slice::from_ref(&beat), LEASE).await.unwrap();
+            }
+        };
+        let released = async move { releasing.release(std::slice::from_ref(&release), LEASE).await.unwrap() };
+        together(fixture, [heartbeats.boxed(), released.boxed()]).await;
+        let left: Vec<_> = history(&*store, run.id).await.intents.into_iter().map(|intent| intent.lease).collect();
+        assert_eq!(left, [None], "run {number}");
+    }
+}
+
 pub async fn a_stale_fence_is_refused_and_changes_nothing(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
     let run = started(&*store, 1).await;
