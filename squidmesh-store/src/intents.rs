@@ -10,7 +10,6 @@ use squidmesh_core::Lease;
 use crate::apply::{Undo, rows};
 use crate::clock::StoreClock;
 use crate::columns::{Column, fixed, names, nullable};
-use crate::keyed::Rows;
 use crate::member::Member;
 use crate::rows::{INTENT_COLUMNS, lease_from_row, lease_to_row};
 use crate::sql::{Row, execute_chunks, fetch_chunks};
@@ -105,12 +104,21 @@ async fn put<C: ConnectionTrait>(
     Ok(())
 }
 
-/// Gives intents to another version. Whoever holds or extends one meanwhile goes on holding it.
+/// Gives intents to another version. Whoever holds or extends one meanwhile goes on holding it: they are locked first, and what
+/// they have become is seen by the statement after that.
 async fn repin<C: ConnectionTrait>(connection: &C, intents: &[&Row]) -> Result<(), DbErr> {
+    if connection.get_database_backend() == DbBackend::Postgres {
+        fetch_chunks(connection, intents, |sql, rows| {
+            sql.with_change(REPINNED_INTENT, rows)
+                .push("SELECT run FROM change CROSS JOIN LATERAL ")
+                .push("(SELECT 1 FROM squidmesh_intents WHERE run_id = run AND step = name FOR UPDATE) AS found")
+        })
+        .await?;
+    }
     execute_chunks(connection, intents, |sql, rows| {
         sql.with_change(REPINNED_INTENT, rows)
             .push("UPDATE squidmesh_intents SET queue = line, priority = rank, fingerprint = version")
-            .join_change("squidmesh_intents", "run_id = run AND step = name", Rows::Contended)
+            .join_change("squidmesh_intents", "run_id = run AND step = name")
     })
     .await?;
     Ok(())
