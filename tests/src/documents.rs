@@ -12,5 +12,8 @@ pub struct OperatingRuns;
 #[doc = include_str!("../../docs/guides/testing-workflows.md")]
 pub struct TestingWorkflows;
 
+#[doc = include_str!("../../docs/guides/deploying-new-versions.md")]
+pub struct DeployingNewVersions;
+
 #[doc = include_str!("../../docs/guides/guarantees.md")]
 pub struct Guarantees;
