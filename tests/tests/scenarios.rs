@@ -106,7 +106,9 @@ squidmesh_tests::scenarios! {
         a_decision_is_the_output_of_its_step,
         of_many_decisions_at_once_one_counts,
         every_act_of_a_person_is_on_the_audit_trail_in_order,
-        what_resuming_means_is_fixed_when_the_run_pauses;
+        what_resuming_means_is_fixed_when_the_run_pauses,
+        a_decision_may_name_its_step_and_counts_for_no_other,
+        a_decision_beyond_the_limits_as_a_whole_decides_nothing;
     compensate:
         effects_that_cannot_be_undone_are_recorded_and_block_a_replay,
         a_compensation_is_given_what_its_step_had_and_why_the_run_failed,
@@ -136,11 +138,17 @@ squidmesh_tests::scenarios! {
         a_dry_run_lists_what_a_bulk_replay_would_do_and_stores_nothing,
         a_bulk_replay_goes_page_by_page_and_does_nothing_twice_under_its_key,
         a_bulk_resumption_goes_on_with_each_and_refuses_an_unsound_key,
-        a_used_up_step_is_tried_as_often_again_in_the_resumed_run;
+        a_used_up_step_is_tried_as_often_again_in_the_resumed_run,
+        batches_whose_keys_begin_alike_do_not_meet,
+        who_repeats_a_run_has_limits_too;
     explain:
         a_run_that_goes_on_by_itself_says_what_it_waits_for,
         a_running_step_is_named_and_so_is_a_cancellation_that_awaits_it,
         a_paused_run_says_who_has_to_do_what,
+        a_paused_run_without_a_way_on_says_so_and_can_be_cancelled,
+        a_paused_run_whose_target_is_gone_offers_only_the_ways_that_are_left,
+        a_paused_run_of_a_version_that_is_nowhere_says_so_and_offers_nothing,
+        a_run_in_which_nothing_is_dispatched_names_what_its_steps_wait_for,
         a_failed_run_says_why_and_whether_another_attempt_might_have_helped,
         every_action_that_is_offered_succeeds_and_no_other_does,
         a_graph_shows_the_states_and_the_path_that_was_taken,

@@ -8,8 +8,8 @@ use super::UnitOfWork;
 use super::advance::follow;
 use super::dispatch::DescribeJobs;
 use crate::{
-    AttemptStatus, AuditKind, EventKind, IntentKey, InvalidTransition, ManualAction, Resume, RunStatus, StepName,
-    StepStatus, Target,
+    AttemptStatus, AuditKind, EventKind, IntentKey, InvalidTransition, JsonViolation, ManualAction, Resume, RunStatus,
+    StepName, StepStatus, Target, Timestamp,
 };
 
 /// What a person says of an approval.
@@ -30,6 +30,8 @@ pub struct Decided {
     pub comment: Option<String>,
     /// What else they give.
     pub metadata: Option<Map<String, Value>>,
+    /// The step that they mean; whichever waits, if they do not say.
+    pub step: Option<String>,
 }
 
 /// Why a paused run could not go on.
@@ -46,6 +48,22 @@ pub enum ManualError {
         step: StepName,
         /// What it waits for: `approved or rejected`, or `unblocked`.
         expected: &'static str,
+    },
+    /// Another step waits than the one that is meant.
+    #[error("step {waits} waits for a person, not step {meant:?}")]
+    OtherStep {
+        /// The step that waits.
+        waits: StepName,
+        /// The step that is meant.
+        meant: String,
+    },
+    /// What a person gives is the output of the step, and as that it cannot be kept.
+    #[error("the decision as a whole, which is the output of step {step}, was refused: {why}")]
+    Unacceptable {
+        /// The step.
+        step: StepName,
+        /// Why.
+        why: JsonViolation,
     },
     /// The step was paused without what is needed to go on.
     #[error("the paused step {step:?} does not say how the run goes on")]
@@ -66,7 +84,7 @@ pub enum ManualError {
 /// # Errors
 /// [`ManualError`]; the run is then as it was.
 pub fn unblock(work: &mut UnitOfWork, decided: Decided, jobs: &dyn DescribeJobs) -> Result<(), ManualError> {
-    let (step, resume) = paused(work, RunStatus::Running)?;
+    let (step, resume) = meant(work, &decided)?;
     if resume.error.is_some() {
         return Err(ManualError::OtherDecision { step, expected: "approved or rejected" });
     }
@@ -84,7 +102,7 @@ pub fn decide(
     decided: Decided,
     jobs: &dyn DescribeJobs,
 ) -> Result<(), ManualError> {
-    let (step, resume) = paused(work, RunStatus::Running)?;
+    let (step, resume) = meant(work, &decided)?;
     let Some(error) = resume.error.clone() else {
         return Err(ManualError::OtherDecision { step, expected: "unblocked" });
     };
@@ -107,6 +125,15 @@ pub(super) fn expire(
     settle(work, step, &resume, AuditKind::Expired, Decided::default());
     proceed(work, &target, jobs)?;
     Ok(true)
+}
+
+/// The step that waits for a person, who may have meant another.
+fn meant(work: &UnitOfWork, decided: &Decided) -> Result<(StepName, Resume), ManualError> {
+    let (step, resume) = paused(work, RunStatus::Running)?;
+    match &decided.step {
+        Some(meant) if meant != step.as_str() => Err(ManualError::OtherStep { waits: step, meant: meant.clone() }),
+        _ => Ok((step, resume)),
+    }
 }
 
 fn paused(work: &UnitOfWork, to: RunStatus) -> Result<(StepName, Resume), ManualError> {
@@ -138,30 +165,39 @@ fn go_on(
     {
         return Err(ManualError::InvalidTarget { target: next.clone() });
     }
+    let output = output(kind, &decided, resume, work.now());
+    work.limits().json.check(&output).map_err(|why| ManualError::Unacceptable { step: step.clone(), why })?;
     settle(work, step, resume, kind, decided);
     Ok(proceed(work, target, jobs)?)
+}
+
+/// What was decided, as the output of the paused step.
+fn output(kind: AuditKind, decided: &Decided, resume: &Resume, now: Timestamp) -> Value {
+    let output = match kind {
+        AuditKind::Resumed => json!({}),
+        AuditKind::Expired => json!({ "decision": kind.as_str(), "at": now }),
+        _ => json!({
+            "decision": kind.as_str(),
+            "actor": decided.actor,
+            "comment": decided.comment,
+            "metadata": decided.metadata,
+            "at": now,
+        }),
+    };
+    match &resume.output_key {
+        Some(key) => Value::Object(Map::from_iter([(key.clone(), output)])),
+        None => output,
+    }
 }
 
 /// Completes the paused step with what was decided.
 fn settle(work: &mut UnitOfWork, step: &StepName, resume: &Resume, kind: AuditKind, decided: Decided) {
     let now = work.now();
-    let Decided { actor, comment, metadata } = decided;
-    let mut output = match kind {
-        AuditKind::Resumed => Map::new(),
-        AuditKind::Expired => {
-            Map::from_iter([("decision".to_owned(), json!(kind.as_str())), ("at".to_owned(), json!(now))])
-        }
-        _ => Map::from_iter([
-            ("decision".to_owned(), json!(kind.as_str())),
-            ("actor".to_owned(), json!(actor)),
-            ("comment".to_owned(), json!(comment)),
-            ("metadata".to_owned(), json!(metadata)),
-            ("at".to_owned(), json!(now)),
-        ]),
+    let output = match output(kind, &decided, resume, now) {
+        Value::Object(output) => output,
+        _ => Map::new(),
     };
-    if let Some(key) = &resume.output_key {
-        output = Map::from_iter([(key.clone(), Value::Object(output))]);
-    }
+    let Decided { actor, comment, metadata, .. } = decided;
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Completed, None);
     let sequence = work.next_sequence();
     let manual = ManualAction {

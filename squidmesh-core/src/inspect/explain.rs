@@ -258,7 +258,7 @@ fn paused(subject: &Subject<'_>, told: &mut Explanation) {
     if let Some(step) = step {
         told.about(step, subject.history);
     }
-    let resume = step.and_then(|step| step.resume.as_ref());
+    let resume = step.filter(|step| step.status == StepStatus::Paused).and_then(|step| step.resume.as_ref());
     told.reason = match (subject.definition, resume) {
         (None, _) => Reason::PausedWithUnavailableWorkflow,
         (_, None) => Reason::PausedWithMissingResumeMetadata,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::{Definition, RunState, StepName, StepState, StepStatus, Target, TransitionOutcome};
+use crate::{Definition, RunState, RunStatus, StepName, StepState, StepStatus, Target, TransitionOutcome};
 
 /// The graph of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,7 +68,7 @@ pub fn graph(state: &RunState, definition: &Definition) -> Graph {
             Target::Complete => None,
         };
         let taken = left_by(state, definition, from) == Some(kind)
-            && to.as_ref().map_or(state.run.finished_at.is_some(), scheduled);
+            && to.as_ref().map_or(state.run.status == RunStatus::Completed, scheduled);
         GraphEdge { from: from.clone(), to, kind, taken }
     };
     let transitions = definition.transitions().iter().map(|transition| {

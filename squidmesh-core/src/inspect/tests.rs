@@ -310,3 +310,35 @@ fn a_join_names_what_it_waits_for() {
     assert_eq!(told.reason, Reason::WaitingForDependencies);
     assert_eq!(told.waits_for, [WaitsFor { step: name("b"), state: crate::StepState::Waiting }]);
 }
+
+#[test]
+fn what_still_runs_beside_a_failure_may_not_be_repeated_unasked() {
+    let mut run = Driven::start(
+        Workflow::builder("fan").step(Step::new("mail", nothing).irreversible()).step(Step::new("check", nothing)),
+    );
+    run.begin("mail");
+    run.fail("check", false);
+    assert_eq!(run.state.run.status, RunStatus::Failed);
+    assert_eq!(engine::unsafe_to_replay(&run.state), [name("mail")]);
+    assert_eq!(run.explain().actions, [NextAction::ReplayAllowingIrreversible]);
+}
+
+#[test]
+fn a_cancelled_run_did_not_go_to_the_end() {
+    let mut run = Driven::start(Workflow::builder("one").step(Step::new("only", nothing)).then("only", COMPLETE));
+    let Begin::Execute(task) = run.begin("only") else { panic!("it begins") };
+    run.decide(|work| engine::cancel(work, engine::Decided::default()).unwrap());
+    let done = Outcome::Completed { value: Value::Null, schedule_in: None };
+    run.decide(|work| engine::record(work, &task, done, None, &accept).unwrap());
+    assert_eq!(run.state.run.status, RunStatus::Cancelled);
+    assert!(graph(&run.state, &run.definition).edges.iter().all(|edge| !edge.taken));
+}
+
+#[test]
+fn a_step_that_does_not_wait_cannot_say_how_a_paused_run_goes_on() {
+    let mut run = Driven::start(with_approval());
+    run.begin("ask");
+    run.state.steps.get_mut("ask").unwrap().status = crate::StepStatus::Failed;
+    assert_eq!(run.explain().reason, Reason::PausedWithMissingResumeMetadata);
+    assert_eq!(run.explain().actions, [NextAction::Cancel]);
+}

@@ -81,8 +81,10 @@ impl Options {
             return Err(BulkError::InvalidKey);
         }
         let page = self.runtime.store.list(&self.filter).await?;
-        let own = self.key(act, "");
-        let started = |run: &Run| run.idempotency_key.as_ref().zip(own.as_ref()).is_some_and(|(k, p)| k.starts_with(p));
+        let started = |run: &Run| {
+            let from = run.replayed_from.or(run.resumed_from).map(|from| from.to_string());
+            run.idempotency_key.is_some() && run.idempotency_key == from.and_then(|from| self.key(act, &from))
+        };
         Ok((page.runs.into_iter().filter(|run| !started(run)).collect(), page.next))
     }
 

@@ -29,6 +29,14 @@ pub enum CommandError {
         /// What it waits for.
         expected: &'static str,
     },
+    /// Another step waits than the one that the call named.
+    #[error("step {waits} waits for a person, not step {meant:?}")]
+    OtherStep {
+        /// The step that waits.
+        waits: StepName,
+        /// The step that was named.
+        meant: String,
+    },
     /// The paused run does not say how it goes on; or names a step that its workflow does not have.
     #[error("the paused run cannot go on: {reason}")]
     CannotResume {
@@ -38,7 +46,7 @@ pub enum CommandError {
     /// What the actor gave cannot be stored.
     #[error("{what} was refused: {why}")]
     Unacceptable {
-        /// Which part: the actor, the comment or the metadata.
+        /// Which part: the actor, the comment, the metadata, or the decision as a whole, which is the output of its step.
         what: &'static str,
         /// Why.
         why: JsonViolation,
@@ -62,6 +70,10 @@ impl From<ManualError> for CommandError {
         match error {
             ManualError::InvalidTransition(error) => CommandError::InvalidTransition(error),
             ManualError::OtherDecision { step, expected } => CommandError::OtherDecision { step, expected },
+            ManualError::OtherStep { waits, meant } => CommandError::OtherStep { waits, meant },
+            ManualError::Unacceptable { why, .. } => {
+                CommandError::Unacceptable { what: "the decision as a whole", why }
+            }
             ManualError::MissingResume { .. } | ManualError::InvalidTarget { .. } => {
                 CommandError::CannotResume { reason: error.to_string() }
             }
@@ -187,6 +199,22 @@ manual_command!(
     /// [`Squidmesh::reject_run`](crate::Squidmesh::reject_run).
     Decide { verdict: Verdict }
 );
+
+macro_rules! of_a_step {
+    ($name:ident) => {
+        impl $name<'_> {
+            /// The step that is meant: if another one waits by the time that the call is carried out, it is refused. Without it,
+            /// whichever step waits is meant.
+            pub fn step(mut self, step: impl Into<String>) -> Self {
+                self.decided.step = Some(step.into());
+                self
+            }
+        }
+    };
+}
+
+of_a_step!(Unblock);
+of_a_step!(Decide);
 
 impl CancelRun<'_> {
     async fn carry_out(self) -> Result<Run, CommandError> {

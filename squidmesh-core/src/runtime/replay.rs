@@ -4,6 +4,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::start::check_actor;
 use super::{Runtime, StartError, StartRun};
 use crate::engine::unsafe_to_replay;
 use crate::{Run, RunId, RunStatus, StepName, StoreError, StoreSession};
@@ -31,7 +32,7 @@ pub enum ReplayError {
     UnsafeReplay {
         /// The run.
         run: RunId,
-        /// The completed steps whose effects stay.
+        /// The steps whose effects stay: completed, or still running beside the one that failed.
         steps: Vec<StepName>,
     },
     /// The new run could not be started.
@@ -86,6 +87,7 @@ impl ReplayRun {
         if !steps.is_empty() && !self.allow_irreversible {
             return Err(ReplayError::UnsafeReplay { run: id, steps });
         }
+        check_actor(&self.runtime, self.actor.as_deref())?;
         let mut start = StartRun::new(self.runtime, state.run.workflow.as_str(), &*state.run.payload)
             .trigger(state.run.trigger.as_str())
             .replaying(id, self.actor)

@@ -4,7 +4,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::start::{check_key, start_in};
+use super::start::{check_actor, check_key, start_in};
 use super::{Runtime, StartError};
 use crate::engine::{self, NewRun, Resumption, UnitOfWork, Unresumable, resumption};
 use crate::{
@@ -101,6 +101,7 @@ impl ResumeRun {
             return Err(ResumeError::UnsafeResume { run, steps: resumption.irreversible });
         }
         check_key(self.idempotency_key.as_deref())?;
+        check_actor(&self.runtime, self.actor.as_deref())?;
         Ok(Prepared { state, workflow, resumption })
     }
 

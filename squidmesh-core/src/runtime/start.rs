@@ -64,6 +64,9 @@ pub enum StartError {
     /// The idempotency key is empty, too long or holds a NUL.
     #[error("an idempotency key has 1 to 255 bytes and no NUL")]
     InvalidKey,
+    /// Who starts the run, by replaying or resuming another, cannot be stored.
+    #[error("the actor was refused: {0}")]
+    UnacceptableActor(#[source] JsonViolation),
     /// The first step could not be dispatched.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
@@ -231,6 +234,12 @@ impl<'a> StartRun<'a> {
 pub(super) fn check_key(key: Option<&str>) -> Result<(), StartError> {
     let sound = |key: &str| !key.is_empty() && key.len() <= LONGEST_KEY && !key.contains('\0');
     if key.is_none_or(sound) { Ok(()) } else { Err(StartError::InvalidKey) }
+}
+
+/// Whether the name of an actor can be stored.
+pub(super) fn check_actor(runtime: &Runtime, actor: Option<&str>) -> Result<(), StartError> {
+    let checked = actor.map_or(Ok(()), |actor| runtime.config.json.check(&Value::from(actor)));
+    checked.map_err(StartError::UnacceptableActor)
 }
 
 /// Starts a run in a session; under a key that is taken, returns the run that has it. `begin` makes the unit of work anew for

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 use squidmesh_core::inspect::{EdgeKind, Evidence, Explanation, NextAction, Reason};
+use squidmesh_core::testing::sample;
 use squidmesh_core::{
-    COMPLETE, CommandError, Delivery, Retry, RunId, RunStatus, Step, StepError, Workflow, approval, hours, pause, wait,
+    COMPLETE, CommandError, Commit, CommitOutcome, Delivery, IntentKey, IntentWrite, Resume, Retry, RunId, RunState,
+    RunStatus, Step, StepError, StepState, StepStatus, StepWrite, Target, Workflow, approval, hours, pause, wait,
 };
 
 use super::{chain, done, nothing, workflow};
@@ -126,6 +128,104 @@ pub async fn a_paused_run_says_who_has_to_do_what(ground: &Ground) {
     assert_eq!(told.actions, [NextAction::Approve, NextAction::Reject, NextAction::Cancel]);
     assert!(told.at.is_some(), "until when");
     assert!(told.evidence.iter().any(|found| matches!(found, Evidence::Intent(_))));
+}
+
+/// Stores a state of a run that no command leads to, as a defect or a hand in the database might.
+async fn plant(ground: &Ground, id: RunId, change: impl FnOnce(&mut Commit, RunState)) {
+    let store = ground.store();
+    let state = store.load(id).await.unwrap().unwrap();
+    let mut commit = sample::next(&state.run);
+    change(&mut commit, state);
+    assert_eq!(store.commit(vec![commit]).await.unwrap().remove(0).unwrap(), CommitOutcome::Committed);
+}
+
+/// Stores the paused step `here` with another way on.
+async fn plant_resume(ground: &Ground, id: RunId, change: impl FnOnce(Resume) -> Option<Resume>) {
+    plant(ground, id, |commit, mut state| {
+        let mut step = state.steps.remove("here").unwrap();
+        step.resume = change(step.resume.take().unwrap());
+        commit.steps.push(StepWrite::Update(step));
+    })
+    .await;
+}
+
+/// `here` asks or holds → `yes`.
+fn stopping(journal: &Arc<Journal>, name: &str) -> Workflow {
+    let here = if name == "asking" { Step::new("here", approval()) } else { Step::new("here", pause()) };
+    let built = workflow(name).step(here).step(journal.step("yes", done)).then("here", "yes").then("yes", COMPLETE);
+    if name == "asking" { built.on_error("here", COMPLETE).build().unwrap() } else { built.build().unwrap() }
+}
+
+pub async fn a_paused_run_without_a_way_on_says_so_and_can_be_cancelled(ground: &Ground) {
+    let world = ground.world([stopping(&Journal::new(), "asking"), stopping(&Journal::new(), "holding")]);
+    for name in ["asking", "holding"] {
+        let run = begun(&world, name).await;
+        plant_resume(ground, run, |_| None).await;
+        let told = explained(&world, run).await;
+        assert_eq!((told.reason, about(&told)), (Reason::PausedWithMissingResumeMetadata, Some("here")));
+        assert_eq!(told.actions, [NextAction::Cancel]);
+        for refused in [world.approve_run(run).actor("ada").await, world.unblock_run(run).await] {
+            assert!(matches!(refused, Err(CommandError::CannotResume { .. })), "{refused:?}");
+        }
+        assert_eq!(world.cancel_run(run).await.unwrap().status, RunStatus::Cancelled);
+    }
+}
+
+pub async fn a_paused_run_whose_target_is_gone_offers_only_the_ways_that_are_left(ground: &Ground) {
+    let gone = || Target::Step(sample::step_name("gone"));
+    let world = ground.world([stopping(&Journal::new(), "asking"), stopping(&Journal::new(), "holding")]);
+    for (name, left) in
+        [("asking", vec![NextAction::Reject, NextAction::Cancel]), ("holding", vec![NextAction::Cancel])]
+    {
+        let run = begun(&world, name).await;
+        plant_resume(ground, run, |resume| Some(Resume { ok: gone(), ..resume })).await;
+        let told = explained(&world, run).await;
+        assert_eq!((told.reason, told.actions), (Reason::PausedWithInvalidResumeTarget, left.clone()), "{name}");
+        for action in ACTIONS {
+            if !left.contains(&action) {
+                assert!(!take(&world, run, action).await, "{name}: {action:?}");
+            }
+        }
+        assert!(take(&world, run, left[0]).await, "{name}");
+    }
+}
+
+pub async fn a_paused_run_of_a_version_that_is_nowhere_says_so_and_offers_nothing(ground: &Ground) {
+    let world = ground.world([stopping(&Journal::new(), "asking")]);
+    let run = begun(&world, "asking").await;
+    plant(ground, run, |commit, _| commit.run.fingerprint = sample::unknown_fingerprint()).await;
+    let told = explained(&world, run).await;
+    assert_eq!((told.reason, about(&told)), (Reason::PausedWithUnavailableWorkflow, Some("here")));
+    assert_eq!(told.actions, []);
+    for action in ACTIONS {
+        assert!(!take(&world, run, action).await, "{action:?}");
+    }
+}
+
+pub async fn a_run_in_which_nothing_is_dispatched_names_what_its_steps_wait_for(ground: &Ground) {
+    let journal = Journal::new();
+    let joined = workflow("joined")
+        .step(journal.step("left", done))
+        .step(journal.step("right", done))
+        .step(journal.step("join", done).after(["left", "right"]))
+        .build()
+        .unwrap();
+    let world = ground.world([joined]);
+    let run = world.start_run("joined", &nothing()).await.unwrap().id;
+    plant(ground, run, |commit, mut state| {
+        commit.run.status = RunStatus::Running;
+        for (name, status) in [("left", StepStatus::Completed), ("right", StepStatus::Cancelled)] {
+            let mut step = state.steps.remove(name).unwrap();
+            step.status = status;
+            commit.steps.push(StepWrite::Update(step));
+            commit.intents.push(IntentWrite::Remove(IntentKey::step(run, sample::step_name(name))));
+        }
+    })
+    .await;
+    let told = explained(&world, run).await;
+    assert_eq!((told.reason, told.actions), (Reason::WaitingForDependencies, vec![NextAction::Cancel]));
+    let waits: Vec<_> = told.waits_for.iter().map(|wait| (wait.step.as_str(), wait.state)).collect();
+    assert_eq!(waits, [("right", StepState::Cancelled)]);
 }
 
 pub async fn a_failed_run_says_why_and_whether_another_attempt_might_have_helped(ground: &Ground) {

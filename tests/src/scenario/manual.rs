@@ -306,3 +306,37 @@ pub async fn what_resuming_means_is_fixed_when_the_run_pauses(ground: &Ground) {
     assert_eq!((details.run.status, journal.steps()), (RunStatus::Completed, vec!["old".to_owned(), "new".to_owned()]));
     assert!(details.context.contains_key("old"), "the output goes where it was to go");
 }
+
+pub async fn a_decision_may_name_its_step_and_counts_for_no_other(ground: &Ground) {
+    let twice = workflow("twice")
+        .step(Step::new("manager", approval()))
+        .step(Step::new("director", approval()))
+        .then("manager", "director")
+        .then("director", COMPLETE)
+        .on_error("manager", COMPLETE)
+        .on_error("director", COMPLETE)
+        .build()
+        .unwrap();
+    let world = ground.world([twice]);
+    let run = world.start_run("twice", &nothing()).await.unwrap();
+    world.settle(run.id).await;
+    world.approve_run(run.id).actor("ada").step("manager").await.unwrap();
+    world.settle(run.id).await;
+    let clicked_twice = world.approve_run(run.id).actor("ada").step("manager").await;
+    assert!(matches!(&clicked_twice, Err(CommandError::OtherStep { waits, .. }) if waits.as_str() == "director"));
+    assert_eq!(world.status(run.id).await, RunStatus::Paused);
+    let done = world.approve_run(run.id).actor("bob").step("director").await.unwrap();
+    assert_eq!(done.status, RunStatus::Completed);
+}
+
+pub async fn a_decision_beyond_the_limits_as_a_whole_decides_nothing(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([asking(&journal)]);
+    let run = world.start_run("asking", &nothing()).await.unwrap();
+    world.settle(run.id).await;
+    let half = "x".repeat(700 << 10);
+    let refused = world.approve_run(run.id).actor(&half).comment(&half).await;
+    assert!(matches!(refused, Err(CommandError::Unacceptable { what: "the decision as a whole", .. })), "{refused:?}");
+    assert_eq!(world.status(run.id).await, RunStatus::Paused);
+    world.approve_run(run.id).actor("ada").await.unwrap();
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 use squidmesh_core::{
     AuditKind, BulkError, BulkOutcome, COMPLETE, Compensation, ReplayError, ResumeError, Retry, RunFilter, RunId,
-    RunStatus, StepContext, StepError, StepResult, StepState, Unresumable, Workflow, WorkflowName, ms,
+    RunStatus, StartError, StepContext, StepError, StepResult, StepState, Unresumable, Workflow, WorkflowName, ms,
 };
 
 use super::{chain, done, nothing, workflow};
@@ -335,4 +335,30 @@ pub async fn a_used_up_step_is_tried_as_often_again_in_the_resumed_run(ground: &
     let run = world.resume_run(old).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!((details.run.status, attempts(&details, "one")), (RunStatus::Failed, vec!["failed", "failed"]));
+}
+
+pub async fn batches_whose_keys_begin_alike_do_not_meet(ground: &Ground) {
+    let (journal, mended) = (Journal::new(), Mended::default());
+    let world = ground.world([fragile(&journal, &mended)]);
+    several_failed(ground, &world, 1).await;
+    let first = world.replay_runs(of("fragile")).batch_key("a:b").await.unwrap();
+    let BulkOutcome::Started(again) = &first.runs[0].outcome else { panic!("{first:?}") };
+    world.settle(again.id).await;
+    let other = world.replay_runs(of("fragile")).batch_key("a").dry_run().await.unwrap();
+    assert_eq!(other.runs.len(), 2, "what another batch has started is a run like any other: {other:?}");
+    let same = world.replay_runs(of("fragile")).batch_key("a:b").dry_run().await.unwrap();
+    assert_eq!(same.runs.len(), 1, "what it has started itself is left alone: {same:?}");
+}
+
+pub async fn who_repeats_a_run_has_limits_too(ground: &Ground) {
+    let (journal, mended) = (Journal::new(), Mended::default());
+    let world = ground.world([fragile(&journal, &mended)]);
+    let old = failed(&world, "fragile").await;
+    let refused = world.replay_run(old).actor("a\0da").await.unwrap_err();
+    assert!(matches!(refused, ReplayError::Start(StartError::UnacceptableActor(_))), "{refused}");
+    let refused = world.resume_run(old).actor("x".repeat(2 << 20)).await.unwrap_err();
+    assert!(matches!(refused, ResumeError::Start(StartError::UnacceptableActor(_))), "{refused}");
+    let page = world.resume_runs(of("fragile")).actor("a\0da").await.unwrap();
+    assert!(matches!(page.runs[0].outcome, BulkOutcome::Refused(ResumeError::Start(StartError::UnacceptableActor(_)))));
+    assert_eq!(world.list_runs(&of("fragile")).await.unwrap().runs.len(), 1, "nothing is stored");
 }

@@ -102,6 +102,7 @@ fn a_cancellation_says_who_and_why_in_the_audit_trail() {
         actor: Some("ada".to_owned()),
         comment: Some("a duplicate".to_owned()),
         metadata: Some(object(json!({"ticket": 7}))),
+        step: None,
     };
     rig.decide(|work, _| cancel(work, decided)).unwrap();
     let entry = &rig.audit[0];

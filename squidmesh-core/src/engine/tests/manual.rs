@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::rig::{Executor, Rig, Told, name, object, step, workflow};
-use crate::engine::{Begin, Decided, ManualError, Verdict, decide, unblock};
+use crate::engine::{Begin, Decided, Limits, ManualError, Verdict, decide, unblock};
 use crate::{
     AttemptStatus, AuditKind, COMPLETE, Failure, RunStatus, SkipReason, Step, StepStatus, Target, Workflow, approval,
     hours, pause,
@@ -30,7 +30,7 @@ fn asked() -> Rig {
 }
 
 fn ada() -> Decided {
-    Decided { actor: Some("ada".to_owned()), comment: Some("looks right".to_owned()), metadata: None }
+    Decided { actor: Some("ada".to_owned()), comment: Some("looks right".to_owned()), ..Decided::default() }
 }
 
 fn decided(rig: &mut Rig, verdict: Verdict) -> Result<Told<()>, ManualError> {
@@ -224,4 +224,48 @@ fn a_paused_run_without_a_deadline_does_not_expire() {
     let mut rig = asked();
     assert_eq!(rig.begin("ask").value, Begin::Skip(SkipReason::RunPaused));
     assert_eq!(rig.status(), RunStatus::Paused);
+}
+
+/// ask → ask_again → done; each on error to the end.
+fn asked_twice() -> Rig {
+    let twice = workflow()
+        .step(Step::new("ask", approval()))
+        .step(Step::new("ask_again", approval()))
+        .then("ask", "ask_again")
+        .then("ask_again", COMPLETE)
+        .on_error("ask", COMPLETE)
+        .on_error("ask_again", COMPLETE)
+        .build()
+        .unwrap();
+    let mut rig = Rig::start(&twice);
+    rig.begin("ask");
+    rig
+}
+
+#[test]
+fn a_decision_that_means_another_step_than_waits_is_refused() {
+    let mut rig = asked_twice();
+    let of_ask = || Decided { step: Some("ask".to_owned()), ..ada() };
+    rig.decide(|work, jobs| decide(work, Verdict::Approve, of_ask(), jobs)).unwrap();
+    rig.begin("ask_again");
+    let before = rig.state.clone();
+    let second = rig.decide(|work, jobs| decide(work, Verdict::Approve, of_ask(), jobs));
+    assert!(matches!(&second, Err(ManualError::OtherStep { waits, .. }) if *waits == name("ask_again")));
+    let unblocked = rig.decide(|work, jobs| unblock(work, of_ask(), jobs));
+    assert!(matches!(unblocked, Err(ManualError::OtherStep { .. })));
+    assert_eq!(rig.state, before);
+}
+
+#[test]
+fn a_decision_that_cannot_be_the_steps_output_is_refused() {
+    let deepest = Limits::default().json.max_depth;
+    let nested = (1..deepest).fold(json!({}), |inner, _| json!({ "deeper": inner }));
+    assert!(Limits::default().json.check(&nested).is_ok(), "it is acceptable by itself");
+    let deep = Decided { metadata: Some(object(nested)), ..ada() };
+    let mut rig = asked();
+    let before = rig.state.clone();
+    let refused = rig.decide(|work, jobs| decide(work, Verdict::Approve, deep, jobs));
+    assert!(matches!(&refused, Err(ManualError::Unacceptable { step, .. }) if *step == name("ask")));
+    assert_eq!(rig.state, before);
+    decided(&mut rig, Verdict::Approve).unwrap();
 }

@@ -9,7 +9,6 @@ mod dispatch;
 mod go_on;
 mod join;
 mod manual;
-mod random;
 mod record;
 mod resume;
 mod rig;
