@@ -122,12 +122,20 @@ pub async fn a_paused_run_says_who_has_to_do_what(ground: &Ground) {
     assert_eq!((told.reason, about(&told)), (Reason::PausedForManualAction, Some("hold")));
     assert_eq!(told.actions, [NextAction::Unblock, NextAction::Cancel]);
     world.unblock_run(run).await.unwrap();
+    let told = explained(&world, run).await;
+    assert_eq!(
+        (told.reason, about(&told), told.actions),
+        (Reason::StepScheduled, Some("ask"), vec![NextAction::Cancel])
+    );
     deliver(&world, run).await;
     let told = explained(&world, run).await;
     assert_eq!((told.reason, about(&told)), (Reason::PausedForApproval, Some("ask")));
     assert_eq!(told.actions, [NextAction::Approve, NextAction::Reject, NextAction::Cancel]);
     assert!(told.at.is_some(), "until when");
     assert!(told.evidence.iter().any(|found| matches!(found, Evidence::Intent(_))));
+    world.approve_run(run).actor("ada").await.unwrap();
+    let told = explained(&world, run).await;
+    assert_eq!((told.reason, told.actions), (Reason::Completed, vec![NextAction::Replay]));
 }
 
 /// Stores a state of a run that no command leads to, as a defect or a hand in the database might.
