@@ -176,7 +176,8 @@ squidmesh_tests::scenarios! {
         a_claim_on_a_run_that_is_adopted_before_it_begins_is_given_back,
         two_versions_work_side_by_side,
         a_run_that_is_being_cancelled_ends_without_its_version,
-        a_deploy_is_compared_with_the_runs_that_live;
+        a_deploy_is_compared_with_the_runs_that_live,
+        a_failed_run_of_a_version_that_is_gone_is_resumed_where_it_could_be_adopted;
     lease:
         a_dead_workers_step_goes_on_elsewhere,
         a_step_that_kills_its_workers_is_poison,

@@ -26,8 +26,8 @@ use super::advance::owes_compensation;
 use super::compensate::is_owed;
 use super::dispatch::{DescribeJobs, DispatchError, dispatch_successors};
 use crate::{
-    AuditKind, Definition, IntentKey, IntentWrite, Priority, QueueName, RunState, RunStatus, Shape, StepKind, StepName,
-    StepRun, StepStatus, Target, TransitionOutcome, WorkflowName,
+    AuditKind, Definition, Fingerprint, IntentKey, IntentWrite, Priority, QueueName, RunState, RunStatus, Shape,
+    StepKind, StepName, StepRun, StepStatus, Target, TransitionOutcome, WorkflowName,
 };
 
 /// Something about a version of a workflow that keeps it from adopting a run.
@@ -175,14 +175,18 @@ pub fn adopt(work: &mut UnitOfWork, to: &Arc<Definition>, jobs: &dyn DescribeJob
         work.write_intent(write);
     }
     work.audit(AuditKind::Adopted, |event| {
-        let (from, to) = (json!(from), json!(to.fingerprint()));
-        event.metadata = Some(Map::<String, Value>::from_iter([("from".to_owned(), from), ("to".to_owned(), to)]));
+        event.metadata = Some(versions(&from, to.fingerprint()));
     });
     if to.shape() == Shape::Dependencies && status.may_schedule() {
         let runnable = runnable(work.state(), to);
         dispatch_successors(work, &runnable, None, jobs)?;
     }
     Ok(())
+}
+
+/// What the audit trail says of a change of version.
+pub(super) fn versions(from: &Fingerprint, to: &Fingerprint) -> Map<String, Value> {
+    Map::from_iter([("from".to_owned(), json!(from)), ("to".to_owned(), json!(to))])
 }
 
 /// The step runs in the order of declaration, so that differences come in the order in which people think of the steps.
@@ -251,7 +255,8 @@ fn transitions(state: &RunState, from: &Definition, to: &Definition, found: &mut
 
 fn successors(definition: &Definition, step: &StepName) -> Vec<StepName> {
     let both = [TransitionOutcome::Ok, TransitionOutcome::Error];
-    let targets = both.into_iter().filter_map(|on| Some(&definition.transition(step.as_str(), on)?.to));
+    let deadline = definition.step(step.as_str()).and_then(|step| step.deadline.as_ref()?.to.as_ref());
+    let targets = both.into_iter().filter_map(|on| Some(&definition.transition(step.as_str(), on)?.to)).chain(deadline);
     targets
         .filter_map(|target| match target {
             Target::Step(step) => Some(step.clone()),

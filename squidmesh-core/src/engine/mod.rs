@@ -34,6 +34,6 @@ pub use dispatch::{DescribeJobs, DispatchError, Dispatched, dispatch_compensatio
 pub use manual::{Decided, ManualError, Verdict, decide, unblock};
 pub use record::{GoOn, Outcome, Recorded, StepTask, record};
 pub use replay::unsafe_to_replay;
-pub use resume::{Resumption, Unresumable, resume, resumption};
+pub use resume::{Resumption, Unresumable, resume, resumption, resumption_in};
 pub use start::{NewRun, start};
 pub use unit_of_work::{Decision, Limits, Moment, UnitOfWork};

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::adopt::{Difference, differences, versions};
 use super::dispatch::{DescribeJobs, DispatchError, dispatch_steps};
 use super::start::fresh;
 use super::{Limits, Moment, NewRun, UnitOfWork};
 use crate::{
-    AuditKind, Definition, DispatchOptions, EventKind, Failure, RunId, RunState, RunStatus, Shape, StepName, StepRun,
-    StepStatus,
+    AuditKind, Definition, DispatchOptions, EventKind, Failure, Fingerprint, RunId, RunState, RunStatus, Shape,
+    StepName, StepRun, StepStatus,
 };
 
 /// Why a run cannot go on from where it failed.
@@ -47,6 +48,14 @@ pub enum Unresumable {
         /// The run.
         run: RunId,
     },
+    /// The version in which it would go on, its own not being there, lacks what it needs.
+    #[error("run {run} cannot go on in another version of its workflow: {}", .differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Differs {
+        /// The run.
+        run: RunId,
+        /// What differs.
+        differences: Vec<Difference>,
+    },
 }
 
 fn list(steps: &[StepName]) -> String {
@@ -59,6 +68,8 @@ fn list(steps: &[StepName]) -> String {
 pub struct Resumption {
     /// The run that failed.
     pub from: RunId,
+    /// The version of the workflow that it is pinned to.
+    pub version: Fingerprint,
     /// The steps that begin, in order of declaration.
     pub next: Vec<StepName>,
     /// Those of them that have been tried before, and whose effects cannot be undone or taken back.
@@ -101,11 +112,39 @@ pub fn resumption(state: &RunState, definition: &Definition) -> Result<Resumptio
     });
     Ok(Resumption {
         from: run,
+        version: state.run.fingerprint,
         irreversible: irreversible.map(|step| step.step.clone()).collect(),
         carried: carried.cloned().collect(),
         errors: before().filter_map(|step| Some((step.step.clone(), step.last_error.clone()?))).collect(),
         next,
     })
+}
+
+/// How a run of one version of its workflow would go on in another one, that could have adopted it where it stands.
+///
+/// # Errors
+/// [`Unresumable`] says why it would not.
+pub fn resumption_in(state: &RunState, from: &Definition, to: &Definition) -> Result<Resumption, Unresumable> {
+    resumption(state, from)?;
+    let check = |state: &RunState| match differences(state, from, to) {
+        found if found.is_empty() => Ok(()),
+        differences => Err(Unresumable::Differs { run: state.run.id, differences }),
+    };
+    check(state)?;
+    let planned = resumption(state, to)?;
+    let mut run = state.run.clone();
+    run.status = RunStatus::Running;
+    run.current_step = current(&planned, to);
+    check(&RunState::new(run, planned.carried.iter().cloned()))?;
+    Ok(planned)
+}
+
+/// The step whose turn it is in the run that goes on.
+fn current(resumption: &Resumption, definition: &Definition) -> Option<StepName> {
+    match definition.shape() {
+        Shape::Transitions => resumption.next.first().cloned(),
+        Shape::Dependencies => None,
+    }
 }
 
 /// The steps that could be next: the one that failed, or, with dependencies, all that have what they need and are not done.
@@ -139,13 +178,14 @@ pub fn resume(
 ) -> Result<UnitOfWork, DispatchError> {
     let mut run = fresh(&definition, new, moment);
     run.resumed_from = Some(resumption.from);
-    run.current_step = match definition.shape() {
-        Shape::Transitions => resumption.next.first().cloned(),
-        Shape::Dependencies => None,
-    };
+    run.current_step = current(resumption, &definition);
+    let (from, to) = (resumption.version, run.fingerprint);
     let mut work = UnitOfWork::create(definition, run, moment, limits);
     work.tell(EventKind::RunResumed { from: resumption.from });
     work.audit(AuditKind::Continued, |event| event.actor = actor);
+    if from != to {
+        work.audit(AuditKind::Adopted, |event| event.metadata = Some(versions(&from, &to)));
+    }
     for step in &resumption.carried {
         work.create_step(StepRun {
             attempt: 0,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::engine::{Difference, differences, resumption, unsafe_to_replay};
+use crate::engine::{Difference, differences, resumption, resumption_in, unsafe_to_replay};
 use crate::{
     Definition, Failure, Fingerprint, History, IntentKey, IntentRecord, RunId, RunState, RunStatus, StepKind, StepName,
     StepRun, StepState, StepStatus, Target, Timestamp,
@@ -361,7 +361,11 @@ fn actions(subject: &Subject<'_>) -> Vec<NextAction> {
             false => NextAction::ReplayAllowingIrreversible,
         });
     }
-    let resumption = subject.definition.filter(|_| subject.registered).map(|found| resumption(state, found));
+    let resumption = match (subject.definition, subject.newest) {
+        (Some(own), _) if subject.registered => Some(resumption(state, own)),
+        (Some(own), Some(newest)) if subject.adoption => Some(resumption_in(state, own, newest)),
+        _ => None,
+    };
     if let Some(Ok(resumption)) = resumption {
         actions.push(match resumption.irreversible.is_empty() {
             true => NextAction::Resume,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::start::{check_actor, check_key, start_in};
 use super::{Runtime, StartError};
-use crate::engine::{self, NewRun, Resumption, UnitOfWork, Unresumable, resumption};
+use crate::engine::{self, NewRun, Resumption, UnitOfWork, Unresumable, resumption, resumption_in};
 use crate::{
     DispatchError, Fingerprint, Run, RunId, RunState, StepName, StoreError, StoreSession, Workflow, WorkflowName,
 };
@@ -32,7 +32,8 @@ pub enum ResumeError {
         /// The steps that were tried before and did not complete.
         steps: Vec<StepName>,
     },
-    /// This process does not have the version of the workflow that the run is pinned to.
+    /// This process does not have the version of the workflow that the run is pinned to, and no other may
+    /// [adopt](crate::SquidmeshBuilder::adopt) its runs.
     #[error(
         "run {run} is pinned to version {fingerprint} of workflow {workflow}, which is not registered: register it"
     )]
@@ -90,13 +91,17 @@ impl ResumeRun {
         let run = self.id;
         let state = self.runtime.store.load(run).await?.ok_or(ResumeError::NotFound(run))?;
         let fingerprint = state.run.fingerprint;
-        let workflow = self
-            .runtime
-            .registry
-            .version(&fingerprint)
-            .cloned()
-            .ok_or_else(|| ResumeError::NotRegistered { run, workflow: state.run.workflow.clone(), fingerprint })?;
-        let resumption = resumption(&state, workflow.definition())?;
+        let (runtime, missing) =
+            (&self.runtime, || ResumeError::NotRegistered { run, workflow: state.run.workflow.clone(), fingerprint });
+        let (workflow, resumption) = match runtime.registry.version(&fingerprint) {
+            Some(workflow) => (workflow, resumption(&state, workflow.definition())?),
+            None => {
+                let adopter = runtime.registry.adopter(&state.run.workflow).ok_or_else(missing)?;
+                let own = runtime.definition(&*runtime.store, &fingerprint).await?.ok_or_else(missing)?;
+                (adopter, resumption_in(&state, &own, adopter.definition())?)
+            }
+        };
+        let workflow = workflow.clone();
         if !resumption.irreversible.is_empty() && !self.allow_irreversible {
             return Err(ResumeError::UnsafeResume { run, steps: resumption.irreversible });
         }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use squidmesh_core::inspect::Reason;
+use squidmesh_core::inspect::{NextAction, Reason};
 use squidmesh_core::{
-    AuditKind, COMPLETE, CommandError, ConfigError, Delivery, Difference, Retry, Run, RunStatus, SkipReason, Squidmesh,
-    SquidmeshBuilder, Step, StepError, StepName, Workflow, compare_with_live_runs, ms, pause,
+    AuditKind, COMPLETE, CommandError, ConfigError, Delivery, Difference, ResumeError, Retry, Run, RunStatus,
+    SkipReason, Squidmesh, SquidmeshBuilder, Step, StepError, StepName, Unresumable, Workflow, compare_with_live_runs,
+    ms, pause,
 };
 
 use super::{chain, done, nothing, workflow};
@@ -396,4 +397,37 @@ pub async fn a_deploy_is_compared_with_the_runs_that_live(ground: &Ground) {
     let report = compare_with_live_runs(&*store, renamed.definition()).await.unwrap();
     let (step, target) = (StepName::new("hold").unwrap(), StepName::new("old").unwrap());
     assert_eq!(report.versions[0].differences[0].difference, Difference::TargetMissing { step, target });
+}
+
+pub async fn a_failed_run_of_a_version_that_is_gone_is_resumed_where_it_could_be_adopted(ground: &Ground) {
+    let journal = Journal::new();
+    let broken = workflow("chain")
+        .step(journal.step("one", done))
+        .step(journal.step("added", |_| Err(StepError::terminal("broken"))))
+        .then("one", "added")
+        .then("added", COMPLETE)
+        .build()
+        .unwrap();
+    let older = ground.world([broken]);
+    let old = older.start_run("chain", &nothing()).await.unwrap();
+    assert_eq!(older.settle(old.id).await.run.status, RunStatus::Failed);
+    drop(older);
+    let strict = ground.world([longer(&journal)]);
+    let refused = strict.resume_run(old.id).await.unwrap_err();
+    assert!(matches!(refused, ResumeError::NotRegistered { .. }), "{refused}");
+    assert!(!strict.explain_run(old.id).await.unwrap().actions.contains(&NextAction::Resume));
+
+    let newer = adopting(ground, [longer(&journal)]);
+    assert!(newer.explain_run(old.id).await.unwrap().actions.contains(&NextAction::Resume));
+    let run = newer.resume_run(old.id).await.unwrap();
+    assert_eq!((run.resumed_from, run.fingerprint == old.fingerprint), (Some(old.id), false));
+    let details = newer.settle(run.id).await;
+    assert_eq!(details.run.status, RunStatus::Completed);
+    assert_eq!(called(&journal, &run), ["added", "two"], "what was done stays done");
+    let kinds: Vec<_> = details.audit.iter().map(|entry| entry.kind).collect();
+    assert_eq!(kinds, [AuditKind::Continued, AuditKind::Adopted]);
+
+    let other = adopting(ground, [chain("chain", &journal, &["other"])]);
+    let refused = other.resume_run(old.id).await.unwrap_err();
+    assert!(matches!(refused, ResumeError::Unresumable(Unresumable::Differs { .. })), "{refused}");
 }

@@ -221,3 +221,20 @@ fn a_step_moves_to_the_queue_that_it_has_in_the_new_version() {
     assert_eq!((intent.queue.as_str(), intent.priority), ("payments", Priority::High));
     assert_eq!(rig.step_status("one"), Some(StepStatus::Pending));
 }
+
+#[test]
+fn a_deadline_is_a_way_on_like_any_other() {
+    let mut rig = Rig::start(&chained(["one", "two"]));
+    rig.complete("one", json!({}));
+    let back = workflow()
+        .step(step("two"))
+        .step(Step::new("ask", approval().deadline(secs(9)).then_to("one")))
+        .step(step("one"))
+        .then("two", "ask")
+        .then("ask", COMPLETE)
+        .on_error("ask", COMPLETE)
+        .then("one", COMPLETE)
+        .build()
+        .unwrap();
+    assert_eq!(to(&rig, &back), [Difference::LeadsBack { step: name("one") }]);
+}

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::rig::{Executor, Rig, completed, failed, moment, name, new_run, object, step, workflow};
-use crate::engine::{Decision, Limits, NewRun, Resumption, Unresumable, resume, resumption};
+use crate::engine::{Decision, Difference, Limits, NewRun, Resumption, Unresumable, resume, resumption, resumption_in};
 use crate::{
     AuditKind, COMPLETE, Compensation, Failure, RunId, RunState, RunStatus, StepContext, StepResult, StepStatus,
     Workflow,
@@ -168,4 +168,36 @@ fn a_run_that_has_nowhere_to_go_has_nowhere_to_go_on() {
     rig.complete("b", json!({}));
     assert_eq!(rig.state.run.last_error.as_ref().unwrap().kind, Failure::NO_SUCCESSOR);
     assert_eq!(plan(&rig), Err(Unresumable::NothingLeft { run: rig.state.run.id }));
+}
+
+#[test]
+fn a_run_goes_on_in_another_version_that_has_what_it_needs() {
+    let mut rig = Rig::start(&chain());
+    rig.complete("a", json!({"a": 1}));
+    rig.fail("b");
+    let longer = super::rig::chain(["a", "b", "new", "c"]).build().unwrap();
+    let plan = resumption_in(&rig.state, &rig.definition, longer.definition()).unwrap();
+    assert_eq!((plan.next.clone(), plan.version), (vec![name("b")], *rig.definition.fingerprint()));
+    rig.definition = longer.definition().clone();
+    let decision = resumed(&rig, &plan);
+    assert_eq!(decision.state.run.fingerprint, *longer.definition().fingerprint());
+    let kinds: Vec<_> = decision.commit.audit.iter().map(|entry| entry.kind).collect();
+    assert_eq!(kinds, [AuditKind::Continued, AuditKind::Adopted]);
+}
+
+#[test]
+fn a_run_does_not_go_on_in_a_version_that_would_lead_it_astray() {
+    let mut rig = Rig::start(&chain());
+    rig.complete("a", json!({}));
+    rig.fail("b");
+    let refused = |steps: [&str; 2]| {
+        let other = super::rig::chain(steps).build().unwrap();
+        match resumption_in(&rig.state, &rig.definition, other.definition()) {
+            Err(Unresumable::Differs { differences, .. }) => differences,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refused(["b", "c"]), [Difference::StepMissing { step: name("a") }]);
+    assert_eq!(refused(["b", "a"]), [Difference::LeadsBack { step: name("a") }]);
+    assert_eq!(plan(&rig).unwrap().next, [name("b")], "its own version would do");
 }
