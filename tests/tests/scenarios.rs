@@ -177,7 +177,8 @@ squidmesh_tests::scenarios! {
         two_versions_work_side_by_side,
         a_run_that_is_being_cancelled_ends_without_its_version,
         a_deploy_is_compared_with_the_runs_that_live,
-        a_failed_run_of_a_version_that_is_gone_is_resumed_where_it_could_be_adopted;
+        a_failed_run_of_a_version_that_is_gone_is_resumed_where_it_could_be_adopted,
+        a_stranded_run_that_cannot_be_read_keeps_no_other_waiting;
     lease:
         a_dead_workers_step_goes_on_elsewhere,
         a_step_that_kills_its_workers_is_poison,

@@ -35,14 +35,25 @@ impl Runner {
         *lock(&self.look.after) = page.last().copied();
         let mut adopted = 0;
         for id in page {
-            let Some(state) = self.runtime.store.load(id).await? else { continue };
-            if state.run.status == RunStatus::Cancelling {
-                self.end_cancelled(id).await?;
-            } else if self.runtime.adopt(&state.run).await? {
-                adopted += 1;
-            } else {
-                self.tell_stranded(&state.run);
+            match self.look_after(id).await {
+                Ok(taken) => adopted += usize::from(taken),
+                Err(error @ StoreError::Corrupt { .. }) => tell_unreadable(id, &error),
+                Err(error) => return Err(error),
             }
+        }
+        Ok(adopted)
+    }
+
+    /// Adopts a stranded run or ends it, if either is possible. Tells whether it was adopted.
+    async fn look_after(&self, id: RunId) -> Result<bool, StoreError> {
+        let Some(state) = self.runtime.store.load(id).await? else { return Ok(false) };
+        if state.run.status == RunStatus::Cancelling {
+            self.end_cancelled(id).await?;
+            return Ok(false);
+        }
+        let adopted = self.runtime.adopt(&state.run).await?;
+        if !adopted {
+            self.tell_stranded(&state.run);
         }
         Ok(adopted)
     }
@@ -94,6 +105,11 @@ impl Runner {
             );
         }
     }
+}
+
+/// A run that cannot be read keeps no other from being looked after.
+fn tell_unreadable(run_id: RunId, error: &StoreError) {
+    tracing::error!(target: "squidmesh", %run_id, %error, "a stranded run cannot be read");
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

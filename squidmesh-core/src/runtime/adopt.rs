@@ -33,7 +33,13 @@ impl Runtime {
         let next = ids.last().copied().filter(|_| ids.len() == PAGE);
         let mut runs = Vec::with_capacity(ids.len());
         for id in ids {
-            runs.extend(self.store.load(id).await?.map(|state| state.run));
+            match self.store.load(id).await {
+                Ok(state) => runs.extend(state.map(|state| state.run)),
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(target: "squidmesh", run_id = %id, %error, "a stranded run cannot be read and is left out of a list");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(RunPage::new(runs, next))
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 use squidmesh_core::inspect::{NextAction, Reason};
 use squidmesh_core::{
@@ -430,4 +431,23 @@ pub async fn a_failed_run_of_a_version_that_is_gone_is_resumed_where_it_could_be
     let other = adopting(ground, [chain("chain", &journal, &["other"])]);
     let refused = other.resume_run(old.id).await.unwrap_err();
     assert!(matches!(refused, ResumeError::Unresumable(Unresumable::Differs { .. })), "{refused}");
+}
+
+pub async fn a_stranded_run_that_cannot_be_read_keeps_no_other_waiting(ground: &Ground) {
+    let Some(store) = ground.database_store() else { return }; // in memory nothing is ever unreadable
+    let journal = Journal::new();
+    let older = ground.world([chain("chain", &journal, &["one", "two"])]);
+    let bad = older.start_run("chain", &nothing()).await.unwrap();
+    ground.pass(ms(2)).await; // it is the first to be looked at
+    let good = older.start_run("chain", &nothing()).await.unwrap();
+    drop(older);
+    let spoil = format!("UPDATE squidmesh_runs SET payload = 'no' WHERE created_at < {}", good.created_at.as_millis());
+    assert_eq!(store.connection().execute_unprepared(&spoil).await.unwrap().rows_affected(), 1);
+    let newer = adopting(ground, [longer(&journal)]);
+    strand(ground).await;
+    let listed = newer.waiting_for_definition(None).await.unwrap().runs;
+    assert_eq!(listed.iter().map(|run| run.id).collect::<Vec<_>>(), [good.id]);
+    assert_eq!(newer.runner().adopt_stranded().await.unwrap(), 1);
+    assert_eq!(newer.settle(good.id).await.run.status, RunStatus::Completed);
+    assert!(newer.explain_run(bad.id).await.is_err());
 }
