@@ -200,7 +200,8 @@ squidmesh_tests::scenarios! {
         a_trigger_paused_before_anybody_saw_it_stays_paused,
         what_is_no_cron_trigger_is_told,
         an_occurrence_that_is_refused_for_good_blocks_nothing,
-        an_occurrence_that_cannot_be_started_now_is_tried_again;
+        an_occurrence_that_cannot_be_started_now_is_tried_again,
+        a_trigger_whose_record_cannot_be_read_keeps_no_other_workflow_waiting;
     host:
         a_run_and_the_hosts_row_are_committed_together,
         a_run_and_the_hosts_row_vanish_together,

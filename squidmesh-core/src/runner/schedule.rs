@@ -55,9 +55,32 @@ impl Runner {
         }
         let mut workflows: Vec<WorkflowName> = schedules.iter().map(|scheduled| scheduled.workflow.clone()).collect();
         workflows.dedup();
-        let found = self.runtime.store.triggers(&workflows).await?;
-        let mut looks = Vec::with_capacity(schedules.len());
-        for scheduled in schedules {
+        match self.fire_of(&workflows).await {
+            Err(StoreError::Corrupt { .. }) if workflows.len() > 1 => {}
+            fired => return fired,
+        }
+        // What is kept of one workflow's triggers cannot be read: the others fire all the same.
+        let mut all = Fired::default();
+        for workflow in &workflows {
+            match self.fire_of(std::slice::from_ref(workflow)).await {
+                Ok(fired) => {
+                    all.runs += fired.runs;
+                    all.next_in = all.next_in.into_iter().chain(fired.next_in).min();
+                }
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(target: "squidmesh", %workflow, %error, "the cron triggers of a workflow cannot be read, and do not fire");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Fires what the triggers of these workflows have due.
+    async fn fire_of(&self, workflows: &[WorkflowName]) -> Result<Fired, StoreError> {
+        let found = self.runtime.store.triggers(workflows).await?;
+        let mut looks = Vec::new();
+        for scheduled in self.runtime.schedules.iter().filter(|scheduled| workflows.contains(&scheduled.workflow)) {
             looks.push(self.fire(scheduled, &found).boxed());
         }
         let fired = stream::iter(looks).buffer_unordered(AT_ONCE).collect::<Vec<Fired>>().await;

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 use squidmesh_core::schedule::Schedule;
 use squidmesh_core::testing::Fault;
 use squidmesh_core::{
-    COMPLETE, Delivery, Field, MissedPolicy, QueueName, Run, RunFilter, RunStatus, SkipReason, Timestamp, Trigger,
-    TriggerError, TriggerName, TriggerRecord, Workflow, WorkflowName, hours, minutes,
+    COMPLETE, Delivery, Field, MissedPolicy, QueueName, Run, RunFilter, RunStatus, SkipReason, StoreError, Timestamp,
+    Trigger, TriggerError, TriggerName, TriggerRecord, Workflow, WorkflowName, hours, minutes,
 };
 
 use super::{done, nothing};
@@ -315,4 +316,22 @@ pub async fn an_occurrence_that_cannot_be_started_now_is_tried_again(ground: &Gr
     fire(&world).await;
     let times = intended(&world).await;
     assert!(times.len() >= 2 && between("0 * * * *", since, now(ground).await).starts_with(&times), "{times:?}");
+}
+
+pub async fn a_trigger_whose_record_cannot_be_read_keeps_no_other_workflow_waiting(ground: &Ground) {
+    let Some(store) = ground.database_store() else { return }; // in memory nothing is ever unreadable
+    let other = Workflow::builder("other")
+        .trigger(Trigger::cron("often").expression("* * * * *").time_zone("UTC"))
+        .step(Journal::new().step("only", done))
+        .then("only", COMPLETE)
+        .build()
+        .unwrap();
+    down_since(ground, "0 * * * *", "UTC", ago(now(ground).await, minutes(90))).await;
+    let world = ground.world([scheduled("0 * * * *", "UTC", MissedPolicy::All), other]);
+    let spoil = "INSERT INTO squidmesh_triggers (workflow, trigger_name, positions, revision) \
+                 VALUES ('other', 'often', 'no', 1)";
+    store.connection().execute_unprepared(spoil).await.unwrap();
+    assert!(fire(&world).await > 0);
+    assert!(runs(&world).await.iter().all(|run| run.workflow.as_str() == WORKFLOW));
+    assert!(matches!(world.triggers().await, Err(TriggerError::Store(StoreError::Corrupt { .. }))), "it is told");
 }
