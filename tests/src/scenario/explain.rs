@@ -123,10 +123,8 @@ pub async fn a_paused_run_says_who_has_to_do_what(ground: &Ground) {
     assert_eq!(told.actions, [NextAction::Unblock, NextAction::Cancel]);
     world.unblock_run(run).await.unwrap();
     let told = explained(&world, run).await;
-    assert_eq!(
-        (told.reason, about(&told), told.actions),
-        (Reason::StepScheduled, Some("ask"), vec![NextAction::Cancel])
-    );
+    assert_eq!((told.reason, about(&told)), (Reason::StepScheduled, Some("ask")));
+    assert_eq!(told.actions, [NextAction::Cancel]);
     deliver(&world, run).await;
     let told = explained(&world, run).await;
     assert_eq!((told.reason, about(&told)), (Reason::PausedForApproval, Some("ask")));
