@@ -1,0 +1,437 @@
+//! Two processes at once about one run: ten thousand races for each pair of acts, on Postgres. One wins; what the other did is
+//! refused with a type, or is what legally follows; and what is stored tells the same story.
+//!
+//! The two are runtimes on stores of their own, so that nothing but the database stands between them. Runs are put into the
+//! database in batches, in the state that the race is about, and what became of them is read back in bulk.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "these are tests: what cannot go on has failed, and names are documentation"
+)]
+
+use std::collections::BTreeMap;
+
+use std::time::Instant;
+
+use futures_util::stream::{self, StreamExt};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
+use serde_json::{Map, Value};
+use squidmesh_core::engine::{self, Limits, Moment, NewRun, UnitOfWork};
+use squidmesh_core::testing::sample;
+use squidmesh_core::{
+    AttemptWrite, AuditEvent, COMPLETE, Clock, CommandError, Commit, CommitOutcome, Delivery, Expected, IntentKey,
+    IntentWrite, InvalidTransition, Job, JobMetadata, Lease, Refusal, Run, RunId, RunStatus, Squidmesh, Step,
+    StepContext, StepResult, StepWrite, StoreSession, Trigger, TriggerName, Workflow, approval,
+};
+use squidmesh_executor_tokio::{SystemClock, TokioExecutor};
+use squidmesh_store::SeaOrmStore;
+use squidmesh_tests::{TestDatabase, block_on};
+
+/// How many races each pair of acts has.
+const RACES: u64 = 10_000;
+/// How many are under way at once.
+const OPEN: usize = 48;
+/// How many runs are put into the database at once.
+const BATCH: u64 = 500;
+
+/// Two processes on one database, and a connection to look at it.
+struct Arena {
+    database: TestDatabase,
+    stores: [SeaOrmStore; 2],
+    processes: [Squidmesh; 2],
+    eye: DatabaseConnection,
+    began: Instant,
+}
+
+/// In which state the runs of a race are.
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    /// The first step is due.
+    Due,
+    /// The first step, an approval, waits for a decision.
+    Asked,
+    /// It has ended.
+    Ended,
+}
+
+fn asking() -> Workflow {
+    Workflow::builder("asking")
+        .trigger(Trigger::manual("manual"))
+        .step(Step::new("ask", approval()))
+        .step(Step::new("yes", nothing))
+        .step(Step::new("no", nothing))
+        .then("ask", "yes")
+        .on_error("ask", "no")
+        .then("yes", COMPLETE)
+        .then("no", COMPLETE)
+        .build()
+        .unwrap()
+}
+
+fn working() -> Workflow {
+    Workflow::builder("working")
+        .trigger(Trigger::manual("manual"))
+        .step(Step::new("work", nothing))
+        .then("work", COMPLETE)
+        .build()
+        .unwrap()
+}
+
+async fn nothing(_: Value, _: StepContext) -> StepResult<()> {
+    Ok(())
+}
+
+fn accept(jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
+    Ok(jobs.iter().map(Job::metadata).collect())
+}
+
+/// The commit that puts a run into the database as it is at a stage, all in one.
+fn placed(workflow: &Workflow, stage: Stage, number: u64) -> Commit {
+    let definition = workflow.definition();
+    let moment = Moment { now: SystemClock.now(), random: 0.5, token: sample::commit_token(number) };
+    let new = NewRun {
+        id: sample::run_id(number),
+        trigger: TriggerName::new("manual").unwrap(),
+        payload: Map::new(),
+        idempotency_key: None,
+        intended_at: None,
+        replay: None,
+    };
+    let started = engine::start(definition.clone(), new, moment, Limits::default(), &accept).unwrap().close();
+    let mut commit = started.commit;
+    commit.definition = Some(definition.clone());
+    if stage == Stage::Due {
+        return commit;
+    }
+    let step = definition.steps()[0].name.clone();
+    let lease = Lease { key: IntentKey::step(started.state.run.id, step.clone()), token: sample::lease_token(number) };
+    let mut work = UnitOfWork::open(definition.clone(), started.state, moment, Limits::default());
+    let begun = engine::begin(&mut work, &step, &lease, &accept).unwrap();
+    let mut decision = work.close();
+    if let (Stage::Ended, engine::Begin::Execute(task)) = (stage, begun) {
+        let attempts = decision.commit.attempts;
+        let mut work = UnitOfWork::open(definition.clone(), decision.state, moment, Limits::default());
+        let outcome = engine::Outcome::Completed { value: Value::Null, schedule_in: None };
+        engine::record(&mut work, &task, outcome, None, &accept).unwrap();
+        decision = work.close();
+        assert!(!attempts.is_empty() && decision.state.run.status == RunStatus::Completed);
+    }
+    let first = |event: AuditEvent| AuditEvent { revision: 1, ..event };
+    Commit {
+        run: Run { revision: 1, ..decision.state.run },
+        expected: Expected::New,
+        fence: None,
+        steps: decision.state.steps.into_values().map(StepWrite::Create).collect(),
+        attempts: decision
+            .commit
+            .attempts
+            .into_iter()
+            .map(|write| match write {
+                AttemptWrite::Create(attempt) | AttemptWrite::Update(attempt) => AttemptWrite::Create(attempt),
+            })
+            .collect(),
+        intents: Vec::<IntentWrite>::new(),
+        audit: decision.commit.audit.into_iter().map(first).collect(),
+        definition: commit.definition,
+    }
+}
+
+impl Arena {
+    async fn new() -> Self {
+        let database = TestDatabase::postgres().await;
+        let eye = Database::connect(database.url()).await.unwrap();
+        let stores =
+            [SeaOrmStore::connect(database.url()).await.unwrap(), SeaOrmStore::connect(database.url()).await.unwrap()];
+        let process = |store: &SeaOrmStore| {
+            let builder = Squidmesh::builder(store.clone()).executor(TokioExecutor::new());
+            builder.workflow(asking()).workflow(working()).build().unwrap()
+        };
+        let processes = [process(&stores[0]), process(&stores[1])];
+        Arena { database, stores, processes, eye, began: Instant::now() }
+    }
+
+    /// Puts all the runs of a race into the database.
+    async fn place(&mut self, workflow: &Workflow, stage: Stage) -> Vec<RunId> {
+        for from in (0..RACES).step_by(BATCH as usize) {
+            let batch = (from..from + BATCH).map(|number| placed(workflow, stage, number)).collect();
+            for answer in self.stores[0].commit(batch).await.unwrap() {
+                assert_eq!(answer.unwrap(), CommitOutcome::Committed);
+            }
+        }
+        self.began = Instant::now();
+        (0..RACES).map(sample::run_id).collect()
+    }
+
+    /// Has every race run, some at once, and gives the results by run.
+    async fn race<T, F: Future<Output = T>>(
+        &self,
+        runs: &[RunId],
+        race: impl Fn(RunId, usize) -> F,
+    ) -> BTreeMap<RunId, T> {
+        let races = stream::iter(runs.iter().enumerate())
+            .map(|(number, run)| {
+                let race = race(*run, number);
+                async move { (*run, race.await) }
+            })
+            .buffer_unordered(OPEN);
+        let results: BTreeMap<RunId, T> = races.collect().await;
+        println!("{} races in {:?}", results.len(), self.began.elapsed());
+        results
+    }
+
+    /// What a query finds for each run, as text.
+    async fn by_run(&self, query: &str) -> BTreeMap<RunId, String> {
+        let statement = Statement::from_string(DbBackend::Postgres, query);
+        let rows = self.eye.query_all_raw(statement).await.unwrap();
+        rows.iter()
+            .map(|row| (RunId::from_uuid(row.try_get_by("run").unwrap()), row.try_get_by("told").unwrap()))
+            .collect()
+    }
+
+    /// The story of each run as it is stored: its status; its steps with their status and number of attempts; the attempts;
+    /// the audit trail with its actors; the intents.
+    async fn stories(&self) -> BTreeMap<RunId, String> {
+        self.by_run(
+            "SELECT id AS run, concat_ws(' | ', status, \
+             (SELECT string_agg(concat(step, ' ', status, ' ', attempt), ', ' ORDER BY created_at, step) FROM squidmesh_step_runs \
+                WHERE run_id = id), \
+             (SELECT string_agg(concat(step, ' ', number, ' ', status), ', ' ORDER BY step, number) FROM squidmesh_attempts \
+                WHERE run_id = id), \
+             (SELECT string_agg(concat(kind, ' ', actor), ', ' ORDER BY revision, ordinal) FROM squidmesh_audit \
+                WHERE run_id = id), \
+             (SELECT string_agg(step, ', ' ORDER BY step) FROM squidmesh_intents WHERE run_id = id)) AS told \
+             FROM squidmesh_runs",
+        )
+        .await
+    }
+
+    /// That every run has the story that its result asks for, and that every kind of result was seen.
+    async fn compare<T: std::fmt::Debug>(
+        &self,
+        results: &BTreeMap<RunId, T>,
+        kinds: usize,
+        story: impl Fn(&T) -> String,
+    ) {
+        assert_eq!(results.len() as u64, RACES);
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        let stories = self.stories().await;
+        for (run, result) in results {
+            let expected = story(result);
+            assert_eq!(stories[run], expected, "run {run}: {result:?}");
+            *seen.entry(expected).or_default() += 1;
+        }
+        println!("{seen:#?}");
+        assert!(seen.len() >= kinds, "every order of events was seen: {seen:#?}");
+        let _ = &self.database;
+    }
+}
+
+/// Does both, in an order that changes from race to race.
+async fn both<A, B>(number: usize, one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
+    if number.is_multiple_of(2) {
+        tokio::join!(one, other)
+    } else {
+        let (other, one) = tokio::join!(other, one);
+        (one, other)
+    }
+}
+
+/// Whether a command was carried out; it may only be refused for the status that the winner left.
+fn carried_out(answer: &Result<Run, CommandError>) -> bool {
+    match answer {
+        Ok(_) => true,
+        Err(CommandError::InvalidTransition(InvalidTransition { .. })) => false,
+        Err(other) => panic!("refused for another reason: {other:?}"),
+    }
+}
+
+/// Who decided, of two of whom exactly one may.
+fn one_of(first: bool, second: bool, names: [&str; 2]) -> &str {
+    match (first, second) {
+        (true, false) => names[0],
+        (false, true) => names[1],
+        both => panic!("exactly one wins: {both:?}"),
+    }
+}
+
+#[test]
+fn of_an_approval_and_a_rejection_one_is_taken() {
+    block_on(async {
+        let mut arena = Arena::new().await;
+        let runs = arena.place(&asking(), Stage::Asked).await;
+        let results = arena
+            .race(&runs, |run, number| {
+                let approve = arena.processes[0].approve_run(run).actor("ann").into_future();
+                let reject = arena.processes[1].reject_run(run).actor("rob").into_future();
+                async move {
+                    let (approved, rejected) = both(number, approve, reject).await;
+                    one_of(carried_out(&approved), carried_out(&rejected), ["approved ann", "rejected rob"])
+                }
+            })
+            .await;
+        arena.compare(&results, 2, |decision| decided(decision)).await;
+    });
+}
+
+#[test]
+fn of_two_approvals_one_is_taken() {
+    block_on(async {
+        let mut arena = Arena::new().await;
+        let runs = arena.place(&asking(), Stage::Asked).await;
+        let results = arena
+            .race(&runs, |run, number| {
+                let ann = arena.processes[0].approve_run(run).actor("ann").into_future();
+                let bob = arena.processes[1].approve_run(run).actor("bob").into_future();
+                async move {
+                    let (ann, bob) = both(number, ann, bob).await;
+                    one_of(carried_out(&ann), carried_out(&bob), ["approved ann", "approved bob"])
+                }
+            })
+            .await;
+        arena.compare(&results, 2, |decision| decided(decision)).await;
+    });
+}
+
+/// One decision, and its way is taken.
+fn decided(decision: &str) -> String {
+    let next = if decision.starts_with("approved") { "yes" } else { "no" };
+    format!("running | ask completed 1, {next} pending 0 | ask 1 completed | paused , {decision} | {next}")
+}
+
+#[test]
+fn an_approval_and_a_cancellation_follow_each_other_or_exclude_each_other() {
+    block_on(async {
+        let mut arena = Arena::new().await;
+        let runs = arena.place(&asking(), Stage::Asked).await;
+        let results = arena
+            .race(&runs, |run, number| {
+                let approve = arena.processes[0].approve_run(run).actor("ann").into_future();
+                let cancel = arena.processes[1].cancel_run(run).actor("cat").into_future();
+                async move {
+                    let (approved, cancelled) = both(number, approve, cancel).await;
+                    assert!(carried_out(&cancelled), "an approved run can still be cancelled");
+                    carried_out(&approved)
+                }
+            })
+            .await;
+        arena
+            .compare(&results, 2, |approved| match approved {
+                true => "cancelled | ask completed 1, yes cancelled 0 | ask 1 completed | \
+                         paused , approved ann, cancelled cat"
+                    .to_owned(),
+                false => "cancelled | ask cancelled 1 | ask 1 failed | paused , cancelled cat".to_owned(),
+            })
+            .await;
+    });
+}
+
+#[test]
+fn a_cancellation_comes_before_a_run_completes_or_too_late() {
+    block_on(async {
+        let mut arena = Arena::new().await;
+        let runs = arena.place(&working(), Stage::Due).await;
+        let results = deliver_and_cancel(&arena, &runs).await;
+        arena
+            .compare(&results, 2, |(delivered, cancelled)| match (delivered, cancelled) {
+                (_, false) => "completed | work completed 1 | work 1 completed".to_owned(),
+                (true, true) => "cancelled | work completed 1 | work 1 completed | cancelled cat".to_owned(),
+                (false, true) => "cancelled | work cancelled 0 | cancelled cat".to_owned(),
+            })
+            .await;
+    });
+}
+
+#[test]
+fn a_cancellation_comes_before_a_run_pauses_or_ends_the_pause() {
+    block_on(async {
+        let mut arena = Arena::new().await;
+        let runs = arena.place(&asking(), Stage::Due).await;
+        let results = deliver_and_cancel(&arena, &runs).await;
+        arena
+            .compare(&results, 2, |(delivered, cancelled)| {
+                assert!(cancelled, "a paused run can still be cancelled");
+                match delivered {
+                    true => "cancelled | ask cancelled 1 | ask 1 failed | paused , cancelled cat".to_owned(),
+                    false => "cancelled | ask cancelled 0 | cancelled cat".to_owned(),
+                }
+            })
+            .await;
+    });
+}
+
+/// One process delivers the first step, the other cancels. Whether the step was carried out, and whether the run was
+/// cancelled.
+async fn deliver_and_cancel(arena: &Arena, runs: &[RunId]) -> BTreeMap<RunId, (bool, bool)> {
+    let runner = arena.processes[0].runner();
+    let mut claims = BTreeMap::new();
+    while claims.len() < runs.len() {
+        for claim in runner.claim(1_000).await.unwrap().claims {
+            claims.insert(claim.lease.key.run_id, claim);
+        }
+    }
+    let claims = std::sync::Mutex::new(claims);
+    arena
+        .race(runs, |run, number| {
+            let claim = claims.lock().unwrap().remove(&run).expect("every run is claimed once");
+            let deliver = runner.deliver(claim);
+            let cancel = arena.processes[1].cancel_run(run).actor("cat").into_future();
+            async move {
+                let (delivery, cancelled) = both(number, deliver, cancel).await;
+                let delivered = match delivery {
+                    Delivery::Done { steps } => steps == 1,
+                    Delivery::Skipped(_) => false,
+                    other => panic!("{other:?}"),
+                };
+                (delivered, carried_out(&cancelled))
+            }
+        })
+        .await
+}
+
+#[test]
+fn two_replays_under_one_key_are_one_run() {
+    block_on(async {
+        let mut arena = Arena::new().await;
+        let runs = arena.place(&working(), Stage::Ended).await;
+        let results = arena
+            .race(&runs, |run, number| {
+                let replay = |process: usize, actor: &str| {
+                    let replay = arena.processes[process].replay_run(run).actor(actor);
+                    replay.idempotency_key(run.to_string()).into_future()
+                };
+                let (ann, bob) = (replay(0, "ann"), replay(1, "bob"));
+                async move {
+                    let (ann, bob) = both(number, ann, bob).await;
+                    let (ann, bob) = (ann.unwrap(), bob.unwrap());
+                    assert_eq!((ann.id, ann.replayed_from), (bob.id, Some(run)));
+                    ann.id
+                }
+            })
+            .await;
+        let replays = arena
+            .by_run(
+                "SELECT replayed_from AS run, string_agg(id::text, ', ') AS told FROM squidmesh_runs \
+                     WHERE replayed_from IS NOT NULL GROUP BY replayed_from",
+            )
+            .await;
+        assert_eq!(replays.len() as u64, RACES);
+        let stories = arena.stories().await;
+        assert_eq!(stories.len() as u64, 2 * RACES);
+        let mut winners: BTreeMap<&str, usize> = BTreeMap::new();
+        for (run, replay) in &results {
+            assert_eq!(replays[run], replay.to_string(), "one run each");
+            assert_eq!(stories[run], "completed | work completed 1 | work 1 completed");
+            let story = stories[replay].as_str();
+            *winners.entry(story).or_default() += 1;
+        }
+        let stories: Vec<&str> = winners.keys().copied().collect();
+        let expected = ["ann", "bob"].map(|actor| format!("pending | work pending 0 | replayed {actor} | work"));
+        assert_eq!(stories, expected, "each of them won sometimes: {winners:#?}");
+    });
+}
