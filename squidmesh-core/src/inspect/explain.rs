@@ -304,7 +304,9 @@ fn waiting(subject: &Subject<'_>, told: &mut Explanation) {
         return;
     };
     told.attempt = Some(step.attempt + 1);
-    let later = due_at(step).is_some_and(|at| at > subject.now);
+    // What a worker has claimed and not yet begun is in hand, whatever the time at which its lease runs out.
+    let later =
+        intent(step, subject.history).is_some_and(|intent| intent.lease.is_none() && intent.available_at > subject.now);
     let timer = subject
         .definition
         .and_then(|found| found.step(step.step.as_str()))
