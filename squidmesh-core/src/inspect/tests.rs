@@ -236,7 +236,7 @@ fn a_step_whose_worker_died_waits_for_its_version() {
 #[test]
 fn a_step_that_is_claimed_and_not_yet_begun_waits_for_no_time() {
     let mut run = Driven::start(two_steps());
-    let token = LeaseToken::from_uuid(uuid::Uuid::from_u128(1));
+    let token = LeaseToken::from_uuid(Uuid::from_u128(1));
     let until = run.now.after(secs(30));
     run.intents = vec![IntentRecord { available_at: until, lease: Some(token), ..run.intents[0].clone() }];
     let told = run.explain();
