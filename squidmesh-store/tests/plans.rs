@@ -9,7 +9,9 @@ use std::time::Duration;
 use databases::TestDatabase;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use squidmesh_core::testing::sample;
-use squidmesh_core::{ClaimRequest, CommitOutcome, IntentWrite, QueueName, StepWrite, Store, StoreSession};
+use squidmesh_core::{
+    ClaimRequest, CommitOutcome, IntentWrite, QueueName, StepWrite, Store, StoreSession, StrandedRequest,
+};
 use squidmesh_store::SeaOrmStore;
 
 const AT_ONCE: u64 = 8;
@@ -58,15 +60,43 @@ async fn plans_made_on_empty_tables_do_not_read_full_ones_whole() {
     for number in 40..60 {
         round(&store, number).await;
     }
-    // A session's counts are there for all to see when it has ended.
     drop(store);
-    let sessions = "SELECT count(*) AS number FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    while number(&other, sessions).await > 0 {
-        tokio::task::yield_now().await;
-    }
-    let read = "SELECT (seq_tup_read + idx_tup_fetch)::bigint AS number FROM pg_stat_user_tables \
-                WHERE relname = 'squidmesh_intents'";
-    let read = number(&other, read).await;
+    let read = intents_read(&other).await;
     // Some twenty rows for each intent that came and went.
     assert!(read < 60 * 8 * 40, "{read} intents were read");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_for_stranded_runs_does_not_read_what_waits_or_is_held() {
+    let database = TestDatabase::postgres().await;
+    let store = database.store().await;
+    let other = database.connection().await;
+    let filled = "INSERT INTO squidmesh_intents (run_id, step, queue, priority, fingerprint, available_at, lease) \
+                  SELECT gen_random_uuid(), 'step', 'queue ' || number % 3, number % 3, 'f', 4102444800000 + number, \
+                  CASE WHEN number % 5 = 0 THEN gen_random_uuid() END FROM generate_series(1, 50000) number";
+    other.execute_unprepared(filled).await.unwrap();
+    other.execute_unprepared("VACUUM ANALYZE").await.unwrap();
+    let before = number(&other, INTENTS_READ).await;
+    let run = sample::start(1).run.id;
+    store.commit(vec![sample::start(1)]).await.unwrap().remove(0).unwrap();
+    let request = StrandedRequest::new(vec![sample::unknown_fingerprint()], Duration::ZERO, 100);
+    for _ in 0..10 {
+        assert_eq!(store.stranded(&request).await.unwrap(), [run]);
+    }
+    drop(store);
+    let read = intents_read(&other).await - before;
+    assert!(read < 1_000, "{read} intents were read by ten looks");
+}
+
+/// How many intents were read in all, once every session but this one has ended: what a session counts is there for all to see
+/// then.
+async fn intents_read(connection: &DatabaseConnection) -> i64 {
+    let sessions = "SELECT count(*) AS number FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    while number(connection, sessions).await > 0 {
+        tokio::task::yield_now().await;
+    }
+    number(connection, INTENTS_READ).await
+}
+
+const INTENTS_READ: &str = "SELECT (seq_tup_read + idx_tup_fetch)::bigint AS number FROM pg_stat_user_tables \
+                            WHERE relname = 'squidmesh_intents'";

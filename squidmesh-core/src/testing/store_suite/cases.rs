@@ -152,6 +152,7 @@ macro_rules! __store_cases {
                 a_repinned_intent_is_for_the_other_version_and_queue
                 a_repinned_intent_keeps_its_due_time
                 a_repinned_intent_keeps_its_holder
+                a_repinned_intent_is_repinned_while_it_is_extended
                 repinning_what_is_not_there_is_harmless
                 a_run_takes_its_intents_along_to_another_version;
             keys:

@@ -1,7 +1,11 @@
 //! What commits do to intents: add, replace, take away, and hand on under a lease.
 
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
 use super::StoreFixture;
-use super::setup::{LEASE, WHILE, apply, claim, claim_by, committed, held, history, keys, request, started};
+use super::setup::{LEASE, WHILE, apply, claim, claim_by, committed, held, history, keys, request, started, together};
 use crate::testing::sample;
 use crate::{
     ClaimRequest, Commit, CommitOutcome, Intent, IntentKey, IntentWrite, Priority, Run, SingleClaim, hours, ms,
@@ -230,6 +234,28 @@ pub async fn a_repinned_intent_keeps_its_holder(fixture: &dyn StoreFixture) {
     let mut outcome = write(&run, IntentWrite::Remove(lease.key.clone()));
     outcome.fence = Some(lease);
     committed(&*store, outcome).await;
+}
+
+/// A heartbeat may come at any moment, also while its intent goes to another version.
+pub async fn a_repinned_intent_is_repinned_while_it_is_extended(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    for number in 1..=60 {
+        let run = started(&*store, number).await;
+        let lease = held(&*store, &run, number).await;
+        let (beating, repinning) = (Arc::clone(&store), Arc::clone(&store));
+        let commit = write(&run, repinned(&run, "first"));
+        let heartbeats = async move {
+            for _ in 0..5 {
+                beating.extend(std::slice::from_ref(&lease), LEASE).await.unwrap();
+            }
+        };
+        let taken = async move {
+            committed(&*repinning, commit).await;
+        };
+        together(fixture, [heartbeats.boxed(), taken.boxed()]).await;
+        let intent = history(&*store, run.id).await.intents.remove(0);
+        assert_eq!(intent.queue, sample::queue("elsewhere"), "run {number}");
+    }
 }
 
 pub async fn repinning_what_is_not_there_is_harmless(fixture: &dyn StoreFixture) {
