@@ -102,7 +102,7 @@ impl Operator {
         }
         let Some(order_id) = run.payload.get("order_id").and_then(|id| id.as_str()) else { return Ok(true) };
         customs::clear(self.shop.connection(), order_id).await?;
-        let resume = self.mesh.resume_run(run.id).actor("otto").idempotency_key(format!("cleared/{order_id}"));
+        let resume = self.mesh.resume_run(run.id).actor("otto");
         match resume.await {
             Ok(_) => Ok(true),
             Err(ResumeError::Unresumable(_)) => Ok(false),

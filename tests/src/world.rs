@@ -125,6 +125,15 @@ impl World {
         }
     }
 
+    /// Waits, beside workers of this process, until something has been told.
+    pub async fn until(&self, happened: impl Fn(&Event) -> bool) {
+        let mut told = self.told.clone();
+        while !self.sink.events().iter().any(&happened) {
+            // The sender lives as long as the runtime.
+            told.changed().await.expect("the runtime is there");
+        }
+    }
+
     /// The run and everything that is stored of it.
     pub async fn look(&self, id: RunId) -> RunDetails {
         self.mesh.inspect_run(id).await.expect("the run can be inspected")

@@ -25,9 +25,9 @@ use serde_json::{Map, Value};
 use squidmesh_core::engine::{self, Limits, Moment, NewRun, UnitOfWork};
 use squidmesh_core::testing::sample;
 use squidmesh_core::{
-    AttemptWrite, AuditEvent, COMPLETE, Clock, CommandError, Commit, CommitOutcome, Delivery, Expected, IntentKey,
-    IntentWrite, InvalidTransition, Job, JobMetadata, Lease, Refusal, Run, RunId, RunStatus, Squidmesh, Step,
-    StepContext, StepResult, StepWrite, StoreSession, Trigger, TriggerName, Workflow, approval,
+    AttemptWrite, AuditEvent, COMPLETE, Clock, CommandError, Commit, CommitOutcome, Decide, Delivery, Expected,
+    IntentKey, IntentWrite, InvalidTransition, Job, JobMetadata, Lease, Refusal, Run, RunId, RunStatus, Squidmesh,
+    Step, StepContext, StepResult, StepWrite, StoreSession, Trigger, TriggerName, Workflow, approval,
 };
 use squidmesh_executor_tokio::{SystemClock, TokioExecutor};
 use squidmesh_store::SeaOrmStore;
@@ -42,7 +42,7 @@ const BATCH: u64 = 500;
 
 /// Two processes on one database, and a connection to look at it.
 struct Arena {
-    database: TestDatabase,
+    _database: TestDatabase,
     stores: [SeaOrmStore; 2],
     processes: [Squidmesh; 2],
     eye: DatabaseConnection,
@@ -153,7 +153,7 @@ impl Arena {
             builder.workflow(asking()).workflow(working()).build().unwrap()
         };
         let processes = [process(&stores[0]), process(&stores[1])];
-        Arena { database, stores, processes, eye, began: Instant::now() }
+        Arena { _database: database, stores, processes, eye, began: Instant::now() }
     }
 
     /// Puts all the runs of a race into the database.
@@ -228,7 +228,6 @@ impl Arena {
         }
         println!("{seen:#?}");
         assert!(seen.len() >= kinds, "every order of events was seen: {seen:#?}");
-        let _ = &self.database;
     }
 }
 
@@ -262,35 +261,34 @@ fn one_of(first: bool, second: bool, names: [&str; 2]) -> &str {
 
 #[test]
 fn of_an_approval_and_a_rejection_one_is_taken() {
-    block_on(async {
-        let mut arena = Arena::new().await;
-        let runs = arena.place(&asking(), Stage::Asked).await;
-        let results = arena
-            .race(&runs, |run, number| {
-                let approve = arena.processes[0].approve_run(run).actor("ann").into_future();
-                let reject = arena.processes[1].reject_run(run).actor("rob").into_future();
-                async move {
-                    let (approved, rejected) = both(number, approve, reject).await;
-                    one_of(carried_out(&approved), carried_out(&rejected), ["approved ann", "rejected rob"])
-                }
-            })
-            .await;
-        arena.compare(&results, 2, |decision| decided(decision)).await;
+    one_decision_is_taken(["approved ann", "rejected rob"], |arena, run| {
+        let approve = arena.processes[0].approve_run(run).actor("ann");
+        (approve, arena.processes[1].reject_run(run).actor("rob"))
     });
 }
 
 #[test]
 fn of_two_approvals_one_is_taken() {
+    one_decision_is_taken(["approved ann", "approved bob"], |arena, run| {
+        let approve = arena.processes[0].approve_run(run).actor("ann");
+        (approve, arena.processes[1].approve_run(run).actor("bob"))
+    });
+}
+
+/// Races two decisions, of which exactly one is taken; what is stored says which.
+fn one_decision_is_taken(
+    names: [&'static str; 2],
+    decisions: impl Fn(&Arena, RunId) -> (Decide<'static>, Decide<'static>),
+) {
     block_on(async {
         let mut arena = Arena::new().await;
         let runs = arena.place(&asking(), Stage::Asked).await;
         let results = arena
             .race(&runs, |run, number| {
-                let ann = arena.processes[0].approve_run(run).actor("ann").into_future();
-                let bob = arena.processes[1].approve_run(run).actor("bob").into_future();
+                let (one, other) = decisions(&arena, run);
                 async move {
-                    let (ann, bob) = both(number, ann, bob).await;
-                    one_of(carried_out(&ann), carried_out(&bob), ["approved ann", "approved bob"])
+                    let (one, other) = both(number, one.into_future(), other.into_future()).await;
+                    one_of(carried_out(&one), carried_out(&other), names)
                 }
             })
             .await;

@@ -134,10 +134,10 @@ squidmesh_tests::scenarios! {
         a_resumption_that_may_repeat_an_effect_has_to_be_allowed,
         what_was_compensated_is_not_built_on,
         only_a_failed_run_of_a_known_version_is_resumed,
-        many_resumptions_at_once_with_one_key_are_one,
+        a_failed_run_goes_on_once_however_often_it_is_resumed,
         a_dry_run_lists_what_a_bulk_replay_would_do_and_stores_nothing,
         a_bulk_replay_goes_page_by_page_and_does_nothing_twice_under_its_key,
-        a_bulk_resumption_goes_on_with_each_and_refuses_an_unsound_key,
+        a_bulk_resumption_goes_on_with_each_once,
         a_used_up_step_is_tried_as_often_again_in_the_resumed_run,
         batches_whose_keys_begin_alike_do_not_meet,
         who_repeats_a_run_has_limits_too;

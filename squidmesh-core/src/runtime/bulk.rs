@@ -34,7 +34,7 @@ pub struct BulkRun<E> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BulkOutcome<E> {
-    /// A run was started from it, now or by an earlier call under the same batch key.
+    /// A run was started from it: now, or by an earlier call under the same batch key, or by whoever resumed it before.
     Started(Box<Run>),
     /// A run would be started from it.
     WouldStart,
@@ -57,7 +57,7 @@ pub enum BulkError {
 /// The longest batch key, in bytes: with the run's id it is still an idempotency key.
 const LONGEST_KEY: usize = 200;
 
-/// The options that both have.
+/// The options, of which a resumption has no batch key: a run goes on once in any case.
 struct Options {
     runtime: Arc<Runtime>,
     filter: RunFilter,
@@ -68,27 +68,25 @@ struct Options {
 }
 
 impl Options {
-    /// The key under which a run of this batch is started. It names what is done, so that a replay and a resumption of one run
-    /// never meet.
-    fn key(&self, act: &str, id: &str) -> Option<String> {
-        self.batch_key.as_ref().map(|batch| format!("{act}:{batch}:{id}"))
+    /// The key under which this batch replays a run.
+    fn key(&self, id: RunId) -> Option<String> {
+        self.batch_key.as_ref().map(|batch| format!("replay:{batch}:{id}"))
     }
 
     /// The runs of the page, without those that this batch has started itself.
-    async fn page(&self, act: &str) -> Result<(Vec<Run>, Option<RunId>), BulkError> {
+    async fn page(&self) -> Result<(Vec<Run>, Option<RunId>), BulkError> {
         let sound = |key: &str| key.len() <= LONGEST_KEY && check_key(Some(key)).is_ok();
         if !self.batch_key.as_deref().is_none_or(sound) {
             return Err(BulkError::InvalidKey);
         }
         let page = self.runtime.store.list(&self.filter).await?;
         let started = |run: &Run| {
-            let from = run.replayed_from.or(run.resumed_from).map(|from| from.to_string());
-            run.idempotency_key.is_some() && run.idempotency_key == from.and_then(|from| self.key(act, &from))
+            run.idempotency_key.is_some() && run.idempotency_key == run.replayed_from.and_then(|from| self.key(from))
         };
         Ok((page.runs.into_iter().filter(|run| !started(run)).collect(), page.next))
     }
 
-    /// The run that this batch has started from another, if it has.
+    /// The run that was started from another under this key, if one was.
     async fn started(&self, run: &Run, key: Option<&str>) -> Result<Option<Box<Run>>, StoreError> {
         let Some(key) = key else { return Ok(None) };
         match self.runtime.store.find_by_key(&run.workflow, key).await? {
@@ -99,7 +97,7 @@ impl Options {
 }
 
 macro_rules! bulk {
-    ($(#[$doc:meta])* $name:ident, $each:ident, $error:ident, $act:literal) => {
+    ($(#[$doc:meta])* $name:ident, $each:ident, $error:ident, $key:expr, $under:expr) => {
         $(#[$doc])*
         #[must_use = "nothing is done before this is awaited"]
         pub struct $name {
@@ -130,15 +128,8 @@ macro_rules! bulk {
                 self
             }
 
-            /// Starts at most one run from each under this key, however often the call is repeated; and leaves alone what was
-            /// started under it. A key has 1 to 200 bytes.
-            pub fn batch_key(mut self, key: impl Into<String>) -> Self {
-                self.options.batch_key = Some(key.into());
-                self
-            }
-
             async fn carry_out(self) -> Result<Bulk<$error>, BulkError> {
-                let (found, next) = self.options.page($act).await?;
+                let (found, next) = self.options.page().await?;
                 let mut runs = Vec::with_capacity(found.len());
                 for run in found {
                     let outcome = match self.each(&run).await {
@@ -152,7 +143,7 @@ macro_rules! bulk {
 
             async fn each(&self, run: &Run) -> Result<BulkOutcome<$error>, $error> {
                 let options = &self.options;
-                let key = options.key($act, &run.id.to_string());
+                let key: Option<String> = $key(options, run.id);
                 if let Some(started) = options.started(run, key.as_deref()).await? {
                     return Ok(BulkOutcome::Started(started));
                 }
@@ -163,9 +154,7 @@ macro_rules! bulk {
                 if let Some(actor) = &options.actor {
                     each = each.actor(actor);
                 }
-                if let Some(key) = key {
-                    each = each.idempotency_key(key);
-                }
+                each = $under(each, key);
                 if options.dry_run {
                     each.check().await?;
                     return Ok(BulkOutcome::WouldStart);
@@ -190,12 +179,27 @@ bulk!(
     ReplayRuns,
     ReplayRun,
     ReplayError,
-    "replay"
+    Options::key,
+    |each: ReplayRun, key: Option<String>| match key {
+        Some(key) => each.idempotency_key(key),
+        None => each,
+    }
 );
+
+impl ReplayRuns {
+    /// Starts at most one run from each under this key, however often the call is repeated; and leaves alone what was started
+    /// under it. A key has 1 to 200 bytes.
+    pub fn batch_key(mut self, key: impl Into<String>) -> Self {
+        self.options.batch_key = Some(key.into());
+        self
+    }
+}
+
 bulk!(
     /// The resumption of a page of runs. Made by [`Squidmesh::resume_runs`](crate::Squidmesh::resume_runs).
     ResumeRuns,
     ResumeRun,
     ResumeError,
-    "resume"
+    |_: &Options, id| Some(ResumeRun::key(id)),
+    |each: ResumeRun, _| each
 );

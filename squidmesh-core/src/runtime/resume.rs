@@ -4,7 +4,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::start::{check_actor, check_key, start_in};
+use super::start::{check_actor, start_in};
 use super::{Runtime, StartError};
 use crate::engine::{self, NewRun, Resumption, UnitOfWork, Unresumable, resumption, resumption_in};
 use crate::{
@@ -60,12 +60,16 @@ pub struct ResumeRun {
     id: RunId,
     allow_irreversible: bool,
     actor: Option<String>,
-    idempotency_key: Option<String>,
 }
 
 impl ResumeRun {
     pub(super) fn new(runtime: Arc<Runtime>, id: RunId) -> Self {
-        ResumeRun { runtime, id, allow_irreversible: false, actor: None, idempotency_key: None }
+        ResumeRun { runtime, id, allow_irreversible: false, actor: None }
+    }
+
+    /// The idempotency key of the one run that goes on from another.
+    pub(super) fn key(id: RunId) -> String {
+        format!("resume:{id}")
     }
 
     /// Resumes even if a step is tried again whose effect cannot be undone.
@@ -77,12 +81,6 @@ impl ResumeRun {
     /// Who resumes it, for the audit trail.
     pub fn actor(mut self, actor: impl Into<String>) -> Self {
         self.actor = Some(actor.into());
-        self
-    }
-
-    /// Resumes at most once under this key; see [`StartRun::idempotency_key`](crate::StartRun::idempotency_key).
-    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
-        self.idempotency_key = Some(key.into());
         self
     }
 
@@ -105,7 +103,6 @@ impl ResumeRun {
         if !resumption.irreversible.is_empty() && !self.allow_irreversible {
             return Err(ResumeError::UnsafeResume { run, steps: resumption.irreversible });
         }
-        check_key(self.idempotency_key.as_deref())?;
         check_actor(&self.runtime, self.actor.as_deref())?;
         Ok(Prepared { state, workflow, resumption })
     }
@@ -118,7 +115,7 @@ impl ResumeRun {
             trigger: state.run.trigger.clone(),
             payload: (*state.run.payload).clone(),
             intended_at: state.run.intended_at,
-            idempotency_key: self.idempotency_key.clone(),
+            idempotency_key: Some(ResumeRun::key(self.id)),
             replay: None,
         };
         let (definition, limits) = (workflow.definition().clone(), runtime.config.limits());

@@ -87,7 +87,8 @@ impl Squidmesh {
     }
 
     /// Starts a new run that goes on from where a failed one stopped, on the same version of the workflow, linked to the old
-    /// one: the outputs of its completed steps are kept, and what failed is tried again. The old run stays failed.
+    /// one: the outputs of its completed steps are kept, and what failed is tried again. The old run stays failed, and goes on
+    /// once: whoever resumes it again is given the run that goes on already, which may be resumed itself if it fails too.
     ///
     /// # Errors
     /// [`ResumeError::UnsafeResume`](crate::ResumeError::UnsafeResume) if a step that was tried is irreversible or not
@@ -120,7 +121,7 @@ impl Squidmesh {
     }
 
     /// Resumes the runs on a page of a filter, each as [`resume_run`](Squidmesh::resume_run) would; otherwise as
-    /// [`replay_runs`](Squidmesh::replay_runs).
+    /// [`replay_runs`](Squidmesh::replay_runs), but without a batch key: a run goes on once in any case.
     ///
     /// # Errors
     /// [`BulkError`](crate::BulkError) if no run was looked at; what is refused of a run stands with it.

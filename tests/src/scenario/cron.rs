@@ -8,8 +8,8 @@ use serde_json::json;
 use squidmesh_core::schedule::Schedule;
 use squidmesh_core::testing::Fault;
 use squidmesh_core::{
-    COMPLETE, Delivery, Field, MissedPolicy, QueueName, Run, RunFilter, RunStatus, SkipReason, StoreError, Timestamp,
-    Trigger, TriggerError, TriggerName, TriggerRecord, Workflow, WorkflowName, hours, minutes,
+    COMPLETE, Delivery, EventKind, Field, MissedPolicy, QueueName, Run, RunFilter, RunStatus, SkipReason, StoreError,
+    Timestamp, Trigger, TriggerError, TriggerName, TriggerRecord, Workflow, WorkflowName, hours, minutes,
 };
 
 use super::{done, nothing};
@@ -133,16 +133,8 @@ pub async fn workers_fire_what_is_due_without_being_asked(ground: &Ground) {
     let since = ago(now(ground).await, minutes(90));
     down_since(ground, "0 * * * *", "UTC", since).await;
     let world = ground.world([scheduled("0 * * * *", "UTC", MissedPolicy::Once)]);
-    let run = world
-        .working(async {
-            loop {
-                if let Some(run) = runs(&world).await.pop() {
-                    return run;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
+    world.working(world.until(|event| matches!(event.kind, EventKind::RunCreated))).await;
+    let run = runs(&world).await.remove(0);
     assert_eq!(run.trigger.as_str(), TRIGGER);
     assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed);
 }

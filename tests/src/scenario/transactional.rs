@@ -10,8 +10,9 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
 use serde_json::{Value, json};
 use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryTransaction};
 use squidmesh_core::{
-    COMPLETE, ConfigError, Delivery, Failure, MockStore, Retry, RunDetails, RunStatus, SkipReason, Squidmesh,
-    SquidmeshBuilder, Step, StepContext, StepError, StepResult, TransactionalHandler, Workflow, ms, transactional,
+    COMPLETE, ConfigError, Delivery, Event, EventKind, Failure, MockStore, Retry, RunDetails, RunStatus, SkipReason,
+    Squidmesh, SquidmeshBuilder, Step, StepContext, StepError, StepResult, TransactionalHandler, Workflow, ms,
+    transactional,
 };
 
 use super::{done, nothing, workflow};
@@ -323,8 +324,9 @@ pub async fn a_sibling_that_ends_meanwhile_is_no_conflict(ground: &Ground) {
         .working(async {
             gate.arrived(1).await;
             // Where there is one writer, what the sibling has to record waits for the transaction.
-            while !ledger.sqlite && attempts(&world.look(run.id).await, "sibling") != ["completed"] {
-                tokio::time::sleep(ms(2)).await;
+            if !ledger.sqlite {
+                let done = |event: &Event| matches!(&event.kind, EventKind::StepCompleted { step, .. } if step.as_str() == "sibling");
+                world.until(done).await;
             }
             gate.open();
             world.rests(run.id).await

@@ -7,13 +7,13 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 use squidmesh_core::inspect::{NextAction, Reason};
 use squidmesh_core::{
-    AuditKind, COMPLETE, CommandError, ConfigError, Delivery, Difference, ResumeError, Retry, Run, RunStatus,
-    SkipReason, Squidmesh, SquidmeshBuilder, Step, StepError, StepName, Unresumable, Workflow, compare_with_live_runs,
-    ms, pause,
+    AuditKind, COMPLETE, CommandError, ConfigError, Delivery, Difference, EventKind, ResumeError, Retry, Run,
+    RunStatus, SkipReason, Squidmesh, SquidmeshBuilder, Step, StepError, StepName, Unresumable, Workflow,
+    compare_with_live_runs, ms, pause,
 };
 
 use super::{chain, done, nothing, workflow};
-use crate::world::{World, attempts, step};
+use crate::world::{World, attempts};
 use crate::{Gate, Ground, Journal};
 
 /// After this time work counts as stranded in these scenarios.
@@ -180,14 +180,7 @@ pub async fn an_adopted_run_goes_on_in_the_new_graph(ground: &Ground) {
         .unwrap();
     let older = ground.world([old]);
     let run = older.start_run("chain", &nothing()).await.unwrap();
-    let failed_once = async || !step(&older.look(run.id).await, "one").attempts.is_empty();
-    older
-        .working(async {
-            while !(failed_once().await && older.status(run.id).await == RunStatus::Retrying) {
-                tokio::time::sleep(ms(1)).await;
-            }
-        })
-        .await;
+    older.working(older.until(|event| matches!(event.kind, EventKind::StepRetryScheduled { .. }))).await;
     drop(older);
     let newer = adopting(ground, [longer(&journal)]);
     ground.pass(ms(200)).await;
