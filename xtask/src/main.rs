@@ -4,6 +4,7 @@
 //! so that it runs while they do not compile.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person at the terminal")]
 
+mod bench;
 mod ci;
 mod debian;
 mod deny;
@@ -54,6 +55,12 @@ const CHORES: &[Chore] = &[
         arguments: "[--advisories]",
         summary: "Check dependencies against deny.toml: bans, licences, sources",
         run: deny::run,
+    },
+    Chore {
+        name: "bench",
+        arguments: "[--quick] [--only WORKLOAD] [--profile] [--compare FILE] [--json FILE] [--svg FILE]",
+        summary: "Measure Squidmesh beside the limits of private servers; see docs/cost-model.md",
+        run: bench::run,
     },
     Chore { name: "ci", arguments: "", summary: "The whole gate: lint, deny and test", run: ci::run },
     Chore { name: "fix", arguments: "", summary: "Format, and apply clippy's own suggestions", run: fix::run },

@@ -24,13 +24,26 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Installs Postgres when it is missing, and starts a server of one's own.
     pub(crate) fn start() -> Result<Self, Failure> {
+        // Many tests at once, each with pools of its own.
+        Self::start_with(&["-c", "max_connections=200"])
+    }
+
+    /// The same with nothing set but what counts statements, where the server has that: its defaults are durable.
+    pub(crate) fn start_to_measure() -> Result<Self, Failure> {
+        Self::start_with(&["-c", "shared_preload_libraries=pg_stat_statements"]).or_else(|failure| {
+            println!("starting without pg_stat_statements, so that statements are not counted: {failure}");
+            Self::start_with(&[])
+        })
+    }
+
+    fn start_with(settings: &[&str]) -> Result<Self, Failure> {
         let programs = programs()?;
         let version = process::output(Command::new(programs.join("postgres")).arg("--version"))?;
         let (server, port) = on_a_free_port(|port| {
             Guarded::start(&Server {
                 name: "postgres",
                 script: START,
-                arguments: &[&programs.to_string_lossy(), USER, &port.to_string()],
+                arguments: &[&[&*programs.to_string_lossy(), USER, &port.to_string()], settings].concat(),
                 // An immediate shutdown: nobody wants the data.
                 stop_signal: "QUIT",
                 user: "postgres",
@@ -42,12 +55,14 @@ impl Postgres {
     }
 }
 
-/// `$0` is the server's directory; `$1` where the programs are, `$2` the user, `$3` the port.
+/// `$0` is the server's directory; `$1` where the programs are, `$2` the user, `$3` the port; the rest are settings.
 const START: &str = r#"
 set -e
 "$1/initdb" --pgdata="$0/data" --username="$2" --auth=trust --encoding=UTF8 --no-locale --no-sync >"$0/initdb.log"
-exec "$1/postgres" -D "$0/data" -c listen_addresses=127.0.0.1 -c port="$3" -c unix_socket_directories="$0" \
-  -c max_connections=200 -c fsync=on -c synchronous_commit=on
+programs=$1 port=$3
+shift 3
+exec "$programs/postgres" -D "$0/data" -c listen_addresses=127.0.0.1 -c port="$port" -c unix_socket_directories="$0" \
+  -c fsync=on -c synchronous_commit=on "$@"
 "#;
 
 /// The server keeps its state in the eighth line of a file in its own data directory.

@@ -25,12 +25,21 @@ impl Redis {
 
     /// Installs Redis when it is missing, and starts a server of one's own.
     pub(crate) fn start() -> Result<Self, Failure> {
+        Self::start_with(&["--save", "", "--appendonly", "no"])
+    }
+
+    /// The same with Redis's own defaults of what it writes to disk.
+    pub(crate) fn start_to_measure() -> Result<Self, Failure> {
+        Self::start_with(&[])
+    }
+
+    fn start_with(settings: &[&str]) -> Result<Self, Failure> {
         let program = program()?;
         let (server, port) = on_a_free_port(|port| {
             Guarded::start(&Server {
                 name: "redis",
                 script: START,
-                arguments: &[&program.to_string_lossy(), &port.to_string()],
+                arguments: &[&[&*program.to_string_lossy(), &port.to_string()], settings].concat(),
                 stop_signal: "TERM",
                 user: "redis",
                 ready: |directory| {
@@ -44,9 +53,11 @@ impl Redis {
     }
 }
 
-/// `$0` is the server's directory; `$1` the program, `$2` the port.
+/// `$0` is the server's directory; `$1` the program, `$2` the port; the rest are settings.
 const START: &str = r#"
-exec "$1" --port "$2" --bind 127.0.0.1 --dir "$0" --daemonize no --save "" --appendonly no
+program=$1 port=$2
+shift 2
+exec "$program" --port "$port" --bind 127.0.0.1 --dir "$0" --daemonize no "$@"
 "#;
 
 fn program() -> Result<PathBuf, Failure> {

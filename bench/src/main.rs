@@ -1,0 +1,91 @@
+//! Measures Squidmesh beside the limit of the database that it works on.
+//!
+//! `cargo xtask bench` builds this program, starts the servers and runs it. `docs/cost-model.md` says what the figures mean.
+
+#![allow(clippy::print_stdout, reason = "a program that prints what it measures")]
+
+mod arguments;
+mod bare;
+mod child;
+mod figure;
+mod place;
+mod processes;
+mod recorder;
+mod report;
+mod server;
+mod workflows;
+mod workload;
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::arguments::Arguments;
+use crate::figure::Figures;
+use crate::server::Server;
+use crate::workload::{CONCURRENCY, Plan, STARTERS};
+
+/// Whatever kept a measurement from being one.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    match given.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["worker", url, concurrency] => child::work(url, concurrency.parse()?).await,
+        _ => measure(Arguments::parse(given)?).await,
+    }
+}
+
+async fn measure(arguments: Arguments) -> Result<(), Failure> {
+    let earlier: Option<Figures> = match &arguments.compare {
+        Some(path) => Some(serde_json::from_slice(&fs::read(path)?)?),
+        None => None,
+    };
+    let url = std::env::var("SQUIDMESH_BENCH_POSTGRES")
+        .map_err(|_| "SQUIDMESH_BENCH_POSTGRES names no server: use `cargo xtask bench`, which starts one")?;
+    let server = Server::at(&url).await?;
+    // On a disk: `/tmp` is memory on many machines.
+    let disk = Path::new("/var/tmp");
+    let directory = tempfile::tempdir_in(if disk.is_dir() { disk } else { Path::new(".") })?;
+    let mut figures = Figures { settings: server.settings().await?, ..Figures::default() };
+    let (processors, load) = (std::thread::available_parallelism()?.get(), processes::load());
+    if load > processors as f64 / 4.0 {
+        println!(
+            "This machine is busy (load {load} on {processors} processors). What waits for others between every two statements \
+             suffers more than what works in batches: the ratios will be wrong.\n"
+        );
+    }
+    for (setting, value) in [
+        ("processors, shared by program and server", processors.to_string()),
+        ("load of the machine before", load.to_string()),
+        ("steps at once in a process", CONCURRENCY.to_string()),
+        ("callers that start runs at once", STARTERS.to_string()),
+        ("SQLite", "journal_mode=wal, synchronous=full".to_owned()),
+    ] {
+        figures.settings.insert(setting.to_owned(), value);
+    }
+
+    let plan = Plan {
+        server,
+        directory: directory.path().to_owned(),
+        quick: arguments.quick,
+        only: arguments.only.clone(),
+        profile: arguments.profile,
+    };
+    let begun = Instant::now();
+    println!("Measuring{} …", if arguments.quick { " quickly" } else { "" });
+    let failed = plan.carry_out(&mut figures).await?;
+    report::figures(&figures);
+    if let Some(earlier) = &earlier {
+        report::compare(earlier, &figures);
+    }
+    if let Some(path) = &arguments.json {
+        fs::write(path, serde_json::to_vec_pretty(&figures)?)?;
+    }
+    if let Some(path) = &arguments.svg {
+        fs::write(path, report::plot(&figures))?;
+    }
+    println!("\nMeasured for {:.0} s", begun.elapsed().as_secs_f64());
+    if failed.is_empty() { Ok(()) } else { Err(format!("some workloads failed:\n  {}", failed.join("\n  ")).into()) }
+}

@@ -1,0 +1,134 @@
+//! The workflows that are measured. Their handlers do nothing but tell the recorder when they begin and end, unless the workload
+//! is about what they do.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use serde_json::{Map, Value, json};
+use squidmesh_core::{
+    COMPLETE, Retry, Step, StepContext, StepError, StepResult, TransactionalHandler, Trigger, Workflow, transactional,
+    wait,
+};
+
+use crate::Failure;
+use crate::recorder::Recorder;
+
+fn named(name: &str) -> squidmesh_core::WorkflowBuilder {
+    Workflow::builder(name).trigger(Trigger::manual("start"))
+}
+
+/// A step whose handler returns the same output every time.
+fn step(recorder: &Recorder, name: &str, output: Value) -> Step {
+    let recorder = recorder.clone();
+    Step::new(name, move |_: Map<String, Value>, context: StepContext| {
+        recorder.enter(context.run_id);
+        let (recorder, output) = (recorder.clone(), output.clone());
+        async move {
+            recorder.leave(context.run_id);
+            StepResult::Ok(output)
+        }
+    })
+}
+
+/// Steps one after the other.
+fn in_a_row(name: &str, steps: Vec<(String, Step)>) -> Result<Workflow, Failure> {
+    let mut builder = named(name);
+    let mut previous: Option<String> = None;
+    for (name, step) in steps {
+        builder = builder.step(step);
+        if let Some(previous) = previous.replace(name.clone()) {
+            builder = builder.then(previous, name);
+        }
+    }
+    let last = previous.ok_or("a chain has steps")?;
+    Ok(builder.then(last, COMPLETE).build()?)
+}
+
+fn names(steps: usize) -> impl Iterator<Item = String> {
+    (1..=steps).map(|number| format!("step-{number}"))
+}
+
+/// So many steps that do nothing, one after the other.
+pub(crate) fn chain(recorder: &Recorder, steps: usize) -> Result<Workflow, Failure> {
+    in_a_row("chain", names(steps).map(|name| (name.clone(), step(recorder, &name, json!({})))).collect())
+}
+
+/// Five steps, each with an output of so many bytes under a key of its own, so that the context of the run grows.
+pub(crate) fn carrying(recorder: &Recorder, bytes: usize) -> Result<Workflow, Failure> {
+    let output = json!({ "text": "x".repeat(bytes) });
+    in_a_row(
+        "carrying",
+        names(5).map(|name| (name.clone(), step(recorder, &name, output.clone()).output(name))).collect(),
+    )
+}
+
+/// One step, so many beside each other, one step that waits for them all.
+pub(crate) fn fan(recorder: &Recorder, width: usize) -> Result<Workflow, Failure> {
+    let siblings: Vec<String> = names(width).collect();
+    let mut builder = named("fan").step(step(recorder, "root", json!({})));
+    for name in &siblings {
+        builder = builder.step(step(recorder, name, json!({})).after(["root"]));
+    }
+    Ok(builder.step(step(recorder, "join", json!({})).after(&siblings)).build()?)
+}
+
+/// A wait, and a step after it.
+pub(crate) fn delayed(recorder: &Recorder, delay: Duration) -> Result<Workflow, Failure> {
+    in_a_row(
+        "delayed",
+        vec![
+            ("wait".to_owned(), Step::new("wait", wait(delay))),
+            ("after".to_owned(), step(recorder, "after", json!({}))),
+        ],
+    )
+}
+
+/// Five steps of which each fails once and is tried again after a millisecond.
+pub(crate) fn stumbling(recorder: &Recorder) -> Result<Workflow, Failure> {
+    let step = |name: String| {
+        let recorder = recorder.clone();
+        let handler = move |_: Map<String, Value>, context: StepContext| {
+            recorder.enter(context.run_id);
+            let recorder = recorder.clone();
+            async move {
+                recorder.leave(context.run_id);
+                if context.attempt == 1 { Err(StepError::retryable("the first attempt fails")) } else { Ok(json!({})) }
+            }
+        };
+        (name.clone(), Step::new(name, handler).retry(Retry::fixed(3, Duration::from_millis(1))))
+    };
+    in_a_row("stumbling", names(5).map(step).collect())
+}
+
+struct Booking(Recorder);
+
+#[async_trait]
+impl TransactionalHandler for Booking {
+    type Input = Map<String, Value>;
+    type Transaction = DatabaseTransaction;
+    type Output = Map<String, Value>;
+
+    async fn run(
+        &self,
+        _: Self::Input,
+        transaction: &DatabaseTransaction,
+        context: StepContext,
+    ) -> StepResult<Self::Output> {
+        self.0.enter(context.run_id);
+        let insert = format!("INSERT INTO bookings (run, step) VALUES ('{}', '{}')", context.run_id, context.step);
+        transaction.execute_unprepared(&insert).await?;
+        self.0.leave(context.run_id);
+        Ok(Map::new())
+    }
+}
+
+/// Five transactional steps that insert a row of the host each.
+pub(crate) fn booking(recorder: &Recorder) -> Result<Workflow, Failure> {
+    let step = |name: String| (name.clone(), Step::new(name, transactional(Booking(recorder.clone()))));
+    in_a_row("booking", names(5).map(step).collect())
+}
+
+/// The host's table for [`booking`].
+pub(crate) const BOOKINGS: &str =
+    "CREATE TABLE bookings (run TEXT NOT NULL, step TEXT NOT NULL, PRIMARY KEY (run, step))";

@@ -1,0 +1,132 @@
+//! Drives runs from start to completion, the way most workloads share: all are started, all connections closed, and then worked
+//! off by fresh workers, so that what starting costs and what a step costs are counted apart.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use serde_json::json;
+use squidmesh_core::{Squidmesh, Workflow};
+use squidmesh_executor_tokio::TokioExecutor;
+use tokio::sync::Semaphore;
+
+use crate::Failure;
+use crate::figure::Round;
+use crate::place::Place;
+use crate::processes::{forget_peak, peak_mib};
+use crate::recorder::Recorder;
+
+/// How many steps run at once in a process, in every workload: no-op steps spend their time in the database, so that this is the
+/// number of commits that can come together.
+pub(crate) const CONCURRENCY: usize = 256;
+
+/// How many calls of a host start runs at once, like so many requests being served.
+pub(crate) const STARTERS: usize = 256;
+
+/// A round that takes longer than this has failed.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// So many runs of a workflow.
+pub(crate) struct Load<'a> {
+    pub(crate) workflow: &'a dyn Fn(&Recorder) -> Result<Workflow, Failure>,
+    pub(crate) runs: usize,
+    /// The steps of a run.
+    pub(crate) steps: usize,
+    /// In which attempt each of them completes.
+    pub(crate) attempts: u32,
+}
+
+impl<'a> Load<'a> {
+    pub(crate) fn new(workflow: &'a dyn Fn(&Recorder) -> Result<Workflow, Failure>, runs: usize, steps: usize) -> Self {
+        Load { workflow, runs, steps, attempts: 1 }
+    }
+
+    pub(crate) fn in_attempt(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+}
+
+/// One round: starts everything, works it off, checks what was recorded.
+pub(crate) async fn round(place: &Place, load: &Load<'_>) -> Result<Round, Failure> {
+    let earlier = place.recorded().await?;
+    let starting = start(place, load).await?;
+    let worked = work_off(place, load).await?;
+    place.check(&earlier, load.runs, load.runs * load.steps, load.attempts).await?;
+    Ok(worked.with("starts/s", load.runs as f64 / starting.as_secs_f64()))
+}
+
+/// Starts all runs of a load, with as many callers at once as [`STARTERS`] says, and closes the store.
+pub(crate) async fn start(place: &Place, load: &Load<'_>) -> Result<Duration, Failure> {
+    let recorder = Recorder::new();
+    let workflow = (load.workflow)(&recorder)?;
+    let name = workflow.definition().name().to_string();
+    let mesh = Squidmesh::builder(place.store().await?).executor(TokioExecutor::new()).workflow(workflow).build()?;
+    let begun = Instant::now();
+    start_singly(&mesh, &name, load.runs).await?;
+    Ok(begun.elapsed())
+}
+
+/// Starts runs one by one, so many callers at once.
+pub(crate) async fn start_singly(mesh: &Squidmesh, workflow: &str, runs: usize) -> Result<(), Failure> {
+    let turns = Arc::new(Semaphore::new(STARTERS));
+    let mut calls = Vec::with_capacity(runs);
+    for _ in 0..runs {
+        let turn = turns.clone().acquire_owned().await?;
+        let (mesh, workflow) = (mesh.clone(), workflow.to_owned());
+        calls.push(tokio::spawn(async move {
+            let started = mesh.start_run(&workflow, &json!({})).await.map(drop);
+            drop(turn);
+            started
+        }));
+    }
+    for call in calls {
+        call.await??;
+    }
+    Ok(())
+}
+
+/// Works off what was started, by one process, and tells how fast and at what price.
+pub(crate) async fn work_off(place: &Place, load: &Load<'_>) -> Result<Round, Failure> {
+    let steps = load.runs * load.steps;
+    let recorder = Recorder::new();
+    let workflow = (load.workflow)(&recorder)?;
+    let before = place.read().await?;
+    forget_peak();
+    let begun = Instant::now();
+    let elapsed = {
+        let mesh = Squidmesh::builder(place.store().await?)
+            .executor(TokioExecutor::new().concurrency(CONCURRENCY))
+            .workflow(workflow)
+            .event_sink(recorder.clone())
+            .build()?;
+        let mut completed = Ok(());
+        let mut elapsed = Duration::ZERO;
+        mesh.run_workers(async {
+            completed = recorder.completed(load.runs, PATIENCE).await;
+            elapsed = begun.elapsed();
+        })
+        .await?;
+        completed?;
+        elapsed.as_secs_f64()
+    };
+    let peak = peak_mib();
+    let after = place.read().await?;
+    let handled = recorder.handled();
+    let expected = steps * load.attempts as usize;
+    if handled > expected {
+        return Err(format!("{handled} handlers were called for {expected} attempts, though nobody died").into());
+    }
+    let (p50, p99) = recorder.hops();
+    Ok(after
+        .since(&before, steps)
+        .with("steps/s", steps as f64 / elapsed)
+        .with("hop p50 ms", p50)
+        .with("hop p99 ms", p99)
+        .with("peak MiB", peak))
+}
+
+/// Joins calls that were spawned.
+pub(crate) async fn joined<T>(calls: Vec<tokio::task::JoinHandle<Result<T, Failure>>>) -> Result<Vec<T>, Failure> {
+    try_join_all(calls.into_iter().map(|call| async { call.await? })).await
+}

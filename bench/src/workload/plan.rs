@@ -1,0 +1,221 @@
+//! What is measured, how often, in which order: rounds of different workloads take turns, the limits between them, so that a
+//! machine that grows slower meanwhile slows all of them.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::drive::{self, Load};
+use super::snapshot::Snapshot;
+use super::starts::{self, Manner};
+use super::{alone, arrival, delayed, history, idle, name, processes};
+use crate::bare::{self, Extent};
+use crate::figure::{Figures, Round};
+use crate::place::{Ground, Place};
+use crate::recorder::Recorder;
+use crate::server::Server;
+use crate::{Failure, report, workflows};
+
+/// A workload: its name, and how many rounds it has in the quick and in the full run.
+struct Entry {
+    name: &'static str,
+    quick: usize,
+    full: usize,
+    /// Whether the limit that it is held against is SQLite's.
+    sqlite: bool,
+}
+
+const fn entry(name: &'static str, quick: usize, full: usize) -> Entry {
+    Entry { name, quick, full, sqlite: false }
+}
+
+const fn on_sqlite(name: &'static str, quick: usize, full: usize) -> Entry {
+    Entry { name, quick, full, sqlite: true }
+}
+
+/// In the order of each round; the quick run has what forms the ratios.
+const PLAN: &[Entry] = &[
+    entry(name::LIMITS_POSTGRES, 3, 5),
+    entry(name::CHAIN_10K_POSTGRES, 3, 5),
+    entry(name::STARTS_BATCH, 2, 5),
+    entry(name::ALONE, 2, 3),
+    on_sqlite(name::LIMITS_SQLITE, 2, 5),
+    on_sqlite(name::CHAIN_10K_SQLITE, 2, 5),
+    entry(name::HISTORY, 2, 3),
+    entry(name::PROCESSES_1, 2, 3),
+    entry(name::PROCESSES_2, 2, 3),
+    entry(name::FAN_1000, 1, 3),
+    entry(name::ARRIVAL, 1, 3),
+    entry(name::SNAPSHOT, 1, 3),
+    entry(name::IDLE, 1, 3),
+    entry(name::CHAIN_1K_POSTGRES, 0, 3),
+    on_sqlite(name::CHAIN_1K_SQLITE, 0, 3),
+    on_sqlite(name::ALONE_SQLITE, 0, 3),
+    entry(name::STARTS_SINGLE, 0, 3),
+    entry(name::STARTS_IN_TRANSACTION, 0, 3),
+    entry(name::FAN_10, 0, 3),
+    entry(name::OUTPUTS_1K, 0, 3),
+    entry(name::OUTPUTS_64K, 0, 3),
+    entry(name::RETRIES, 0, 3),
+    entry(name::TRANSACTIONAL, 0, 3),
+    entry(name::DELAYED, 0, 3),
+    entry(name::PROCESSES_4, 0, 3),
+];
+
+/// One run of the benchmark.
+pub(crate) struct Plan {
+    pub(crate) server: Server,
+    /// Where SQLite's files go.
+    pub(crate) directory: PathBuf,
+    pub(crate) quick: bool,
+    pub(crate) only: Vec<String>,
+    /// Whether the slowest statements are printed.
+    pub(crate) profile: bool,
+}
+
+/// What lasts longer than one round.
+#[derive(Default)]
+struct Kept {
+    history: Option<Place>,
+    snapshot: Option<(Place, Snapshot)>,
+}
+
+impl Plan {
+    /// Measures everything, and returns what failed beside the figures: a workload that fails does not stop the others.
+    pub(crate) async fn carry_out(&self, figures: &mut Figures) -> Result<Vec<String>, Failure> {
+        let (mut kept, mut failed) = (Kept::default(), Vec::new());
+        let rounds = PLAN.iter().map(|entry| self.rounds(entry)).max().unwrap_or(0);
+        for number in 1..=rounds {
+            for entry in PLAN.iter().filter(|entry| self.rounds(entry) >= number) {
+                let begun = Instant::now();
+                match self.round(entry.name, figures, &mut kept).await {
+                    Ok(round) => {
+                        report::round(entry.name, number, &round, begun.elapsed().as_secs_f64());
+                        figures.add(entry.name, &round);
+                    }
+                    Err(error) => {
+                        println!("  {} round {number} FAILED: {error}", entry.name);
+                        failed.push(format!("{}: {error}", entry.name));
+                    }
+                }
+            }
+        }
+        if let Some((mut place, snapshot)) = kept.snapshot {
+            snapshot.release(&mut place).await?;
+            place.close().await?;
+        }
+        if let Some(place) = kept.history {
+            place.close().await?;
+        }
+        Ok(failed)
+    }
+
+    /// The rounds of a workload in this run: those that were not asked for have none, the limits and what the others are
+    /// compared with excepted.
+    fn rounds(&self, entry: &Entry) -> usize {
+        let asked = |name: &str| self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()));
+        let needed = match entry.name {
+            name::LIMITS_POSTGRES => PLAN.iter().any(|other| !other.sqlite && asked(other.name)),
+            name::LIMITS_SQLITE => PLAN.iter().any(|other| other.sqlite && asked(other.name)),
+            name::CHAIN_10K_POSTGRES => {
+                [name::ARRIVAL, name::FAN_1000, name::HISTORY, name::SNAPSHOT].into_iter().any(asked)
+            }
+            name::PROCESSES_1 => asked(name::PROCESSES_2),
+            _ => false,
+        };
+        let rounds = if self.quick { entry.quick } else { entry.full };
+        match (asked(entry.name), needed) {
+            // Whoever names a workload gets it, in the quick run too.
+            (true, _) if !self.only.is_empty() => rounds.max(1),
+            (true, _) | (false, true) => rounds,
+            (false, false) => 0,
+        }
+    }
+
+    async fn round(&self, workload: &'static str, figures: &Figures, kept: &mut Kept) -> Result<Round, Failure> {
+        let postgres = Ground::Postgres(self.server.clone());
+        let sqlite = Ground::Sqlite(self.directory.clone());
+        let extent = Extent { each: Duration::from_millis(if self.quick { 500 } else { 2_000 }), all: !self.quick };
+        let size = |quick: usize, full: usize| if self.quick { quick } else { full };
+        match workload {
+            name::LIMITS_POSTGRES => return bare::on_postgres(&self.server, extent).await,
+            name::LIMITS_SQLITE => return bare::on_sqlite(&self.directory, extent).await,
+            name::HISTORY => return self.with_history(&postgres, kept).await,
+            name::SNAPSHOT => return self.with_snapshot(&postgres, kept).await,
+            _ => {}
+        }
+        let ground = if workload.ends_with("sqlite") { sqlite } else { postgres };
+        let place = ground.fresh(workload).await?;
+        let chain = |recorder: &Recorder| workflows::chain(recorder, 5);
+        let measured = match workload {
+            name::CHAIN_1K_POSTGRES | name::CHAIN_1K_SQLITE => {
+                drive::round(&place, &Load::new(&chain, 1_000, 5)).await?
+            }
+            name::ALONE | name::ALONE_SQLITE => alone::round(&place, size(100, 200)).await?,
+            name::ARRIVAL => {
+                let peak = figures.median(name::CHAIN_10K_POSTGRES, "steps/s").ok_or("the peak is not known")?;
+                arrival::round(&place, peak / 2.0, Duration::from_secs(size(6, 20) as u64)).await?
+            }
+            name::FAN_10 => fan(&place, 10, 1_000).await?,
+            name::FAN_1000 => fan(&place, 1_000, size(2, 10)).await?,
+            name::OUTPUTS_1K => carrying(&place, 1_024, 1_000).await?,
+            name::OUTPUTS_64K => carrying(&place, 65_536, 100).await?,
+            name::RETRIES => drive::round(&place, &Load::new(&workflows::stumbling, 1_000, 5).in_attempt(2)).await?,
+            name::TRANSACTIONAL => {
+                place.execute(workflows::BOOKINGS).await?;
+                drive::round(&place, &Load::new(&workflows::booking, 500, 5)).await?
+            }
+            name::DELAYED => delayed::round(&place, size(10_000, 100_000)).await?,
+            name::STARTS_SINGLE => starts::round(&place, 10_000, Manner::Single).await?,
+            name::STARTS_BATCH => starts::round(&place, 20_000, Manner::Batch).await?,
+            name::STARTS_IN_TRANSACTION => starts::round(&place, 2_000, Manner::InTransaction).await?,
+            name::PROCESSES_1 => processes::round(&place, 10_000, 1).await?,
+            name::PROCESSES_2 => processes::round(&place, 10_000, 2).await?,
+            name::PROCESSES_4 => processes::round(&place, 10_000, 4).await?,
+            name::IDLE => idle::round(&place, size(1_000, 10_000), Duration::from_secs(size(6, 30) as u64)).await?,
+            _ => drive::round(&place, &Load::new(&chain, 10_000, 5)).await?,
+        };
+        if let (true, Place::Postgres(database)) = (self.profile, &place) {
+            for statement in database.slowest(15).await? {
+                println!("    {statement}");
+            }
+        }
+        place.close().await?;
+        Ok(measured)
+    }
+
+    /// On a database with a million finished runs, a hundred thousand in the quick run; filled once.
+    async fn with_history(&self, ground: &Ground, kept: &mut Kept) -> Result<Round, Failure> {
+        if kept.history.is_none() {
+            let place = ground.fresh(name::HISTORY).await?;
+            history::fill(&place, if self.quick { 100_000 } else { 1_000_000 }).await?;
+            kept.history = Some(place);
+        }
+        let place = kept.history.as_ref().ok_or("there is no history")?;
+        let chain = |recorder: &Recorder| workflows::chain(recorder, 5);
+        drive::round(place, &Load::new(&chain, 10_000, 5)).await
+    }
+
+    /// Beside a snapshot that is ten minutes old, in the quick run as old as it takes to work off ten thousand runs.
+    async fn with_snapshot(&self, ground: &Ground, kept: &mut Kept) -> Result<Round, Failure> {
+        if kept.snapshot.is_none() {
+            let mut place = ground.fresh(name::SNAPSHOT).await?;
+            let age = Duration::from_secs(if self.quick { 0 } else { 600 });
+            let snapshot = Snapshot::age(&mut place, 10_000, age).await?;
+            kept.snapshot = Some((place, snapshot));
+        }
+        let (place, _) = kept.snapshot.as_ref().ok_or("there is no snapshot")?;
+        let chain = |recorder: &Recorder| workflows::chain(recorder, 5);
+        drive::round(place, &Load::new(&chain, 10_000, 5)).await
+    }
+}
+
+async fn fan(place: &Place, width: usize, runs: usize) -> Result<Round, Failure> {
+    let fan = |recorder: &Recorder| workflows::fan(recorder, width);
+    // From the end of one handler to the beginning of the next says nothing where they run beside each other.
+    Ok(drive::round(place, &Load::new(&fan, runs, width + 2)).await?.without("hop p50 ms").without("hop p99 ms"))
+}
+
+async fn carrying(place: &Place, bytes: usize, runs: usize) -> Result<Round, Failure> {
+    let carrying = |recorder: &Recorder| workflows::carrying(recorder, bytes);
+    drive::round(place, &Load::new(&carrying, runs, 5)).await
+}

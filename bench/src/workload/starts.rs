@@ -1,0 +1,80 @@
+//! Starts alone, nobody works: one a call, in batches, and in transactions of the host.
+
+use std::time::{Duration, Instant};
+
+use sea_orm::ConnectionTrait;
+use serde_json::json;
+use squidmesh_core::Squidmesh;
+use squidmesh_executor_tokio::TokioExecutor;
+
+use super::drive::{joined, start_singly};
+use crate::figure::Round;
+use crate::place::Place;
+use crate::recorder::Recorder;
+use crate::{Failure, workflows};
+
+/// How many transactions of the host are open at once: as many as the host's pool has connections.
+const HOST_TRANSACTIONS: usize = 8;
+
+/// How the runs are started.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Manner {
+    /// One a call, 256 callers at once.
+    Single,
+    /// Many a call.
+    Batch,
+    /// One in each transaction of the host, beside a row of the host's.
+    InTransaction,
+}
+
+pub(crate) async fn round(place: &Place, runs: usize, manner: Manner) -> Result<Round, Failure> {
+    if manner == Manner::InTransaction {
+        place.execute("CREATE TABLE orders (number BIGINT PRIMARY KEY)").await?;
+    }
+    let before = place.read().await?;
+    let elapsed = {
+        let store = place.store().await?;
+        let mesh = Squidmesh::builder(store.clone())
+            .executor(TokioExecutor::new())
+            .workflow(workflows::chain(&Recorder::new(), 5)?)
+            .build()?;
+        let begun = Instant::now();
+        match manner {
+            Manner::Single => start_singly(&mesh, "chain", runs).await?,
+            Manner::Batch => start_singly(&mesh, "chain", runs).await?,
+            Manner::InTransaction => {
+                let callers = (0..HOST_TRANSACTIONS).map(|caller| {
+                    let (store, mesh) = (store.clone(), mesh.clone());
+                    tokio::spawn(async move {
+                        for number in (caller..runs).step_by(HOST_TRANSACTIONS) {
+                            let transaction = store.begin().await?;
+                            let order = format!("INSERT INTO orders (number) VALUES ({number})");
+                            transaction.execute_unprepared(&order).await?;
+                            let session = store.join(&transaction);
+                            let joined = mesh.within(&session);
+                            joined.start_run("chain", &json!({})).await?;
+                            let after = joined.into_after_commit();
+                            drop(session);
+                            transaction.commit().await?;
+                            after.committed();
+                        }
+                        Ok(())
+                    })
+                });
+                joined(callers.collect()).await?;
+            }
+        }
+        begun.elapsed()
+    };
+    let after = place.read().await?;
+    let store = place.store().await?;
+    let started = place.count(&store, "SELECT count(*) FROM squidmesh_runs WHERE status = 'pending'").await?;
+    if usize::try_from(started)? != runs {
+        return Err(format!("{started} of {runs} runs were started").into());
+    }
+    Ok(after.since(&before, runs).with("starts/s", per_second(runs, elapsed)))
+}
+
+fn per_second(count: usize, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}
