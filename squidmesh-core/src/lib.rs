@@ -78,7 +78,7 @@ pub use engine::{DescribeJobs, Difference, DispatchError, Unresumable};
 pub use event::{Event, EventKind, SkipReason};
 pub use port::*;
 pub use run::*;
-pub use runner::{Delivery, Fired, PerformError, Runner};
+pub use runner::{Delivery, Fired, PerformError, Route, Runner};
 pub use runtime::*;
 pub use schedule::{TriggerRecord, TriggerRecords};
 pub use time::{InvalidTimestamp, Timestamp};

@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 use squidmesh_core::testing::store_suite::{self, StoreFixture};
 use squidmesh_core::testing::{ManualClock, MemoryStore, block_on};
 use squidmesh_core::{
-    ClaimRequest, Claims, Commit, CommitOutcome, Definition, Fingerprint, History, Intent, IntentKey, IntentWrite,
-    Lease, LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession,
+    ClaimRequest, Claims, Commit, CommitOutcome, Definition, Due, DueRequest, Fingerprint, History, Intent, IntentKey,
+    IntentWrite, Lease, LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession,
     StrandedRequest, TriggerRecord, TriggerRecords, WorkflowName,
 };
 
@@ -42,6 +42,8 @@ enum Defect {
     KnownVersionsStranded,
     PatienceIgnored,
     RepinningReplaces,
+    PagesRepeat,
+    DueUnordered,
 }
 
 struct Defective {
@@ -181,8 +183,25 @@ impl Store for Defective {
         Ok(claims)
     }
 
-    async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError> {
-        self.store.claim_one(key, token, lease).await
+    async fn claim_keys(
+        &self,
+        keys: &[IntentKey],
+        token: LeaseToken,
+        lease: Duration,
+    ) -> Result<Vec<SingleClaim>, StoreError> {
+        self.store.claim_keys(keys, token, lease).await
+    }
+
+    async fn due(&self, request: &DueRequest) -> Result<Due, StoreError> {
+        let mut request = request.clone();
+        if self.has(Defect::PagesRepeat) {
+            request.after = None;
+        }
+        let mut due = self.store.due(&request).await?;
+        if self.has(Defect::DueUnordered) {
+            due.intents.reverse();
+        }
+        Ok(due)
     }
 
     async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
@@ -279,6 +298,8 @@ fn every_defect_is_found_by_the_case_that_looks_for_it() {
         RepinningReplaces is found by intent::a_repinned_intent_keeps_its_due_time,
         RepinningReplaces is found by intent::a_repinned_intent_keeps_its_holder,
         RepinningReplaces is found by intent::repinning_what_is_not_there_is_harmless,
+        PagesRepeat is found by due::what_is_due_is_looked_at_page_by_page,
+        DueUnordered is found by due::what_is_due_is_looked_at_in_the_order_of_claiming,
         ListNeverEnds is found by list::the_last_page_says_that_it_is_the_last,
     ] {
         let passes = |defect: Defect| catch_unwind(AssertUnwindSafe(|| block_on(case(&defect)))).is_ok();

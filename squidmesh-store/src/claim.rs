@@ -9,22 +9,20 @@ use std::time::Duration;
 use sea_orm::prelude::Uuid;
 use sea_orm::{DbErr, QueryResult};
 use squidmesh_core::{
-    Claim, ClaimRequest, Claims, Fingerprint, IntentKey, Lease, LeaseToken, Priority, QueueName, RunId, SingleClaim,
-    StoreError,
+    Claim, ClaimRequest, Claims, Fingerprint, Lease, LeaseToken, Priority, QueueName, RunId, StoreError,
 };
 
 use crate::clock::{StoreClock, millis};
-use crate::columns::names;
 use crate::database::Database;
 use crate::error::failed;
 use crate::intents::INTENT_KEY;
 use crate::load::{Loaded, load_all};
-use crate::rows::{INTENT_COLUMNS, intent_from_row, intent_key_to_row, lease_from_row};
+use crate::rows::lease_from_row;
 use crate::sql::{Row, Sql, execute_chunks};
 
 /// The classes, in the order of claiming, as conditions of the two indexes of the table. A lease that has run out goes before
 /// everything else: its step has waited for the lease already, and must not wait for a backlog as well.
-const CLASSES: [(&str, Option<Priority>); 4] = [
+pub(crate) const CLASSES: [(&str, Option<Priority>); 4] = [
     ("lease IS NOT NULL", None),
     ("lease IS NULL", Some(Priority::High)),
     ("lease IS NULL", Some(Priority::Normal)),
@@ -51,30 +49,6 @@ pub(crate) async fn claim(database: &Database, request: &ClaimRequest) -> Result
     };
     let next_in = if leases.len() < request.limit { next_in(database, request).await.map_err(&doing)? } else { None };
     Ok(Claims::new(with_runs(database, leases).await.map_err(&doing)?, next_in))
-}
-
-/// Claims one intent, if it is due.
-pub(crate) async fn claim_one(
-    database: &Database,
-    key: &IntentKey,
-    token: LeaseToken,
-    lease: Duration,
-) -> Result<SingleClaim, StoreError> {
-    let doing = failed("claiming work");
-    let clock = database.clock();
-    let sql = held_until(Sql::on(database.writer()), clock, token, lease).push(" WHERE ");
-    let sql = clock.now(of_key(sql, key).push(" AND available_at <= ")).push(" RETURNING run_id");
-    if !sql.fetch(database.writer()).await.map_err(&doing)?.is_empty() {
-        let lease = Lease { key: key.clone(), token };
-        let claim = with_runs(database, vec![lease]).await.map_err(&doing)?.pop();
-        return Ok(claim.map_or(SingleClaim::Absent, |claim| SingleClaim::Claimed(Box::new(claim))));
-    }
-    let columns = names(INTENT_COLUMNS);
-    let sql = Sql::on(database.reader()).push(&format!("SELECT {columns} FROM squidmesh_intents WHERE "));
-    let rows = of_key(sql, key).fetch(database.reader()).await.map_err(&doing)?;
-    let Some(row) = rows.first() else { return Ok(SingleClaim::Absent) };
-    let stored = intent_from_row(row).map_err(|unreadable| unreadable.of(format!("intent {key}")))?;
-    Ok(if stored.lease.is_some() { SingleClaim::Held } else { SingleClaim::NotDue })
 }
 
 /// One statement: what is found is locked, and what is locked is held.
@@ -112,7 +86,7 @@ async fn claim_in_turn(database: &Database, request: &ClaimRequest) -> Result<Ve
 }
 
 /// `UPDATE … SET` that puts intents into somebody's hands.
-fn held_until(sql: Sql, clock: &StoreClock, token: LeaseToken, lease: Duration) -> Sql {
+pub(crate) fn held_until(sql: Sql, clock: &StoreClock, token: LeaseToken, lease: Duration) -> Sql {
     let sql = sql.push("UPDATE squidmesh_intents SET lease = ").bind(*token.as_uuid()).push(", available_at = ");
     clock.now(sql).push(" + ").bind(millis(lease))
 }
@@ -175,7 +149,7 @@ async fn next_in(database: &Database, request: &ClaimRequest) -> Result<Option<D
     }))
 }
 
-fn of_class(sql: Sql, class: usize, queue: &QueueName) -> Sql {
+pub(crate) fn of_class(sql: Sql, class: usize, queue: &QueueName) -> Sql {
     let (held, priority) = CLASSES.get(class).copied().unwrap_or(("FALSE", None));
     let sql = sql.push(held).push(" AND queue = ").bind(queue.as_str());
     match priority {
@@ -184,16 +158,8 @@ fn of_class(sql: Sql, class: usize, queue: &QueueName) -> Sql {
     }
 }
 
-fn of_versions(sql: Sql, fingerprints: &[Fingerprint]) -> Sql {
+pub(crate) fn of_versions(sql: Sql, fingerprints: &[Fingerprint]) -> Sql {
     sql.push("fingerprint IN (").list(fingerprints.iter().map(ToString::to_string)).push(")")
-}
-
-fn of_key(sql: Sql, key: &IntentKey) -> Sql {
-    let mut sql = sql;
-    for (column, value) in ["run_id = ", " AND step = "].into_iter().zip(intent_key_to_row(key)) {
-        sql = sql.push(column).bind(value);
-    }
-    sql
 }
 
 /// The key as it is stored, whether or not it can be read.
@@ -206,7 +172,7 @@ fn due_at(row: &QueryResult) -> i64 {
 }
 
 /// A row that cannot be read stays held until its lease runs out, and is left out: it must not stop the others.
-fn leases(rows: &[QueryResult]) -> Vec<Lease> {
+pub(crate) fn leases(rows: &[QueryResult]) -> Vec<Lease> {
     let lease = |row: &QueryResult| match lease_from_row(row) {
         Ok(lease) => Some(lease),
         Err(unreadable) => {
@@ -218,7 +184,7 @@ fn leases(rows: &[QueryResult]) -> Vec<Lease> {
 }
 
 /// Reads the runs of claimed intents.
-async fn with_runs(database: &Database, leases: Vec<Lease>) -> Result<Vec<Claim>, DbErr> {
+pub(crate) async fn with_runs(database: &Database, leases: Vec<Lease>) -> Result<Vec<Claim>, DbErr> {
     let ids: BTreeSet<RunId> = leases.iter().map(|lease| lease.key.run_id).collect();
     let ids: Vec<RunId> = ids.into_iter().collect();
     let runs = load_all(database.reader(), &ids).await?;

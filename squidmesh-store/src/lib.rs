@@ -39,11 +39,13 @@ pub mod migration;
 
 mod apply;
 mod claim;
+mod claim_keys;
 mod clock;
 mod columns;
 mod committer;
 mod connect;
 mod database;
+mod due;
 mod error;
 mod history;
 mod intents;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sea_orm::{DatabaseConnection, DatabaseTransaction};
 use squidmesh_core::{
-    ClaimRequest, Claims, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey, Lease, LeaseToken,
-    RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, StrandedRequest, Transacted,
-    TransactionBody, TransactionType, TriggerRecord, TriggerRecords, WorkflowName,
+    ClaimRequest, Claims, Commit, CommitOutcome, Definition, Due, DueRequest, Fingerprint, History, IntentKey, Lease,
+    LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, StrandedRequest,
+    Transacted, TransactionBody, TransactionType, TriggerRecord, TriggerRecords, WorkflowName,
 };
 use tokio::sync::oneshot;
 
@@ -19,7 +19,7 @@ use crate::database::Database;
 use crate::error::failed;
 use crate::join::JoinedStore;
 use crate::transact::transact;
-use crate::{claim, history, lease, list, load, lookup, stranded, triggers};
+use crate::{claim, claim_keys, due, history, lease, list, load, lookup, stranded, triggers};
 
 /// Everything in a database that the host has anyway: SQLite or Postgres.
 ///
@@ -118,7 +118,7 @@ impl SeaOrmStore {
     async fn claimed<T: Send + 'static>(
         &self,
         claim: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-        leases: fn(&T) -> Vec<Lease>,
+        leases: impl Fn(&T) -> Vec<Lease> + Send + 'static,
     ) -> Result<T, StoreError> {
         let database = Arc::clone(&self.database);
         let (sender, receiver) = oneshot::channel();
@@ -177,13 +177,23 @@ impl Store for SeaOrmStore {
         self.claimed(async move { claim::claim(&database, &request).await }, leases).await
     }
 
-    async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError> {
-        let (database, key) = (Arc::clone(&self.database), key.clone());
-        let leases = |claim: &SingleClaim| match claim {
-            SingleClaim::Claimed(claim) => vec![claim.lease.clone()],
-            _ => Vec::new(),
+    async fn claim_keys(
+        &self,
+        keys: &[IntentKey],
+        token: LeaseToken,
+        lease: Duration,
+    ) -> Result<Vec<SingleClaim>, StoreError> {
+        let (database, keys) = (Arc::clone(&self.database), keys.to_vec());
+        let lease_of = |claim: &SingleClaim| match claim {
+            SingleClaim::Claimed(claim) => Some(claim.lease.clone()),
+            _ => None,
         };
-        self.claimed(async move { claim::claim_one(&database, &key, token, lease).await }, leases).await
+        let leases = move |claims: &Vec<SingleClaim>| claims.iter().filter_map(lease_of).collect();
+        self.claimed(async move { claim_keys::claim_keys(&database, &keys, token, lease).await }, leases).await
+    }
+
+    async fn due(&self, request: &DueRequest) -> Result<Due, StoreError> {
+        due::due(&self.database, request).await
     }
 
     async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {

@@ -137,8 +137,8 @@ async fn the_databases_clock_decides_what_is_due() {
         let next = claims.next_in.unwrap();
         assert!(next <= LEASE && next > LEASE / 2, "{next:?}");
         let key = IntentKey::step(sample::run_id(1), sample::step_name("first"));
-        let alone = store.claim_one(&key, sample::lease_token(2), LEASE).await.unwrap();
-        assert!(matches!(alone, SingleClaim::NotDue), "{alone:?}");
+        let alone = store.claim_keys(&[key], sample::lease_token(2), LEASE).await.unwrap();
+        assert!(matches!(alone[..], [SingleClaim::NotDue]), "{alone:?}");
 
         let leases: Vec<_> = claims.claims.into_iter().map(|claim| claim.lease).collect();
         assert_eq!(store.extend(&leases, 2 * LEASE).await.unwrap(), [true]);

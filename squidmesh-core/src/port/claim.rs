@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::StoreError;
-use crate::{Fingerprint, Lease, LeaseToken, QueueName, RunId, RunState};
+use crate::{Fingerprint, Lease, LeaseToken, QueueName, RunId, RunState, SkipReason};
 
 /// Which intents to claim.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,7 +106,7 @@ impl Claim {
     }
 }
 
-/// The answer to claiming one intent.
+/// The answer to claiming one intent by its key.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SingleClaim {
@@ -118,4 +118,19 @@ pub enum SingleClaim {
     NotDue,
     /// Another holds it.
     Held,
+}
+
+impl SingleClaim {
+    /// The claim, or why there is none.
+    ///
+    /// # Errors
+    /// The reason for which a delivery of the intent is skipped.
+    pub fn claimed(self) -> Result<Box<Claim>, SkipReason> {
+        match self {
+            SingleClaim::Claimed(claim) => Ok(claim),
+            SingleClaim::Absent => Err(SkipReason::NoIntent),
+            SingleClaim::NotDue => Err(SkipReason::NotDue),
+            SingleClaim::Held => Err(SkipReason::Held),
+        }
+    }
 }

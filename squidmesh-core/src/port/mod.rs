@@ -3,6 +3,7 @@
 mod claim;
 mod clock;
 mod commit;
+mod due;
 mod entropy;
 mod event_sink;
 pub mod executor;
@@ -14,6 +15,7 @@ pub mod transaction;
 pub use claim::{Claim, ClaimRequest, Claims, SingleClaim, StrandedRequest};
 pub use clock::Clock;
 pub use commit::{AttemptWrite, Commit, CommitOutcome, Expected, IntentWrite, StepWrite};
+pub use due::{Due, DueIntent, DueRequest};
 pub use entropy::{Entropy, RandomEntropy};
 pub use event_sink::EventSink;
 pub use executor::{Executor, ExecutorError};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Claims, Commit, CommitOutcome, History, RunFilter, RunPage, SingleClaim, Store, StoreError, StoreSession,
-    StrandedRequest, Transacted, TransactionBody, TransactionType,
+    Claims, Commit, CommitOutcome, Due, DueRequest, History, RunFilter, RunPage, SingleClaim, Store, StoreError,
+    StoreSession, StrandedRequest, Transacted, TransactionBody, TransactionType,
 };
 use crate::{
     ClaimRequest, Definition, Fingerprint, IntentKey, Lease, LeaseToken, RunId, RunState, TriggerRecord,
@@ -47,8 +47,17 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).claim(request).await
     }
 
-    async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError> {
-        (**self).claim_one(key, token, lease).await
+    async fn claim_keys(
+        &self,
+        keys: &[IntentKey],
+        token: LeaseToken,
+        lease: Duration,
+    ) -> Result<Vec<SingleClaim>, StoreError> {
+        (**self).claim_keys(keys, token, lease).await
+    }
+
+    async fn due(&self, request: &DueRequest) -> Result<Due, StoreError> {
+        (**self).due(request).await
     }
 
     async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {

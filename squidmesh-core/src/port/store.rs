@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    ClaimRequest, Claims, Commit, CommitOutcome, RunFilter, RunPage, SingleClaim, StrandedRequest, Transacted,
-    TransactionBody, TransactionType,
+    ClaimRequest, Claims, Commit, CommitOutcome, Due, DueRequest, RunFilter, RunPage, SingleClaim, StrandedRequest,
+    Transacted, TransactionBody, TransactionType,
 };
 use crate::{
     Attempt, AuditEvent, Definition, Fingerprint, IntentKey, Lease, LeaseToken, Priority, QueueName, RunId, RunState,
@@ -59,8 +59,18 @@ pub trait Store: StoreSession + 'static {
     /// higher priority; of these, the longest due first. No intent is given to two claimers.
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError>;
 
-    /// Claims one intent if it is due, like [`claim`](Store::claim).
-    async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError>;
+    /// Claims these intents as far as they are due, like [`claim`](Store::claim), and answers for each in its place. One that is
+    /// named twice is claimed once, and held by the other.
+    async fn claim_keys(
+        &self,
+        keys: &[IntentKey],
+        token: LeaseToken,
+        lease: Duration,
+    ) -> Result<Vec<SingleClaim>, StoreError>;
+
+    /// Looks at due intents without claiming them, in the order in which they would be claimed, page by page. Those that somebody
+    /// claims between two pages may be in either or in none; none of the others is left out.
+    async fn due(&self, request: &DueRequest) -> Result<Due, StoreError>;
 
     /// Extends leases to `lease` from now and answers for each whether it is still held, run out or not.
     async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError>;
@@ -231,7 +241,8 @@ mockall::mock! {
     #[async_trait]
     impl Store for Store {
         async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError>;
-        async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError>;
+        async fn claim_keys(&self, keys: &[IntentKey], token: LeaseToken, lease: Duration) -> Result<Vec<SingleClaim>, StoreError>;
+        async fn due(&self, request: &DueRequest) -> Result<Due, StoreError>;
         async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError>;
         async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError>;
         async fn triggers(&self, workflows: &[WorkflowName]) -> Result<TriggerRecords, StoreError>;

@@ -9,6 +9,7 @@ mod delivery;
 mod execute;
 mod leases;
 mod perform;
+mod relay;
 mod schedule;
 mod step;
 mod strangers;
@@ -16,6 +17,7 @@ mod transaction;
 
 pub use delivery::Delivery;
 pub use perform::PerformError;
+pub use relay::Route;
 pub use schedule::Fired;
 
 use std::sync::Arc;

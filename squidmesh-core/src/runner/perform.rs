@@ -54,12 +54,11 @@ impl Runner {
             return Ok(self.skipped(&state.run, step, SkipReason::UnknownDefinition));
         }
         let token = self.runtime.entropy.lease_token();
-        match self.runtime.store.claim_one(key, token, self.runtime.config.lease).await? {
-            SingleClaim::Claimed(claim) => Ok(self.deliver(*claim).await),
-            SingleClaim::Absent => Ok(self.skipped(&state.run, step, SkipReason::NoIntent)),
-            SingleClaim::NotDue => Ok(self.skipped(&state.run, step, SkipReason::NotDue)),
-            SingleClaim::Held => Ok(self.skipped(&state.run, step, SkipReason::Held)),
-        }
+        let claims = self.runtime.store.claim_keys(std::slice::from_ref(key), token, self.runtime.config.lease).await?;
+        Ok(match claims.into_iter().next().map_or(Err(SkipReason::NoIntent), SingleClaim::claimed) {
+            Ok(claim) => self.deliver(*claim).await,
+            Err(reason) => self.skipped(&state.run, step, reason),
+        })
     }
 
     /// An occurrence that a scheduler of the host's own delivers. It is the same one that this runtime would have fired itself:

@@ -85,9 +85,11 @@ impl Runner {
                 continue;
             }
             let token = self.runtime.entropy.lease_token();
-            let claim = self.runtime.store.claim_one(&intent.key, token, self.runtime.config.lease).await?;
-            if let SingleClaim::Claimed(claim) = claim {
-                self.deliver(*claim).await;
+            let lease = self.runtime.config.lease;
+            for claim in self.runtime.store.claim_keys(std::slice::from_ref(&intent.key), token, lease).await? {
+                if let SingleClaim::Claimed(claim) = claim {
+                    self.deliver(*claim).await;
+                }
             }
         }
         Ok(())

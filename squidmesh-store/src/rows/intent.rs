@@ -4,7 +4,8 @@
 
 use sea_orm::QueryResult;
 use squidmesh_core::{
-    DispatchTarget, Fingerprint, Intent, IntentKey, IntentRecord, Lease, LeaseToken, Priority, QueueName, StepName,
+    DispatchTarget, DueIntent, Fingerprint, Intent, IntentKey, IntentRecord, Lease, LeaseToken, Priority, QueueName,
+    StepName,
 };
 
 use super::cell::{optional_uuid, parsed, text, time, uuid};
@@ -57,6 +58,20 @@ pub(crate) fn lease_to_row(lease: &Lease) -> Row {
     let mut row = intent_key_to_row(&lease.key);
     row.push((*lease.token.as_uuid()).into());
     row
+}
+
+/// A due intent, with its class in the order of claiming as `rank`.
+pub(crate) fn due_intent_from_row(row: &QueryResult) -> Result<DueIntent, Unreadable> {
+    let rank: i32 = row.try_get_by("rank").map_err(|_| Unreadable::new("rank", "is not a small number"))?;
+    let (fingerprint, queue) = (parsed(row, "fingerprint")?, parsed(row, "queue")?);
+    let (priority, at) = (priority_from_row(row)?, time(row, "available_at")?);
+    Ok(DueIntent::new(key_from_row(row)?, fingerprint, queue, priority, at, rank == 0))
+}
+
+/// An intent that could not be claimed, and whether it waits for its time.
+pub(crate) fn intent_state_from_row(row: &QueryResult) -> Result<(IntentKey, bool), Unreadable> {
+    let waits = row.try_get_by("waits").map_err(|_| Unreadable::new("waits", "is no truth value"))?;
+    Ok((key_from_row(row)?, waits))
 }
 
 pub(crate) fn intent_from_row(row: &QueryResult) -> Result<IntentRecord, Unreadable> {

@@ -16,8 +16,8 @@ pub(crate) use audit::{AUDIT_COLUMNS, audit_from_row, audit_to_row};
 pub(crate) use cell::Unreadable;
 pub(crate) use definition::{DEFINITION_COLUMNS, definition_from_row, definition_to_row};
 pub(crate) use intent::{
-    INTENT_COLUMNS, intent_from_row, intent_key_to_row, intent_to_row, lease_from_row, lease_to_row,
-    repinned_intent_to_row,
+    INTENT_COLUMNS, due_intent_from_row, intent_from_row, intent_key_to_row, intent_state_from_row, intent_to_row,
+    lease_from_row, lease_to_row, repinned_intent_to_row,
 };
 pub(crate) use run::{RUN_COLUMNS, changed_run_to_row, run_from_row, run_id_from_row, run_to_row};
 pub(crate) use step_run::{STEP_RUN_COLUMNS, changed_step_run_to_row, step_run_from_row, step_run_to_row};

@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    Cancellation, ClaimRequest, Claims, Clock, Commit, CommitOutcome, Definition, Executor, ExecutorError, Fingerprint,
-    History, Intent, IntentKey, Job, JobMetadata, Lease, LeaseToken, Refusal, RunFilter, RunId, RunPage, RunState,
-    Runner, SingleClaim, Store, StoreError, StoreSession, StrandedRequest, TriggerRecord, TriggerRecords, WorkflowName,
+    Cancellation, ClaimRequest, Claims, Clock, Commit, CommitOutcome, Definition, Due, DueRequest, Executor,
+    ExecutorError, Fingerprint, History, Intent, IntentKey, Job, JobMetadata, Lease, LeaseToken, Refusal, RunFilter,
+    RunId, RunPage, RunState, Runner, SingleClaim, Store, StoreError, StoreSession, StrandedRequest, TriggerRecord,
+    TriggerRecords, WorkflowName,
 };
 
 /// A store that never tells of committed work.
@@ -47,8 +48,17 @@ impl Store for SilentStore {
         self.0.claim(request).await
     }
 
-    async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError> {
-        self.0.claim_one(key, token, lease).await
+    async fn claim_keys(
+        &self,
+        keys: &[IntentKey],
+        token: LeaseToken,
+        lease: Duration,
+    ) -> Result<Vec<SingleClaim>, StoreError> {
+        self.0.claim_keys(keys, token, lease).await
+    }
+
+    async fn due(&self, request: &DueRequest) -> Result<Due, StoreError> {
+        self.0.due(request).await
     }
 
     async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {

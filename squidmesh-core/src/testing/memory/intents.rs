@@ -1,11 +1,12 @@
 //! The live intents, and who holds them.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
-    ClaimRequest, Fingerprint, Intent, IntentKey, IntentRecord, IntentWrite, Lease, LeaseToken, Priority, QueueName,
-    RunId, StrandedRequest, Timestamp,
+    ClaimRequest, Due, DueIntent, DueRequest, Fingerprint, Intent, IntentKey, IntentRecord, IntentWrite, Lease,
+    LeaseToken, Priority, QueueName, RunId, StrandedRequest, Timestamp,
 };
 
 /// Where an intent stands in the order of claiming: those that are held first, then by priority; then by time, then by the order
@@ -89,6 +90,26 @@ impl Intents {
             later.filter_map(|(_, key)| self.rows.get(key)).find(|row| wanted.includes(row)).map(|row| row.available_at)
         };
         CLASSES.into_iter().filter_map(next).min().map(|at| at.since(now))
+    }
+
+    /// A page of what is due, and unheld or held no longer.
+    pub(super) fn due(&self, request: &DueRequest, now: Timestamp) -> Due {
+        let wanted = Wanted::of(&request.queues, &request.fingerprints);
+        let (due, later): (Vec<_>, Vec<_>) =
+            self.rows.iter().filter(|(_, row)| wanted.includes(row)).partition(|(_, row)| row.available_at <= now);
+        let mut found: Vec<DueIntent> = due
+            .into_iter()
+            .filter(|(_, row)| request.since.is_none_or(|since| row.available_at > since))
+            .map(|(key, row)| row.due(key))
+            .collect();
+        found.sort_by(in_claiming_order);
+        if let Some(after) = &request.after {
+            found.retain(|intent| in_claiming_order(intent, after).is_gt());
+        }
+        let more = found.len() > request.limit;
+        found.truncate(request.limit);
+        let next_in = later.into_iter().map(|(_, row)| row.available_at.since(now)).min();
+        Due::new(found, more, next_in, now)
     }
 
     /// The runs whose work lies, of versions that a request does not know.
@@ -194,6 +215,15 @@ impl Row {
         let class = if self.lease.is_some() { HELD } else { self.priority.as_i16() };
         (class, self.available_at, self.arrival)
     }
+
+    fn due(&self, key: &IntentKey) -> DueIntent {
+        let (queue, run_out) = (self.queue.clone(), self.lease.is_some());
+        DueIntent::new(key.clone(), self.fingerprint, queue, self.priority, self.available_at, run_out)
+    }
+}
+
+fn in_claiming_order(one: &DueIntent, other: &DueIntent) -> Ordering {
+    one.place().cmp(&other.place()).then_with(|| one.key.cmp(&other.key))
 }
 
 /// What a request asks for, ready to be looked up many times.
@@ -204,7 +234,11 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     fn by(request: &'a ClaimRequest) -> Self {
-        Wanted { queues: request.queues.iter().collect(), fingerprints: request.fingerprints.iter().collect() }
+        Wanted::of(&request.queues, &request.fingerprints)
+    }
+
+    fn of(queues: &'a [QueueName], fingerprints: &'a [Fingerprint]) -> Self {
+        Wanted { queues: queues.iter().collect(), fingerprints: fingerprints.iter().collect() }
     }
 
     fn includes(&self, row: &Row) -> bool {

@@ -13,10 +13,10 @@ use super::intents::Availability;
 use super::rows::Rows;
 use super::transaction::MemoryTransaction;
 use crate::{
-    Claim, ClaimRequest, Claims, Clock, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey,
-    IntentRecord, Lease, LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession,
-    StrandedRequest, Timestamp, Transacted, TransactionBody, TransactionEnd, TransactionType, TriggerRecord,
-    TriggerRecords, WorkflowName,
+    Claim, ClaimRequest, Claims, Clock, Commit, CommitOutcome, Definition, Due, DueRequest, Fingerprint, History,
+    IntentKey, IntentRecord, Lease, LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError,
+    StoreSession, StrandedRequest, Timestamp, Transacted, TransactionBody, TransactionEnd, TransactionType,
+    TriggerRecord, TriggerRecords, WorkflowName,
 };
 
 /// A store in memory. Clones share what is stored: several runtimes over clones are several processes on one database.
@@ -184,10 +184,15 @@ impl Store for MemoryStore {
         Ok(Claims::new(claims.collect(), next_in))
     }
 
-    async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError> {
+    async fn claim_keys(
+        &self,
+        keys: &[IntentKey],
+        token: LeaseToken,
+        lease: Duration,
+    ) -> Result<Vec<SingleClaim>, StoreError> {
         let now = self.shared.now();
         let mut rows = self.reading("claiming work")?;
-        Ok(match rows.intents.availability(key, now) {
+        let claim = |key: &IntentKey| match rows.intents.availability(key, now) {
             Availability::Absent => SingleClaim::Absent,
             Availability::NotDue => SingleClaim::NotDue,
             Availability::Held => SingleClaim::Held,
@@ -196,7 +201,13 @@ impl Store for MemoryStore {
                 let state = rows.load_claimed(key.run_id);
                 SingleClaim::Claimed(Box::new(Claim::new(lease, state)))
             }
-        })
+        };
+        Ok(keys.iter().map(claim).collect())
+    }
+
+    async fn due(&self, request: &DueRequest) -> Result<Due, StoreError> {
+        let now = self.shared.now();
+        Ok(self.reading("looking for due work")?.intents.due(request, now))
     }
 
     async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {

@@ -72,6 +72,10 @@ macro_rules! __store_cases {
                 a_compensation_is_claimed_like_a_step
                 claiming_one_takes_just_that_one
                 claiming_one_that_is_not_there_is_absent
+                several_are_claimed_by_their_keys_and_answered_in_their_places
+                an_intent_that_is_named_twice_is_claimed_once
+                five_hundred_are_claimed_by_their_keys
+                of_eight_who_claim_the_same_keys_each_is_given_to_one
                 of_eight_who_claim_the_same_intent_one_gets_it
                 eight_claimers_share_the_work_without_a_double_claim
                 claimers_beside_committers_find_everything_once
@@ -113,7 +117,15 @@ macro_rules! __store_cases {
                 the_next_due_time_counts_leases_that_run_out
                 the_next_due_time_is_for_the_queues_and_versions_asked_for
                 what_is_due_and_what_is_not_are_told_apart_in_one_claim
-                a_due_time_in_the_future_is_shown;
+                a_due_time_in_the_future_is_shown
+                nothing_is_due_in_an_empty_store
+                what_is_due_is_looked_at_in_the_order_of_claiming
+                what_is_due_is_looked_at_page_by_page
+                looking_at_what_is_due_claims_nothing
+                what_is_held_is_not_due_until_its_lease_has_run_out
+                only_what_fell_due_since_is_looked_at
+                only_due_work_of_the_queues_and_versions_asked_for_is_looked_at
+                a_look_tells_the_time_and_when_the_next_is_due;
             fidelity:
                 text_of_every_script_reads_back
                 numbers_read_back_exactly

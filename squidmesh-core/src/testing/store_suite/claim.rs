@@ -7,8 +7,8 @@ use futures_util::FutureExt;
 
 use super::StoreFixture;
 use super::setup::{
-    LEASE, apply_all, claim, claim_by, committed, facts, held, keys, only, request, started, state, take_turns,
-    together,
+    LEASE, apply_all, claim, claim_by, claim_key, committed, facts, held, keys, only, request, started, state,
+    take_turns, together,
 };
 use crate::testing::sample;
 use crate::{
@@ -157,14 +157,14 @@ pub async fn claiming_one_takes_just_that_one(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let (run, other) = (started(&*store, 1).await, started(&*store, 2).await);
     let lease = sample::lease(run.id, "first", sample::lease_token(1));
-    match store.claim_one(&lease.key, lease.token, LEASE).await.unwrap() {
+    match claim_key(&*store, &lease.key, lease.token).await {
         SingleClaim::Claimed(claim) => {
             assert_eq!(claim.lease, lease);
             assert_eq!(claim.state.unwrap(), state(&*store, run.id).await);
         }
         refused => panic!("it was due: {refused:?}"),
     }
-    let again = store.claim_one(&lease.key, sample::lease_token(2), LEASE).await.unwrap();
+    let again = claim_key(&*store, &lease.key, sample::lease_token(2)).await;
     assert!(matches!(again, SingleClaim::Held), "{again:?}");
     assert_eq!(keys(&claim(&*store, 10, 3).await), [IntentKey::step(other.id, sample::step_name("first"))]);
 }
@@ -177,9 +177,76 @@ pub async fn claiming_one_that_is_not_there_is_absent(fixture: &dyn StoreFixture
         IntentKey::step(sample::run_id(2), sample::step_name("first")),
         IntentKey::compensation(run.id),
     ] {
-        let answer = store.claim_one(&key, sample::lease_token(1), LEASE).await.unwrap();
+        let answer = claim_key(&*store, &key, sample::lease_token(1)).await;
         assert!(matches!(answer, SingleClaim::Absent), "{key}: {answer:?}");
     }
+}
+
+pub async fn several_are_claimed_by_their_keys_and_answered_in_their_places(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let runs = [started(&*store, 1).await, started(&*store, 2).await, started(&*store, 3).await];
+    let [first, second, third] = runs.map(|run| IntentKey::step(run.id, sample::step_name("first")));
+    claim_key(&*store, &second, sample::lease_token(1)).await;
+    let unknown = IntentKey::step(sample::run_id(9), sample::step_name("first"));
+    let keys = [third.clone(), unknown, second, first.clone()];
+    let answers = store.claim_keys(&keys, sample::lease_token(2), LEASE).await.unwrap();
+    let [SingleClaim::Claimed(one), SingleClaim::Absent, SingleClaim::Held, SingleClaim::Claimed(other)] = &answers[..]
+    else {
+        panic!("{answers:?}")
+    };
+    assert_eq!((&one.lease.key, &other.lease.key), (&third, &first));
+    for claim in [one, other] {
+        assert_eq!(claim.lease.token, sample::lease_token(2));
+        assert_eq!(*claim.state.as_ref().unwrap(), state(&*store, claim.lease.key.run_id).await);
+    }
+    assert!(store.claim_keys(&[], sample::lease_token(3), LEASE).await.unwrap().is_empty());
+}
+
+pub async fn an_intent_that_is_named_twice_is_claimed_once(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let key = IntentKey::step(started(&*store, 1).await.id, sample::step_name("first"));
+    let answers = store.claim_keys(&[key.clone(), key], sample::lease_token(1), LEASE).await.unwrap();
+    assert!(matches!(&answers[..], [SingleClaim::Claimed(_), SingleClaim::Held]), "{answers:?}");
+}
+
+pub async fn five_hundred_are_claimed_by_their_keys(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    apply_all(&*store, (0..500).map(sample::start).collect()).await;
+    let keys: Vec<IntentKey> =
+        (0..500).rev().map(|number| IntentKey::step(sample::run_id(number), sample::step_name("first"))).collect();
+    let answers = store.claim_keys(&keys, sample::lease_token(1), LEASE).await.unwrap();
+    let claimed = |answer: SingleClaim| answer.claimed().expect("it was due").lease.key;
+    assert_eq!(answers.into_iter().map(claimed).collect::<Vec<_>>(), keys);
+}
+
+pub async fn of_eight_who_claim_the_same_keys_each_is_given_to_one(fixture: &dyn StoreFixture) {
+    const RUNS: u64 = 40;
+    let (store, _) = fixture.fresh().await;
+    apply_all(&*store, (0..RUNS).map(sample::start).collect()).await;
+    let racers = (0..8).map(|racer| {
+        let store = Arc::clone(&store);
+        async move {
+            let mut keys: Vec<IntentKey> =
+                (0..RUNS).map(|number| IntentKey::step(sample::run_id(number), sample::step_name("first"))).collect();
+            keys.rotate_left(racer as usize * 5);
+            let mut mine = Vec::new();
+            for turn in 0..20 {
+                let token = sample::lease_token(racer * 100 + turn);
+                let answers = store.claim_keys(&keys, token, LEASE).await.unwrap();
+                mine.extend(
+                    answers.into_iter().filter_map(|answer| answer.claimed().ok()).map(|claim| claim.lease.key),
+                );
+                take_turns().await;
+            }
+            mine
+        }
+        .boxed()
+    });
+    let mut claimed: Vec<IntentKey> = together(fixture, racers).await.into_iter().flatten().collect();
+    assert_eq!(claimed.len() as u64, RUNS, "none twice, and none left");
+    claimed.sort();
+    claimed.dedup();
+    assert_eq!(claimed.len() as u64, RUNS);
 }
 
 pub async fn of_eight_who_claim_the_same_intent_one_gets_it(fixture: &dyn StoreFixture) {
@@ -188,7 +255,7 @@ pub async fn of_eight_who_claim_the_same_intent_one_gets_it(fixture: &dyn StoreF
         let key = IntentKey::step(started(&*store, round).await.id, sample::step_name("first"));
         let racers = (0..8).map(|racer| {
             let (store, key, token) = (Arc::clone(&store), key.clone(), sample::lease_token(round * 10 + racer));
-            async move { store.claim_one(&key, token, LEASE).await.unwrap() }.boxed()
+            async move { claim_key(&*store, &key, token).await }.boxed()
         });
         let answers = together(fixture, racers).await;
         let won = answers.iter().filter(|answer| matches!(answer, SingleClaim::Claimed(_))).count();

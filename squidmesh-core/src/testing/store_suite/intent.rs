@@ -5,7 +5,9 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::StoreFixture;
-use super::setup::{LEASE, WHILE, apply, claim, claim_by, committed, held, history, keys, request, started, together};
+use super::setup::{
+    LEASE, WHILE, apply, claim, claim_by, claim_key, committed, held, history, keys, request, started, together,
+};
 use crate::testing::sample;
 use crate::{
     ClaimRequest, Commit, CommitOutcome, Intent, IntentKey, IntentWrite, Priority, Run, SingleClaim, hours, ms,
@@ -87,7 +89,7 @@ pub async fn a_holder_may_replace_its_own_intent_for_the_next_attempt(fixture: &
     let mut commit = write(&run, IntentWrite::Replace(retry));
     commit.fence = Some(lease.clone());
     let run = committed(&*store, commit).await;
-    let early = store.claim_one(&lease.key, sample::lease_token(2), LEASE).await.unwrap();
+    let early = claim_key(&*store, &lease.key, sample::lease_token(2)).await;
     assert!(matches!(early, SingleClaim::NotDue), "{early:?}");
     clock.advance(WHILE * 2);
     held(&*store, &run, 3).await;
@@ -107,7 +109,7 @@ pub async fn a_removed_intent_is_gone(fixture: &dyn StoreFixture) {
     let run = committed(&*store, write(&run, IntentWrite::Remove(key.clone()))).await;
     assert_eq!(keys(&claim(&*store, 10, 1).await), []);
     assert_eq!(history(&*store, run.id).await.intents, []);
-    let answer = store.claim_one(&key, sample::lease_token(2), LEASE).await.unwrap();
+    let answer = claim_key(&*store, &key, sample::lease_token(2)).await;
     assert!(matches!(answer, SingleClaim::Absent), "{answer:?}");
 }
 

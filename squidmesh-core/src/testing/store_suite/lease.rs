@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 
 use super::StoreFixture;
 use super::setup::{
-    LEASE, WHILE, apply, apply_all, claim, committed, facts, held, history, keys, started, state, together,
+    LEASE, WHILE, apply, apply_all, claim, claim_key, committed, facts, held, history, keys, started, state, together,
 };
 use crate::testing::sample;
 use crate::{
@@ -61,7 +61,7 @@ pub async fn one_whose_lease_ran_out_can_be_claimed_alone(fixture: &dyn StoreFix
     let run = started(&*store, 1).await;
     let lease = held(&*store, &run, 1).await;
     clock.advance(LEASE + ms(1));
-    let answer = store.claim_one(&lease.key, sample::lease_token(2), LEASE).await.unwrap();
+    let answer = claim_key(&*store, &lease.key, sample::lease_token(2)).await;
     assert!(matches!(answer, SingleClaim::Claimed(_)), "{answer:?}");
     assert!(!store.extend(&[lease], LEASE).await.unwrap()[0], "the first has lost it");
 }
@@ -183,7 +183,7 @@ pub async fn an_outcome_and_a_takeover_never_both_succeed(fixture: &dyn StoreFix
         };
         let taking_over = {
             let (store, key, token) = (Arc::clone(&store), lease.key.clone(), sample::lease_token(round * 10 + 1));
-            async move { matches!(store.claim_one(&key, token, LEASE).await.unwrap(), SingleClaim::Claimed(_)) }.boxed()
+            async move { matches!(claim_key(&*store, &key, token).await, SingleClaim::Claimed(_)) }.boxed()
         };
         let won = together(fixture, [recording, taking_over]).await;
         assert!(won[0] != won[1], "round {round}: recorded {}, taken over {}", won[0], won[1]);

@@ -11,7 +11,7 @@ use super::StoreFixture;
 use crate::testing::sample;
 use crate::{
     Claim, ClaimRequest, Claims, Commit, CommitOutcome, History, IntentKey, LeaseToken, QueueName, Run, RunId,
-    RunState, Store, StoreError,
+    RunState, SingleClaim, Store, StoreError,
 };
 
 /// How long the leases of the suite last: longer than any case runs in real time.
@@ -79,6 +79,14 @@ pub(super) async fn claim(store: &dyn Store, limit: usize, token: u64) -> Claims
 /// Claims what a request asks for.
 pub(super) async fn claim_by(store: &dyn Store, request: &ClaimRequest) -> Claims {
     store.claim(request).await.expect("the store can claim")
+}
+
+/// Claims one intent.
+pub(super) async fn claim_key(store: &dyn Store, key: &IntentKey, token: LeaseToken) -> SingleClaim {
+    let answers = store.claim_keys(std::slice::from_ref(key), token, LEASE).await;
+    let mut answers = answers.expect("the store can claim");
+    assert_eq!(answers.len(), 1, "one answer for one key");
+    answers.remove(0)
 }
 
 /// What was claimed, in order.

@@ -1,0 +1,81 @@
+//! The scripts that run in Redis: each does one thing to a stream and what is beside it, whole or not at all.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, Script};
+
+macro_rules! scripts {
+    ($($(#[$doc:meta])* $name:ident: $file:literal,)*) => {
+        $($(#[$doc])* pub(crate) static $name: LazyLock<Source> =
+            LazyLock::new(|| Source::new(concat!(include_str!("scripts/stream.lua"), include_str!($file))));)*
+    };
+}
+
+scripts! {
+    /// Announces jobs that are not announced.
+    ANNOUNCE: "scripts/announce.lua",
+    /// Reads entries, higher classes first, queues in turn.
+    READ: "scripts/read.lua",
+    /// Removes entries that have been dealt with.
+    SETTLE: "scripts/settle.lua",
+    /// Takes over what others read and never settled.
+    RECLAIM: "scripts/reclaim.lua",
+    /// Sets an entry aside that cannot be carried out.
+    PARK: "scripts/park.lua",
+    /// Puts what was set aside back into its stream.
+    RETURN: "scripts/return.lua",
+}
+
+/// The text of a script and its hash.
+pub(crate) struct Source {
+    text: String,
+    hash: String,
+}
+
+impl Source {
+    fn new(text: &str) -> Self {
+        Source { text: text.to_owned(), hash: Script::new(text).get_hash().to_owned() }
+    }
+
+    /// A call on these keys.
+    pub(crate) fn on<K: Into<String>>(&self, keys: impl IntoIterator<Item = K>) -> Call<'_> {
+        Call { source: self, keys: keys.into_iter().map(Into::into).collect(), arguments: Vec::new() }
+    }
+}
+
+/// A script with its keys and arguments.
+pub(crate) struct Call<'a> {
+    source: &'a Source,
+    keys: Vec<String>,
+    arguments: Vec<Vec<u8>>,
+}
+
+impl Call<'_> {
+    /// Adds an argument.
+    pub(crate) fn arg(mut self, argument: impl ToString) -> Self {
+        self.arguments.push(argument.to_string().into_bytes());
+        self
+    }
+
+    /// Adds an argument of any bytes.
+    pub(crate) fn bytes(mut self, argument: &[u8]) -> Self {
+        self.arguments.push(argument.to_vec());
+        self
+    }
+
+    /// For a server that has the script.
+    pub(crate) fn by_hash(&self) -> Cmd {
+        self.command("EVALSHA", &self.source.hash)
+    }
+
+    /// For one that has not, which keeps it then.
+    pub(crate) fn whole(&self) -> Cmd {
+        self.command("EVAL", &self.source.text)
+    }
+
+    fn command(&self, name: &str, script: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.arguments);
+        command
+    }
+}
