@@ -81,11 +81,8 @@ impl Guarded {
         Ok(guarded)
     }
 
-    /// Blocks until the server ends, which it should not.
-    pub(crate) fn wait_for_the_end(&mut self) -> Outcome {
-        // `Child::wait` would close the pipe, were it still in the child: it was taken out at the start.
-        self.guardian.wait().while_doing("wait for a server")?;
-        Err(Failure::new("a server ended by itself"))
+    fn has_ended(&mut self) -> Result<bool, Failure> {
+        Ok(self.guardian.try_wait().while_doing("look at a server")?.is_some())
     }
 
     fn wait_until_ready(&mut self, server: &Server<'_>) -> Outcome {
@@ -112,6 +109,18 @@ impl Drop for Guarded {
         if self.directory.exists() && fs::remove_dir_all(&self.directory).is_err() {
             eprintln!("could not remove {}", self.directory.display());
         }
+    }
+}
+
+/// Blocks until one of the servers ends, which it should not.
+pub(crate) fn wait_for_the_end_of_any<const N: usize>(mut servers: [&mut Guarded; N]) -> Outcome {
+    loop {
+        for server in &mut servers {
+            if server.has_ended()? {
+                return Err(Failure::new("a server ended by itself"));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 

@@ -66,7 +66,7 @@ const CHORES: &[Chore] = &[
     Chore { name: "fix", arguments: "", summary: "Format, and apply clippy's own suggestions", run: fix::run },
     Chore {
         name: "services",
-        arguments: "[--redis]",
+        arguments: "",
         summary: "Start the private servers, print their URLs, and keep them until Ctrl-C",
         run: services::run,
     },

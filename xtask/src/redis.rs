@@ -13,16 +13,11 @@ pub(crate) const VARIABLE: &str = "SQUIDMESH_TEST_REDIS";
 
 /// A running throw-away Redis.
 pub(crate) struct Redis {
-    _server: Guarded,
+    pub(crate) server: Guarded,
     pub(crate) url: String,
 }
 
 impl Redis {
-    /// Whether this machine has the server's program.
-    pub(crate) fn is_installed() -> bool {
-        process::on_path("redis-server").is_some()
-    }
-
     /// Installs Redis when it is missing, and starts a server of one's own.
     pub(crate) fn start() -> Result<Self, Failure> {
         Self::start_with(&["--save", "", "--appendonly", "no"])
@@ -49,7 +44,7 @@ impl Redis {
             })
         })?;
         println!("started a private Redis on port {port}");
-        Ok(Self { _server: server, url: format!("redis://127.0.0.1:{port}") })
+        Ok(Self { server, url: format!("redis://127.0.0.1:{port}") })
     }
 }
 

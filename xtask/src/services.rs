@@ -1,22 +1,42 @@
 //! `cargo xtask services`: the private servers, for running examples or single tests by hand.
 
 use crate::failure::Outcome;
+use crate::guardian;
 use crate::postgres::{self, Postgres};
 use crate::redis::{self, Redis};
 use crate::refuse_unknown;
 
-/// Starts the servers, prints where they are, and keeps them until this process ends.
+/// Starts the servers, prints where they are and what to try on them, and keeps them until this process ends.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    refuse_unknown("services", arguments, &["--redis"])?;
+    refuse_unknown("services", arguments, &[])?;
     let mut postgres = Postgres::start()?;
-    let with_redis = Redis::is_installed() || !arguments.is_empty();
-    let redis = with_redis.then(Redis::start).transpose()?;
+    let mut redis = Redis::start()?;
 
     println!("\nexport {}={}", postgres::VARIABLE, postgres.url);
-    match &redis {
-        Some(redis) => println!("export {}={}", redis::VARIABLE, redis.url),
-        None => println!("(Redis is not installed; `cargo xtask services --redis` installs and starts it)"),
-    }
+    println!("export {}={}", redis::VARIABLE, redis.url);
+    println!("\nThe model host, with four worker processes over Redis:\n\n{}", checkout(&postgres.url, &redis.url));
     println!("\nCtrl-C stops the servers and removes their data.");
-    postgres.server.wait_for_the_end()
+    guardian::wait_for_the_end_of_any([&mut postgres.server, &mut redis.server])
+}
+
+/// The command line that carries the checkout over these servers.
+fn checkout(store: &str, redis: &str) -> String {
+    format!(
+        "cargo run --release -p squidmesh-examples --example checkout --no-default-features --features redis -- \\\n  \
+         --store {store} --redis {redis} --workers 4"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_try_out_names_both_servers() {
+        let line = checkout("postgres://squidmesh@127.0.0.1:1/postgres", "redis://127.0.0.1:2");
+        assert!(
+            line.contains("-- \\\n  --store postgres://squidmesh@127.0.0.1:1/postgres --redis redis://127.0.0.1:2 "),
+            "{line}"
+        );
+    }
 }
