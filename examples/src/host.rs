@@ -8,12 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sea_orm::DbErr;
-use squidmesh_core::{CancelReason, Cancellation, ConfigError, DefinitionErrors, ExecutorError, Squidmesh};
+use squidmesh_core::{CancelReason, Cancellation, ConfigError, DefinitionErrors, Executor, ExecutorError, Squidmesh};
 use squidmesh_store::{ConnectError, SeaOrmStore};
 use tokio::task::JoinError;
 
 use crate::checkout::checkout;
-use crate::executor::executor;
+use crate::crew::{self, CrewError};
+use crate::executor::{ExecutorChoice, executor};
 use crate::fulfilment::fulfilment;
 use crate::gateway::{GatewayError, GatewayServer, HttpGateway};
 use crate::intake::{Intake, IntakeError, take_in};
@@ -60,40 +61,32 @@ pub struct Journey {
 /// # Errors
 /// [`HostError`] names the part that failed. Started again, it goes on.
 pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<Ending, HostError> {
+    let executor = executor(options)?;
     let files = options.files();
     std::fs::create_dir_all(&files).map_err(HostError::Files)?;
     let orders = read_orders(options)?;
 
     let store = SeaOrmStore::connect(&options.store_url()).await?;
-    let shop = Shop::open(store.clone()).await?;
+    let shop = Shop::open(store).await?;
     let journal = files.join(format!("gateway-{}.jsonl", shop.merchant().await?));
     let server = GatewayServer::open(&journal).await.map_err(HostError::Files)?;
     let gateway = Arc::new(HttpGateway::at(server.address())?);
 
-    let slot = MeshSlot::default();
     let progress = Progress::default();
-    let mesh = Squidmesh::builder(store)
-        .executor(executor(options.workers))
-        .workflow(checkout(&shop, gateway, slot.clone())?)
-        .workflow(fulfilment()?)
-        .workflow(settlement(&shop)?)
-        .event_sink(progress.clone())
-        .configure(|config| {
-            if let Some(lease) = options.lease {
-                (config.lease, config.heartbeat) = (lease, lease / 3);
-            }
-        })
-        .build()?;
-    slot.fill(mesh.clone());
+    let mesh = open_mesh(options, executor, &shop, gateway, &progress)?;
 
     let closing = Cancellation::new();
     let mut workers = tokio::spawn({
-        let (mesh, closing) = (mesh.clone(), closing.clone());
+        let (mesh, closing, progress, options) = (mesh.clone(), closing.clone(), progress.clone(), options.clone());
+        let gateway = server.address();
         async move {
             let closed = async {
                 closing.cancelled().await;
             };
-            mesh.run_workers(closed).await
+            match options.workers {
+                0 => mesh.run_workers(closed).await.map_err(HostError::from),
+                _ => crew::keep(&options, gateway, &progress, closed).await.map_err(HostError::from),
+            }
         }
     });
     let bar = bar(orders.len(), options.quiet);
@@ -120,7 +113,7 @@ pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<En
             Ok(never) => match never {},
         }),
         () = stop => None,
-        ended = &mut workers => return Err(ended?.err().map_or(HostError::WorkersEnded, HostError::from)),
+        ended = &mut workers => return Err(ended?.err().unwrap_or(HostError::WorkersEnded)),
     };
     bar.finish_and_clear();
     closing.cancel(CancelReason::ShuttingDown);
@@ -131,6 +124,34 @@ pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<En
         Box::new(Summary::of(Facts::gather(orders, &shop, &mesh, &journal, options.scenario.has_a_night()).await?));
     let (completed, failed) = progress.attempts();
     Ok(Ending::Done { journey: Journey { intake, completed, failed, told: operator.told() }, summary })
+}
+
+/// The runtime of a process that works on the shop's orders.
+///
+/// # Errors
+/// [`HostError`] names the part that failed.
+pub fn open_mesh(
+    options: &Options,
+    executor: Arc<dyn Executor>,
+    shop: &Shop,
+    gateway: Arc<HttpGateway>,
+    progress: &Progress,
+) -> Result<Squidmesh, HostError> {
+    let slot = MeshSlot::default();
+    let mesh = Squidmesh::builder(shop.store().clone())
+        .executor(executor)
+        .workflow(checkout(shop, gateway, slot.clone())?)
+        .workflow(fulfilment()?)
+        .workflow(settlement(shop)?)
+        .event_sink(progress.clone())
+        .configure(|config| {
+            if let Some(lease) = options.lease {
+                (config.lease, config.heartbeat) = (lease, lease / 3);
+            }
+        })
+        .build()?;
+    slot.fill(mesh.clone());
+    Ok(mesh)
 }
 
 /// The orders of the file that was named, or of the scenario, which is written the first time.
@@ -189,9 +210,15 @@ pub enum HostError {
     /// The operator.
     #[error(transparent)]
     Operator(#[from] OperatorError),
+    /// The executor that was asked for.
+    #[error(transparent)]
+    Choice(#[from] ExecutorChoice),
     /// The workers.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
+    /// The worker processes.
+    #[error(transparent)]
+    Crew(#[from] CrewError),
     /// The workers' task.
     #[error("the workers panicked")]
     WorkersPanicked(#[from] JoinError),

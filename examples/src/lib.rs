@@ -4,13 +4,14 @@
 //! [`reviewers`] look at big orders and takes the money, [`fulfilment`] packs, ships and invoices, [`settlement`] settles by night
 //! what was taken by day, [`summary`] proves from three independent sources (the shop's tables, the runs, the gateway's journal)
 //! that nothing was lost and nothing happened twice. Meanwhile the [`operator`] asks why runs wait, and resumes what failed.
-//! [`host`] puts it together, and a [`scenario`] brings the orders.
+//! [`host`] puts it together, and a [`scenario`] brings the orders. Many hands make light work: a [`crew`] of [`worker`] processes may do it.
 //!
 //! Workflows know steps, steps know the shop's tables and the payment gateway's interface. No step knows how it is delivered,
 //! how often it is tried, or on which database it runs.
 
 pub mod checkout;
-mod executor;
+pub mod crew;
+pub mod executor;
 pub mod fulfilment;
 pub mod gateway;
 pub mod host;
@@ -31,3 +32,4 @@ pub mod settlement;
 pub mod shop;
 pub mod summary;
 pub mod tables;
+pub mod worker;

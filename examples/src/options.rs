@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ Stop it whenever you like, kill it even, and start it again.
   --orders FILE   orders, one JSON object a line (default the scenario's, written to DIR/orders.jsonl)
   --files DIR     where the gateway's journal and the defaults of the above are kept (default target/checkout, with
                   the name of the scenario after it if it is not plain)
-  --workers N     how many steps run at once (default 32)
+  --redis URL     redis://USER:PASSWORD@HOST/NUMBER: deliver through Redis (a program built with the feature redis)
+  --workers N     how many worker processes do the work (default none: this process does it)
+  --concurrency N how many steps run at once in each process that works (default 32)
   --lease-ms N    how long a dead process keeps its steps (default 30000)
   --quiet         no progress bar
   --help          this text
@@ -40,12 +43,18 @@ pub struct Options {
     pub orders: Option<PathBuf>,
     /// Where files are kept that are not the shop's; a place for the scenario if not given.
     pub files: Option<PathBuf>,
-    /// How many steps run at once.
+    /// The Redis that delivers; the workers look into the database by themselves if not given.
+    pub redis: Option<String>,
+    /// How many worker processes there are. Without any, this process works.
     pub workers: usize,
+    /// How many steps run at once in each process that works.
+    pub concurrency: usize,
     /// The lease; the runtime's own if not given.
     pub lease: Option<Duration>,
     /// Whether the bar is left out.
     pub quiet: bool,
+    /// Where the gateway of the shop is that this process is a worker of. Said by a shop to its workers, never by people.
+    pub worker_of: Option<SocketAddr>,
     /// Whether only the usage is wanted.
     pub help: bool,
 }
@@ -57,9 +66,12 @@ impl Default for Options {
             store: None,
             orders: None,
             files: None,
-            workers: 32,
+            redis: None,
+            workers: 0,
+            concurrency: 32,
             lease: None,
             quiet: false,
+            worker_of: None,
             help: false,
         }
     }
@@ -94,6 +106,9 @@ impl Options {
                 Long("store") => options.store = Some(parser.value()?.string()?),
                 Long("orders") => options.orders = Some(parser.value()?.into()),
                 Long("files") => options.files = Some(parser.value()?.into()),
+                Long("redis") => options.redis = Some(parser.value()?.string()?),
+                Long("concurrency") => options.concurrency = parser.value()?.parse()?,
+                Long("worker-of") => options.worker_of = Some(parser.value()?.parse()?),
                 Long("workers") => options.workers = parser.value()?.parse()?,
                 Long("lease-ms") => options.lease = Some(Duration::from_millis(parser.value()?.parse()?)),
                 Long("quiet") => options.quiet = true,
@@ -102,6 +117,17 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// What a shop says to its workers: what it was told itself, and where its gateway is. URLs go another way, for arguments can
+    /// be read by everybody on the machine.
+    pub fn for_workers(&self, gateway: SocketAddr) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["--worker-of".into(), gateway.to_string().into()];
+        arguments.extend(["--concurrency".into(), self.concurrency.to_string().into()]);
+        if let Some(lease) = self.lease {
+            arguments.extend(["--lease-ms".into(), lease.as_millis().to_string().into()]);
+        }
+        arguments
     }
 }
 
@@ -115,17 +141,22 @@ mod tests {
 
     #[test]
     fn every_option_is_understood() {
-        let said =
-            parse("--scenario saga --store sqlite://a.db --orders o --files=f --workers 3 --lease-ms 90 --quiet -h")
-                .unwrap();
+        let said = parse(
+            "--scenario saga --store sqlite://a.db --redis redis://b --orders o --files=f --workers 3 --concurrency 7 \
+             --lease-ms 90 --quiet --worker-of 127.0.0.1:80 -h",
+        )
+        .unwrap();
         let expected = Options {
             scenario: Scenario::Saga,
             store: Some("sqlite://a.db".to_owned()),
             orders: Some("o".into()),
             files: Some("f".into()),
+            redis: Some("redis://b".to_owned()),
             workers: 3,
+            concurrency: 7,
             lease: Some(Duration::from_millis(90)),
             quiet: true,
+            worker_of: Some(([127, 0, 0, 1], 80).into()),
             help: true,
         };
         assert_eq!(said, expected);

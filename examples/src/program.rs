@@ -10,13 +10,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::host::{self, Ending, Journey};
 use crate::options::{Options, USAGE};
+use crate::{crew, worker};
 
 /// Runs the shop as these arguments (without the program's name) say.
 ///
 /// The exit code is 0 only if every order is closed and everything reconciles; 2 for arguments that are not understood; 130 if
 /// it was stopped by Ctrl-C.
 pub async fn program(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let options = match Options::parse(arguments) {
+    let mut options = match Options::parse(arguments) {
         Ok(options) if options.help => return tell(&mut io::stdout(), USAGE, 0),
         Ok(options) => options,
         Err(error) => return tell(&mut io::stderr(), &format!("{error}\n\n{USAGE}"), 2),
@@ -24,6 +25,14 @@ pub async fn program(arguments: impl IntoIterator<Item = OsString>) -> ExitCode 
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 
+    if let Some(gateway) = options.worker_of {
+        let told = |name| std::env::var(name).ok();
+        (options.store, options.redis) = (told(crew::STORE), told(crew::REDIS));
+        return match worker::work(&options, gateway).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => tell(&mut io::stderr(), &with_causes(&error), 1),
+        };
+    }
     let ctrl_c = async {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await; // nobody can press it

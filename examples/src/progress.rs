@@ -62,7 +62,14 @@ pub enum ProgressError {
 }
 
 impl Progress {
-    /// How many attempts completed and how many failed, in this process.
+    /// Counts what a worker process did.
+    pub fn add(&self, completed: u64, failed: u64) {
+        self.counts.completed.fetch_add(completed, Ordering::Relaxed);
+        self.counts.failed.fetch_add(failed, Ordering::Relaxed);
+        self.counts.ended.notify_one();
+    }
+
+    /// How many attempts completed and how many failed, in this process and, as far as they told, in its workers.
     pub fn attempts(&self) -> (u64, u64) {
         (self.counts.completed.load(Ordering::Relaxed), self.counts.failed.load(Ordering::Relaxed))
     }

@@ -14,6 +14,7 @@
     reason = "tests fail by panicking, and say what they tried"
 )]
 
+#[allow(dead_code, reason = "each of the programs uses its part")]
 mod shop_process;
 
 use std::thread;

@@ -17,13 +17,15 @@ const ORDERS: usize = 24;
 const LEASE_MS: &str = "2500";
 
 /// How many steps a shop runs at once: several shops share the machine.
-const WORKERS: &str = "8";
+const CONCURRENCY: &str = "8";
 
 /// Where a shop lives.
 pub(crate) struct Home {
     scenario: Scenario,
     files: TempDir,
     database: String,
+    /// What else it is told on the command line.
+    more: Vec<String>,
 }
 
 /// What a shop printed when it was done.
@@ -38,7 +40,7 @@ impl Home {
     pub(crate) fn on_sqlite(scenario: Scenario) -> Home {
         let files = tempfile::tempdir().unwrap();
         let database = format!("sqlite://{}", files.path().join("shop.db").display());
-        Home { scenario, files, database }
+        Home { scenario, files, database, more: Vec::new() }
     }
 
     /// A new database on the server that the variable names.
@@ -53,12 +55,51 @@ impl Home {
         };
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(create);
         let (server, _) = server.rsplit_once('/').expect("the URL of the server ends with a database");
-        Home { scenario, files: tempfile::tempdir().unwrap(), database: format!("{server}/{name}") }
+        let (files, database) = (tempfile::tempdir().unwrap(), format!("{server}/{name}"));
+        Home { scenario, files, database, more: Vec::new() }
+    }
+
+    /// With worker processes of its own.
+    #[must_use]
+    pub(crate) fn with_workers(mut self, workers: usize) -> Home {
+        self.more.extend(["--workers".to_owned(), workers.to_string()]);
+        self
+    }
+
+    /// Over the Redis that the variable names. Shops that live at a time need a number of their own each, for they are of one kind.
+    #[cfg(feature = "redis")]
+    #[must_use]
+    pub(crate) fn over_redis(mut self, number: u8) -> Home {
+        let Ok(server) = std::env::var("SQUIDMESH_TEST_REDIS") else {
+            panic!("SQUIDMESH_TEST_REDIS is not set: run cargo xtask test");
+        };
+        self.more.extend(["--redis".to_owned(), format!("{server}/{number}")]);
+        self
     }
 
     /// Runs the shop until it is done, and well.
     pub(crate) fn run(&self) -> Ran {
-        let Output { status, stdout, stderr } = self.start().wait_with_output().unwrap();
+        Home::ran(self.start())
+    }
+
+    /// Runs the shop until it is done, and well, although one of its workers is killed after that time.
+    pub(crate) fn run_and_kill_a_worker_after(&self, moment: Duration) -> Ran {
+        let shop = self.start();
+        thread::sleep(moment); // as below
+        let workers = format!("/proc/{0}/task/{0}/children", shop.id());
+        let worker = loop {
+            let workers = std::fs::read_to_string(&workers).expect("the shop is not done yet");
+            if let Some(worker) = workers.split_whitespace().next() {
+                break worker.to_owned();
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        assert!(Command::new("kill").args(["-KILL", &worker]).status().unwrap().success());
+        Home::ran(shop)
+    }
+
+    fn ran(shop: Child) -> Ran {
+        let Output { status, stdout, stderr } = shop.wait_with_output().unwrap();
         let printed = String::from_utf8(stdout).unwrap();
         assert!(status.success(), "{status}: {printed}{}", String::from_utf8_lossy(&stderr));
         let (journey, summary) = printed.split_at(printed.find("orders   ").expect("a summary is printed"));
@@ -75,12 +116,13 @@ impl Home {
 
     fn start(&self) -> Child {
         Command::new(env!("CARGO_BIN_EXE_checkout-host"))
-            .args(["--quiet", "--lease-ms", LEASE_MS, "--workers", WORKERS, "--store", &self.database])
+            .args(["--quiet", "--lease-ms", LEASE_MS, "--concurrency", CONCURRENCY, "--store", &self.database])
             .args(["--scenario", self.scenario.name()])
             .arg("--files")
             .arg(self.files.path())
             .arg("--orders")
             .arg(self.orders())
+            .args(&self.more)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
