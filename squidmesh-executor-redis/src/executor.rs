@@ -136,7 +136,8 @@ impl RedisExecutor {
         self
     }
 
-    /// How long it takes at most until everything due is announced again after Redis has lost it. Processes that serve the same
+    /// How long it takes at most until everything due is announced again after Redis has lost it, or after a process has died with
+    /// what it had read. Processes that serve the same
     /// queues and versions share the sweeps. Default 10 seconds; at least 10 milliseconds.
     #[must_use]
     pub fn sweep_interval(mut self, interval: Duration) -> Self {
@@ -187,7 +188,7 @@ impl RedisExecutor {
             (!routes.is_empty()).then(|| {
                 let waiting = Link::new(shared.server.clone(), BLOCK + ANSWER, shared.signals.clone());
                 let (link, signals) = (shared.link.clone(), shared.signals.clone());
-                let reader = Reader::new(routes, &shared.keys, waiting, link, signals);
+                let reader = Reader::new(routes, &shared.keys, waiting, link, signals, self.sweep);
                 Lane { runner, reader, board: shared.board.clone(), concurrency, drain: self.drain }
             })
         };

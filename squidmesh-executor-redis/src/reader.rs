@@ -13,7 +13,7 @@ use squidmesh_core::{Cancellation, Priority, Route};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::entry::{Entry, LONGEST, of_stream, of_streams, placed};
+use crate::entry::{Entry, LONGEST, list, of_stream, of_streams, placed, text};
 use crate::keys::{GROUP, Keys, Stream};
 use crate::link::{Link, is_the_commands_own};
 use crate::script::{PARK, READ, RECLAIM, SETTLE};
@@ -23,12 +23,15 @@ use crate::signals::Signals;
 pub(crate) const BLOCK: Duration = Duration::from_secs(1);
 /// How often a read that waits is told to end, once it should.
 const NUDGE: Duration = Duration::from_millis(20);
-/// After how long an entry that somebody read and did not settle is taken over.
-const IDLE: Duration = Duration::from_secs(10);
-/// How often is looked for such entries.
-const RECLAIM_EVERY: Duration = Duration::from_secs(5);
+/// After how long an entry that somebody read and did not settle is taken over: half of a sweep's interval, within these bounds.
+/// It is looked for such entries twice as often, so that all of them are taken over within the interval.
+const IDLE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// How often one look may find nothing but entries that were deleted before it goes on another time.
+const IN_VAIN: usize = 100;
+/// Where the entries that are in somebody's hands begin.
+const BEGINNING: &str = "0-0";
 /// After so many deliveries an entry that nobody settles is set aside.
-const DELIVERIES: usize = 50;
+const DELIVERIES: usize = 100;
 /// After how long a consumer that does nothing and has nothing is forgotten.
 const FORGET: Duration = Duration::from_secs(600);
 /// How many dead letters are kept, about.
@@ -50,7 +53,11 @@ pub(crate) struct Reader {
     turn: usize,
     consumer: String,
     dead_letters: String,
+    /// See [`IDLE`].
+    idle: Duration,
     reclaim_at: Instant,
+    /// For each stream, where the look for such entries goes on.
+    cursors: Vec<String>,
 }
 
 impl Reader {
@@ -60,9 +67,12 @@ impl Reader {
         waiting: Link,
         commands: Arc<Link>,
         signals: Arc<Signals>,
+        sweep: Duration,
     ) -> Self {
+        let idle = (sweep / 2).clamp(IDLE.0, IDLE.1);
         let mut routes = routes;
         routes.sort_by_key(|route| route.priority);
+        let count = routes.len();
         Reader {
             waiting,
             commands,
@@ -73,7 +83,9 @@ impl Reader {
             turn: 0,
             consumer: Uuid::new_v4().to_string(),
             dead_letters: keys.dead_letters(),
-            reclaim_at: Instant::now() + RECLAIM_EVERY,
+            idle,
+            reclaim_at: Instant::now() + idle / 2,
+            cursors: vec![BEGINNING.to_owned(); count],
         }
     }
 
@@ -129,23 +141,34 @@ impl Reader {
         }
     }
 
-    /// Takes over up to `limit` entries that somebody read long ago and did not settle, if it is time to look for them.
+    /// Takes over up to `limit` entries that somebody read long ago and did not settle, if it is time to look for them. With more of
+    /// them than that, the next look is due at once.
     pub(crate) async fn reclaim(&mut self, limit: usize) -> RedisResult<Vec<Entry>> {
         let mut entries = Vec::new();
         if Instant::now() < self.reclaim_at {
             return Ok(entries);
         }
-        self.reclaim_at = Instant::now() + RECLAIM_EVERY;
-        for (place, stream) in self.streams.iter().enumerate() {
-            let left = limit.saturating_sub(entries.len());
-            if left == 0 {
-                break;
+        let mut more = false;
+        for (place, (stream, cursor)) in self.streams.iter().zip(&mut self.cursors).enumerate() {
+            for _ in 0..IN_VAIN {
+                let left = limit.saturating_sub(entries.len());
+                if left == 0 {
+                    more = true;
+                    break;
+                }
+                let call = RECLAIM.on([stream.name.to_string(), self.dead_letters.clone()]).arg(GROUP);
+                let call = call.arg(&self.consumer).arg(self.idle.as_millis()).arg(left).arg(DEAD_LETTERS).arg(LONGEST);
+                let call = call.arg(DELIVERIES).arg(FORGET.as_millis()).arg(&*cursor);
+                let (next, found) = resumed(self.commands.call(&call).await?);
+                *cursor = next.unwrap_or_else(|| BEGINNING.to_owned());
+                entries.extend(of_stream(place, found));
+                if cursor == BEGINNING {
+                    break;
+                }
             }
-            let call = RECLAIM.on([stream.name.to_string(), self.dead_letters.clone()]).arg(GROUP).arg(&self.consumer);
-            let call = call.arg(IDLE.as_millis()).arg(left).arg(DEAD_LETTERS).arg(LONGEST).arg(DELIVERIES);
-            let call = call.arg(FORGET.as_millis());
-            entries.extend(of_stream(place, self.commands.call(&call).await?));
+            more |= cursor != BEGINNING;
         }
+        self.reclaim_at = Instant::now() + if more { Duration::ZERO } else { self.idle / 2 };
         Ok(entries)
     }
 
@@ -197,6 +220,14 @@ impl Reader {
             rest = after;
         }
         order
+    }
+}
+
+/// An answer of where to go on, and what was found.
+fn resumed(answer: Value) -> (Option<String>, Value) {
+    match <[Value; 2]>::try_from(list(answer)) {
+        Ok([next, found]) => (text(&next), found),
+        Err(_) => (None, Value::Nil),
     }
 }
 

@@ -1,14 +1,15 @@
 
 -- KEYS: stream, dead letters. ARGV: group, consumer, idle for so many ms, most entries, most dead letters, longest entry, most
--- deliveries, time in ms after which a consumer that has nothing is forgotten.
--- Answers with the id and the fields of each entry that was taken over.
+-- deliveries, time in ms after which a consumer that has nothing is forgotten, where to begin.
+-- Answers where to go on, and with the id and the fields of each entry that was taken over.
 local stream, dead = KEYS[1], KEYS[2]
 local group, consumer, idle, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local bound, longest, most, forget = ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 
 local found = {}
-local answer = redis.pcall('XAUTOCLAIM', stream, group, consumer, idle, '0-0', 'COUNT', count)
-if failed(answer) then return found end
+-- Looks at ten times as many as it takes, and strikes those off that were deleted while pending.
+local answer = redis.pcall('XAUTOCLAIM', stream, group, consumer, idle, ARGV[9], 'COUNT', count)
+if failed(answer) then return {'0-0', found} end
 for _, entry in ipairs(answer[2]) do
   -- Before version 7 an entry that was deleted while pending comes without its fields.
   if entry and entry[1] and entry[2] then
@@ -34,4 +35,4 @@ if not failed(consumers) then
     end
   end
 end
-return found
+return {answer[1], found}
