@@ -119,6 +119,11 @@ impl WorkerProcess {
         self.line().await;
     }
 
+    /// The number that the operating system knows it by.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it was not awaited")
+    }
+
     /// Ends it as a power failure would.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("a process can be killed");

@@ -17,3 +17,6 @@ pub struct DeployingNewVersions;
 
 #[doc = include_str!("../../docs/guides/guarantees.md")]
 pub struct Guarantees;
+
+#[doc = include_str!("../../docs/guides/choosing-an-executor.md")]
+pub struct ChoosingAnExecutor;

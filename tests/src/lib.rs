@@ -15,8 +15,10 @@
 
 pub mod cluster;
 pub mod crash;
+pub mod over_redis;
 pub mod scenario;
 
+mod crossing;
 mod database;
 #[cfg(doctest)]
 pub mod documents;
@@ -24,13 +26,16 @@ mod gate;
 mod ground;
 mod journal;
 mod moody;
+mod redis_server;
 mod suite;
 pub mod world;
 
+pub use crossing::Crossing;
 pub use database::TestDatabase;
 pub use gate::Gate;
 pub use ground::Ground;
 pub use journal::{Call, Journal};
 pub use moody::{Mood, Moody};
+pub use redis_server::{RedisAddress, RedisServer};
 pub use suite::block_on;
 pub use world::World;

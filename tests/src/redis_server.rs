@@ -1,0 +1,180 @@
+//! A Redis server of one test, which the test may kill as a power failure would, and start again with nothing in it.
+//!
+//! The server is kept by a shell in a session of its own that waits for a pipe of this process to close: however the test ends,
+//! its server and the directory go with it.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Deref;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisResult};
+
+/// How long a server may take until it answers.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// `$@` are the server's options. It is killed, never asked to stop: what it held is gone.
+const GUARDIAN: &str = r#"
+exec 3<&0 </dev/null
+directory=$(mktemp -d) || exit 1
+redis-server "$@" --dir "$directory" >"$directory/log" 2>&1 3<&- &
+server=$!
+cat <&3 >/dev/null &
+watcher=$!
+finish() {
+  kill -KILL "$server" "$watcher" 2>/dev/null
+  wait "$server" "$watcher" 2>/dev/null
+  rm -rf -- "$directory"
+}
+trap finish EXIT
+wait -n "$server" "$watcher"
+"#;
+
+/// Where a server listens, whether it lives or not.
+#[derive(Clone, Copy, Debug)]
+pub struct RedisAddress {
+    port: u16,
+}
+
+impl RedisAddress {
+    /// A port of the loopback interface.
+    pub fn new(port: u16) -> Self {
+        RedisAddress { port }
+    }
+
+    /// For an executor.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A connection of one's own, for assertions and mischief.
+    pub async fn connect(&self) -> RedisResult<MultiplexedConnection> {
+        // The default bounds are for servers that have little to do; mischief takes its time.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(Duration::from_secs(5)))
+            .set_response_timeout(Some(Duration::from_secs(60)));
+        Client::open(self.url())?.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    /// The answer to one command, over a fresh connection: whatever happened to the server before does not matter.
+    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        command.query_async(&mut self.connect().await?).await
+    }
+
+    /// Takes everything from it.
+    pub async fn flush(&self) {
+        self.ask::<()>(&redis::cmd("FLUSHALL")).await.expect("the server answers");
+    }
+}
+
+/// A running server in memory only, on a port of its own.
+#[derive(Debug)]
+pub struct RedisServer {
+    address: RedisAddress,
+    options: Vec<String>,
+    life: Option<Life>,
+}
+
+impl Deref for RedisServer {
+    type Target = RedisAddress;
+
+    fn deref(&self) -> &RedisAddress {
+        &self.address
+    }
+}
+
+impl RedisServer {
+    /// Starts a server with nothing in it.
+    pub async fn start() -> Self {
+        RedisServer::with_options(Vec::new()).await
+    }
+
+    /// Starts a server that follows another.
+    pub async fn replica_of(primary: &RedisServer) -> Self {
+        let options = ["--replicaof", "127.0.0.1", &primary.port().to_string()].map(str::to_owned);
+        let replica = RedisServer::with_options(options.into()).await;
+        let begun = Instant::now();
+        loop {
+            let said: String = replica.ask(redis::cmd("INFO").arg("replication")).await.expect("the replica answers");
+            if said.contains("master_link_status:up") {
+                return replica;
+            }
+            assert!(begun.elapsed() < READY_WITHIN, "the replica does not follow: {said}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn with_options(options: Vec<String>) -> Self {
+        // Somebody else may take the port between the look and the start.
+        for _ in 0..5 {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+            let port = listener.local_addr().expect("it is bound").port();
+            drop(listener);
+            let mut server = RedisServer { address: RedisAddress::new(port), options: options.clone(), life: None };
+            if server.try_to_start().await {
+                return server;
+            }
+        }
+        panic!("no Redis server starts: is `redis-server` installed? `cargo xtask test` installs it");
+    }
+
+    /// Ends it as a power failure would. Nothing was saved.
+    pub fn kill(&mut self) {
+        self.life = None;
+    }
+
+    /// Starts it again after [`kill`](RedisServer::kill), on the same port, with nothing in it.
+    pub async fn restart(&mut self) {
+        assert!(self.try_to_start().await, "Redis does not start again on port {}", self.port());
+    }
+
+    async fn try_to_start(&mut self) -> bool {
+        let mut life = Life::begin(self.port(), &self.options);
+        let begun = Instant::now();
+        while !life.has_ended() && begun.elapsed() < READY_WITHIN {
+            if self.ask::<String>(&redis::cmd("PING")).await.is_ok() && !life.has_ended() {
+                self.life = Some(life);
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+}
+
+/// One life of a server.
+#[derive(Debug)]
+struct Life {
+    guardian: Child,
+}
+
+impl Life {
+    fn begin(port: u16, options: &[String]) -> Self {
+        let guardian = Command::new("setsid")
+            .args(["bash", "-c", GUARDIAN, "guardian", "--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"])
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Life { guardian: guardian.expect("bash and setsid are there") }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.guardian.try_wait().is_ok_and(|status| status.is_some())
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        drop(self.guardian.stdin.take());
+        let _ = self.guardian.wait();
+    }
+}
