@@ -66,8 +66,10 @@ async fn measure(arguments: Arguments) -> Result<(), Failure> {
         figures.settings.insert(setting.to_owned(), value);
     }
 
+    let redis = std::env::var("SQUIDMESH_BENCH_REDIS").ok();
     let plan = Plan {
         server,
+        redis,
         directory: directory.path().to_owned(),
         quick: arguments.quick,
         only: arguments.only.clone(),

@@ -56,11 +56,23 @@ pub(crate) fn chain(recorder: &Recorder, steps: usize) -> Result<Workflow, Failu
 
 /// Five steps, each with an output of so many bytes under a key of its own, so that the context of the run grows.
 pub(crate) fn carrying(recorder: &Recorder, bytes: usize) -> Result<Workflow, Failure> {
-    let output = json!({ "text": "x".repeat(bytes) });
+    let output = json!({ "text": noise(bytes) });
     in_a_row(
         "carrying",
         names(5).map(|name| (name.clone(), step(recorder, &name, output.clone()).output(name))).collect(),
     )
+}
+
+/// A text that a database cannot make smaller: repetitions would cost it next to nothing.
+fn noise(bytes: usize) -> String {
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let letter = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'0' + (state >> 32) as u8 % 75)
+    };
+    (0..bytes).map(letter).map(|letter| if letter == '\\' { '-' } else { letter }).collect()
 }
 
 /// One step, so many beside each other, one step that waits for them all.

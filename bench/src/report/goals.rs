@@ -19,9 +19,11 @@ pub(crate) struct Goal {
 enum Bound {
     AtLeast(f64),
     AtMost(f64),
+    /// No goal: it helps to judge the others.
+    Orientation,
 }
 
-use Bound::{AtLeast, AtMost};
+use Bound::{AtLeast, AtMost, Orientation};
 
 /// All of them.
 pub(crate) fn goals() -> &'static [Goal] {
@@ -40,6 +42,21 @@ const GOALS: &[Goal] = &[
         bound: AtLeast(0.25),
         formed: "the same ÷ limit₁₀₀: hops/s of the bare SQL, 100 per transaction, 2 connections, the faster form",
         value: |of| Some(of.median(name::CHAIN_10K_POSTGRES, "steps/s")? / limit_100(of)?),
+    },
+    Goal {
+        name: "Postgres: durable steps / limit₁₀₀ as five statements",
+        bound: Orientation,
+        formed: "the same ÷ hops/s of the bare SQL, 100 per transaction as five statements, 2 connections",
+        value: |of| {
+            let limit = of.median(name::LIMITS_POSTGRES, "batches of 100 by 2, five statements: hops/s")?;
+            Some(of.median(name::CHAIN_10K_POSTGRES, "steps/s")? / limit)
+        },
+    },
+    Goal {
+        name: "Postgres: processor time of a bare hop / of a step",
+        bound: Orientation,
+        formed: "CPU µs a hop of limit₁₀₀ ÷ CPU µs a step of chain-10k-postgres, program and server: limit₁₀₀'s share on a busy machine too",
+        value: |of| Some(cpu(of, name::LIMITS_POSTGRES)? / cpu(of, name::CHAIN_10K_POSTGRES)?),
     },
     Goal {
         name: "SQLite: durable steps / limit₁",
@@ -174,6 +191,10 @@ fn faster(of: &Figures, one: &str, other: &str) -> Option<f64> {
     Some(limit(one)?.max(limit(other)?))
 }
 
+fn cpu(of: &Figures, workload: &str) -> Option<f64> {
+    Some(of.median(workload, "program CPU µs/step")? + of.median(workload, "server CPU µs/step")?)
+}
+
 fn ratio_of(of: &Figures, measure: &str) -> Option<f64> {
     Some(of.median(name::CHAIN_10K_POSTGRES, measure)? / of.median(name::LIMITS_POSTGRES, measure)?)
 }
@@ -192,19 +213,25 @@ impl Goal {
         match self.bound {
             AtLeast(least) => value >= least,
             AtMost(most) => value <= most,
+            Orientation => true,
         }
     }
 
     /// The line of the table, with how it was formed.
     pub(crate) fn line(&self, of: &Figures) -> Option<String> {
         let value = self.value(of)?;
-        let (sign, bound) = match self.bound {
-            AtLeast(least) => ("≥", least),
-            AtMost(most) => ("≤", most),
+        let bound = match self.bound {
+            AtLeast(least) => format!("goal ≥ {least}"),
+            AtMost(most) => format!("goal ≤ {most}"),
+            Orientation => "no goal".to_owned(),
         };
-        let met = if self.is_met(value) { "met" } else { "NOT MET" };
+        let met = match self.bound {
+            Orientation => "",
+            _ if self.is_met(value) => "met",
+            _ => "NOT MET",
+        };
         let mut line = String::new();
-        let _ = write!(line, "{:<52} {:>10}   goal {sign} {:<5} {met:<8}", self.name, shown(value), bound);
+        let _ = write!(line, "{:<54} {:>10}   {bound:<11} {met:<8}", self.name, shown(value));
         let _ = write!(line, " ({})", self.formed);
         Some(line)
     }

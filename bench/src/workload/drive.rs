@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use serde_json::json;
-use squidmesh_core::{Squidmesh, Workflow};
+use squidmesh_core::{Executor, Squidmesh, Workflow};
+use squidmesh_executor_redis::RedisExecutor;
 use squidmesh_executor_tokio::TokioExecutor;
 use tokio::sync::Semaphore;
 
@@ -26,6 +27,24 @@ pub(crate) const STARTERS: usize = 256;
 /// A round that takes longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// How work reaches the workers.
+#[derive(Clone, Debug)]
+pub(crate) enum Via {
+    /// They look into the store.
+    Store,
+    /// They are told through Redis, under names of this round's own.
+    Redis { url: String, prefix: String },
+}
+
+impl Via {
+    fn executor(&self) -> Result<Arc<dyn Executor>, Failure> {
+        Ok(match self {
+            Via::Store => Arc::new(TokioExecutor::new().concurrency(CONCURRENCY)),
+            Via::Redis { url, prefix } => Arc::new(RedisExecutor::new(url)?.prefix(prefix)?.concurrency(CONCURRENCY)),
+        })
+    }
+}
+
 /// So many runs of a workflow.
 pub(crate) struct Load<'a> {
     pub(crate) workflow: &'a dyn Fn(&Recorder) -> Result<Workflow, Failure>,
@@ -34,11 +53,17 @@ pub(crate) struct Load<'a> {
     pub(crate) steps: usize,
     /// In which attempt each of them completes.
     pub(crate) attempts: u32,
+    pub(crate) via: Via,
 }
 
 impl<'a> Load<'a> {
     pub(crate) fn new(workflow: &'a dyn Fn(&Recorder) -> Result<Workflow, Failure>, runs: usize, steps: usize) -> Self {
-        Load { workflow, runs, steps, attempts: 1 }
+        Load { workflow, runs, steps, attempts: 1, via: Via::Store }
+    }
+
+    pub(crate) fn via(mut self, via: Via) -> Self {
+        self.via = via;
+        self
     }
 
     pub(crate) fn in_attempt(mut self, attempts: u32) -> Self {
@@ -61,7 +86,7 @@ pub(crate) async fn start(place: &Place, load: &Load<'_>) -> Result<Duration, Fa
     let recorder = Recorder::new();
     let workflow = (load.workflow)(&recorder)?;
     let name = workflow.definition().name().to_string();
-    let mesh = Squidmesh::builder(place.store().await?).executor(TokioExecutor::new()).workflow(workflow).build()?;
+    let mesh = Squidmesh::builder(place.store().await?).executor(load.via.executor()?).workflow(workflow).build()?;
     let begun = Instant::now();
     start_singly(&mesh, &name, load.runs).await?;
     Ok(begun.elapsed())
@@ -96,7 +121,7 @@ pub(crate) async fn work_off(place: &Place, load: &Load<'_>) -> Result<Round, Fa
     let begun = Instant::now();
     let elapsed = {
         let mesh = Squidmesh::builder(place.store().await?)
-            .executor(TokioExecutor::new().concurrency(CONCURRENCY))
+            .executor(load.via.executor()?)
             .workflow(workflow)
             .event_sink(recorder.clone())
             .build()?;

@@ -2,9 +2,9 @@
 //! machine that grows slower meanwhile slows all of them.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::drive::{self, Load};
+use super::drive::{self, Load, Via};
 use super::snapshot::Snapshot;
 use super::starts::{self, Manner};
 use super::{alone, arrival, delayed, history, idle, name, processes};
@@ -59,11 +59,14 @@ const PLAN: &[Entry] = &[
     entry(name::TRANSACTIONAL, 0, 3),
     entry(name::DELAYED, 0, 3),
     entry(name::PROCESSES_4, 0, 3),
+    entry(name::REDIS, 0, 3),
 ];
 
 /// One run of the benchmark.
 pub(crate) struct Plan {
     pub(crate) server: Server,
+    /// A Redis, if there is one.
+    pub(crate) redis: Option<String>,
     /// Where SQLite's files go.
     pub(crate) directory: PathBuf,
     pub(crate) quick: bool,
@@ -112,7 +115,10 @@ impl Plan {
     /// The rounds of a workload in this run: those that were not asked for have none, the limits and what the others are
     /// compared with excepted.
     fn rounds(&self, entry: &Entry) -> usize {
-        let asked = |name: &str| self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()));
+        // A whole name stands for itself alone, a part of one for all that have it.
+        let whole = |only: &str| PLAN.iter().any(|entry| entry.name == only);
+        let names = |only: &str, name: &str| if whole(only) { name == only } else { name.contains(only) };
+        let asked = |name: &str| self.only.is_empty() || self.only.iter().any(|only| names(only, name));
         let needed = match entry.name {
             name::LIMITS_POSTGRES => PLAN.iter().any(|other| !other.sqlite && asked(other.name)),
             name::LIMITS_SQLITE => PLAN.iter().any(|other| other.sqlite && asked(other.name)),
@@ -171,6 +177,12 @@ impl Plan {
             name::PROCESSES_1 => processes::round(&place, 10_000, 1).await?,
             name::PROCESSES_2 => processes::round(&place, 10_000, 2).await?,
             name::PROCESSES_4 => processes::round(&place, 10_000, 4).await?,
+            name::REDIS => {
+                let url = self.redis.clone().ok_or("SQUIDMESH_BENCH_REDIS names no server")?;
+                let prefix = format!("bench-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos());
+                let load = Load::new(&chain, 10_000, 5).via(Via::Redis { url, prefix });
+                drive::round(&place, &load).await?
+            }
             name::IDLE => idle::round(&place, size(1_000, 10_000), Duration::from_secs(size(6, 30) as u64)).await?,
             _ => drive::round(&place, &Load::new(&chain, 10_000, 5)).await?,
         };
