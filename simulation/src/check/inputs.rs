@@ -1,0 +1,23 @@
+//! Whatever happens to the context, each attempt of a step is given the snapshot that it was scheduled with.
+
+use serde_json::Value;
+
+use super::{EffectKind, Evidence, Findings};
+
+pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
+    for effect in &evidence.effects {
+        let run = evidence.runs.get(&effect.run_id).and_then(|record| record.state.steps.get(&effect.step));
+        let Some(run) = run else {
+            findings.add(effect.run_id, format!("{} was carried out, and has no step run", effect.step));
+            continue;
+        };
+        let given = match effect.kind {
+            EffectKind::Step => &effect.input,
+            EffectKind::Compensation => effect.input.get("input").unwrap_or(&Value::Null),
+            EffectKind::Row => continue,
+        };
+        findings.demand(given.as_object() == Some(&*run.input), effect.run_id, || {
+            format!("attempt {} of {} ({:?}) was not given its snapshot", effect.attempt, effect.step, effect.kind)
+        });
+    }
+}

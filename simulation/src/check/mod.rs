@@ -1,0 +1,131 @@
+//! What must hold of every history, one rule a file.
+//!
+//! The evidence is what a store holds, read through its port, and what was seen from outside: a ledger of what handlers did, a
+//! log of what clients asked and were answered, and the events that were told. Whatever of it a test does not have stays empty,
+//! and the rules that need it have nothing to say.
+//!
+//! Knows what the runtime promises; never how it keeps it.
+
+mod attempts;
+mod cancels;
+mod compensations;
+mod decisions;
+mod events;
+mod evidence;
+mod inputs;
+mod intents;
+mod joins;
+mod lives;
+mod moves;
+mod occurrences;
+mod rest;
+mod results;
+mod retries;
+mod rows;
+mod starts;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use squidmesh_core::RunId;
+
+pub use events::check_told;
+pub use evidence::{Act, Answer, Call, Effect, EffectKind, Evidence, RunRecord, Times};
+pub use moves::{Change, check_change};
+
+/// A rule that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The rule.
+    pub rule: &'static str,
+    /// Of which run, where it is about one.
+    pub run: Option<RunId>,
+    /// What was found instead.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.run {
+            Some(run) => write!(f, "[{}] run {run}: {}", self.rule, self.what),
+            None => write!(f, "[{}] {}", self.rule, self.what),
+        }
+    }
+}
+
+/// The violations found so far.
+#[derive(Debug, Default)]
+pub struct Findings {
+    rule: &'static str,
+    violations: Vec<Violation>,
+}
+
+impl Findings {
+    pub(crate) fn of(rule: &'static str) -> Self {
+        Findings { rule, violations: Vec::new() }
+    }
+
+    pub(crate) fn into_violations(self) -> Vec<Violation> {
+        self.violations
+    }
+
+    fn add(&mut self, run: RunId, what: impl Into<String>) {
+        self.violations.push(Violation { rule: self.rule, run: Some(run), what: what.into() });
+    }
+
+    /// Notes a violation unless something holds.
+    fn demand(&mut self, holds: bool, run: RunId, what: impl FnOnce() -> String) {
+        if !holds {
+            self.add(run, what());
+        }
+    }
+}
+
+type Rule = (&'static str, fn(&Evidence, &mut Findings));
+
+/// What must hold at any time.
+const ALWAYS: &[Rule] = &[
+    ("an acknowledged start exists, and a key starts one run", starts::check),
+    ("a run's end is final and explained", lives::check),
+    ("attempts are numbered without gaps, and one is open", attempts::check_numbers),
+    ("no step is tried more often than it may be", attempts::check_limits),
+    ("a completed step has one result, of its last attempt", results::check),
+    ("nothing is done before its time", retries::check),
+    ("a step is scheduled after its dependencies, and as soon as they are done", joins::check),
+    ("every attempt is given the step's snapshot", inputs::check),
+    ("nothing starts after a confirmed cancellation", cancels::check),
+    ("compensation runs once, backwards, and only in failed runs", compensations::check),
+    ("whoever waits for a person is decided once", decisions::check),
+    ("only what was committed is told", events::check),
+    ("what is to be done is dispatched, and nothing else", intents::check),
+    ("a cron occurrence starts one run", occurrences::check),
+    ("a transactional step's rows are there if and only if it completed", rows::check),
+];
+
+/// What must hold besides, once nothing moves any more.
+const AT_REST: &[Rule] = &[
+    ("at rest, every run has ended or waits for a person, a time or a version", rest::check),
+    ("at rest, what was owed is compensated", compensations::check_rest),
+];
+
+/// Judges a history that may still go on.
+pub fn check(evidence: &Evidence) -> Vec<Violation> {
+    judge(evidence, ALWAYS)
+}
+
+/// Judges a history in which everything has come to rest.
+pub fn check_at_rest(evidence: &Evidence) -> Vec<Violation> {
+    let mut violations = judge(evidence, ALWAYS);
+    violations.extend(judge(evidence, AT_REST));
+    violations
+}
+
+fn judge(evidence: &Evidence, rules: &[Rule]) -> Vec<Violation> {
+    let mut findings = Findings::default();
+    for (rule, check) in rules {
+        findings.rule = rule;
+        check(evidence, &mut findings);
+    }
+    findings.violations
+}

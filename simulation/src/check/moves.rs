@@ -1,0 +1,202 @@
+//! What must hold of each single change, for those who watch the commits as they are applied.
+
+use std::collections::BTreeMap;
+
+use squidmesh_core::{
+    AttemptStatus, AttemptWrite, AuditKind, Commit, CompensationStatus, Definition, IntentKey, IntentRecord,
+    IntentWrite, LeaseToken, RunState, RunStatus, Shape, StepName, StepStatus, StepWrite,
+};
+
+use super::{Findings, Violation};
+
+/// One applied commit.
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// The run before it; `None` if it is started.
+    pub before: Option<&'a RunState>,
+    /// The run after it.
+    pub after: &'a RunState,
+    /// What was written.
+    pub commit: &'a Commit,
+    /// The live intents of the run before it.
+    pub intents: &'a [IntentRecord],
+    /// The run's version before it.
+    pub definition: Option<&'a Definition>,
+}
+
+/// Judges one change.
+pub fn check_change(change: &Change<'_>) -> Vec<Violation> {
+    let mut findings = Findings::of("each change of a run is legal");
+    check_status(change, &mut findings);
+    check_final(change, &mut findings);
+    check_fence(change, &mut findings);
+    check_beginnings(change, &mut findings);
+    check_order(change, &mut findings);
+    findings.into_violations()
+}
+
+/// Whether one status can become another, perhaps by way of others within the same commit.
+fn reachable(from: RunStatus, to: RunStatus) -> bool {
+    let mut seen = vec![from];
+    let mut place = 0;
+    while let Some(status) = seen.get(place).copied() {
+        if status == to {
+            return true;
+        }
+        place += 1;
+        let next = RunStatus::ALL.into_iter().filter(|next| status.transition(*next).is_ok());
+        for next in next.collect::<Vec<_>>() {
+            if !seen.contains(&next) {
+                seen.push(next);
+            }
+        }
+    }
+    false
+}
+
+fn check_status(change: &Change<'_>, findings: &mut Findings) {
+    let run = &change.after.run;
+    let before = change.before.map_or(RunStatus::Pending, |before| before.run.status);
+    findings.demand(reachable(before, run.status), run.id, || format!("a {before} run became {}", run.status));
+    let Some(before) = change.before else { return };
+    findings.demand(run.revision == before.run.revision + 1, run.id, || {
+        format!("revision {} became {}", before.run.revision, run.revision)
+    });
+    let adopted = change.commit.audit.iter().any(|entry| entry.kind == AuditKind::Adopted);
+    findings.demand(adopted || run.fingerprint == before.run.fingerprint, run.id, || {
+        "it was pinned to another version, and nobody adopted it".into()
+    });
+}
+
+/// What is done is done for good.
+fn check_final(change: &Change<'_>, findings: &mut Findings) {
+    let (Some(before), run) = (change.before, &change.after.run) else { return };
+    for old in before.steps.values() {
+        let Some(new) = change.after.steps.get(&old.step) else {
+            findings.add(run.id, format!("the step run of {} is gone", old.step));
+            continue;
+        };
+        if old.status == StepStatus::Completed {
+            findings.demand(
+                (new.status, &new.output, new.sequence) == (old.status, &old.output, old.sequence),
+                run.id,
+                || format!("{} was completed, and changed", old.step),
+            );
+        }
+        if matches!(old.status, StepStatus::Failed | StepStatus::Cancelled) {
+            findings.demand(new.status == old.status, run.id, || {
+                format!("{} was {}, and became {}", old.step, old.status.as_str(), new.status.as_str())
+            });
+        }
+        let ended = old.compensation.as_ref().filter(|callback| callback.finished_at.is_some());
+        findings.demand(ended.is_none() || ended == new.compensation.as_ref(), run.id, || {
+            format!("the compensation of {} had ended, and changed", old.step)
+        });
+    }
+}
+
+/// Who closes an attempt holds the step, or took it over from one who lost it; whoever begins one holds it as well.
+fn check_fence(change: &Change<'_>, findings: &mut Findings) {
+    let run = &change.after.run;
+    let mut held: BTreeMap<&IntentKey, LeaseToken> = BTreeMap::new();
+    for intent in change.intents {
+        if let Some(token) = intent.lease {
+            held.insert(&intent.key, token);
+        }
+    }
+    // A successor that is dispatched in the hands of the one who dispatches it is held as well.
+    for write in &change.commit.intents {
+        if let IntentWrite::Add(intent) | IntentWrite::Replace(intent) = write
+            && let Some(token) = intent.lease
+        {
+            held.entry(&intent.key).or_insert(token);
+        }
+    }
+    let holder = |step: &StepName| held.get(&IntentKey::step(run.id, step.clone())).copied();
+    for write in &change.commit.attempts {
+        let (AttemptWrite::Create(attempt) | AttemptWrite::Update(attempt)) = write;
+        let (old, new) =
+            (change.before.and_then(|before| before.steps.get(&attempt.step)), change.after.steps.get(&attempt.step));
+        if matches!(write, AttemptWrite::Create(_)) && new.is_some_and(|new| new.status == StepStatus::Running) {
+            let token = new.and_then(|new| new.lease);
+            findings.demand(token.is_some() && holder(&attempt.step) == token, run.id, || {
+                format!(
+                    "attempt {} of {} began under {token:?}, and {:?} holds it",
+                    attempt.number,
+                    attempt.step,
+                    holder(&attempt.step)
+                )
+            });
+        }
+        let was_open = old.is_some_and(|old| old.status == StepStatus::Running && old.attempt == attempt.number);
+        if was_open && attempt.status == AttemptStatus::Completed {
+            let token = old.and_then(|old| old.lease);
+            findings.demand(holder(&attempt.step) == token, run.id, || {
+                format!(
+                    "the outcome of {} came under {token:?}, and {:?} holds it",
+                    attempt.step,
+                    holder(&attempt.step)
+                )
+            });
+        }
+    }
+    for write in &change.commit.steps {
+        let (StepWrite::Create(step) | StepWrite::Update(step)) = write;
+        let old =
+            change.before.and_then(|before| before.steps.get(&step.step)).and_then(|old| old.compensation.as_ref());
+        let ends = step.compensation.as_ref().is_some_and(|new| new.status == CompensationStatus::Completed);
+        if let Some(old) = old.filter(|old| ends && old.status == CompensationStatus::Running) {
+            let holder = held.get(&IntentKey::compensation(run.id)).copied();
+            findings.demand(holder == old.lease, run.id, || {
+                format!("the compensation of {} was recorded by one who lost it", step.step)
+            });
+        }
+    }
+}
+
+/// Nothing begins or is scheduled in a run that is being cancelled or over, nor before what it depends on is done.
+fn check_beginnings(change: &Change<'_>, findings: &mut Findings) {
+    let run = &change.after.run;
+    let before = change.before.map_or(RunStatus::Pending, |before| before.run.status);
+    let may = before.may_schedule() || before == RunStatus::Paused;
+    for write in &change.commit.attempts {
+        if let AttemptWrite::Create(attempt) = write {
+            findings.demand(may, run.id, || {
+                format!("attempt {} of {} began in a {before} run", attempt.number, attempt.step)
+            });
+        }
+    }
+    for write in &change.commit.steps {
+        let StepWrite::Create(step) = write else { continue };
+        findings.demand(may, run.id, || format!("{} was scheduled in a {before} run", step.step));
+        let declared = change.definition.and_then(|definition| definition.step(step.step.as_str()));
+        let given = change.before.is_none() || change.commit.audit.iter().any(|entry| entry.kind == AuditKind::Adopted);
+        let open = declared
+            .into_iter()
+            .flat_map(|declared| &declared.after)
+            .find(|needed| change.after.steps.get(*needed).is_none_or(|run| run.status != StepStatus::Completed));
+        findings.demand(given || open.is_none(), run.id, || {
+            format!("{} was scheduled, and {open:?} is not done", step.step)
+        });
+    }
+    if let Some(definition) = change.definition.filter(|found| found.shape() == Shape::Transitions) {
+        let open =
+            change.after.steps.values().filter(|run| matches!(run.status, StepStatus::Pending | StepStatus::Running));
+        let open: Vec<&StepName> = open.map(|run| &run.step).collect();
+        findings.demand(open.len() <= 1, run.id, || format!("{open:?} of {} go on at once", definition.name()));
+    }
+}
+
+/// The sequence of completion is that of the commits.
+fn check_order(change: &Change<'_>, findings: &mut Findings) {
+    let Some(before) = change.before else { return };
+    let last = before.steps.values().filter_map(|run| run.sequence).max();
+    for run in change.after.steps.values() {
+        let new = before.steps.get(&run.step).is_none_or(|old| old.sequence.is_none());
+        if let (true, Some(sequence)) = (new, run.sequence) {
+            findings.demand(last.is_none_or(|last| sequence > last), change.after.run.id, || {
+                format!("{} completed as number {sequence}, after number {last:?}", run.step)
+            });
+        }
+    }
+}

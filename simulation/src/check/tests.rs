@@ -1,0 +1,1 @@
+//! A broken history is found.

@@ -1,0 +1,170 @@
+//! `cargo xtask simulate`: lives seeds, one after the other, and tells of the first that breaks a rule.
+
+#![allow(clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a program that reports to people")]
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use squidmesh_simulation::mutation::Mutation;
+use squidmesh_simulation::world::{Outcome, Tally, is_planned, live};
+
+/// How many seeds a mutation may go through unnoticed.
+const SEEDS_OF_MUTATION: u64 = 2_000;
+/// How many lines of a trace are printed; the whole goes into a file.
+const LINES: usize = 120;
+const YEAR: f64 = 365.25 * 86_400.0;
+
+struct Options {
+    seeds: u64,
+    seed: Option<u64>,
+    first: u64,
+    jobs: u64,
+    mutations: bool,
+}
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|info| {
+        let said = info.to_string();
+        if !is_planned(&said) {
+            eprintln!("{said}");
+        }
+    }));
+    let options = match options() {
+        Ok(options) => options,
+        Err(problem) => {
+            eprintln!("{problem}\nusage: simulate [--seeds N] [--first S] [--seed S] [--jobs J] [--mutations]");
+            return ExitCode::FAILURE;
+        }
+    };
+    let sound = match options.seed {
+        Some(seed) => replay(seed),
+        None if options.mutations => mutate(options.jobs),
+        None => simulate(&options),
+    };
+    if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options { seeds: 2_000, seed: None, first: 0, jobs: 1, mutations: false };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let mut number = || {
+            let text = arguments.next().ok_or_else(|| format!("{name} needs a number"))?;
+            text.parse::<u64>().map_err(|_| format!("{name} needs a number, not {text:?}"))
+        };
+        match name.as_str() {
+            "--seeds" => options.seeds = number()?,
+            "--seed" => options.seed = Some(number()?),
+            "--first" => options.first = number()?,
+            "--jobs" => options.jobs = number()?.max(1),
+            "--mutations" => options.mutations = true,
+            _ => return Err(format!("there is no option {name}")),
+        }
+    }
+    Ok(options)
+}
+
+/// Lives many seeds, and a few of them twice, to see that they repeat exactly.
+fn simulate(options: &Options) -> bool {
+    let begun = Instant::now();
+    let next = AtomicU64::new(options.first);
+    let end = options.first + options.seeds;
+    let sum = Mutex::new((Tally::default(), Duration::ZERO));
+    let broken = Mutex::new(None::<u64>);
+    let work = || loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end || broken.lock().expect("no panic").is_some() {
+            return;
+        }
+        let outcome = live(seed, None, false);
+        let repeated = seed % 50 != 0 || live(seed, None, false).hash == outcome.hash;
+        if !repeated {
+            println!("seed {seed} does not repeat exactly");
+        }
+        if !outcome.violations.is_empty() || !repeated {
+            let mut first = broken.lock().expect("no panic");
+            *first = Some(first.map_or(seed, |found| found.min(seed)));
+        }
+        let mut sum = sum.lock().expect("no panic");
+        sum.0.add(&outcome.tally);
+        sum.1 += outcome.time;
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..options.jobs {
+            scope.spawn(work);
+        }
+        work();
+    });
+    if let Some(seed) = broken.into_inner().expect("no panic") {
+        return replay(seed);
+    }
+    let (tally, time) = sum.into_inner().expect("no panic");
+    println!(
+        "{} seeds, {:.2} virtual years in {:.1} s; no rule broken",
+        options.seeds,
+        time.as_secs_f64() / YEAR,
+        begun.elapsed().as_secs_f64()
+    );
+    println!("{tally:?}");
+    true
+}
+
+/// Lives one seed and prints its trace if it breaks a rule.
+fn replay(seed: u64) -> bool {
+    let Outcome { violations, trace, hash, time, tally } = live(seed, None, true);
+    if violations.is_empty() {
+        println!("seed {seed}: no rule broken in {time:?}; trace {hash:016x}\n{tally:?}");
+        return true;
+    }
+    let file = std::path::PathBuf::from("target/simulation").join(format!("seed-{seed}.txt"));
+    let kept = std::fs::create_dir_all("target/simulation").and_then(|()| std::fs::write(&file, trace.join("\n")));
+    for line in trace.iter().skip(trace.len().saturating_sub(LINES)) {
+        println!("{line}");
+    }
+    println!("\nseed {seed} breaks rules (trace {hash:016x}):");
+    violations.iter().for_each(|violation| println!("  {violation}"));
+    match kept {
+        Ok(()) => println!("the whole trace is in {}", file.display()),
+        Err(error) => println!("the whole trace could not be kept: {error}"),
+    }
+    println!("again: cargo xtask simulate --seed {seed}");
+    false
+}
+
+/// Proves that each deliberate defect is found.
+fn mutate(jobs: u64) -> bool {
+    let next = AtomicU64::new(0);
+    let survivors = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(mutation) =
+            Mutation::ALL.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX))
+        {
+            let begun = Instant::now();
+            let caught = (0..SEEDS_OF_MUTATION).find_map(|seed| {
+                let found = live(seed, Some(*mutation), false).violations;
+                found.into_iter().next().map(|violation| (seed, violation))
+            });
+            let spent = begun.elapsed().as_secs_f64();
+            match caught {
+                Some((seed, violation)) => {
+                    println!("{mutation:?}: caught after {} seeds ({spent:.1} s) by [{}]", seed + 1, violation.rule);
+                }
+                None => {
+                    println!("{mutation:?}: NOT caught in {SEEDS_OF_MUTATION} seeds ({spent:.1} s)");
+                    survivors.lock().expect("no panic").push(*mutation);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..jobs {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let survivors = survivors.into_inner().expect("no panic");
+    println!("{} of {} mutations caught", Mutation::ALL.len() - survivors.len(), Mutation::ALL.len());
+    survivors.is_empty()
+}
