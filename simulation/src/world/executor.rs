@@ -92,7 +92,7 @@ impl SimExecutor {
 #[async_trait]
 impl Executor for SimExecutor {
     fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
-        if let Some(job) = jobs.first().filter(|_| self.shared.props.goes_wrong(400)) {
+        if let Some(job) = jobs.first().filter(|_| self.shared.props.goes_wrong(self.shared.props.temper.refusals)) {
             return Err(Refusal::Unroutable { job_id: job.key.to_string(), reason: "the simulation".to_owned() });
         }
         Ok(jobs.iter().map(Job::metadata).collect())

@@ -25,6 +25,8 @@ pub(crate) struct Temper {
     pub(crate) losses: u64,
     /// One handler in so many does not do what it should.
     pub(crate) failures: u64,
+    /// One job in so many is refused by the executor; 0 for none. An occurrence whose job is refused is left out for good.
+    pub(crate) refusals: u64,
     /// How long a lease lasts.
     pub(crate) lease: Duration,
     /// How long workers wait at most before they look for work.
@@ -46,6 +48,7 @@ impl Temper {
             delays: of(&[3, 8, 30]),
             losses: of(&[2, 5, 1_000]),
             failures: of(&[3, 6, 20]),
+            refusals: if cron { 0 } else { of(&[0, 100, 400]) },
             lease,
             poll: lease * 2,
             stranded: lease * 3,

@@ -1,6 +1,7 @@
 //! The database as one process sees it: calls take time, fail, or succeed and lose their answer; and every commit is watched.
 
 use std::any::Any;
+use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,8 +11,9 @@ use futures_util::FutureExt;
 use squidmesh_core::testing::MemoryStore;
 use squidmesh_core::{
     ClaimRequest, Claims, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey, IntentRecord, Lease,
-    LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, StrandedRequest,
-    Transacted, TransactionBody, TransactionEnd, TransactionType, TriggerRecord, TriggerRecords, WorkflowName,
+    LeaseToken, Run, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession,
+    StrandedRequest, Transacted, TransactionBody, TransactionEnd, TransactionType, TriggerRecord, TriggerRecords,
+    WorkflowName,
 };
 
 use super::props::Props;
@@ -36,6 +38,18 @@ fn unavailable(doing: &'static str) -> StoreError {
 
 fn unknown() -> StoreError {
     StoreError::OutcomeUnknown { source: "the simulation".into() }
+}
+
+/// What a run that is started is started for.
+struct Named<'a>(&'a Run);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.idempotency_key {
+            Some(key) if self.0.revision == 1 => write!(f, " under {key}"),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl SimStore {
@@ -92,9 +106,10 @@ impl SimStore {
         let id = commit.run.id;
         let props = &self.props;
         props.stage.note(format_args!(
-            "{} commits revision {} of {id}, {}: {answer:?}",
+            "{} commits revision {} of {id}{}, {}: {answer:?}",
             props.stage.on_stage(),
             commit.run.revision,
+            Named(&commit.run),
             commit.run.status
         ));
         if let Ok(CommitOutcome::Committed) = answer {
