@@ -79,7 +79,7 @@ fn simulate(options: &Options) -> bool {
             return;
         }
         let outcome = live(seed, None, false);
-        let repeated = seed % 50 != 0 || live(seed, None, false).hash == outcome.hash;
+        let repeated = !seed.is_multiple_of(50) || live(seed, None, false).hash == outcome.hash;
         if !repeated {
             println!("seed {seed} does not repeat exactly");
         }

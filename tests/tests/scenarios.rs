@@ -30,6 +30,8 @@ squidmesh_tests::scenarios! {
         an_output_beyond_the_limits_is_a_recorded_failure,
         an_input_that_does_not_fit_the_handler_is_terminal,
         what_is_stored_reads_back_exactly;
+    history:
+        runs_of_every_kind_leave_a_history_that_breaks_no_rule;
     retry:
         a_failed_step_is_retried_until_it_succeeds,
         used_up_attempts_fail_the_run_with_the_last_error,

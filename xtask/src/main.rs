@@ -17,6 +17,7 @@ mod postgres;
 mod process;
 mod redis;
 mod services;
+mod simulate;
 mod tally;
 mod test;
 mod tidy;
@@ -62,7 +63,13 @@ const CHORES: &[Chore] = &[
         summary: "Measure Squidmesh beside the limits of private servers; see docs/cost-model.md",
         run: bench::run,
     },
-    Chore { name: "ci", arguments: "", summary: "The whole gate: lint, deny and test", run: ci::run },
+    Chore {
+        name: "simulate",
+        arguments: "[--seeds N] [--first S] [--seed S] [--jobs J] [--mutations]",
+        summary: "Live seeds of simulated deployments and check their histories; replay one; prove that defects are found",
+        run: simulate::run,
+    },
+    Chore { name: "ci", arguments: "", summary: "The whole gate: lint, deny, test and simulate", run: ci::run },
     Chore { name: "fix", arguments: "", summary: "Format, and apply clippy's own suggestions", run: fix::run },
     Chore {
         name: "services",

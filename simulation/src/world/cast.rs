@@ -20,9 +20,9 @@ use crate::check::{RunRecord, check_told};
 
 /// What there is to deploy.
 pub(crate) struct Script {
-    pub(crate) first: Plan,
-    pub(crate) second: Plan,
-    pub(crate) ticks: Option<(Plan, MissedPolicy)>,
+    first: Workflow,
+    second: Workflow,
+    ticks: Option<Workflow>,
 }
 
 /// Which versions a process has.
@@ -35,23 +35,23 @@ pub(crate) enum Deployed {
 }
 
 impl Script {
-    fn workflows(&self, deployed: Deployed, props: &Arc<Props>) -> Vec<Workflow> {
-        let mut workflows = Vec::new();
-        if deployed != Deployed::Second {
-            workflows.push(self.first.workflow(ORDERS, None, props));
+    pub(crate) fn new(first: &Plan, second: &Plan, ticks: Option<&(Plan, MissedPolicy)>, props: &Arc<Props>) -> Self {
+        Script {
+            first: first.workflow(ORDERS, None, props),
+            second: second.workflow(ORDERS, None, props),
+            ticks: ticks.map(|(plan, missed)| plan.workflow(TICKS, Some(*missed), props)),
         }
-        if deployed != Deployed::First {
-            workflows.push(self.second.workflow(ORDERS, None, props));
-        }
-        if let Some((plan, missed)) = &self.ticks {
-            workflows.push(plan.workflow(TICKS, Some(*missed), props));
-        }
-        workflows
+    }
+
+    fn workflows(&self, deployed: Deployed) -> impl Iterator<Item = &Workflow> {
+        let first = (deployed != Deployed::Second).then_some(&self.first);
+        let second = (deployed != Deployed::First).then_some(&self.second);
+        first.into_iter().chain(second).chain(&self.ticks)
     }
 
     /// The versions that a process with this has.
-    pub(crate) fn versions(&self, deployed: Deployed, props: &Arc<Props>) -> BTreeSet<Fingerprint> {
-        self.workflows(deployed, props).iter().map(|workflow| *workflow.definition().fingerprint()).collect()
+    pub(crate) fn versions(&self, deployed: Deployed) -> BTreeSet<Fingerprint> {
+        self.workflows(deployed).map(|workflow| *workflow.definition().fingerprint()).collect()
     }
 }
 
@@ -93,8 +93,8 @@ impl Process {
                 config.heartbeat = temper.lease / 3;
                 config.stranded_after = temper.stranded;
             });
-        for workflow in script.workflows(deployed, props) {
-            builder = builder.workflow(workflow);
+        for workflow in script.workflows(deployed) {
+            builder = builder.workflow(workflow.clone());
         }
         if deployed == Deployed::Second {
             builder = builder.adopt(ORDERS);

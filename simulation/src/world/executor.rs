@@ -10,7 +10,8 @@ use event_listener::Event;
 use futures_util::FutureExt;
 use futures_util::future::select_all;
 use squidmesh_core::{
-    Cancellation, Clock, Executor, ExecutorError, Intent, Job, JobMetadata, PerformError, Refusal, Runner, ms, secs,
+    Cancellation, Clock, DeliveryPayload, Executor, ExecutorError, Intent, Job, JobMetadata, PerformError, Refusal,
+    Runner, ms, secs,
 };
 
 use super::clock::SimClock;
@@ -19,6 +20,8 @@ use super::stage::ProcessId;
 
 /// How many deliveries a process carries out at once.
 const WORKERS: usize = 4;
+/// How many tasks of a process are none.
+const KEEPERS: usize = 2;
 /// How long what runs may take once the process is told to stop.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -76,16 +79,48 @@ impl SimExecutor {
                 select_all([arrival.boxed(), props.stage.sleep(wait).boxed(), shut.boxed()]).await;
                 continue;
             };
-            let again = match runner.perform(&message).await {
-                // It is acknowledged after it was carried out: the acknowledgement may get lost.
-                Ok(_) => props.goes_wrong(10),
-                Err(PerformError::InvalidPayload(_)) => false,
-                Err(_) => true,
+            let key = DeliveryPayload::parse(&message).ok().and_then(|payload| payload.intent());
+            let again = match key {
+                Some(key) if props.temper.relays => match runner.take(&[key]).await {
+                    Ok(claims) => {
+                        for claim in claims {
+                            runner.deliver(claim).await;
+                        }
+                        false
+                    }
+                    Err(_) => true,
+                },
+                _ => match runner.perform(&message).await {
+                    // It is acknowledged after it was carried out: the acknowledgement may get lost.
+                    Ok(_) => props.goes_wrong(10),
+                    Err(PerformError::InvalidPayload(_)) => false,
+                    Err(_) => true,
+                },
             };
             if again && props.chaos() {
                 props.queue.put(props.stage.now().after(secs(1 + props.stage.below(30))), message);
             }
         }
+    }
+}
+
+/// Puts what is due into the queue from time to time, as far as it is known here.
+async fn relay(props: Arc<Props>, runner: Runner, shutdown: Cancellation) {
+    while !shutdown.is_cancelled() {
+        let wait = match runner.due(None, None, 50).await {
+            Ok(due) => {
+                for intent in due.intents {
+                    let message = serde_json::to_vec(&DeliveryPayload::from(&intent.key)).expect("a payload is JSON");
+                    props.queue.put(props.stage.now(), message);
+                }
+                due.next_in.map_or(props.temper.poll, |next| next.clamp(secs(1), props.temper.poll))
+            }
+            Err(_) => secs(1),
+        };
+        let shut = async {
+            shutdown.cancelled().await;
+        };
+        select_all([props.stage.sleep(wait).boxed(), shut.boxed()]).await;
     }
 }
 
@@ -104,7 +139,7 @@ impl Executor for SimExecutor {
             self.shared.announced.notify(usize::MAX);
         }
         for intent in intents.iter().filter(|intent| intent.delay.is_zero()) {
-            let payload = squidmesh_core::DeliveryPayload::from(&intent.key);
+            let payload = DeliveryPayload::from(&intent.key);
             let message = serde_json::to_vec(&payload).expect("a payload is JSON");
             let copies = match () {
                 () if props.goes_wrong(props.temper.losses) => 0,
@@ -121,6 +156,9 @@ impl Executor for SimExecutor {
     async fn run(&self, runner: Runner, shutdown: Cancellation) -> Result<(), ExecutorError> {
         let Shared { props, .. } = &*self.shared;
         self.carry_out(self.clone().consume(runner.clone(), shutdown.clone()));
+        if props.temper.relays {
+            self.carry_out(relay(Arc::clone(props), runner.clone(), shutdown.clone()));
+        }
         while !shutdown.is_cancelled() {
             // Listen first, claim after: what is announced between the two is not missed.
             let announcement = self.shared.announced.listen();
@@ -128,7 +166,7 @@ impl Executor for SimExecutor {
             if (&mut committed).now_or_never().is_some() {
                 committed = runner.work_committed().boxed();
             }
-            let free = WORKERS.saturating_sub(self.shared.working.load(Ordering::SeqCst));
+            let free = (WORKERS + KEEPERS).saturating_sub(self.shared.working.load(Ordering::SeqCst));
             let wait = if free == 0 {
                 props.temper.poll
             } else {

@@ -117,6 +117,10 @@ pub fn live(seed: u64, mutation: Option<Mutation>, keeps_trace: bool) -> Outcome
 struct World {
     props: Arc<Props>,
     script: Script,
+    /// The steps of either version that write rows.
+    transactional: Vec<String>,
+    /// What happens to occurrences that were missed, if there is a schedule.
+    missed: Option<MissedPolicy>,
     places: Vec<Place>,
     /// From when on new processes have the second version.
     deploy_at: u64,
@@ -138,9 +142,12 @@ impl World {
         let polls = [300, 1_000, 2_500][stage.below(3) as usize];
         stage.note(format_args!("{temper:?}; first {first:?}; second {second:?}; ticks {ticks:?}"));
         let places = (0..1 + stage.below(3)).map(|_| Place { process: None, back_at: BEGINNING });
+        let props = Props::new(Arc::clone(stage), temper, mutation);
         World {
-            props: Props::new(Arc::clone(stage), temper, mutation),
-            script: Script { first, second, ticks },
+            script: Script::new(&first, &second, ticks.as_ref(), &props),
+            transactional: first.transactional().chain(second.transactional()).collect(),
+            missed: ticks.map(|(_, missed)| missed),
+            props,
             places: places.collect(),
             deploy_at: stage.below(2 * polls),
             polls,
@@ -242,7 +249,7 @@ impl World {
                 }
             }
             7 => {
-                let longest = if self.script.ticks.is_some() { 7_200 } else { 400_000 };
+                let longest = if self.missed.is_some() { 7_200 } else { 400_000 };
                 let outage = secs(stage.below(longest));
                 stage.note(format_args!("an outage of {outage:?}"));
                 for place in 0..self.places.len() {
@@ -307,9 +314,9 @@ impl World {
         for place in 0..self.places.len().min(2) {
             self.start(place, deployed);
         }
-        let registered = self.script.versions(deployed, &self.props);
+        let registered = self.script.versions(deployed);
         let mut asked = BTreeSet::new();
-        let mut paused = self.script.ticks.is_none();
+        let mut paused = self.missed.is_none();
         for _ in 0..PATIENCE {
             if stage.step() {
                 self.tally.polls += 1;
@@ -372,8 +379,8 @@ impl World {
         evidence.events = self.props.events();
         evidence.times = self.props.watch().times.clone();
         evidence.crash_limit = Some(3);
-        evidence.registered = Some(self.script.versions(deployed, &self.props));
-        let names = self.script.first.transactional().chain(self.script.second.transactional());
+        evidence.registered = Some(self.script.versions(deployed));
+        let names = self.transactional.iter();
         evidence.transactional =
             names.filter_map(|name| Some((WorkflowName::new(ORDERS).ok()?, StepName::new(name).ok()?))).collect();
         self.violations.extend(check_at_rest(&evidence));
@@ -396,8 +403,7 @@ impl World {
 
     /// With the policy `all`, every occurrence that has been dealt with has its run, and no other time has one.
     fn judge_schedules(&mut self, evidence: &Evidence) {
-        let Some((_, missed)) = &self.script.ticks else { return };
-        let missed = *missed;
+        let Some(missed) = self.missed else { return };
         let runs = evidence.runs.values().map(|record| &record.state.run);
         let intended: BTreeSet<i64> = runs
             .filter(|run| run.workflow.as_str() == TICKS)

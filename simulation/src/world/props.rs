@@ -33,6 +33,8 @@ pub(crate) struct Temper {
     pub(crate) poll: Duration,
     /// When work of an unknown version counts as stranded.
     pub(crate) stranded: Duration,
+    /// Whether processes relay what is due into the queue, as those do whose executor has no workers over the store.
+    pub(crate) relays: bool,
     /// Whether the store tells of commits of other processes.
     pub(crate) tells: bool,
     /// How far clocks are wrong at most, in milliseconds.
@@ -52,6 +54,7 @@ impl Temper {
             lease,
             poll: lease * 2,
             stranded: lease * 3,
+            relays: stage.one_in(2),
             tells: stage.one_in(2),
             skew: of(&[0, 500, 90_000, 50_000_000]),
         }

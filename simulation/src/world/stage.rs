@@ -256,7 +256,7 @@ impl Stage {
     pub(crate) fn note(&self, what: fmt::Arguments<'_>) {
         let now = self.now().as_millis() - BEGINNING.as_millis();
         let mut trace = lock(&self.trace);
-        let _ = write!(trace, "{now} {what}\n");
+        let _ = writeln!(trace, "{now} {what}");
         if let Some(lines) = &mut trace.lines {
             lines.push(format!("{:>12.3} s  {what}", now as f64 / 1_000.0));
         }

@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use squidmesh_core::testing::MemoryStore;
 use squidmesh_core::{
-    ClaimRequest, Claims, Commit, CommitOutcome, Definition, Fingerprint, History, IntentKey, IntentRecord, Lease,
-    LeaseToken, Run, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession,
-    StrandedRequest, Transacted, TransactionBody, TransactionEnd, TransactionType, TriggerRecord, TriggerRecords,
-    WorkflowName,
+    ClaimRequest, Claims, Commit, CommitOutcome, Definition, Due, DueRequest, Fingerprint, History, IntentKey,
+    IntentRecord, Lease, LeaseToken, Run, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError,
+    StoreSession, StrandedRequest, Transacted, TransactionBody, TransactionEnd, TransactionType, TriggerRecord,
+    TriggerRecords, WorkflowName,
 };
 
 use super::props::Props;
@@ -202,14 +202,27 @@ impl Store for SimStore {
         self.end("claiming", answer).await
     }
 
-    async fn claim_one(&self, key: &IntentKey, token: LeaseToken, lease: Duration) -> Result<SingleClaim, StoreError> {
+    async fn claim_keys(
+        &self,
+        keys: &[IntentKey],
+        token: LeaseToken,
+        lease: Duration,
+    ) -> Result<Vec<SingleClaim>, StoreError> {
         self.begin("claiming").await?;
         let lease = if self.props.mutation == Some(Mutation::EndlessLease) { lease * 1_000_000 } else { lease };
-        let answer = self.inner.claim_one(key, token, lease).await;
-        if let Ok(SingleClaim::Claimed(claim)) = &answer {
-            self.props.stage.note(format_args!("{} claims {}", self.props.stage.on_stage(), claim.lease.key));
+        let answer = self.inner.claim_keys(keys, token, lease).await;
+        for found in answer.iter().flatten() {
+            if let SingleClaim::Claimed(claim) = found {
+                self.props.stage.note(format_args!("{} claims {}", self.props.stage.on_stage(), claim.lease.key));
+            }
         }
         self.end("claiming", answer).await
+    }
+
+    async fn due(&self, request: &DueRequest) -> Result<Due, StoreError> {
+        self.begin("looking for due work").await?;
+        let answer = self.inner.due(request).await;
+        self.end("looking for due work", answer).await
     }
 
     async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {

@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod events;
 pub mod executor;
 pub mod explain;
+pub mod history;
 pub mod host;
 pub mod inspect;
 pub mod join;

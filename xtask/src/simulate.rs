@@ -1,0 +1,24 @@
+//! `cargo xtask simulate`: whole deployments in virtual time, seed by seed, and the proof that what is broken on purpose is found.
+
+use crate::failure::Outcome;
+use crate::process::{self, cargo};
+
+/// The seeds that the gate lives.
+const SEEDS: &str = "2000";
+
+/// Runs the simulator; arguments go to it as they are.
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    simulate(arguments.iter().map(String::as_str))
+}
+
+/// The part of the gate: seeds that must break no rule, and mutations that must each be caught.
+pub(crate) fn gate(_: &[String]) -> Outcome {
+    simulate(["--seeds", SEEDS, "--jobs", "2"])?;
+    simulate(["--mutations", "--jobs", "2"])
+}
+
+fn simulate<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Outcome {
+    let mut command = vec!["run", "--quiet", "--package", "squidmesh-simulation", "--bin", "simulate", "--"];
+    command.extend(arguments);
+    process::run_bound(&cargo(command))
+}
