@@ -21,6 +21,8 @@ mod script;
 mod server;
 mod signals;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 pub use clock::SystemClock;
 pub use dead_letter::DeadLetter;

@@ -31,7 +31,7 @@ const IN_VAIN: usize = 100;
 /// Where the entries that are in somebody's hands begin.
 const BEGINNING: &str = "0-0";
 /// After so many deliveries an entry that nobody settles is set aside.
-const DELIVERIES: usize = 100;
+pub(crate) const DELIVERIES: usize = 100;
 /// After how long a consumer that does nothing and has nothing is forgotten.
 const FORGET: Duration = Duration::from_secs(600);
 /// How many dead letters are kept, about.
@@ -48,10 +48,10 @@ pub(crate) struct Reader {
     signals: Arc<Signals>,
     /// By class, each with its stream; the streams of a class take turns.
     routes: Vec<Route>,
-    streams: Vec<Stream>,
+    pub(crate) streams: Vec<Stream>,
     classes: [usize; CLASSES.len()],
     turn: usize,
-    consumer: String,
+    pub(crate) consumer: String,
     dead_letters: String,
     /// See [`IDLE`].
     idle: Duration,
@@ -119,10 +119,10 @@ impl Reader {
         let answer = tokio::select! {
             answer = &mut read => answer,
             _ = shutdown.cancelled() => loop {
-                self.nudge().await;
+                // Beside the read, which may be about to connect and must go on.
                 tokio::select! {
                     answer = &mut read => break answer,
-                    () = sleep(NUDGE) => {}
+                    () = self.nudge() => {}
                 }
             },
         };
@@ -144,10 +144,17 @@ impl Reader {
     /// Takes over up to `limit` entries that somebody read long ago and did not settle, if it is time to look for them. With more of
     /// them than that, the next look is due at once.
     pub(crate) async fn reclaim(&mut self, limit: usize) -> RedisResult<Vec<Entry>> {
-        let mut entries = Vec::new();
         if Instant::now() < self.reclaim_at {
-            return Ok(entries);
+            return Ok(Vec::new());
         }
+        let (entries, more) = self.take_over(limit, self.idle).await?;
+        self.reclaim_at = Instant::now() + if more { Duration::ZERO } else { self.idle / 2 };
+        Ok(entries)
+    }
+
+    /// Takes over up to `limit` entries that somebody has had for so long, and tells whether there may be more.
+    pub(crate) async fn take_over(&mut self, limit: usize, idle: Duration) -> RedisResult<(Vec<Entry>, bool)> {
+        let mut entries = Vec::new();
         let mut more = false;
         for (place, (stream, cursor)) in self.streams.iter().zip(&mut self.cursors).enumerate() {
             for _ in 0..IN_VAIN {
@@ -157,7 +164,7 @@ impl Reader {
                     break;
                 }
                 let call = RECLAIM.on([stream.name.to_string(), self.dead_letters.clone()]).arg(GROUP);
-                let call = call.arg(&self.consumer).arg(self.idle.as_millis()).arg(left).arg(DEAD_LETTERS).arg(LONGEST);
+                let call = call.arg(&self.consumer).arg(idle.as_millis()).arg(left).arg(DEAD_LETTERS).arg(LONGEST);
                 let call = call.arg(DELIVERIES).arg(FORGET.as_millis()).arg(&*cursor);
                 let (next, found) = resumed(self.commands.call(&call).await?);
                 *cursor = next.unwrap_or_else(|| BEGINNING.to_owned());
@@ -168,8 +175,7 @@ impl Reader {
             }
             more |= cursor != BEGINNING;
         }
-        self.reclaim_at = Instant::now() + if more { Duration::ZERO } else { self.idle / 2 };
-        Ok(entries)
+        Ok((entries, more))
     }
 
     /// Has done with entries: the store has their intents in somebody's hands, or does not have them any more.
@@ -199,13 +205,14 @@ impl Reader {
         self.routes.get(stream).cloned()
     }
 
-    /// Has the server end the read that waits, with nothing.
+    /// Has the server end the read that waits, with nothing, and gives it a moment.
     async fn nudge(&self) {
         if let Some(id) = self.waiting.id().await {
             let mut command = redis::cmd("CLIENT");
             // Where it is forbidden, or comes before the read has begun to wait, the read ends by itself.
             let _: RedisResult<Value> = self.commands.send(command.arg("UNBLOCK").arg(id)).await;
         }
+        sleep(NUDGE).await;
     }
 
     /// The places of the streams, class by class, begun at another one each time.

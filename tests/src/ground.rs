@@ -8,11 +8,13 @@ use squidmesh_core::{Squidmesh, SquidmeshBuilder, Store, Workflow};
 use squidmesh_executor_tokio::TokioExecutor;
 use squidmesh_store::SeaOrmStore;
 
-use crate::{Moody, TestDatabase, World};
+use crate::{Moody, TestDatabase, TestRedis, World};
 
 /// What scenarios stand on: a fresh store, and the executor that goes with it.
 pub struct Ground {
     stored: Stored,
+    /// Where work is announced, if it is.
+    redis: Option<TestRedis>,
 }
 
 enum Stored {
@@ -24,7 +26,7 @@ impl Ground {
     /// In memory, with time that moves when everything waits for it.
     pub async fn memory() -> Self {
         let clock = Arc::new(ManualClock::default());
-        Ground { stored: Stored::Memory { store: MemoryStore::new(clock.clone()), clock } }
+        Ground { stored: Stored::Memory { store: MemoryStore::new(clock.clone()), clock }, redis: None }
     }
 
     /// SQLite in a file, with workers on tokio.
@@ -37,9 +39,19 @@ impl Ground {
         Ground::on(TestDatabase::postgres().await).await
     }
 
+    /// SQLite in a file, with workers that are woken through Redis.
+    pub async fn redis_sqlite() -> Self {
+        Ground { redis: Some(TestRedis::fresh()), ..Ground::sqlite().await }
+    }
+
+    /// A Postgres database of its own, with workers that are woken through Redis.
+    pub async fn redis_postgres() -> Self {
+        Ground { redis: Some(TestRedis::fresh()), ..Ground::postgres().await }
+    }
+
     async fn on(database: TestDatabase) -> Self {
         let store = SeaOrmStore::connect(database.url()).await.expect("the store opens");
-        Ground { stored: Stored::Database { store, database } }
+        Ground { stored: Stored::Database { store, database }, redis: None }
     }
 
     pub fn store(&self) -> Arc<dyn Store> {
@@ -99,9 +111,11 @@ impl Ground {
         workflows: impl IntoIterator<Item = Workflow>,
         settings: impl FnOnce(SquidmeshBuilder) -> SquidmeshBuilder,
     ) -> World {
-        let executor = Arc::new(match self.clock() {
-            Some(clock) => Moody::around(MemoryExecutor::new(clock.clone())),
-            None => Moody::around(TokioExecutor::new().concurrency(8).poll_interval(Duration::from_millis(50))),
+        const EVERY: Duration = Duration::from_millis(50);
+        let executor = Arc::new(match (self.clock(), &self.redis) {
+            (Some(clock), _) => Moody::around(MemoryExecutor::new(clock.clone())),
+            (None, Some(redis)) => Moody::around(redis.executor().concurrency(8).sweep_interval(EVERY)),
+            (None, None) => Moody::around(TokioExecutor::new().concurrency(8).poll_interval(EVERY)),
         });
         let builder = workflows
             .into_iter()

@@ -28,6 +28,7 @@ mod journal;
 mod moody;
 mod redis_server;
 mod suite;
+mod test_redis;
 pub mod world;
 
 pub use crossing::Crossing;
@@ -36,6 +37,8 @@ pub use gate::Gate;
 pub use ground::Ground;
 pub use journal::{Call, Journal};
 pub use moody::{Mood, Moody};
+
 pub use redis_server::{RedisAddress, RedisServer};
 pub use suite::block_on;
+pub use test_redis::TestRedis;
 pub use world::World;

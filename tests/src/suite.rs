@@ -1,4 +1,4 @@
-//! Makes tests of scenarios: one for each store.
+//! Makes tests of scenarios: one for each store, and for each database besides with workers over Redis.
 
 use std::future::Future;
 
@@ -14,17 +14,21 @@ pub fn block_on<T>(test: impl Future<Output = T>) -> T {
 #[macro_export]
 macro_rules! scenarios {
     ($($module:ident: $($name:ident),+ $(,)?;)+) => {
-        $crate::scenarios! { @on memory $($module: $($name),+;)+ }
-        $crate::scenarios! { @on sqlite $($module: $($name),+;)+ }
-        $crate::scenarios! { @on postgres $($module: $($name),+;)+ }
+        $crate::scenarios! { @on memory memory $($module: $($name),+;)+ }
+        $crate::scenarios! { @on sqlite sqlite $($module: $($name),+;)+ }
+        $crate::scenarios! { @on postgres postgres $($module: $($name),+;)+ }
+        mod redis {
+            $crate::scenarios! { @on sqlite redis_sqlite $($module: $($name),+;)+ }
+            $crate::scenarios! { @on postgres redis_postgres $($module: $($name),+;)+ }
+        }
     };
-    (@on $store:ident $($module:ident: $($name:ident),+;)+) => {
+    (@on $store:ident $ground:ident $($module:ident: $($name:ident),+;)+) => {
         mod $store {
             $(mod $module {
                 $(#[test]
                 fn $name() {
                     $crate::block_on(async {
-                        let ground = $crate::Ground::$store().await;
+                        let ground = $crate::Ground::$ground().await;
                         $crate::scenario::$module::$name(&ground).await;
                     });
                 })+

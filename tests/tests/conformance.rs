@@ -20,9 +20,10 @@ use squidmesh_core::testing::executor_suite::ExecutorFixture;
 use squidmesh_core::testing::store_suite::StoreFixture;
 use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore, spawn_thread};
 use squidmesh_core::{Clock, Executor, QueueName, Store, minutes, ms};
+use squidmesh_executor_redis::RedisExecutor;
 use squidmesh_executor_tokio::TokioExecutor;
 use squidmesh_store::SeaOrmStore;
-use squidmesh_tests::{TestDatabase, block_on};
+use squidmesh_tests::{TestDatabase, TestRedis, block_on};
 
 /// Work on a task of its own, which may run at the same time as the case.
 fn on_a_task(work: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
@@ -163,10 +164,59 @@ impl ExecutorFixture for OnTokio {
     }
 }
 
+/// Workers that are woken through Redis, over a database, in real time.
+struct OnRedis(Databases, TestRedis);
+
+impl OnRedis {
+    fn over(databases: Databases) -> Self {
+        OnRedis(databases, TestRedis::fresh())
+    }
+
+    fn workers(&self) -> RedisExecutor {
+        self.1.executor().sweep_interval(ms(20)).drain_timeout(ms(300))
+    }
+}
+
+#[async_trait]
+impl ExecutorFixture for OnRedis {
+    fn executor(&self) -> Arc<dyn Executor> {
+        Arc::new(self.workers())
+    }
+
+    fn refusing(&self, queue: &QueueName) -> Option<Arc<dyn Executor>> {
+        assert_ne!(*queue, QueueName::default(), "the suite refuses a queue of its own");
+        let accepting = self.workers().accept_only([QueueName::default().as_str()]);
+        Some(Arc::new(accepting.expect("a valid queue name")))
+    }
+
+    async fn store(&self) -> Arc<dyn Store> {
+        self.0.open(None).await
+    }
+
+    fn moment(&self) -> Duration {
+        ms(250)
+    }
+
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    fn spawn(&self, work: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
+        on_a_task(work)
+    }
+}
+
 mod executors {
     use super::*;
 
     squidmesh_core::executor_conformance! { mod memory, runtime: block_on, fixture: InMemory::default() }
     squidmesh_core::executor_conformance! { mod sqlite, runtime: block_on, fixture: OnTokio(Databases::sqlite()) }
     squidmesh_core::executor_conformance! { mod postgres, runtime: block_on, fixture: OnTokio(Databases::postgres()) }
+
+    mod redis {
+        use super::*;
+
+        squidmesh_core::executor_conformance! { mod sqlite, runtime: block_on, fixture: OnRedis::over(Databases::sqlite()) }
+        squidmesh_core::executor_conformance! { mod postgres, runtime: block_on, fixture: OnRedis::over(Databases::postgres()) }
+    }
 }

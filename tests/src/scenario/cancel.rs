@@ -26,7 +26,9 @@ pub async fn a_pending_run_is_cancelled_at_once(ground: &Ground) {
     let entry = &details.audit[0];
     assert_eq!((entry.kind, entry.actor.as_deref()), (AuditKind::Cancelled, Some("ada")));
     assert_eq!((entry.comment.as_deref(), entry.metadata.as_ref()), (Some("a duplicate"), Some(&metadata)));
-    assert_eq!(world.told(&run)[2..], ["run.transition", "run.cancelled"]);
+    let mut told = world.told(&run);
+    told.retain(|name| *name != "step.skipped"); // a queue may have announced the first step, to no effect
+    assert_eq!(told[2..], ["run.transition", "run.cancelled"]);
 }
 
 pub async fn a_running_step_is_awaited_and_nothing_follows_it(ground: &Ground) {

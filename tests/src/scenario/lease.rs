@@ -94,7 +94,8 @@ pub async fn a_worker_that_lost_its_lease_cannot_record(ground: &Ground) {
     let details = world.look(run.id).await;
     assert_eq!(details, before, "nothing of it is recorded");
     assert_eq!(details.context.get("by"), Some(&json!(2)));
-    assert_eq!(world.skipped(run.id), ["lease_lost"]);
+    // A queue may have announced the step as well, and found it held.
+    assert_eq!(world.skipped(run.id).last(), Some(&"lease_lost"));
 }
 
 pub async fn a_slow_step_is_not_taken_away_while_its_worker_lives(ground: &Ground) {
