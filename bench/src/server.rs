@@ -124,8 +124,9 @@ impl PgDatabase {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let (wal, commits, rollbacks): (i64, i64, i64) = query_as(
-            "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, xact_commit, xact_rollback FROM pg_stat_database \
+        let (wal, commits, rollbacks, size): (i64, i64, i64, i64) = query_as(
+            "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, xact_commit, xact_rollback, \
+             pg_database_size(datid) FROM pg_stat_database \
              WHERE datname = current_database()",
         )
         .fetch_one(&mut connection)
@@ -142,6 +143,7 @@ impl PgDatabase {
             wal: wal as f64,
             commits: commits as f64,
             rollbacks: rollbacks as f64,
+            size: size as f64,
             dead: dead as f64,
             not_hot: not_hot as f64,
             statements,
@@ -197,6 +199,7 @@ pub(crate) struct Reading {
     wal: f64,
     commits: f64,
     rollbacks: f64,
+    size: f64,
     dead: f64,
     not_hot: f64,
     statements: f64,
@@ -213,6 +216,7 @@ impl Reading {
             wal: none,
             commits: none,
             rollbacks: none,
+            size: none,
             dead: none,
             not_hot: none,
             statements: none,
@@ -227,6 +231,7 @@ impl Reading {
         crate::figure::Round::new()
             .with("commits/step", (self.commits - earlier.commits) / units)
             .with("rollbacks/step", (self.rollbacks - earlier.rollbacks) / units)
+            .with("database bytes/step", (self.size - earlier.size) / units)
             .with("WAL bytes/step", (self.wal - earlier.wal) / units)
             .with("dead tuples/step", (self.dead - earlier.dead) / units)
             .with("dead tuples not HOT/step", (self.not_hot - earlier.not_hot) / units)

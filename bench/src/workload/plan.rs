@@ -186,11 +186,7 @@ impl Plan {
             name::IDLE => idle::round(&place, size(1_000, 10_000), Duration::from_secs(size(6, 30) as u64)).await?,
             _ => drive::round(&place, &Load::new(&chain, 10_000, 5)).await?,
         };
-        if let (true, Place::Postgres(database)) = (self.profile, &place) {
-            for statement in database.slowest(15).await? {
-                println!("    {statement}");
-            }
-        }
+        self.print_profile(&place).await?;
         place.close().await?;
         Ok(measured)
     }
@@ -202,9 +198,7 @@ impl Plan {
             history::fill(&place, if self.quick { 100_000 } else { 1_000_000 }).await?;
             kept.history = Some(place);
         }
-        let place = kept.history.as_ref().ok_or("there is no history")?;
-        let chain = |recorder: &Recorder| workflows::chain(recorder, 5);
-        drive::round(place, &Load::new(&chain, 10_000, 5)).await
+        self.chain_once_more(kept.history.as_ref().ok_or("there is no history")?).await
     }
 
     /// Beside a snapshot that is ten minutes old, in the quick run as old as it takes to work off ten thousand runs.
@@ -216,8 +210,23 @@ impl Plan {
             kept.snapshot = Some((place, snapshot));
         }
         let (place, _) = kept.snapshot.as_ref().ok_or("there is no snapshot")?;
+        self.chain_once_more(place).await
+    }
+
+    async fn chain_once_more(&self, place: &Place) -> Result<Round, Failure> {
         let chain = |recorder: &Recorder| workflows::chain(recorder, 5);
-        drive::round(place, &Load::new(&chain, 10_000, 5)).await
+        let measured = drive::round(place, &Load::new(&chain, 10_000, 5)).await?;
+        self.print_profile(place).await?;
+        Ok(measured)
+    }
+
+    async fn print_profile(&self, place: &Place) -> Result<(), Failure> {
+        if let (true, Place::Postgres(database)) = (self.profile, place) {
+            for statement in database.slowest(15).await? {
+                println!("    {statement}");
+            }
+        }
+        Ok(())
     }
 }
 
