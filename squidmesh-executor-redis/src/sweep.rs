@@ -27,6 +27,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const BREATH: Duration = Duration::from_millis(5);
 /// The pause after something failed.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long a sweep is left to the one that makes it without another word: it may die in the middle.
+const HOLD: Duration = Duration::from_secs(1);
 /// How much later than its due time an intent may become visible and still be found by a look.
 const LATE: Duration = Duration::from_secs(2);
 
@@ -110,10 +112,11 @@ impl Sweeper {
     /// Does what is planned for now, and plans on.
     async fn turn(&mut self, plan: &mut Plan, now: Instant) -> Result<(), Broken> {
         if plan.sweep_at <= now {
-            match self.left_to_others(&self.sweep_key, self.interval, plan.alone).await? {
+            match self.left_to_others(&self.sweep_key, self.interval.min(HOLD), plan.alone).await? {
                 Some(wait) => plan.sweep_at = now + wait,
                 None => {
                     let (complete, next_in) = self.announce(None).await?;
+                    self.leave_to_others(self.interval.saturating_sub(now.elapsed())).await?;
                     // With the streams full, more is announced as they empty.
                     plan.sweep_at = now + if complete { self.interval } else { self.interval.min(LOOK) };
                     plan.looked(now, self.look_every(), next_in);
@@ -149,6 +152,9 @@ impl Sweeper {
                 tracing::debug!(target: "squidmesh", added = announced.added, "due work was announced from the store");
             }
             complete &= announced.refused == 0;
+            if since.is_none() && more {
+                self.leave_to_others(self.interval.min(HOLD)).await?;
+            }
             let full = announced.refused > 0 && announced.refused == page.len();
             after = intents.into_iter().last();
             if !more || full || after.is_none() {
@@ -160,10 +166,9 @@ impl Sweeper {
 
     /// Whether somebody else has just done it: then how long until it is to be done again.
     async fn left_to_others(&self, key: &str, every: Duration, alone: bool) -> RedisResult<Option<Duration>> {
-        let millis = u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(2);
+        let millis = shortened(every);
         let mut set = redis::cmd("SET");
-        // A little less than the interval, so that it is this process's turn again if no other comes between.
-        set.arg(key).arg("1").arg("PX").arg(millis - millis.div_ceil(20));
+        set.arg(key).arg("1").arg("PX").arg(millis);
         if alone {
             self.link.send(&set).await?;
             return Ok(None);
@@ -172,11 +177,20 @@ impl Sweeper {
             return Ok(None);
         }
         match self.link.send(redis::cmd("PTTL").arg(key)).await? {
-            Value::Int(left) if left > 0 => Ok(Some(Duration::from_millis(left.unsigned_abs().min(millis)) + BREATH)),
+            Value::Int(left) if left > 0 => {
+                Ok(Some(Duration::from_millis(left.unsigned_abs()).min(self.interval) + BREATH))
+            }
             // Gone just now, or without an end, which no process of ours sets.
             Value::Int(-1) => self.link.send(redis::cmd("DEL").arg(key)).await.map(|_| Some(BREATH)),
             _ => Ok(Some(BREATH)),
         }
+    }
+
+    /// Says that nobody else has to sweep for so long, unless Redis has lost meanwhile that somebody does.
+    async fn leave_to_others(&self, time: Duration) -> RedisResult<()> {
+        let mut set = redis::cmd("SET");
+        set.arg(&self.sweep_key).arg("1").arg("XX").arg("PX").arg(shortened(time));
+        self.link.send(&set).await.map(drop)
     }
 
     fn look_every(&self) -> Duration {
@@ -190,6 +204,12 @@ impl Plan {
         self.look_at = now + every;
         self.due_at = next_in.and_then(|next| now.checked_add(next + Duration::from_millis(1)));
     }
+}
+
+/// An interval in milliseconds, and a little less, so that it is this process's turn again if no other comes between.
+fn shortened(interval: Duration) -> u64 {
+    let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(2);
+    millis - millis.div_ceil(20)
 }
 
 /// The way of a due intent. What a dead worker held has waited already: it goes with the highest class.
