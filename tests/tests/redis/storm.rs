@@ -79,7 +79,9 @@ async fn storm() {
         eprintln!("after a loss, {due} due intents were announced again or taken within {time:?}");
         longest = longest.max(time);
     }
-    assert!(longest <= SWEEP + SLACK, "{longest:?}");
+    // One sweep; and as much again where the process died that made it. Thousands of due intents take their time themselves.
+    let bound = 2 * SWEEP + SLACK + ms(1) * u32::try_from(runs).unwrap();
+    assert!(longest <= bound, "{longest:?}");
     crew.stop().await;
 }
 
