@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use squidmesh_core::{
-    AttemptStatus, AttemptWrite, AuditKind, Commit, CompensationStatus, Definition, DispatchTarget, Expected, Intent,
-    IntentKey, IntentWrite, Run, RunState, RunStatus, Shape, StepDefinition, StepKind, StepRun, StepStatus, StepWrite,
+    AttemptStatus, AuditKind, Commit, CompensationStatus, Definition, DispatchTarget, Expected, Intent, IntentKey,
+    IntentWrite, Run, RunState, RunStatus, Shape, StepDefinition, StepKind, StepRun, StepStatus, StepWrite,
 };
 
 /// A deliberate defect.
@@ -48,8 +48,8 @@ pub enum Mutation {
     UncountedFailures,
     /// The deaths of workers are not counted.
     UncountedCrashes,
-    /// A failed attempt stays open.
-    OpenAttempt,
+    /// A failed attempt is not recorded.
+    LostAttempt,
     /// A failed attempt is recorded as completed.
     FailureAsSuccess,
     /// An output is lost.
@@ -100,7 +100,7 @@ impl Mutation {
         Mutation::AcknowledgedNotWritten,
         Mutation::UncountedFailures,
         Mutation::UncountedCrashes,
-        Mutation::OpenAttempt,
+        Mutation::LostAttempt,
         Mutation::FailureAsSuccess,
         Mutation::LostOutput,
         Mutation::ChangedSnapshot,
@@ -177,12 +177,9 @@ impl Mutation {
             }
             Mutation::UncountedFailures => steps(commit).for_each(|step| step.failures = 0),
             Mutation::UncountedCrashes => steps(commit).for_each(|step| step.crashes = 0),
-            Mutation::OpenAttempt => commit.attempts.retain(
-                |write| !matches!(write, AttemptWrite::Update(attempt) if attempt.status == AttemptStatus::Failed),
-            ),
+            Mutation::LostAttempt => commit.attempts.retain(|attempt| attempt.status != AttemptStatus::Failed),
             Mutation::FailureAsSuccess => {
-                for write in &mut commit.attempts {
-                    let (AttemptWrite::Create(attempt) | AttemptWrite::Update(attempt)) = write;
+                for attempt in &mut commit.attempts {
                     if attempt.status == AttemptStatus::Failed {
                         attempt.status = AttemptStatus::Completed;
                     }
@@ -265,9 +262,6 @@ fn without_joins(commit: &mut Commit, stored: Option<&RunState>, definition: Opt
     let (Some(_), Some(definition)) = (stored, definition) else { return };
     let joins: Vec<_> = definition.steps().iter().filter(|step| is_join(step)).map(|step| step.name.clone()).collect();
     commit.steps.retain(|write| !matches!(write, StepWrite::Create(step) if joins.contains(&step.step)));
-    commit.attempts.retain(
-        |write| !matches!(write, AttemptWrite::Create(attempt) if joins.contains(&attempt.step) && attempt.number == 1),
-    );
     commit.intents.retain(|write| !is_added(write, |key| key.target.step().is_some_and(|step| joins.contains(step))));
 }
 

@@ -1,4 +1,5 @@
-//! Writes commits into an open transaction or savepoint: a handful of statements, however many commits there are.
+//! Writes commits: on Postgres as one statement, on SQLite as a handful in an open transaction or savepoint, however many
+//! commits there are.
 //!
 //! The run's row comes first: writing it takes its lock and checks the revision, so that what follows is undisputed. Then, in
 //! the order in which everybody locks: definitions, step runs, attempts, intents, audit. Knows nothing of who opened the transaction;
@@ -16,13 +17,17 @@ use crate::error::{Fault, failed};
 use crate::intents;
 use crate::member::{Member, RunWrite};
 use crate::rows::{ATTEMPT_COLUMNS, AUDIT_COLUMNS, DEFINITION_COLUMNS, RUN_COLUMNS, STEP_RUN_COLUMNS};
+use crate::sql::Sql;
 use crate::sql::{Row, execute_chunks, fetch_chunks};
+use crate::wave;
 
 /// Why what was written must be undone.
 #[derive(Debug)]
 pub(crate) enum Undo {
     /// These members, by their place, do not hold their intent any more. Without them the rest can be written.
     Fenced(Vec<usize>),
+    /// A claim has been lost, or something was moved in the very moment in which it was to be changed: nothing was written.
+    Unsettled,
     /// There is no transaction: the database is away, or too busy to begin one.
     NotBegun(DbErr),
     /// The database failed.
@@ -43,7 +48,7 @@ impl Undo {
         match self {
             Undo::NotBegun(_) => true,
             Undo::Database(error) => Fault::of(error) == Fault::Connection,
-            Undo::Fenced(_) | Undo::Missing(_) => false,
+            Undo::Fenced(_) | Undo::Unsettled | Undo::Missing(_) => false,
         }
     }
 
@@ -55,9 +60,10 @@ impl Undo {
                 what: format!("run {run}"),
                 reason: format!("a commit changes one of its {what}, which is not stored"),
             },
-            Undo::Fenced(_) => StoreError::Corrupt {
+            Undo::Fenced(_) | Undo::Unsettled => StoreError::Corrupt {
                 what: format!("run {run}"),
-                reason: "the fence of a commit could not be told".to_owned(),
+                reason: "a commit changes one of its step runs or intents, which is not stored as it must be"
+                    .to_owned(),
             },
         }
     }
@@ -70,6 +76,9 @@ pub(crate) async fn apply<C: ConnectionTrait>(
     known: &HashSet<Fingerprint>,
     members: &[&Member],
 ) -> Result<Vec<CommitOutcome>, Undo> {
+    if Sql::on(connection).is_postgres() {
+        return wave::write(connection, clock, known, members).await;
+    }
     let mut outcomes = vec![CommitOutcome::Committed; members.len()];
     insert_runs(connection, members, &mut outcomes).await?;
     change_runs(connection, members, &mut outcomes).await?;
@@ -84,17 +93,19 @@ pub(crate) async fn apply<C: ConnectionTrait>(
         .collect();
     written.sort_by_key(|(_, member)| member.run_id);
     write_definitions(connection, known, &written).await?;
-    write_steps(connection, &written).await?;
-    write_attempts(connection, &written).await?;
+    let wrote: Vec<&Member> = written.iter().map(|(_, member)| *member).collect();
+    write_steps(connection, &wrote).await?;
+    let attempts = rows(&wrote, |member| &member.attempts);
+    execute_chunks(connection, &attempts, |sql, rows| sql.insert("squidmesh_attempts", ATTEMPT_COLUMNS, rows)).await?;
     intents::write(connection, clock, &written).await?;
-    let audit = rows(&written, |member| &member.audit);
+    let audit = rows(&wrote, |member| &member.audit);
     execute_chunks(connection, &audit, |sql, rows| sql.insert("squidmesh_audit", AUDIT_COLUMNS, rows)).await?;
     Ok(outcomes)
 }
 
 /// The rows of one kind of all members.
-pub(crate) fn rows<'a>(members: &[(usize, &'a Member)], of: impl Fn(&'a Member) -> &'a Vec<Row>) -> Vec<&'a Row> {
-    members.iter().flat_map(|(_, member)| of(member)).collect()
+pub(crate) fn rows<'a>(members: &[&'a Member], of: impl Fn(&'a Member) -> &'a Vec<Row>) -> Vec<&'a Row> {
+    members.iter().flat_map(|member| of(member)).collect()
 }
 
 /// Definitions go by their content: the first one stays, and whoever writes them takes the same order.
@@ -142,11 +153,24 @@ async fn insert_runs<C: ConnectionTrait>(
         return Ok(());
     }
 
-    let keys: Vec<Row> = new
-        .iter()
-        .filter_map(|(key, ..)| *key)
-        .map(|(workflow, key)| vec![workflow.as_str().into(), key.as_str().into()])
-        .collect();
+    let keys: Vec<_> = new.iter().filter_map(|(key, ..)| *key).collect();
+    let owners = key_owners(connection, &keys).await?;
+    for (key, _, id, outcome) in new {
+        *outcome = match key.and_then(|key| owners.get(key)) {
+            Some(owner) if *owner != id => CommitOutcome::KeyTaken(*owner),
+            _ => CommitOutcome::Conflict,
+        };
+    }
+    Ok(())
+}
+
+/// The runs that were started under keys of workflows.
+pub(crate) async fn key_owners<C: ConnectionTrait>(
+    connection: &C,
+    keys: &[&Key],
+) -> Result<HashMap<Key, RunId>, DbErr> {
+    let keys: Vec<Row> =
+        keys.iter().map(|(workflow, key)| vec![workflow.as_str().into(), key.as_str().into()]).collect();
     let taken = fetch_chunks(connection, &keys.iter().collect::<Vec<_>>(), |sql, rows| {
         sql.with_change(&[fixed("flow"), fixed("key")], rows)
             .push("SELECT flow, key, (SELECT id FROM squidmesh_runs WHERE workflow = flow AND idempotency_key = key ")
@@ -156,18 +180,14 @@ async fn insert_runs<C: ConnectionTrait>(
     let mut owners = HashMap::new();
     for row in &taken {
         if let Some(id) = row.try_get_by::<Option<Uuid>, _>("id")? {
-            let key: (String, String) = (row.try_get_by("flow")?, row.try_get_by("key")?);
-            owners.insert(key, RunId::from_uuid(id));
+            owners.insert((row.try_get_by("flow")?, row.try_get_by("key")?), RunId::from_uuid(id));
         }
     }
-    for (key, _, id, outcome) in new {
-        *outcome = match key.and_then(|key| owners.get(key)) {
-            Some(owner) if *owner != id => CommitOutcome::KeyTaken(*owner),
-            _ => CommitOutcome::Conflict,
-        };
-    }
-    Ok(())
+    Ok(owners)
 }
+
+/// A workflow, and an idempotency key of it.
+type Key = (String, String);
 
 async fn change_runs<C: ConnectionTrait>(
     connection: &C,
@@ -184,13 +204,8 @@ async fn change_runs<C: ConnectionTrait>(
     let rows: Vec<&Row> = changed.iter().map(|(_, row, _)| *row).collect();
     let found = fetch_chunks(connection, &rows, |sql, rows| {
         sql.with_change(CHANGED_RUN, rows)
-            .push("UPDATE squidmesh_runs SET status = new_status, current_step = step, last_error = error, ")
-            .push("fingerprint = version, revision = new_revision, token = new_token, updated_at = at, ")
-            .push("finished_at = finished")
-            .join_change("squidmesh_runs", "id = run AND revision = expected")
-            // A row that changed while it was waited for is looked at again: its revision must still be the one expected.
-            .on_postgres(" AND revision = expected")
-            .push(" RETURNING id")
+            .push(CHANGE_RUN)
+            .push(" FROM change WHERE id = run AND revision = expected RETURNING id")
     })
     .await?;
     let found = ids(&found)?;
@@ -202,34 +217,17 @@ async fn change_runs<C: ConnectionTrait>(
     Ok(())
 }
 
-async fn write_steps<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]) -> Result<(), Undo> {
+async fn write_steps<C: ConnectionTrait>(connection: &C, members: &[&Member]) -> Result<(), Undo> {
     let created = rows(members, |member| &member.created_steps);
     execute_chunks(connection, &created, |sql, rows| sql.insert("squidmesh_step_runs", STEP_RUN_COLUMNS, rows)).await?;
     let changed = rows(members, |member| &member.changed_steps);
     let found = execute_chunks(connection, &changed, |sql, rows| {
         sql.with_change(CHANGED_STEP_RUN, rows)
-            .push("UPDATE squidmesh_step_runs SET status = new_status, output = new_output, last_error = error, ")
-            .push("attempt = new_attempt, failures = new_failures, crashes = new_crashes, lease = new_lease, ")
-            .push("sequence = place_in_run, resume = new_resume, manual = new_manual, routes = new_routes, ")
-            .push("compensation = new_compensation, started_at = started, attempt_started_at = attempt_started, ")
-            .push("finished_at = finished")
-            .join_change("squidmesh_step_runs", "run_id = run AND step = name")
+            .push(CHANGE_STEP_RUN)
+            .push(" FROM change WHERE run_id = run AND step = name")
     })
     .await?;
     all_found(found, changed.len(), "step runs")
-}
-
-async fn write_attempts<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]) -> Result<(), Undo> {
-    let created = rows(members, |member| &member.created_attempts);
-    execute_chunks(connection, &created, |sql, rows| sql.insert("squidmesh_attempts", ATTEMPT_COLUMNS, rows)).await?;
-    let changed = rows(members, |member| &member.changed_attempts);
-    let found = execute_chunks(connection, &changed, |sql, rows| {
-        sql.with_change(CHANGED_ATTEMPT, rows)
-            .push("UPDATE squidmesh_attempts SET status = new_status, error = new_error, finished_at = finished")
-            .join_change("squidmesh_attempts", "run_id = run AND step = name AND number = new_number")
-    })
-    .await?;
-    all_found(found, changed.len(), "attempts")
 }
 
 fn all_found(found: u64, changed: usize, what: &'static str) -> Result<(), Undo> {
@@ -240,8 +238,20 @@ fn ids(rows: &[QueryResult]) -> Result<HashSet<RunId>, DbErr> {
     rows.iter().map(|row| row.try_get_by::<Uuid, _>("id").map(RunId::from_uuid)).collect()
 }
 
+/// How a run changes.
+pub(crate) const CHANGE_RUN: &str = "UPDATE squidmesh_runs SET status = new_status, current_step = step, \
+    last_error = error, fingerprint = version, revision = new_revision, token = new_token, updated_at = at, \
+    finished_at = finished";
+
+/// How a step run changes.
+pub(crate) const CHANGE_STEP_RUN: &str = "UPDATE squidmesh_step_runs SET status = new_status, output = new_output, \
+    last_error = error, attempt = new_attempt, failures = new_failures, crashes = new_crashes, lease = new_lease, \
+    sequence = place_in_run, resume = new_resume, manual = new_manual, routes = new_routes, \
+    compensation = new_compensation, started_at = started, attempt_started_at = attempt_started, \
+    finished_at = finished";
+
 /// The rows of [`changed_run_to_row`](crate::rows::changed_run_to_row).
-const CHANGED_RUN: &[Column] = &[
+pub(crate) const CHANGED_RUN: &[Column] = &[
     fixed("run"),
     fixed("expected"),
     fixed("new_status"),
@@ -255,7 +265,7 @@ const CHANGED_RUN: &[Column] = &[
 ];
 
 /// The rows of [`changed_step_run_to_row`](crate::rows::changed_step_run_to_row).
-const CHANGED_STEP_RUN: &[Column] = &[
+pub(crate) const CHANGED_STEP_RUN: &[Column] = &[
     fixed("run"),
     fixed("name"),
     fixed("new_status"),
@@ -272,15 +282,5 @@ const CHANGED_STEP_RUN: &[Column] = &[
     nullable("new_compensation"),
     nullable("started"),
     nullable("attempt_started"),
-    nullable("finished"),
-];
-
-/// The rows of [`changed_attempt_to_row`](crate::rows::changed_attempt_to_row).
-const CHANGED_ATTEMPT: &[Column] = &[
-    fixed("run"),
-    fixed("name"),
-    fixed("new_number"),
-    fixed("new_status"),
-    nullable("new_error"),
     nullable("finished"),
 ];

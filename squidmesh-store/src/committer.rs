@@ -13,6 +13,7 @@ use crate::apply::{Undo, apply};
 use crate::database::Database;
 use crate::error::{Fault, commit_failed};
 use crate::member::Member;
+use crate::wave::{self, UNSETTLED};
 use crate::waves::waves;
 
 /// How one commit ended.
@@ -105,30 +106,41 @@ async fn run(database: Arc<Database>, mut inbox: mpsc::Receiver<Request>) {
     }
 }
 
-/// Commits members in as few transactions as their size allows. When a batch fails as a whole, each of it is tried alone,
-/// so that only what is bad fails.
+/// Commits members in as few transactions as their size allows, commits of one run one after the other.
 async fn commit_all(database: &Database, members: &[Member]) -> Vec<Answer> {
     let mut answers = Vec::with_capacity(members.len());
     let mut rest = members;
     while !rest.is_empty() {
         let (batch, later) = rest.split_at(batch_len(rest));
         rest = later;
-        match commit_together(database, batch).await {
-            Ok(outcomes) => answers.extend(outcomes),
-            Err(undo) if batch.len() > 1 && !undo.strikes_all() => {
-                for member in batch {
-                    answers.extend(commit_alone(database, member).await);
+        let mut of_batch: Vec<Option<Answer>> = batch.iter().map(|_| None).collect();
+        for wave in waves(batch) {
+            let (places, wave): (Vec<usize>, Vec<&Member>) = wave.into_iter().unzip();
+            for (place, answer) in places.into_iter().zip(commit_wave(database, &wave).await) {
+                if let Some(slot) = of_batch.get_mut(place) {
+                    *slot = Some(answer);
                 }
             }
-            Err(undo) => answers.extend(batch.iter().map(|member| Err(undo.to_error(member.run_id)))),
         }
+        answers.extend(of_batch.into_iter().map(|answer| answer.unwrap_or(Ok(CommitOutcome::Conflict))));
     }
     answers
 }
 
-async fn commit_alone(database: &Database, member: &Member) -> Vec<Answer> {
-    let outcome = commit_together(database, std::slice::from_ref(member)).await;
-    outcome.unwrap_or_else(|undo| vec![Err(undo.to_error(member.run_id))])
+/// Commits members of different runs. When they fail as a whole, each of them is tried alone, so that only what is bad fails.
+async fn commit_wave(database: &Database, members: &[&Member]) -> Vec<Answer> {
+    match commit_together(database, members).await {
+        Ok(answers) => answers,
+        Err(undo) if members.len() > 1 && !undo.strikes_all() => {
+            let mut answers = Vec::with_capacity(members.len());
+            for member in members {
+                let alone = commit_together(database, &[member]).await;
+                answers.extend(alone.unwrap_or_else(|undo| vec![Err(undo.to_error(member.run_id))]));
+            }
+            answers
+        }
+        Err(undo) => members.iter().map(|member| Err(undo.to_error(member.run_id))).collect(),
+    }
 }
 
 fn batch_len(members: &[Member]) -> usize {
@@ -140,52 +152,65 @@ fn batch_len(members: &[Member]) -> usize {
     fits.count().max(1)
 }
 
-/// One transaction. An error means that nothing of it was written.
-async fn commit_together(database: &Database, members: &[Member]) -> Result<Vec<Answer>, Undo> {
-    let mut fenced: Vec<usize> = Vec::new();
-    let outcomes = loop {
-        let known = database.known_definitions();
-        let transaction = database.begin().await.map_err(Undo::NotBegun)?;
-        let mut outcomes = vec![CommitOutcome::Fenced; members.len()];
-        let mut undo = None;
-        for wave in waves(members, &fenced) {
-            let (places, wave): (Vec<usize>, Vec<&Member>) = wave.into_iter().unzip();
-            match apply(&transaction, database.clock(), &known, &wave).await {
-                Ok(applied) => {
-                    for (place, outcome) in places.into_iter().zip(applied) {
-                        if let Some(slot) = outcomes.get_mut(place) {
-                            *slot = outcome;
-                        }
+/// One transaction for all that hold their claims. An error means that nothing was written.
+async fn commit_together(database: &Database, members: &[&Member]) -> Result<Vec<Answer>, Undo> {
+    let mut answers: Vec<Answer> = members.iter().map(|_| Ok(CommitOutcome::Fenced)).collect();
+    let mut left: Vec<(usize, &Member)> = members.iter().copied().enumerate().collect();
+    let mut unsettled = 0;
+    while !left.is_empty() {
+        let wave: Vec<&Member> = left.iter().map(|(_, member)| *member).collect();
+        let fenced = match transaction(database, &wave).await {
+            Ok(written) => {
+                for ((place, _), answer) in left.into_iter().zip(written) {
+                    if let Some(slot) = answers.get_mut(place) {
+                        *slot = answer;
                     }
                 }
-                Err(Undo::Fenced(in_wave)) => {
-                    undo = Some(Undo::Fenced(in_wave.iter().filter_map(|place| places.get(*place).copied()).collect()));
-                    break;
-                }
-                Err(other) => {
-                    undo = Some(other);
-                    break;
-                }
+                break;
             }
-        }
-        match undo {
-            None => match transaction.commit().await {
-                Ok(()) => break outcomes,
-                Err(error) => return commit_refused(error, outcomes),
-            },
-            Some(undo) => {
-                // Dropped or not, a transaction that was not committed is rolled back.
-                let _ = transaction.rollback().await;
-                match undo {
-                    Undo::Fenced(more) if !more.is_empty() => fenced.extend(more),
-                    other => return Err(other),
-                }
+            Err(Undo::Fenced(fenced)) => fenced,
+            Err(Undo::Unsettled) if unsettled < UNSETTLED => {
+                unsettled += 1;
+                wave::lost(database.writer(), &wave).await?
             }
-        }
-    };
-    let written = members.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == CommitOutcome::Committed);
+            Err(other) => return Err(other),
+        };
+        let mut place = 0;
+        left.retain(|_| {
+            place += 1;
+            !fenced.contains(&(place - 1))
+        });
+    }
+    let written = members.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Ok(CommitOutcome::Committed)));
     database.remember_definitions(written.filter_map(|(member, _)| Some(member.definition.as_ref()?.0)));
-    Ok(outcomes.into_iter().map(Ok).collect())
+    Ok(answers)
+}
+
+/// Writes a wave and commits it: on Postgres one statement does both.
+async fn transaction(database: &Database, members: &[&Member]) -> Result<Vec<Answer>, Undo> {
+    let known = database.known_definitions();
+    if !database.is_sqlite() {
+        return match apply(database.writer(), database.clock(), &known, members).await {
+            Ok(outcomes) => Ok(outcomes.into_iter().map(Ok).collect()),
+            // Whether it was carried out, nobody knows.
+            Err(Undo::Database(error)) if Fault::of(&error) == Fault::Connection => {
+                Ok(members.iter().map(|_| Err(commit_failed(error.clone()))).collect())
+            }
+            Err(undo) => Err(undo),
+        };
+    }
+    let transaction = database.begin().await.map_err(Undo::NotBegun)?;
+    match apply(&transaction, database.clock(), &known, members).await {
+        Ok(outcomes) => match transaction.commit().await {
+            Ok(()) => Ok(outcomes.into_iter().map(Ok).collect()),
+            Err(error) => commit_refused(error, outcomes),
+        },
+        Err(undo) => {
+            // Dropped or not, a transaction that was not committed is rolled back.
+            let _ = transaction.rollback().await;
+            Err(undo)
+        }
+    }
 }
 
 /// A COMMIT that the database refused wrote nothing; one whose answer was lost may have.

@@ -60,6 +60,14 @@ impl Fault {
     }
 }
 
+/// Whether a statement undid itself because what it found was not what it had to find.
+pub(crate) fn is_division_by_zero(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
+        return false;
+    };
+    matches!(&**error, SqlxError::Database(error) if error.code().as_deref() == Some("22012"))
+}
+
 /// The error of anything but a COMMIT: nothing was changed.
 pub(crate) fn failed(doing: &'static str) -> impl Fn(DbErr) -> StoreError {
     move |error| match Fault::of(&error) {

@@ -1,10 +1,10 @@
-//! What a transaction does to intents: takes them away, adds and replaces them, and checks the fences on the way.
+//! What a commit does to intents: takes them away, adds and replaces them, and checks the fences on the way.
 //!
 //! The last lock that a commit takes but for the audit trail. Claims never wait for it: they skip what is locked.
 
 use std::collections::HashSet;
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use squidmesh_core::Lease;
 
 use crate::apply::{Undo, rows};
@@ -33,31 +33,22 @@ pub(crate) async fn write<C: ConnectionTrait>(
     if !fenced.is_empty() {
         return Err(Undo::Fenced(fenced));
     }
-    let added = rows(members, |member| &member.added_intents);
-    put(connection, clock, &added, " ON CONFLICT DO NOTHING").await?;
-    let replaced = rows(members, |member| &member.replaced_intents);
-    let replace = " ON CONFLICT (run_id, step) DO UPDATE SET queue = excluded.queue, priority = excluded.priority, \
-                   fingerprint = excluded.fingerprint, lease = excluded.lease, available_at = excluded.available_at";
-    put(connection, clock, &replaced, replace).await?;
-    repin(connection, &rows(members, |member| &member.repinned_intents)).await?;
+    let members: Vec<&Member> = members.iter().map(|(_, member)| *member).collect();
+    put(connection, clock, &rows(&members, |member| &member.added_intents), "DO NOTHING").await?;
+    put(connection, clock, &rows(&members, |member| &member.replaced_intents), REPLACE_INTENT).await?;
+    repin(connection, &rows(&members, |member| &member.repinned_intents)).await?;
     Ok(())
 }
 
 /// Removes, and answers with the leases that went with what was removed: a fence that is among them held to the end.
-///
-/// On Postgres an intent whose lease is extended while the statement begins is locked, but not yet to be seen by it. It is by
-/// the next statement, from which nobody can take it away.
 async fn remove<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]) -> Result<HashSet<Lease>, DbErr> {
-    let keys = rows(members, |member| &member.removed_intents);
-    let delete = || {
-        fetch_chunks(connection, &keys, |sql, rows| {
-            sql.with_change(INTENT_KEY, rows).delete_intents().push(" RETURNING run_id, step, lease")
-        })
-    };
-    let mut removed = delete().await?;
-    if removed.len() < keys.len() && connection.get_database_backend() == DbBackend::Postgres {
-        removed.extend(delete().await?);
-    }
+    let members: Vec<&Member> = members.iter().map(|(_, member)| *member).collect();
+    let removed = fetch_chunks(connection, &rows(&members, |member| &member.removed_intents), |sql, rows| {
+        sql.with_change(REMOVED_INTENT, rows)
+            .push("DELETE FROM squidmesh_intents WHERE (run_id, step) IN (SELECT run, name FROM change) ")
+            .push("RETURNING run_id, step, lease")
+    })
+    .await?;
     Ok(held_leases(&removed))
 }
 
@@ -96,29 +87,20 @@ async fn put<C: ConnectionTrait>(
     execute_chunks(connection, intents, |sql, rows| {
         let sql = sql.with_change(NEW_INTENT, rows);
         let sql = sql.push("INSERT INTO squidmesh_intents (").push(&names(INTENT_COLUMNS)).push(")");
-        let sql = sql.push(" SELECT run, name, line, rank, version, token, delay + ");
-        // SQLite takes the ON of ON CONFLICT for that of a join, unless there is a WHERE before it.
-        clock.now(sql).push(" FROM change WHERE true").push(on_conflict)
+        let sql = sql.push(" SELECT ").push(PUT_INTENT);
+        // The ON of ON CONFLICT is taken for that of a join, unless there is a WHERE before it.
+        clock.now(sql).push(" FROM change WHERE true ON CONFLICT ").push(on_conflict)
     })
     .await?;
     Ok(())
 }
 
-/// Gives intents to another version. Whoever holds or extends one meanwhile goes on holding it: they are locked first, and what
-/// they have become is seen by the statement after that.
+/// Gives intents to another version. Whoever holds one goes on holding it.
 async fn repin<C: ConnectionTrait>(connection: &C, intents: &[&Row]) -> Result<(), DbErr> {
-    if connection.get_database_backend() == DbBackend::Postgres {
-        fetch_chunks(connection, intents, |sql, rows| {
-            sql.with_change(REPINNED_INTENT, rows)
-                .push("SELECT run FROM change CROSS JOIN LATERAL ")
-                .push("(SELECT 1 FROM squidmesh_intents WHERE run_id = run AND step = name FOR UPDATE) AS found")
-        })
-        .await?;
-    }
     execute_chunks(connection, intents, |sql, rows| {
         sql.with_change(REPINNED_INTENT, rows)
-            .push("UPDATE squidmesh_intents SET queue = line, priority = rank, fingerprint = version")
-            .join_change("squidmesh_intents", "run_id = run AND step = name")
+            .push(REPIN_INTENT)
+            .push(" FROM change WHERE run_id = run AND step = name")
     })
     .await?;
     Ok(())
@@ -129,6 +111,20 @@ fn held_leases(rows: &[QueryResult]) -> HashSet<Lease> {
     rows.iter().filter_map(|row| lease_from_row(row).ok()).collect()
 }
 
+/// What is put for each row of [`NEW_INTENT`]; the time now follows.
+pub(crate) const PUT_INTENT: &str = "run, name, line, rank, version, token, delay + ";
+
+/// How an intent takes the place of another.
+pub(crate) const REPLACE_INTENT: &str = "(run_id, step) DO UPDATE SET queue = excluded.queue, priority = excluded.priority, \
+    fingerprint = excluded.fingerprint, lease = excluded.lease, available_at = excluded.available_at";
+
+/// How an intent changes that another version takes over.
+pub(crate) const REPIN_INTENT: &str =
+    "UPDATE squidmesh_intents SET queue = line, priority = rank, fingerprint = version";
+
+/// An intent that is taken away, and the token of the fence if the fence is on it.
+pub(crate) const REMOVED_INTENT: &[Column] = &[fixed("run"), fixed("name"), nullable("token")];
+
 /// The rows of [`intent_key_to_row`](crate::rows::intent_key_to_row).
 pub(crate) const INTENT_KEY: &[Column] = &[fixed("run"), fixed("name")];
 
@@ -136,8 +132,9 @@ pub(crate) const INTENT_KEY: &[Column] = &[fixed("run"), fixed("name")];
 pub(crate) const HELD_INTENT: &[Column] = &[fixed("run"), fixed("name"), fixed("token")];
 
 /// The rows of [`intent_to_row`](crate::rows::intent_to_row).
-const NEW_INTENT: &[Column] =
+pub(crate) const NEW_INTENT: &[Column] =
     &[fixed("run"), fixed("name"), fixed("line"), fixed("rank"), fixed("version"), nullable("token"), fixed("delay")];
 
 /// The rows of [`repinned_intent_to_row`](crate::rows::repinned_intent_to_row).
-const REPINNED_INTENT: &[Column] = &[fixed("run"), fixed("name"), fixed("line"), fixed("rank"), fixed("version")];
+pub(crate) const REPINNED_INTENT: &[Column] =
+    &[fixed("run"), fixed("name"), fixed("line"), fixed("rank"), fixed("version")];

@@ -16,6 +16,7 @@ use crate::apply::{Undo, apply};
 use crate::database::Database;
 use crate::error::failed;
 use crate::member::Member;
+use crate::wave::{self, UNSETTLED};
 use crate::{history, list, load, lookup};
 
 /// A [`StoreSession`] inside a host's transaction. Made by [`SeaOrmStore::join`](crate::SeaOrmStore::join).
@@ -34,19 +35,27 @@ impl<'a> JoinedStore<'a> {
 
     async fn commit_one(&self, member: &Member) -> Result<CommitOutcome, StoreError> {
         let doing = failed("committing in a joined transaction");
-        let savepoint = self.transaction.begin().await.map_err(&doing)?;
         let known = self.database.known_definitions();
-        match apply(&savepoint, self.database.clock(), &known, &[member]).await {
-            Ok(outcomes) => {
-                savepoint.commit().await.map_err(&doing)?;
-                Ok(outcomes.into_iter().next().unwrap_or(CommitOutcome::Conflict))
-            }
-            Err(undo) => {
-                savepoint.rollback().await.map_err(&doing)?;
-                match undo {
-                    Undo::Fenced(_) => Ok(CommitOutcome::Fenced),
-                    other => Err(other.to_error(member.run_id)),
+        let mut unsettled = 0;
+        loop {
+            let savepoint = self.transaction.begin().await.map_err(&doing)?;
+            let undo = match apply(&savepoint, self.database.clock(), &known, &[member]).await {
+                Ok(outcomes) => {
+                    savepoint.commit().await.map_err(&doing)?;
+                    return Ok(outcomes.into_iter().next().unwrap_or(CommitOutcome::Conflict));
                 }
+                Err(undo) => undo,
+            };
+            savepoint.rollback().await.map_err(&doing)?;
+            match undo {
+                Undo::Fenced(_) => return Ok(CommitOutcome::Fenced),
+                Undo::Unsettled if unsettled < UNSETTLED => {
+                    unsettled += 1;
+                    if !wave::lost(self.transaction, &[member]).await.map_err(&doing)?.is_empty() {
+                        return Ok(CommitOutcome::Fenced);
+                    }
+                }
+                other => return Err(other.to_error(member.run_id)),
             }
         }
     }

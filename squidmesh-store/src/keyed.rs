@@ -10,7 +10,12 @@ use crate::sql::{Row, Sql};
 impl Sql {
     /// `WITH change(columns) AS (…)`: a list of rows.
     pub(crate) fn with_change(self, columns: &[Column], rows: &[&Row]) -> Sql {
-        self.push("WITH change(").push(&names(columns)).push(") AS (").rows(columns, rows).push(") ")
+        self.push("WITH ").list_of("change", columns, rows).push(" ")
+    }
+
+    /// `name(columns) AS (…)`: a list of rows.
+    pub(crate) fn list_of(self, name: &str, columns: &[Column], rows: &[&Row]) -> Sql {
+        self.push(name).push("(").push(&names(columns)).push(") AS (").rows(columns, rows).push(")")
     }
 
     /// `INSERT INTO table (columns) …` of a list of rows.
@@ -18,31 +23,22 @@ impl Sql {
         self.push("INSERT INTO ").push(table).push(" (").push(&names(columns)).push(") ").rows(columns, rows)
     }
 
-    /// Goes on after `UPDATE table SET …`: the rows of the table that match the list by `keys`. Nobody else may be writing them:
-    /// the row of their run is locked, or they are themselves, or the statement compares what it finds.
+    /// Goes on after `UPDATE table SET …`: the rows of the table that match the list `change` by `keys`.
     pub(crate) fn join_change(self, table: &str, keys: &str) -> Sql {
         if self.is_postgres() {
-            // The ending keeps the lookup what it is: it is not merged into the statement around it.
-            self.push(" FROM ").places(table, keys, "OFFSET 0")
+            self.join_list("change", table, keys)
         } else {
             self.push(" FROM change WHERE ").push(keys)
         }
     }
 
-    /// `DELETE` of the intents whose run and step are the list's `run` and `name`. Claims, extensions and releases lock no run, so
-    /// that the rows are locked before they are taken.
-    pub(crate) fn delete_intents(self) -> Sql {
-        let sql = self.push("DELETE FROM squidmesh_intents");
-        if sql.is_postgres() {
-            sql.push(" USING ").places("squidmesh_intents", "run_id = run AND step = name", "FOR UPDATE")
-        } else {
-            sql.push(" WHERE (run_id, step) IN (SELECT run, name FROM change)")
-        }
-    }
-
-    fn places(self, table: &str, keys: &str, ending: &str) -> Sql {
+    /// The same, on Postgres, for a list of another name. Nobody else may be writing the rows: the row of their run is locked, or
+    /// they are themselves, or the statement compares what it finds.
+    ///
+    /// The ending keeps the lookup what it is: it is not merged into the statement around it.
+    pub(crate) fn join_list(self, list: &str, table: &str, keys: &str) -> Sql {
         self.push(&format!(
-            "change CROSS JOIN LATERAL (SELECT ctid AS place FROM {table} WHERE {keys} {ending}) AS found \
+            " FROM {list} CROSS JOIN LATERAL (SELECT ctid AS place FROM {table} WHERE {keys} OFFSET 0) AS found \
              WHERE {table}.ctid = place"
         ))
     }

@@ -64,6 +64,7 @@ mod store;
 mod stranded;
 mod transact;
 mod triggers;
+mod wave;
 mod waves;
 
 pub use connect::{ConnectError, StoreBuilder};

@@ -2,11 +2,11 @@
 //!
 //! Made where the commit comes from, so that the writer, of which there are few, only writes.
 
-use squidmesh_core::{AttemptWrite, Commit, Expected, Fingerprint, IntentWrite, Lease, RunId, StepWrite, StoreError};
+use squidmesh_core::{Commit, Expected, Fingerprint, IntentWrite, Lease, RunId, StepWrite, StoreError};
 
 use crate::rows::{
-    attempt_to_row, audit_to_row, changed_attempt_to_row, changed_run_to_row, changed_step_run_to_row,
-    definition_to_row, intent_key_to_row, intent_to_row, repinned_intent_to_row, run_to_row, step_run_to_row,
+    attempt_to_row, audit_to_row, changed_run_to_row, changed_step_run_to_row, definition_to_row, intent_key_to_row,
+    intent_to_row, repinned_intent_to_row, run_to_row, step_run_to_row,
 };
 use crate::sql::Row;
 
@@ -19,8 +19,7 @@ pub(crate) struct Member {
     pub(crate) definition: Option<(Fingerprint, Row)>,
     pub(crate) created_steps: Vec<Row>,
     pub(crate) changed_steps: Vec<Row>,
-    pub(crate) created_attempts: Vec<Row>,
-    pub(crate) changed_attempts: Vec<Row>,
+    pub(crate) attempts: Vec<Row>,
     pub(crate) added_intents: Vec<Row>,
     pub(crate) replaced_intents: Vec<Row>,
     pub(crate) removed_intents: Vec<Row>,
@@ -56,8 +55,7 @@ impl Member {
             definition: None,
             created_steps: Vec::new(),
             changed_steps: Vec::new(),
-            created_attempts: Vec::new(),
-            changed_attempts: Vec::new(),
+            attempts: Vec::new(),
             added_intents: Vec::new(),
             replaced_intents: Vec::new(),
             removed_intents: Vec::new(),
@@ -74,19 +72,19 @@ impl Member {
                 StepWrite::Update(step) => member.changed_steps.push(changed_step_run_to_row(run.id, step)?),
             }
         }
-        for write in &commit.attempts {
-            match write {
-                AttemptWrite::Create(attempt) => member.created_attempts.push(attempt_to_row(run.id, attempt)?),
-                AttemptWrite::Update(attempt) => member.changed_attempts.push(changed_attempt_to_row(run.id, attempt)?),
-            }
+        for attempt in &commit.attempts {
+            member.attempts.push(attempt_to_row(run.id, attempt)?);
         }
         for write in &commit.intents {
             match write {
                 IntentWrite::Add(intent) => member.added_intents.push(intent_to_row(intent)),
                 IntentWrite::Replace(intent) => member.replaced_intents.push(intent_to_row(intent)),
                 IntentWrite::Remove(key) => {
-                    member.removes_fence |= member.fence.as_ref().is_some_and(|fence| fence.key == *key);
-                    member.removed_intents.push(intent_key_to_row(key));
+                    let fence = member.fence.as_ref().filter(|fence| fence.key == *key);
+                    member.removes_fence |= fence.is_some();
+                    let mut row = intent_key_to_row(key);
+                    row.push(fence.map(|fence| *fence.token.as_uuid()).into());
+                    member.removed_intents.push(row);
                 }
                 IntentWrite::Repin { key, fingerprint, queue, priority } => {
                     member.repinned_intents.push(repinned_intent_to_row(key, fingerprint, queue, *priority));
@@ -103,8 +101,7 @@ impl Member {
     pub(crate) fn weight(&self) -> usize {
         1 + self.created_steps.len()
             + self.changed_steps.len()
-            + self.created_attempts.len()
-            + self.changed_attempts.len()
+            + self.attempts.len()
             + self.added_intents.len()
             + self.replaced_intents.len()
             + self.removed_intents.len()

@@ -2,7 +2,8 @@
 //!
 //! A future that is dropped while a Postgres transaction begins hands its connection back inside the open transaction;
 //! whoever gets it next writes into that, is told Ok, and loses it. So no transaction of the store itself is ever begun in a
-//! future that may be dropped, and every connection that comes back, from the host too, is cleared of any transaction.
+//! future that may be dropped, and every connection that comes back from the host is cleared of any transaction. The store's own
+//! connections on Postgres are not: nobody else gets at them, and it would cost them a round trip each time.
 
 use std::time::Duration;
 
@@ -148,8 +149,9 @@ mod postgres {
 
     /// For the store's own connections. They go by keys and by the index on due times, always: a plan that was made while a
     /// table was empty must not read all of it once it is full. And a row that somebody keeps locked must not hold up the rest
-    /// for long.
-    const OWN_SETTINGS: &str = "SET lock_timeout = '5s'; SET enable_seqscan = off; SET enable_bitmapscan = off";
+    /// for long. As there is but one good plan for each statement, none is made twice.
+    const OWN_SETTINGS: &str = "SET lock_timeout = '5s'; SET enable_seqscan = off; SET enable_bitmapscan = off; \
+        SET plan_cache_mode = force_generic_plan";
 
     /// For the host's connections, where the store's statements run in joined transactions: plans by the size that the tables
     /// have, not by that which they had once.
@@ -159,19 +161,19 @@ mod postgres {
         if PgConnectOptions::from_str(url).is_err() {
             return Err(ConnectError::InvalidUrl { url: masked(url) });
         }
-        let pool = |size, settings: &'static str| {
+        let pool = |size, clear: fn(PoolOptions<Postgres>) -> PoolOptions<Postgres>, settings: &'static str| {
             let mut options = options(url, size);
             options
                 .map_sqlx_postgres_opts(|options| options.statement_cache_capacity(STATEMENTS))
                 .map_sqlx_postgres_pool_opts(move |pool| {
-                    cleared(pool).after_connect(move |connection, _| {
+                    clear(pool).after_connect(move |connection, _| {
                         Box::pin(async move { connection.execute(settings).await.map(drop) })
                     })
                 });
             options
         };
-        let own = connect(pool(OWN, OWN_SETTINGS), url).await?;
-        let host = connect(pool(max_connections, HOST_SETTINGS), url).await?;
+        let own = connect(pool(OWN, |pool| pool, OWN_SETTINGS), url).await?;
+        let host = connect(pool(max_connections, cleared, HOST_SETTINGS), url).await?;
         Ok(Pools { writer: own.clone(), reader: own, host })
     }
 

@@ -7,7 +7,7 @@ mod databases;
 use databases::{TestDatabase, count};
 use sea_orm::ConnectionTrait;
 use squidmesh_core::testing::sample;
-use squidmesh_core::{AttemptWrite, CommitOutcome, IntentWrite, StepWrite, StoreError, StoreSession};
+use squidmesh_core::{CommitOutcome, IntentWrite, StepWrite, StoreError, StoreSession};
 use squidmesh_store::SeaOrmStore;
 
 async fn shop(database: &TestDatabase) -> SeaOrmStore {
@@ -66,7 +66,7 @@ async fn a_commit_that_fails_leaves_the_hosts_transaction_usable() {
         assert_eq!(commit(&session, sample::start(1)).await.unwrap(), CommitOutcome::Conflict);
         let mut stale = sample::next(&sample::run(1));
         stale.fence = Some(sample::lease(stale.run.id, "first", sample::lease_token(9)));
-        stale.attempts.push(AttemptWrite::Create(sample::attempt("first", 1)));
+        stale.attempts.push(sample::attempt("first", 1));
         assert_eq!(commit(&session, stale).await.unwrap(), CommitOutcome::Fenced);
         let mut twice = sample::next(&sample::run(1));
         twice.steps.push(StepWrite::Create(sample::step("first")));

@@ -14,6 +14,7 @@
 squidmesh_tests::scenarios! {
     start:
         a_run_goes_through_its_steps_in_order,
+        many_runs_are_started_together_and_each_is_answered_for,
         a_started_run_and_its_dispatch_are_stored_before_any_work,
         a_trigger_is_named_where_there_are_several,
         a_payload_that_does_not_fit_starts_nothing,

@@ -46,8 +46,9 @@ pub struct RunRecord {
 
 impl RunRecord {
     /// The attempts of a step, in order.
-    pub(super) fn attempts(&self, step: &StepName) -> impl Iterator<Item = &Attempt> {
-        self.history.attempts.iter().filter(move |attempt| attempt.step == *step)
+    pub(super) fn attempts(&self, step: &StepName) -> impl Iterator<Item = Attempt> {
+        let run = self.state.steps.get(step);
+        run.map(|run| self.history.attempts_of(run)).unwrap_or_default().into_iter()
     }
 
     /// Whether the run was always of the version that it is pinned to now.

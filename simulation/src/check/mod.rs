@@ -33,6 +33,7 @@ use squidmesh_core::RunId;
 pub use events::check_told;
 pub use evidence::{Act, Answer, Call, Effect, EffectKind, Evidence, RunRecord, Times};
 pub use moves::{Change, check_change};
+pub(crate) use moves::{begun, ended};
 
 /// A rule that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use squidmesh_core::{
-    AttemptStatus, AttemptWrite, AuditKind, Commit, CompensationStatus, Definition, IntentKey, IntentRecord,
-    IntentWrite, LeaseToken, RunState, RunStatus, Shape, StepName, StepStatus, StepWrite,
+    Attempt, AttemptStatus, AuditKind, Commit, CompensationStatus, Definition, IntentKey, IntentRecord, IntentWrite,
+    LeaseToken, RunState, RunStatus, Shape, StepName, StepRun, StepStatus, StepWrite,
 };
 
 use super::{Findings, Violation};
@@ -95,6 +95,31 @@ fn check_final(change: &Change<'_>, findings: &mut Findings) {
     }
 }
 
+/// The step runs of which a commit begins an attempt.
+pub(crate) fn begun<'a>(commit: &'a Commit, before: Option<&'a RunState>) -> impl Iterator<Item = &'a StepRun> {
+    let steps = commit.steps.iter().map(|write| match write {
+        StepWrite::Create(step) | StepWrite::Update(step) => step,
+    });
+    steps.filter(move |step| {
+        let old = before.and_then(|before| before.steps.get(&step.step));
+        step.attempt > old.map_or(0, |old| old.attempt)
+    })
+}
+
+/// The attempts that a commit ends.
+pub(crate) fn ended(commit: &Commit, before: Option<&RunState>) -> Vec<Attempt> {
+    let done = |step: &StepName| {
+        let old = before.and_then(|before| before.steps.get(step));
+        old.is_some_and(|old| old.status == StepStatus::Completed)
+    };
+    let completed = commit.steps.iter().filter_map(|write| match write {
+        StepWrite::Create(step) | StepWrite::Update(step) if !done(&step.step) => step.last_attempt(),
+        _ => None,
+    });
+    let completed = completed.filter(|attempt| attempt.status == AttemptStatus::Completed);
+    commit.attempts.iter().cloned().chain(completed).collect()
+}
+
 /// Who closes an attempt holds the step, or took it over from one who lost it; whoever begins one holds it as well.
 fn check_fence(change: &Change<'_>, findings: &mut Findings) {
     let run = &change.after.run;
@@ -113,21 +138,14 @@ fn check_fence(change: &Change<'_>, findings: &mut Findings) {
         }
     }
     let holder = |step: &StepName| held.get(&IntentKey::step(run.id, step.clone())).copied();
-    for write in &change.commit.attempts {
-        let (AttemptWrite::Create(attempt) | AttemptWrite::Update(attempt)) = write;
-        let (old, new) =
-            (change.before.and_then(|before| before.steps.get(&attempt.step)), change.after.steps.get(&attempt.step));
-        if matches!(write, AttemptWrite::Create(_)) && new.is_some_and(|new| new.status == StepStatus::Running) {
-            let token = new.and_then(|new| new.lease);
-            findings.demand(token.is_some() && holder(&attempt.step) == token, run.id, || {
-                format!(
-                    "attempt {} of {} began under {token:?}, and {:?} holds it",
-                    attempt.number,
-                    attempt.step,
-                    holder(&attempt.step)
-                )
-            });
-        }
+    for step in begun(change.commit, change.before).filter(|step| step.status == StepStatus::Running) {
+        findings.demand(step.lease.is_some() && holder(&step.step) == step.lease, run.id, || {
+            let holder = holder(&step.step);
+            format!("attempt {} of {} began under {:?}, and {holder:?} holds it", step.attempt, step.step, step.lease)
+        });
+    }
+    for attempt in ended(change.commit, change.before) {
+        let old = change.before.and_then(|before| before.steps.get(&attempt.step));
         let was_open = old.is_some_and(|old| old.status == StepStatus::Running && old.attempt == attempt.number);
         if was_open && attempt.status == AttemptStatus::Completed {
             let token = old.and_then(|old| old.lease);
@@ -159,12 +177,8 @@ fn check_beginnings(change: &Change<'_>, findings: &mut Findings) {
     let run = &change.after.run;
     let before = change.before.map_or(RunStatus::Pending, |before| before.run.status);
     let may = before.may_schedule() || before == RunStatus::Paused;
-    for write in &change.commit.attempts {
-        if let AttemptWrite::Create(attempt) = write {
-            findings.demand(may, run.id, || {
-                format!("attempt {} of {} began in a {before} run", attempt.number, attempt.step)
-            });
-        }
+    for step in begun(change.commit, change.before) {
+        findings.demand(may, run.id, || format!("attempt {} of {} began in a {before} run", step.attempt, step.step));
     }
     for write in &change.commit.steps {
         let StepWrite::Create(step) = write else { continue };

@@ -11,7 +11,7 @@ pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
         let Some(definition) = record.own_definition() else { continue };
         for run in record.state.steps.values() {
             let Some(declared) = definition.step(run.step.as_str()) else { continue };
-            let tries: Vec<&Attempt> = record.attempts(&run.step).collect();
+            let tries: Vec<Attempt> = record.attempts(&run.step).collect();
             let mut failures = 0;
             for pair in tries.windows(2) {
                 let [before, after] = pair else { continue };
@@ -68,7 +68,7 @@ fn check_deadline(
     id: RunId,
     record: &RunRecord,
     declared: &StepDefinition,
-    tries: &[&Attempt],
+    tries: &[Attempt],
 ) {
     let expired = record
         .history

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use squidmesh_core::{
-    AttemptWrite, AuditKind, Commit, CompensationStatus, Definition, IntentRecord, RunId, RunState, StepWrite,
-    Timestamp, TriggerRecord,
+    AuditKind, Commit, CompensationStatus, Definition, IntentRecord, RunId, RunState, StepWrite, Timestamp,
+    TriggerRecord,
 };
 
-use crate::check::{Change, Times, Violation, check_change};
+use crate::check::{Change, Times, Violation, begun, check_change, ended};
 
 #[derive(Default)]
 pub(crate) struct Watch {
@@ -55,15 +55,12 @@ impl Watch {
                 self.times.compensated.entry(id).or_default().push(step.step.clone());
             }
         }
-        for write in &commit.attempts {
-            let (AttemptWrite::Create(attempt) | AttemptWrite::Update(attempt)) = write;
-            let key = (id, attempt.step.clone(), attempt.number);
-            if matches!(write, AttemptWrite::Create(_)) {
-                self.times.began.insert(key.clone(), now);
-            }
-            if attempt.finished_at.is_some() {
-                self.times.ended.entry(key).or_insert(now);
-            }
+        let before = self.runs.get(&id);
+        for step in begun(commit, before) {
+            self.times.began.insert((id, step.step.clone(), step.attempt), now);
+        }
+        for attempt in ended(commit, before) {
+            self.times.ended.entry((id, attempt.step, attempt.number)).or_insert(now);
         }
         if commit.audit.iter().any(|entry| entry.kind == AuditKind::Cancelled) {
             self.times.cancelled.entry(id).or_insert(now);

@@ -18,7 +18,6 @@ impl UnitOfWork {
             run.attempt_started_at = Some(now);
             number = run.attempt;
         });
-        self.open_attempt(Attempt::begin(step.clone(), number, now));
         number
     }
 

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{
-    Attempt, AttemptWrite, AuditEvent, AuditKind, Commit, CommitToken, Definition, Event, EventKind, Expected, Intent,
-    IntentKey, IntentWrite, InvalidTransition, JsonLimits, Lease, Run, RunState, RunStatus, StepDefinition, StepName,
-    StepRun, StepWrite, Timestamp,
+    Attempt, AuditEvent, AuditKind, Commit, CommitToken, Definition, Event, EventKind, Expected, Intent, IntentKey,
+    IntentWrite, InvalidTransition, JsonLimits, Lease, Run, RunState, RunStatus, StepDefinition, StepName, StepRun,
+    StepWrite, Timestamp,
 };
 
 /// What a decision may not find out by itself.
@@ -52,7 +52,7 @@ pub struct UnitOfWork {
     before: (u64, CommitToken, Timestamp),
     run_changed: bool,
     created: BTreeMap<StepName, bool>,
-    attempts: BTreeMap<(StepName, u32), AttemptWrite>,
+    attempts: Vec<Attempt>,
     intents: BTreeMap<IntentKey, IntentWrite>,
     audit: Vec<AuditEvent>,
     events: Vec<EventKind>,
@@ -103,7 +103,7 @@ impl UnitOfWork {
             before,
             run_changed: expected == Expected::New,
             created: BTreeMap::new(),
-            attempts: BTreeMap::new(),
+            attempts: Vec::new(),
             intents: BTreeMap::new(),
             audit: Vec::new(),
             events: Vec::new(),
@@ -163,6 +163,11 @@ impl UnitOfWork {
     /// Ends the decision.
     pub fn close(self) -> Decision {
         let UnitOfWork { definition, state, moment, .. } = self;
+        let mut attempts = self.attempts;
+        // What its step run tells of an attempt is not written twice.
+        attempts.retain(|attempt| {
+            state.steps.get(&attempt.step).and_then(StepRun::last_attempt).is_none_or(|told| told != *attempt)
+        });
         let steps = self.created.into_iter().filter_map(|(name, created)| {
             let step = state.steps.get(&name)?.clone();
             Some(if created { StepWrite::Create(step) } else { StepWrite::Update(step) })
@@ -172,7 +177,7 @@ impl UnitOfWork {
             run: state.run.clone(),
             expected: self.expected,
             fence: self.fence,
-            attempts: self.attempts.into_values().collect(),
+            attempts,
             intents: self.intents.into_values().collect(),
             audit: self.audit,
             definition: self.store_definition.then_some(definition),
@@ -243,19 +248,9 @@ impl UnitOfWork {
         last.map_or(self.state.run.revision, |last| self.state.run.revision.max(last + 1))
     }
 
-    /// Opens an attempt.
-    pub(super) fn open_attempt(&mut self, attempt: Attempt) {
-        self.attempts.insert((attempt.step.clone(), attempt.number), AttemptWrite::Create(attempt));
-    }
-
-    /// Closes an attempt, whether it was opened in this unit of work or before.
+    /// Keeps an attempt that has ended.
     pub(super) fn close_attempt(&mut self, attempt: Attempt) {
-        let key = (attempt.step.clone(), attempt.number);
-        let write = match self.attempts.get(&key) {
-            Some(AttemptWrite::Create(_)) => AttemptWrite::Create(attempt),
-            _ => AttemptWrite::Update(attempt),
-        };
-        self.attempts.insert(key, write);
+        self.attempts.push(attempt);
     }
 
     /// Adds an intent, unless there is one.

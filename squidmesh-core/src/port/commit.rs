@@ -20,8 +20,9 @@ pub struct Commit {
     pub fence: Option<Lease>,
     /// The step runs that are new or changed.
     pub steps: Vec<StepWrite>,
-    /// The attempts that are new or changed.
-    pub attempts: Vec<AttemptWrite>,
+    /// Attempts that have ended and of which their step run does not tell, see [`StepRun::last_attempt`]. Their numbers must not
+    /// exist.
+    pub attempts: Vec<Attempt>,
     /// What becomes of intents. At most one write for each key.
     pub intents: Vec<IntentWrite>,
     /// What is added to the audit trail.
@@ -62,15 +63,6 @@ pub enum StepWrite {
     Create(StepRun),
     /// It exists. Its `input`, `recovery` and `created_at` have not changed.
     Update(StepRun),
-}
-
-/// An attempt that a commit writes.
-#[derive(Clone, Debug, PartialEq)]
-pub enum AttemptWrite {
-    /// It is new. Its number must not exist.
-    Create(Attempt),
-    /// It exists. Its `started_at` has not changed.
-    Update(Attempt),
 }
 
 /// What becomes of an intent.

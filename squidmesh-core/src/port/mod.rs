@@ -14,7 +14,7 @@ pub mod transaction;
 
 pub use claim::{Claim, ClaimRequest, Claims, SingleClaim, StrandedRequest};
 pub use clock::Clock;
-pub use commit::{AttemptWrite, Commit, CommitOutcome, Expected, IntentWrite, StepWrite};
+pub use commit::{Commit, CommitOutcome, Expected, IntentWrite, StepWrite};
 pub use due::{Due, DueIntent, DueRequest};
 pub use entropy::{Entropy, RandomEntropy};
 pub use event_sink::EventSink;

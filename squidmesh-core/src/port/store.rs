@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Attempt, AuditEvent, Definition, Fingerprint, IntentKey, Lease, LeaseToken, Priority, QueueName, RunId, RunState,
-    Timestamp, TriggerRecord, TriggerRecords, WorkflowName,
+    StepRun, Timestamp, TriggerRecord, TriggerRecords, WorkflowName,
 };
 
 /// What a command needs: to read runs and to commit changes. A store is one; so is a store joined to a host's transaction.
@@ -126,7 +126,7 @@ pub trait Store: StoreSession + 'static {
 /// What is kept of a run besides its state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
-    /// The attempts, by step and number.
+    /// The attempts of which their step runs do not tell, by step and number; see [`History::attempts_of`].
     pub attempts: Vec<Attempt>,
     /// The audit trail, in order.
     pub audit: Vec<AuditEvent>,
@@ -138,6 +138,12 @@ impl History {
     /// A history of these facts.
     pub fn new(attempts: Vec<Attempt>, audit: Vec<AuditEvent>, intents: Vec<IntentRecord>) -> Self {
         History { attempts, audit, intents }
+    }
+
+    /// Every attempt of a step run, from the first.
+    pub fn attempts_of(&self, run: &StepRun) -> Vec<Attempt> {
+        let ended = self.attempts.iter().filter(|attempt| attempt.step == run.step);
+        ended.cloned().chain(run.last_attempt()).collect()
     }
 }
 

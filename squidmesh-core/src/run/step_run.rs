@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Failure;
+use super::{Attempt, AttemptStatus, Failure};
 use crate::{LeaseToken, RecoveryPolicy, RecoveryRoute, StepName, Target, Timestamp};
 
 /// Where a step of a run is.
@@ -130,6 +130,27 @@ impl StepRun {
             attempt_started_at: None,
             finished_at: None,
         }
+    }
+}
+
+impl StepRun {
+    /// The last attempt, while it is open and if it completed the step. It is part of the step run then, and nowhere else; every
+    /// other attempt is in the history.
+    pub fn last_attempt(&self) -> Option<Attempt> {
+        let (status, finished_at) = match self.status {
+            StepStatus::Running | StepStatus::Paused => (AttemptStatus::Running, None),
+            StepStatus::Completed => (AttemptStatus::Completed, self.finished_at),
+            StepStatus::Pending | StepStatus::Failed | StepStatus::Cancelled => return None,
+        };
+        Some(Attempt {
+            step: self.step.clone(),
+            number: self.attempt,
+            status,
+            error: None,
+            // What a resumed run was given as done was not tried by it.
+            started_at: self.attempt_started_at.filter(|_| self.attempt > 0)?,
+            finished_at,
+        })
     }
 }
 

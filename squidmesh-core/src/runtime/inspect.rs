@@ -129,7 +129,7 @@ impl Runtime {
         let definition = definition.ok_or(CommandError::UnknownDefinition(id))?;
         Ok(RunDetails {
             context: state.context(&definition),
-            steps: steps(&state, &definition, &history.attempts),
+            steps: steps(&state, &definition, &history),
             run: state.run,
             audit: history.audit,
             intents: history.intents,
@@ -154,7 +154,7 @@ async fn whole(session: &dyn StoreSession, id: RunId) -> Result<(RunState, Histo
     Ok((state, session.history(id).await?))
 }
 
-fn steps(state: &RunState, definition: &Definition, attempts: &[Attempt]) -> Vec<StepView> {
+fn steps(state: &RunState, definition: &Definition, history: &History) -> Vec<StepView> {
     definition
         .steps()
         .iter()
@@ -165,7 +165,7 @@ fn steps(state: &RunState, definition: &Definition, attempts: &[Attempt]) -> Vec
                 state: run.map_or(StepState::Waiting, |run| run.status.into()),
                 after: step.after.clone(),
                 run: run.cloned(),
-                attempts: attempts.iter().filter(|attempt| attempt.step == step.name).cloned().collect(),
+                attempts: run.map(|run| history.attempts_of(run)).unwrap_or_default(),
             }
         })
         .collect()

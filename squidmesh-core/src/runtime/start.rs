@@ -4,6 +4,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -227,6 +228,22 @@ impl<'a> StartRun<'a> {
             intended_at: self.intended_at,
             replay: self.replay,
         })
+    }
+}
+
+/// How many starts are under way at once. More would not be committed in fewer transactions.
+const AT_ONCE: usize = 1_024;
+
+/// Carries out many starts, and answers for each in their order. They find together in the store's transactions by themselves.
+pub(super) async fn start_all<'a>(starts: impl IntoIterator<Item = StartRun<'a>>) -> Vec<Result<Run, StartError>> {
+    let mut starts = starts.into_iter();
+    let mut answers = Vec::new();
+    loop {
+        let some: Vec<_> = starts.by_ref().take(AT_ONCE).map(StartRun::start).collect();
+        if some.is_empty() {
+            return answers;
+        }
+        answers.extend(join_all(some).await);
     }
 }
 

@@ -165,7 +165,7 @@ fn check_status(before: Option<&RunState>, state: &RunState, events: &[Event]) {
 /// Attempts are numbered 1, 2, … and only the last may be open.
 fn check_attempts(state: &RunState, history: &History) {
     for run in state.steps.values() {
-        let tries: Vec<_> = history.attempts.iter().filter(|attempt| attempt.step == run.step).collect();
+        let tries = history.attempts_of(run);
         assert_eq!(tries.len(), run.attempt as usize, "the attempts of {}", run.step);
         for (place, attempt) in tries.into_iter().enumerate() {
             assert_eq!(attempt.number as usize, place + 1, "attempts of {} without gaps", run.step);
@@ -225,8 +225,8 @@ fn check_created(definition: &Definition, before: Option<&RunState>, state: &Run
 /// What is told is what was committed.
 fn check_events(state: &RunState, commit: &Commit, events: &[Event], history: &History) {
     let attempt = |step: &StepName, number: u32| {
-        let found = history.attempts.iter().find(|attempt| attempt.step == *step && attempt.number == number);
-        found.map(|attempt| attempt.status)
+        let mut attempts = history.attempts_of(&state.steps[step]).into_iter();
+        attempts.find(|attempt| attempt.number == number).map(|attempt| attempt.status)
     };
     let callback = |step: &StepName| state.steps[step].compensation.as_ref().map(|found| found.status);
     for event in events {

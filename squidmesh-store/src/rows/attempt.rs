@@ -1,4 +1,4 @@
-//! The table `squidmesh_attempts`: one row a try.
+//! The table `squidmesh_attempts`: one row for each attempt that ended without completing its step.
 
 use sea_orm::QueryResult;
 use squidmesh_core::{Attempt, AttemptStatus, RunId, StoreError};
@@ -17,25 +17,18 @@ pub(crate) const ATTEMPT_COLUMNS: &[Column] = &[
     fixed("number"),
     fixed("status"),
     nullable("error"),
-    nullable("finished_at"),
     fixed("started_at"),
+    nullable("finished_at"),
 ];
 
-/// An attempt that is new.
 pub(crate) fn attempt_to_row(run: RunId, attempt: &Attempt) -> Result<Row, StoreError> {
-    let mut row = changed_attempt_to_row(run, attempt)?;
-    row.push(to_millis(attempt.started_at).into());
-    Ok(row)
-}
-
-/// An attempt that has changed: all but its start, which never does.
-pub(crate) fn changed_attempt_to_row(run: RunId, attempt: &Attempt) -> Result<Row, StoreError> {
     Ok(vec![
         run.as_uuid().into(),
         attempt.step.as_str().into(),
         i64::from(attempt.number).into(),
         attempt.status.as_str().into(),
         to_optional_json(attempt.error.as_ref())?.into(),
+        to_millis(attempt.started_at).into(),
         to_optional_millis(attempt.finished_at).into(),
     ])
 }

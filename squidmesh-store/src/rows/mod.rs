@@ -11,7 +11,7 @@ mod run;
 mod step_run;
 mod trigger;
 
-pub(crate) use attempt::{ATTEMPT_COLUMNS, attempt_from_row, attempt_to_row, changed_attempt_to_row};
+pub(crate) use attempt::{ATTEMPT_COLUMNS, attempt_from_row, attempt_to_row};
 pub(crate) use audit::{AUDIT_COLUMNS, audit_from_row, audit_to_row};
 pub(crate) use cell::Unreadable;
 pub(crate) use definition::{DEFINITION_COLUMNS, definition_from_row, definition_to_row};

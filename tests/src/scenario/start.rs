@@ -181,3 +181,22 @@ pub async fn an_unknown_run_is_not_found(ground: &Ground) {
     assert!(matches!(world.inspect_run(id).await, Err(CommandError::NotFound(found)) if found == id));
     assert!(matches!(world.cancel_run(id).await, Err(CommandError::NotFound(found)) if found == id));
 }
+
+pub async fn many_runs_are_started_together_and_each_is_answered_for(ground: &Ground) {
+    let journal = Journal::new();
+    let world = ground.world([chain("chain", &journal, &["only"])]);
+    let start = |number: usize| {
+        let workflow = if number == 7 { "unknown" } else { "chain" };
+        world.start_run(workflow, &nothing()).idempotency_key(format!("{}", number % 100))
+    };
+    let started = world.start_runs((0..150).map(start)).await;
+    assert_eq!(started.len(), 150);
+    let ids: Vec<Option<RunId>> = started.iter().map(|run| run.as_ref().ok().map(|run| run.id)).collect();
+    assert!(matches!(started[7], Err(StartError::UnknownWorkflow { .. })), "{:?}", started[7]);
+    assert_eq!(ids.iter().filter(|id| id.is_none()).count(), 1, "one is wrong, and harms no other");
+    assert_eq!(ids[..7], ids[100..107], "the same key is the same run");
+    assert_eq!(ids.iter().flatten().collect::<BTreeSet<_>>().len(), 100);
+    let details = world.settle_all(ids.into_iter().flatten().collect::<BTreeSet<_>>()).await;
+    assert!(details.iter().all(|details| details.run.status == RunStatus::Completed));
+    assert_eq!(journal.calls().len(), 100);
+}

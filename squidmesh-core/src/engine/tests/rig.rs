@@ -1,6 +1,6 @@
 //! A run on the bench: the state that commits have made of it, and every decision checked as a store would check it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::engine::{
     cancel, dispatch_steps, record, record_compensation, start,
 };
 use crate::{
-    Attempt, AttemptStatus, AttemptWrite, AuditEvent, CommitToken, Definition, DispatchOptions, EventKind, Failure,
-    Intent, IntentKey, IntentWrite, InvalidTransition, Job, JobMetadata, Lease, LeaseToken, QueueName, Refusal, Run,
-    RunId, RunState, RunStatus, Step, StepContext, StepName, StepResult, StepRun, StepStatus, StepWrite, Timestamp,
-    Trigger, TriggerName, Workflow, WorkflowBuilder,
+    Attempt, AttemptStatus, AuditEvent, CommitToken, Definition, DispatchOptions, EventKind, Failure, Intent,
+    IntentKey, IntentWrite, InvalidTransition, Job, JobMetadata, Lease, LeaseToken, QueueName, Refusal, Run, RunId,
+    RunState, RunStatus, Step, StepContext, StepName, StepResult, StepRun, StepStatus, StepWrite, Timestamp, Trigger,
+    TriggerName, Workflow, WorkflowBuilder,
 };
 
 /// How long the leases of a worker that goes on last.
@@ -28,6 +28,8 @@ pub(super) struct Rig {
     pub(super) state: RunState,
     pub(super) intents: BTreeMap<IntentKey, Intent>,
     pub(super) attempts: BTreeMap<(StepName, u32), Attempt>,
+    /// Which of them are stored as ended.
+    ended: BTreeSet<(StepName, u32)>,
     pub(super) audit: Vec<AuditEvent>,
     pub(super) now: Timestamp,
     pub(super) limits: Limits,
@@ -129,6 +131,7 @@ impl Rig {
             now: decision.state.run.created_at,
             intents: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            ended: BTreeSet::new(),
             audit: Vec::new(),
             limits: Limits::default(),
             executor: Executor::Accepts,
@@ -292,14 +295,16 @@ impl Rig {
             }
         }
         assert_eq!(self.state, decision.state, "the commit holds all that the decision changed");
-        for write in &commit.attempts {
-            let (attempt, created) = match write {
-                AttemptWrite::Create(attempt) => (attempt, true),
-                AttemptWrite::Update(attempt) => (attempt, false),
-            };
+        // What a step run tells of its last attempt may change; what is stored of an attempt stays.
+        self.attempts.retain(|key, _| self.ended.contains(key));
+        for attempt in &commit.attempts {
             let key = (attempt.step.clone(), attempt.number);
-            assert_eq!(!self.attempts.contains_key(&key), created, "attempt {key:?} is opened once");
+            assert!(self.ended.insert(key.clone()), "attempt {key:?} ends once");
             self.attempts.insert(key, attempt.clone());
+        }
+        for told in self.state.steps.values().filter_map(StepRun::last_attempt) {
+            let key = (told.step.clone(), told.number);
+            assert!(self.attempts.insert(key, told).is_none(), "nothing is told twice");
         }
         for write in &commit.intents {
             match write {

@@ -52,14 +52,6 @@ pub enum ContractBreach {
         /// The number that it must have.
         next: u32,
     },
-    /// An attempt is changed that does not exist, or its start changed.
-    #[error("the commit changes attempt {number} of {step}, which does not exist or began at another time")]
-    AttemptMissing {
-        /// The step.
-        step: StepName,
-        /// The number.
-        number: u32,
-    },
     /// An intent belongs to another run.
     #[error("the commit writes the intent {key}, which is not of its run")]
     ForeignIntent {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::ContractBreach;
 use super::rows::{Rows, RunRows};
-use crate::{Attempt, AttemptWrite, Commit, CommitOutcome, Expected, IntentWrite, Run, StepRun, StepWrite, Timestamp};
+use crate::{Attempt, Commit, CommitOutcome, Expected, IntentWrite, Run, StepRun, StepWrite, Timestamp};
 
 /// How a commit ended, and whether it left work for somebody to find.
 #[derive(Debug)]
@@ -76,13 +76,8 @@ impl RunRows {
             let step = step_of(write);
             self.steps.insert(step.step.clone(), step.clone());
         }
-        for write in &commit.attempts {
-            let attempt = attempt_of(write);
-            let attempts = self.attempts.entry(attempt.step.clone()).or_default();
-            match attempts.iter_mut().find(|stored| stored.number == attempt.number) {
-                Some(stored) => *stored = attempt.clone(),
-                None => attempts.push(attempt.clone()),
-            }
+        for attempt in &commit.attempts {
+            self.attempts.entry(attempt.step.clone()).or_default().push(attempt.clone());
         }
         self.audit.extend(commit.audit.iter().cloned());
     }
@@ -99,7 +94,7 @@ fn check_alone(commit: &Commit) -> Result<(), ContractBreach> {
         return Err(ContractBreach::Revision { made, expected });
     }
     once(commit.steps.iter().map(|write| &step_of(write).step), |step| format!("the step run of {step}"))?;
-    let attempts = commit.attempts.iter().map(attempt_of).map(|attempt| (&attempt.step, attempt.number));
+    let attempts = commit.attempts.iter().map(|attempt| (&attempt.step, attempt.number));
     once(attempts, |(step, number)| format!("attempt {number} of {step}"))?;
     let keys = commit.intents.iter().map(IntentWrite::key);
     once(keys.clone(), |key| format!("the intent {key}"))?;
@@ -140,23 +135,13 @@ fn check_against(commit: &Commit, rows: &RunRows) -> Result<(), ContractBreach> 
 
 fn check_attempts(commit: &Commit, rows: &RunRows) -> Result<(), ContractBreach> {
     let mut created = BTreeMap::<_, u32>::new();
-    for write in &commit.attempts {
-        let Attempt { step, number, started_at, .. } = attempt_of(write);
-        let stored = rows.attempts.get(step).map(Vec::as_slice).unwrap_or_default();
-        match write {
-            AttemptWrite::Create(_) => {
-                let last = created.entry(step).or_insert_with(|| stored.last().map_or(0, |attempt| attempt.number));
-                if *number != *last + 1 {
-                    return Err(ContractBreach::AttemptNumber { step: step.clone(), number: *number, next: *last + 1 });
-                }
-                *last = *number;
-            }
-            AttemptWrite::Update(_) => {
-                if !stored.iter().any(|old| old.number == *number && old.started_at == *started_at) {
-                    return Err(ContractBreach::AttemptMissing { step: step.clone(), number: *number });
-                }
-            }
+    for Attempt { step, number, .. } in &commit.attempts {
+        let stored = rows.attempts.get(step).and_then(|attempts| attempts.last());
+        let last = created.entry(step).or_insert_with(|| stored.map_or(0, |attempt| attempt.number));
+        if *number != *last + 1 {
+            return Err(ContractBreach::AttemptNumber { step: step.clone(), number: *number, next: *last + 1 });
         }
+        *last = *number;
     }
     Ok(())
 }
@@ -192,12 +177,6 @@ fn once<T: Ord + Copy + fmt::Debug>(
 fn step_of(write: &StepWrite) -> &StepRun {
     match write {
         StepWrite::Create(step) | StepWrite::Update(step) => step,
-    }
-}
-
-fn attempt_of(write: &AttemptWrite) -> &Attempt {
-    match write {
-        AttemptWrite::Create(attempt) | AttemptWrite::Update(attempt) => attempt,
     }
 }
 
@@ -261,14 +240,10 @@ mod tests {
         let step = sample::step_name("first");
         assert_eq!(
             refused(|commit| {
-                commit.attempts.push(AttemptWrite::Create(sample::attempt("first", 1)));
-                commit.attempts.push(AttemptWrite::Create(sample::attempt("first", 3)));
+                commit.attempts.push(sample::attempt("first", 1));
+                commit.attempts.push(sample::attempt("first", 3));
             }),
             ContractBreach::AttemptNumber { step: step.clone(), number: 3, next: 2 }
-        );
-        assert_eq!(
-            refused(|commit| commit.attempts.push(AttemptWrite::Update(sample::attempt("first", 1)))),
-            ContractBreach::AttemptMissing { step, number: 1 }
         );
     }
 

@@ -140,7 +140,7 @@ macro_rules! __store_cases {
             history:
                 a_run_that_was_never_started_has_an_empty_history
                 attempts_come_by_step_and_number
-                an_attempt_is_changed_in_its_place
+                attempts_of_every_status_read_back
                 attempts_are_numbered_without_gaps_under_concurrency
                 the_audit_trail_comes_in_order
                 every_kind_of_audit_entry_reads_back

@@ -9,8 +9,8 @@ use super::StoreFixture;
 use super::setup::{apply, committed, facts, history, started, state, together, try_apply};
 use crate::testing::sample;
 use crate::{
-    AttemptStatus, AttemptWrite, AuditEvent, AuditKind, CommitOutcome, Expected, Failure, IntentWrite, Run, RunState,
-    RunStatus, StepRun, StepStatus, StepWrite, secs,
+    AttemptStatus, AuditEvent, AuditKind, CommitOutcome, Expected, Failure, IntentWrite, Run, RunState, RunStatus,
+    StepRun, StepStatus, StepWrite, secs,
 };
 
 pub async fn a_started_run_reads_back_as_it_was_written(fixture: &dyn StoreFixture) {
@@ -64,7 +64,7 @@ pub async fn a_commit_on_an_old_revision_is_a_conflict_and_changes_nothing(fixtu
     late.run.token = sample::commit_token(99);
     late.steps.push(StepWrite::Update(StepRun { status: StepStatus::Running, ..sample::step("first") }));
     late.steps.push(StepWrite::Create(sample::step("second")));
-    late.attempts.push(AttemptWrite::Create(sample::attempt("first", 1)));
+    late.attempts.push(sample::attempt("first", 1));
     late.intents.push(IntentWrite::Add(sample::intent(&old, "second")));
     late.audit.push(AuditEvent::new(AuditKind::Cancelled, late.run.revision, late.run.updated_at));
     assert_eq!(apply(&*store, late).await, CommitOutcome::Conflict);
@@ -173,12 +173,12 @@ pub async fn a_step_run_that_is_created_twice_fails_its_whole_commit(fixture: &d
 pub async fn an_attempt_that_is_created_twice_fails_its_whole_commit(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let mut begin = sample::next(&started(&*store, 1).await);
-    begin.attempts.push(AttemptWrite::Create(sample::attempt("first", 1)));
+    begin.attempts.push(sample::attempt("first", 1));
     let run = committed(&*store, begin).await;
     let before = facts(&*store, run.id).await;
     let mut again = sample::next(&run);
     again.steps.push(StepWrite::Create(sample::step("second")));
-    again.attempts.push(AttemptWrite::Create(sample::attempt("first", 1)));
+    again.attempts.push(sample::attempt("first", 1));
     again.intents.push(IntentWrite::Remove(sample::intent(&run, "first").key));
     let answer = try_apply(&*store, again).await;
     assert!(answer.as_ref().is_err_and(|error| !error.is_transient()), "{answer:?}");
@@ -190,8 +190,8 @@ pub async fn a_failed_start_leaves_no_trace(fixture: &dyn StoreFixture) {
     let definition = sample::definition_of("unlucky", &["first"]);
     let mut commit = sample::start_of(&definition, 1);
     commit.run.idempotency_key = Some("key".to_owned());
-    commit.attempts.push(AttemptWrite::Create(sample::attempt("first", 1)));
-    commit.attempts.push(AttemptWrite::Create(sample::attempt("first", 1)));
+    commit.attempts.push(sample::attempt("first", 1));
+    commit.attempts.push(sample::attempt("first", 1));
     let answer = try_apply(&*store, commit).await;
     assert!(answer.is_err(), "an attempt cannot be created twice: {answer:?}");
     assert_eq!(facts(&*store, sample::run_id(1)).await, (None, crate::History::default()));
@@ -217,7 +217,7 @@ pub async fn a_commit_writes_all_its_parts_together(fixture: &dyn StoreFixture) 
     attempt.finished_at = Some(attempt.started_at.after(secs(1)));
     let audit = AuditEvent::new(AuditKind::Approved, 2, commit.run.updated_at);
     commit.steps = vec![StepWrite::Update(first.clone()), StepWrite::Create(sample::step("second"))];
-    commit.attempts = vec![AttemptWrite::Create(attempt.clone())];
+    commit.attempts = vec![attempt.clone()];
     commit.audit = vec![audit.clone()];
     commit.intents =
         vec![IntentWrite::Remove(sample::intent(&run, "first").key), IntentWrite::Add(sample::intent(&run, "second"))];
@@ -246,7 +246,7 @@ pub async fn a_commit_of_a_thousand_steps_lands_whole(fixture: &dyn StoreFixture
     let mut done = sample::next(&run);
     for name in &names {
         done.steps.push(StepWrite::Update(StepRun { status: StepStatus::Completed, attempt: 1, ..sample::step(name) }));
-        done.attempts.push(AttemptWrite::Create(sample::attempt(name, 1)));
+        done.attempts.push(sample::attempt(name, 1));
         done.intents.push(IntentWrite::Remove(sample::intent(&run, name).key));
     }
     let run = committed(&*store, done).await;

@@ -6,7 +6,7 @@ use super::StoreFixture;
 use super::setup::{committed, history, started, state};
 use crate::testing::sample;
 use crate::{
-    AttemptStatus, AttemptWrite, CompensationRun, CompensationStatus, Failure, IntentKey, ManualAction, RecoveryPolicy,
+    AttemptStatus, CompensationRun, CompensationStatus, Failure, IntentKey, ManualAction, RecoveryPolicy,
     RecoveryRoute, Resume, StepRun, StepStatus, StepWrite, Target, Timestamp, WorkflowName, secs,
 };
 
@@ -115,7 +115,7 @@ pub async fn a_failure_reads_back_with_its_details(fixture: &dyn StoreFixture) {
     attempt.finished_at = Some(attempt.started_at.after(secs(2)));
     commit.run.last_error = Some(failure());
     commit.steps.push(StepWrite::Update(StepRun { last_error: Some(failure()), ..sample::step("first") }));
-    commit.attempts.push(AttemptWrite::Create(attempt.clone()));
+    commit.attempts.push(attempt.clone());
     let run = committed(&*store, commit).await;
     let stored = state(&*store, run.id).await;
     assert_eq!(stored.run.last_error, Some(failure()));

@@ -8,9 +8,7 @@ use serde_json::{Map, json};
 use super::StoreFixture;
 use super::setup::{apply, committed, history, started, state, take_turns, together};
 use crate::testing::sample;
-use crate::{
-    AttemptStatus, AttemptWrite, AuditEvent, AuditKind, CommitOutcome, History, StepRun, StepWrite, StoreSession, secs,
-};
+use crate::{AttemptStatus, AuditEvent, AuditKind, CommitOutcome, History, StepRun, StepWrite, StoreSession, secs};
 
 pub async fn a_run_that_was_never_started_has_an_empty_history(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
@@ -25,7 +23,7 @@ pub async fn attempts_come_by_step_and_number(fixture: &dyn StoreFixture) {
     let order = (1..=12).map(|number| ("b", number)).chain([("c", 1), ("a", 1), ("a", 2)]);
     for (step, number) in order {
         let mut commit = sample::next(&run);
-        commit.attempts.push(AttemptWrite::Create(sample::attempt(step, number)));
+        commit.attempts.push(sample::attempt(step, number));
         run = committed(&*store, commit).await;
     }
     let expected: Vec<_> = [("a", 1), ("a", 2)]
@@ -37,26 +35,20 @@ pub async fn attempts_come_by_step_and_number(fixture: &dyn StoreFixture) {
     assert_eq!(history(&*store, run.id).await.attempts, expected);
 }
 
-pub async fn an_attempt_is_changed_in_its_place(fixture: &dyn StoreFixture) {
+pub async fn attempts_of_every_status_read_back(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let mut run = started(&*store, 1).await;
     let mut attempts = Vec::new();
-    for (number, status) in [
-        (1, AttemptStatus::Failed),
-        (2, AttemptStatus::Interrupted),
-        (3, AttemptStatus::Completed),
-        (4, AttemptStatus::Running),
-    ] {
-        let mut begin = sample::next(&run);
+    let statuses =
+        [AttemptStatus::Failed, AttemptStatus::Interrupted, AttemptStatus::Completed, AttemptStatus::Running];
+    for (number, status) in (1..).zip(statuses) {
+        let mut commit = sample::next(&run);
         let mut attempt = sample::attempt("first", number);
-        begin.attempts.push(AttemptWrite::Create(attempt.clone()));
-        run = committed(&*store, begin).await;
-        let mut end = sample::next(&run);
         attempt.status = status;
         attempt.error = (status == AttemptStatus::Failed).then(|| crate::Failure::new("odd", "once"));
         attempt.finished_at = (status != AttemptStatus::Running).then(|| attempt.started_at.after(secs(1)));
-        end.attempts.push(AttemptWrite::Update(attempt.clone()));
-        run = committed(&*store, end).await;
+        commit.attempts.push(attempt.clone());
+        run = committed(&*store, commit).await;
         attempts.push(attempt);
     }
     assert_eq!(history(&*store, run.id).await.attempts, attempts);
@@ -78,7 +70,7 @@ pub async fn attempts_are_numbered_without_gaps_under_concurrency(fixture: &dyn 
                 let mut commit = sample::next(&seen.run);
                 commit.run.token = sample::commit_token(worker * 1_000_000 + u64::from(number));
                 commit.steps.push(StepWrite::Update(StepRun { attempt: number, ..sample::step("first") }));
-                commit.attempts.push(AttemptWrite::Create(sample::attempt("first", number)));
+                commit.attempts.push(sample::attempt("first", number));
                 match apply(&*store, commit).await {
                     CommitOutcome::Committed => done += 1,
                     CommitOutcome::Conflict => take_turns().await,
@@ -134,7 +126,7 @@ pub async fn a_history_is_of_one_run_alone(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     for number in 1..=3 {
         let mut commit = sample::start(number);
-        commit.attempts.push(AttemptWrite::Create(sample::attempt("first", 1)));
+        commit.attempts.push(sample::attempt("first", 1));
         commit.audit.push(AuditEvent::new(AuditKind::Paused, 1, sample::STARTED));
         committed(&*store, commit).await;
     }

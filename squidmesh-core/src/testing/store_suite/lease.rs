@@ -10,8 +10,8 @@ use super::setup::{
 };
 use crate::testing::sample;
 use crate::{
-    AttemptWrite, AuditEvent, AuditKind, Commit, CommitOutcome, IntentKey, IntentWrite, Lease, Priority, Run,
-    RunStatus, SingleClaim, StepRun, StepStatus, StepWrite, ms, secs,
+    AuditEvent, AuditKind, Commit, CommitOutcome, IntentKey, IntentWrite, Lease, Priority, Run, RunStatus, SingleClaim,
+    StepRun, StepStatus, StepWrite, ms, secs,
 };
 
 pub async fn a_lease_that_ran_out_is_claimed_by_another(fixture: &dyn StoreFixture) {
@@ -303,7 +303,7 @@ fn finish(run: &Run, lease: &Lease) -> Commit {
     let mut commit = fenced(run, lease);
     let step = StepRun { status: StepStatus::Completed, attempt: 1, lease: Some(lease.token), ..sample::step("first") };
     commit.steps.push(StepWrite::Update(step));
-    commit.attempts.push(AttemptWrite::Create(sample::attempt("first", 1)));
+    commit.attempts.push(sample::attempt("first", 1));
     commit.intents.push(IntentWrite::Remove(lease.key.clone()));
     commit
 }
