@@ -58,6 +58,8 @@ impl Server {
     pub(crate) async fn connect(&self, answer: Duration) -> RedisResult<Connection> {
         let settings =
             || AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECTING)).set_response_timeout(Some(answer));
+        #[cfg(feature = "tls")]
+        provide_cryptography();
         match self {
             Server::Alone(client) => {
                 client.get_multiplexed_async_connection_with_config(&settings()).await.map(Connection::Node)
@@ -75,6 +77,15 @@ impl Server {
                 client.get_async_connection_with_config(settings).await.map(Connection::Cluster)
             }
         }
+    }
+}
+
+/// TLS takes its cryptography from what the process has chosen; a host that has chosen nothing gets what this crate brings.
+#[cfg(feature = "tls")]
+fn provide_cryptography() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another may have been faster: then there is one.
+        drop(rustls::crypto::ring::default_provider().install_default());
     }
 }
 
@@ -153,6 +164,23 @@ mod tests {
             assert!(matches!(error, RedisExecutorError::InvalidAddress { .. }));
             assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
         }
+    }
+
+    #[cfg(feature = "tls")]
+    #[tokio::test]
+    async fn a_host_that_has_chosen_no_cryptography_can_use_tls() {
+        // Nobody speaks TLS there, but it is tried: what is missing would be missed before that.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("rediss://{}", listener.local_addr().unwrap());
+        let server = Server::at(&address).unwrap();
+        let (refused, greeting) = tokio::join!(server.connect(Duration::from_secs(1)), async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut first = [0];
+            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut first).await.unwrap();
+            first
+        });
+        assert!(refused.is_err());
+        assert_eq!(greeting, [22], "a TLS handshake");
     }
 
     #[test]
