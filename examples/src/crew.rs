@@ -1,6 +1,6 @@
 //! The worker processes of a shop: the same program again, started, replaced when they die, and told to finish at the end.
 //!
-//! A worker hears of the shop through its standard input alone: the word [`FINISH`] means that it is to end in good order, and the end of
+//! A worker hears of the shop through its standard input alone: the word `FINISH` means that it is to end in good order, and the end of
 //! the input that the shop is dead, so that it dies as well. It tells of its work through its standard output.
 //! Knows processes; knows no workflow.
 

@@ -16,6 +16,9 @@ use crate::{Failure, workflows};
 /// How many transactions of the host are open at once: as many as the host's pool has connections.
 const HOST_TRANSACTIONS: usize = 8;
 
+/// How many starts are in one call, where they are many.
+const BATCH: usize = 1_000;
+
 /// How the runs are started.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Manner {
@@ -41,7 +44,15 @@ pub(crate) async fn round(place: &Place, runs: usize, manner: Manner) -> Result<
         let begun = Instant::now();
         match manner {
             Manner::Single => start_singly(&mesh, "chain", runs).await?,
-            Manner::Batch => start_singly(&mesh, "chain", runs).await?,
+            Manner::Batch => {
+                let empty = json!({});
+                for begun in (0..runs).step_by(BATCH) {
+                    let starts = (begun..runs.min(begun + BATCH)).map(|_| mesh.start_run("chain", &empty));
+                    for started in mesh.start_runs(starts).await {
+                        started?;
+                    }
+                }
+            }
             Manner::InTransaction => {
                 let callers = (0..HOST_TRANSACTIONS).map(|caller| {
                     let (store, mesh) = (store.clone(), mesh.clone());
