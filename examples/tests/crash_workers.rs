@@ -18,22 +18,25 @@ use std::time::Duration;
 use shop_process::Home;
 use squidmesh_examples::scenario::Scenario;
 
-/// Early and in the midst of the life of a shop that takes some seconds.
-const MOMENTS: [Duration; 2] = [Duration::from_millis(900), Duration::from_millis(2_100)];
+/// Early and in the midst of the life of a shop that takes a second or more.
+const MOMENTS: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1_200)];
 
 /// Kills the shop with all its workers, and then a worker alone, at each of the moments.
 fn are_killed(home: impl Fn() -> Home) {
     let expected = Home::on_sqlite(Scenario::Plain).run().summary;
     assert!(expected.contains("all of it reconciles"), "{expected}");
+    let mut deaths = 0;
     for moment in MOMENTS {
         let shop = home();
         shop.kill_after(moment);
         assert_eq!(shop.run().summary, expected, "after the shop was killed at {moment:?}");
         let shop = home();
-        let ran = shop.run_and_kill_a_worker_after(moment);
+        let (ran, killed) = shop.run_and_kill_a_worker_after(moment);
+        deaths += usize::from(killed);
         assert_eq!(ran.summary, expected, "after a worker was killed at {moment:?}: {}", ran.journey);
-        println!("a worker was killed after {moment:?}: {}", ran.journey);
+        println!("a worker was killed after {moment:?}: {killed}; {}", ran.journey);
     }
+    assert_ne!(deaths, 0, "every shop was done before a worker could be killed");
 }
 
 mod sqlite {

@@ -83,19 +83,20 @@ impl Home {
     }
 
     /// Runs the shop until it is done, and well, although one of its workers is killed after that time.
-    pub(crate) fn run_and_kill_a_worker_after(&self, moment: Duration) -> Ran {
-        let shop = self.start();
+    pub(crate) fn run_and_kill_a_worker_after(&self, moment: Duration) -> (Ran, bool) {
+        let mut shop = self.start();
         thread::sleep(moment); // as below
         let workers = format!("/proc/{0}/task/{0}/children", shop.id());
-        let worker = loop {
-            let workers = std::fs::read_to_string(&workers).expect("the shop is not done yet");
+        // A shop that is done already has no worker that could be killed.
+        while shop.try_wait().unwrap().is_none() {
+            let workers = std::fs::read_to_string(&workers).unwrap_or_default();
             if let Some(worker) = workers.split_whitespace().next() {
-                break worker.to_owned();
+                let killed = Command::new("kill").args(["-KILL", worker]).status().unwrap().success();
+                return (Home::ran(shop), killed);
             }
             thread::sleep(Duration::from_millis(5));
-        };
-        assert!(Command::new("kill").args(["-KILL", &worker]).status().unwrap().success());
-        Home::ran(shop)
+        }
+        (Home::ran(shop), false)
     }
 
     fn ran(shop: Child) -> Ran {
