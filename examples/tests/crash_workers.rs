@@ -18,8 +18,8 @@ use std::time::Duration;
 use shop_process::Home;
 use squidmesh_examples::scenario::Scenario;
 
-/// Early and in the midst of the life of a shop that takes a second or more.
-const MOMENTS: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1_200)];
+/// Early and in the midst of the life of a shop that takes some seconds.
+const MOMENTS: [Duration; 2] = [Duration::from_millis(900), Duration::from_millis(2_100)];
 
 /// Kills the shop with all its workers, and then a worker alone, at each of the moments.
 fn are_killed(home: impl Fn() -> Home) {

@@ -86,11 +86,9 @@ impl Home {
     pub(crate) fn run_and_kill_a_worker_after(&self, moment: Duration) -> (Ran, bool) {
         let mut shop = self.start();
         thread::sleep(moment); // as below
-        let workers = format!("/proc/{0}/task/{0}/children", shop.id());
         // A shop that is done already has no worker that could be killed.
         while shop.try_wait().unwrap().is_none() {
-            let workers = std::fs::read_to_string(&workers).unwrap_or_default();
-            if let Some(worker) = workers.split_whitespace().next() {
+            if let Some(worker) = children(shop.id()).first() {
                 let killed = Command::new("kill").args(["-KILL", worker]).status().unwrap().success();
                 return (Home::ran(shop), killed);
             }
@@ -137,4 +135,11 @@ impl Home {
         }
         path
     }
+}
+
+/// The processes that a process has started: each is listed with the thread that started it.
+fn children(process: u32) -> Vec<String> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
