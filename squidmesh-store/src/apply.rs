@@ -38,7 +38,11 @@ pub(crate) enum Undo {
 
 impl From<DbErr> for Undo {
     fn from(error: DbErr) -> Self {
-        Undo::Database(error)
+        match error {
+            // No connection could be had or made: nothing was sent, and the next one would fare no better.
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Undo::NotBegun(error),
+            _ => Undo::Database(error),
+        }
     }
 }
 
@@ -69,13 +73,16 @@ impl Undo {
     }
 }
 
-/// Writes members of different runs. The outcome of each is its own, in their order; members that conflict write nothing.
+/// How one commit ended.
+pub(crate) type Answer = Result<CommitOutcome, StoreError>;
+
+/// Writes members of different runs. The answer for each is its own, in their order; members that conflict write nothing.
 pub(crate) async fn apply<C: ConnectionTrait>(
     connection: &C,
     clock: &StoreClock,
     known: &HashSet<Fingerprint>,
     members: &[&Member],
-) -> Result<Vec<CommitOutcome>, Undo> {
+) -> Result<Vec<Answer>, Undo> {
     if Sql::on(connection).is_postgres() {
         return wave::write(connection, clock, known, members).await;
     }
@@ -100,7 +107,7 @@ pub(crate) async fn apply<C: ConnectionTrait>(
     intents::write(connection, clock, &written).await?;
     let audit = rows(&wrote, |member| &member.audit);
     execute_chunks(connection, &audit, |sql, rows| sql.insert("squidmesh_audit", AUDIT_COLUMNS, rows)).await?;
-    Ok(outcomes)
+    Ok(outcomes.into_iter().map(Ok).collect())
 }
 
 /// The rows of one kind of all members.
@@ -187,7 +194,7 @@ pub(crate) async fn key_owners<C: ConnectionTrait>(
 }
 
 /// A workflow, and an idempotency key of it.
-type Key = (String, String);
+pub(crate) type Key = (String, String);
 
 async fn change_runs<C: ConnectionTrait>(
     connection: &C,

@@ -9,15 +9,12 @@ use sea_orm::DbErr;
 use squidmesh_core::{Commit, CommitOutcome, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::apply::{Undo, apply};
+use crate::apply::{Answer, Undo, apply};
 use crate::database::Database;
 use crate::error::{Fault, commit_failed};
 use crate::member::Member;
 use crate::wave::{self, UNSETTLED};
 use crate::waves::waves;
-
-/// How one commit ended.
-pub(crate) type Answer = Result<CommitOutcome, StoreError>;
 
 /// How many calls wait for a lane before callers are held up.
 const QUEUE: usize = 1_024;
@@ -191,7 +188,7 @@ async fn transaction(database: &Database, members: &[&Member]) -> Result<Vec<Ans
     let known = database.known_definitions();
     if !database.is_sqlite() {
         return match apply(database.writer(), database.clock(), &known, members).await {
-            Ok(outcomes) => Ok(outcomes.into_iter().map(Ok).collect()),
+            Ok(answers) => Ok(answers),
             // Whether it was carried out, nobody knows.
             Err(Undo::Database(error)) if Fault::of(&error) == Fault::Connection => {
                 Ok(members.iter().map(|_| Err(commit_failed(error.clone()))).collect())
@@ -201,9 +198,9 @@ async fn transaction(database: &Database, members: &[&Member]) -> Result<Vec<Ans
     }
     let transaction = database.begin().await.map_err(Undo::NotBegun)?;
     match apply(&transaction, database.clock(), &known, members).await {
-        Ok(outcomes) => match transaction.commit().await {
-            Ok(()) => Ok(outcomes.into_iter().map(Ok).collect()),
-            Err(error) => commit_refused(error, outcomes),
+        Ok(answers) => match transaction.commit().await {
+            Ok(()) => Ok(answers),
+            Err(error) => commit_refused(error, answers),
         },
         Err(undo) => {
             // Dropped or not, a transaction that was not committed is rolled back.
@@ -214,13 +211,13 @@ async fn transaction(database: &Database, members: &[&Member]) -> Result<Vec<Ans
 }
 
 /// A COMMIT that the database refused wrote nothing; one whose answer was lost may have.
-fn commit_refused(error: DbErr, outcomes: Vec<CommitOutcome>) -> Result<Vec<Answer>, Undo> {
+fn commit_refused(error: DbErr, answers: Vec<Answer>) -> Result<Vec<Answer>, Undo> {
     if Fault::of(&error) != Fault::Connection {
         return Err(Undo::Database(error));
     }
-    let answer = |outcome| match outcome {
-        CommitOutcome::Committed => Err(commit_failed(error.clone())),
-        other => Ok(other),
+    let answer = |answer| match answer {
+        Ok(CommitOutcome::Committed) => Err(commit_failed(error.clone())),
+        other => other,
     };
-    Ok(outcomes.into_iter().map(answer).collect())
+    Ok(answers.into_iter().map(answer).collect())
 }

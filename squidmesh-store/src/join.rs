@@ -40,9 +40,10 @@ impl<'a> JoinedStore<'a> {
         loop {
             let savepoint = self.transaction.begin().await.map_err(&doing)?;
             let undo = match apply(&savepoint, self.database.clock(), &known, &[member]).await {
-                Ok(outcomes) => {
+                Ok(answers) => {
+                    let outcome = answers.into_iter().next().unwrap_or(Ok(CommitOutcome::Conflict))?;
                     savepoint.commit().await.map_err(&doing)?;
-                    return Ok(outcomes.into_iter().next().unwrap_or(CommitOutcome::Conflict));
+                    return Ok(outcome);
                 }
                 Err(undo) => undo,
             };

@@ -7,16 +7,16 @@
 //! moves in that very moment is found where it was and cannot be taken from there. The statement counts what it found
 //! and what it took, and where the two differ it undoes itself in the only way that plain SQL has: it divides by zero.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sea_orm::prelude::Uuid;
 use sea_orm::{ConnectionTrait, DbErr};
 use squidmesh_core::{CommitOutcome, Fingerprint, RunId};
 
-use crate::apply::{CHANGE_RUN, CHANGE_STEP_RUN, CHANGED_RUN, CHANGED_STEP_RUN, Undo, key_owners, rows};
+use crate::apply::{Answer, CHANGE_RUN, CHANGE_STEP_RUN, CHANGED_RUN, CHANGED_STEP_RUN, Key, Undo, key_owners, rows};
 use crate::clock::StoreClock;
 use crate::columns::{Column, fixed, names};
-use crate::error::is_division_by_zero;
+use crate::error::{failed, is_division_by_zero};
 use crate::intents::{
     HELD_INTENT, NEW_INTENT, PUT_INTENT, REMOVED_INTENT, REPIN_INTENT, REPINNED_INTENT, REPLACE_INTENT, lock_held,
 };
@@ -32,13 +32,14 @@ pub(crate) const UNSETTLED: u32 = 5;
 /// Only what belongs to runs whose own row was written.
 const APPLIED: &str = "IN (SELECT id FROM applied)";
 
-/// Writes members of different runs, all or none of those whose run is as they expect it. The outcome of each, in their order.
+/// Writes members of different runs, all or none of those whose run is as they expect it. The answer for each, in their order.
+/// Without an error they are written, whatever the answers say of those that were refused.
 pub(crate) async fn write<C: ConnectionTrait>(
     connection: &C,
     clock: &StoreClock,
     known: &HashSet<Fingerprint>,
     members: &[&Member],
-) -> Result<Vec<CommitOutcome>, Undo> {
+) -> Result<Vec<Answer>, Undo> {
     let applied = match statement(Sql::on(connection), clock, known, members).fetch(connection).await {
         Ok(applied) => applied,
         Err(error) if is_division_by_zero(&error) => return Err(Undo::Unsettled),
@@ -46,33 +47,31 @@ pub(crate) async fn write<C: ConnectionTrait>(
     };
     let applied: HashSet<RunId> =
         applied.iter().map(|row| row.try_get_by::<Uuid, _>("id").map(RunId::from_uuid)).collect::<Result<_, _>>()?;
-    outcomes(connection, members, &applied).await.map_err(Undo::Database)
+    let refused = members.iter().filter(|member| !applied.contains(&member.run_id));
+    let keys: Vec<&Key> = refused.filter_map(|member| key_of(member)).collect();
+    let owners = key_owners(connection, &keys).await;
+    Ok(members.iter().map(|member| answer(member, &applied, &owners)).collect())
 }
 
-async fn outcomes<C: ConnectionTrait>(
-    connection: &C,
-    members: &[&Member],
-    applied: &HashSet<RunId>,
-) -> Result<Vec<CommitOutcome>, DbErr> {
-    let refused = members.iter().filter(|member| !applied.contains(&member.run_id));
-    let keys: Vec<_> = refused
-        .filter_map(|member| match &member.run {
-            RunWrite::Insert { key, .. } => key.as_ref(),
-            RunWrite::Change { .. } => None,
-        })
-        .collect();
-    let owners = key_owners(connection, &keys).await?;
-    let outcome = |member: &&Member| {
-        if applied.contains(&member.run_id) {
-            return CommitOutcome::Committed;
-        }
-        let RunWrite::Insert { key: Some(key), .. } = &member.run else { return CommitOutcome::Conflict };
-        match owners.get(key) {
-            Some(owner) if *owner != member.run_id => CommitOutcome::KeyTaken(*owner),
-            _ => CommitOutcome::Conflict,
-        }
-    };
-    Ok(members.iter().map(outcome).collect())
+/// The key that a member starts its run under.
+fn key_of(member: &Member) -> Option<&Key> {
+    match &member.run {
+        RunWrite::Insert { key, .. } => key.as_ref(),
+        RunWrite::Change { .. } => None,
+    }
+}
+
+/// The wave is written by now: an owner that could not be found out is the matter of those alone who were refused.
+fn answer(member: &Member, applied: &HashSet<RunId>, owners: &Result<HashMap<Key, RunId>, DbErr>) -> Answer {
+    if applied.contains(&member.run_id) {
+        return Ok(CommitOutcome::Committed);
+    }
+    let Some(key) = key_of(member) else { return Ok(CommitOutcome::Conflict) };
+    let owners = owners.as_ref().map_err(|error| failed("looking up an idempotency key")(error.clone()))?;
+    Ok(match owners.get(key) {
+        Some(owner) if *owner != member.run_id => CommitOutcome::KeyTaken(*owner),
+        _ => CommitOutcome::Conflict,
+    })
 }
 
 /// A statement in the making: its parts so far, and what must hold when all of them are done.
@@ -113,7 +112,7 @@ impl Wave {
         self
     }
 
-    /// `, name(columns) AS MATERIALIZED (list of rows)`
+    /// `, name(columns) AS (list of rows)`
     fn list(mut self, name: &str, columns: &[Column], rows: &[&Row]) -> Self {
         self.sql = self.sql.push(", ").list_of(name, columns, rows);
         self
@@ -285,4 +284,37 @@ pub(crate) async fn lost<C: ConnectionTrait>(connection: &C, members: &[&Member]
     let held = lock_held(connection, &fences).await?;
     let is_lost = |member: &&Member| member.fence.as_ref().is_some_and(|fence| !held.contains(fence));
     Ok(members.iter().enumerate().filter(|(_, member)| is_lost(member)).map(|(place, _)| place).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ConnAcquireErr, DbErr};
+    use squidmesh_core::StoreError;
+    use squidmesh_core::testing::sample;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_stays_written_when_the_owner_of_a_key_cannot_be_found_out() -> Result<(), StoreError> {
+        let keyed = |number| {
+            let mut commit = sample::start(number);
+            commit.run.idempotency_key = Some("key".to_owned());
+            Member::encode(&commit)
+        };
+        let (written, refused) = (keyed(1)?, keyed(2)?);
+        let applied = HashSet::from([written.run_id]);
+        let away = Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout));
+        assert!(matches!(answer(&written, &applied, &away), Ok(CommitOutcome::Committed)));
+        assert!(matches!(answer(&refused, &applied, &away), Err(StoreError::Unavailable { .. })));
+        let found = Ok(HashMap::from([(("sample".to_owned(), "other".to_owned()), written.run_id)]));
+        assert!(matches!(answer(&refused, &applied, &found), Ok(CommitOutcome::Conflict)));
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_connection_nobody_is_tried_alone() {
+        let refused = Undo::from(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout));
+        assert!(refused.strikes_all(), "each would wait as long for a connection as all of them together");
+        assert!(matches!(refused.to_error(sample::run_id(1)), StoreError::Unavailable { .. }));
+    }
 }
