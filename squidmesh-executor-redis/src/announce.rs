@@ -25,9 +25,9 @@ const WAITING: usize = 10_000;
 /// The most announcements in one call of a script.
 const BATCH: usize = 256;
 /// The most entries in a stream: what is due beyond waits in the store until there is room.
-const MOST: usize = 100_000;
+pub(crate) const MOST: usize = 100_000;
 /// How long a stream that nobody announces anything in is kept.
-const LIVE: Duration = Duration::from_secs(3 * 24 * 3600);
+pub(crate) const LIVE: Duration = Duration::from_secs(3 * 24 * 3600);
 /// The pause before a batch that could not be announced is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
 

@@ -27,8 +27,8 @@ pub(crate) enum Content {
     Intent(IntentKey),
     /// Something that is due without being an intent: an occurrence that a host's own scheduler delivers.
     Other(Vec<u8>),
-    /// Something of a newer version: for another process.
-    Newer,
+    /// Something of a newer version, which is this one: for another process.
+    Newer(u64, Vec<u8>),
     /// Nothing that can ever be carried out: why, and what it is.
     Malformed(String, Vec<u8>),
 }
@@ -44,7 +44,9 @@ impl Entry {
         }
         match DeliveryPayload::parse(payload) {
             Ok(parsed) => parsed.intent().map_or_else(|| Content::Other(payload.clone()), Content::Intent),
-            Err(InvalidPayload::UnknownVersion { .. }) => Content::Newer,
+            Err(InvalidPayload::UnknownVersion { version }) if version > DeliveryPayload::VERSION => {
+                Content::Newer(version, payload.clone())
+            }
             Err(error) => Content::Malformed(error.to_string(), payload.clone()),
         }
     }
@@ -138,12 +140,13 @@ mod tests {
 
     #[test]
     fn an_entry_of_a_newer_version_is_left_for_a_newer_process() {
-        assert_eq!(with(&[b"payload", br#"{"v":9,"kind":"step"}"#]).content(), Content::Newer);
+        let payload = br#"{"v":9,"kind":"step"}"#;
+        assert_eq!(with(&[b"payload", payload]).content(), Content::Newer(9, payload.to_vec()));
     }
 
     #[test]
     fn anything_else_is_malformed_and_says_why() {
-        let malformed: [&[&[u8]]; 7] = [
+        let malformed: [&[&[u8]]; 8] = [
             &[],
             &[b"payload"],
             &[b"other", b"{}"],
@@ -151,6 +154,7 @@ mod tests {
             &[b"payload", b"no json"],
             &[b"payload", b"\xff\xfe"],
             &[b"payload", br#"{"v":1,"kind":"step","run_id":7}"#],
+            &[b"payload", br#"{"v":0,"kind":"step"}"#],
         ];
         for fields in malformed {
             let content = with(fields).content();

@@ -6,12 +6,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use squidmesh_core::{Priority, Route};
+use squidmesh_core::{DeliveryPayload, Priority, Route};
 
 use crate::RedisExecutorError;
 
-/// The version of what is in the streams and beside them.
-const FORMAT: &str = "1";
+/// The version of what is in the streams and beside them: a change of either is a new version of the payloads. It stands behind the
+/// prefix in every version, so that a process can send on what it has no words for.
+const FORMAT: u64 = DeliveryPayload::VERSION;
 /// The longest prefix, in bytes.
 const LONGEST: usize = 64;
 
@@ -21,7 +22,10 @@ pub(crate) const GROUP: &str = "workers";
 /// Makes the names.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
+    /// With the version.
     prefix: Arc<str>,
+    /// Without it.
+    tag: Arc<str>,
 }
 
 /// The stream of a route, and the index beside it of what is announced there.
@@ -36,7 +40,8 @@ impl Keys {
         if prefix.is_empty() || prefix.len() > LONGEST || prefix.contains(strange) {
             return Err(RedisExecutorError::InvalidPrefix { prefix: prefix.chars().take(LONGEST).collect() });
         }
-        Ok(Keys { prefix: format!("{{{prefix}}}:{FORMAT}").into() })
+        let tag = format!("{{{prefix}}}");
+        Ok(Keys { prefix: format!("{tag}:{FORMAT}").into(), tag: tag.into() })
     }
 
     pub(crate) fn stream(&self, route: &Route) -> Stream {
@@ -52,6 +57,12 @@ impl Keys {
     pub(crate) fn stream_named(&self, name: &str) -> Option<Stream> {
         let ours = name.strip_prefix(&*self.prefix).is_some_and(|rest| rest.starts_with(":queue:"));
         ours.then(|| Stream { name: name.into() })
+    }
+
+    /// The stream of the same route in which processes of another version of the format look for their entries.
+    pub(crate) fn of_version(&self, stream: &Stream, version: u64) -> String {
+        let route = stream.name.strip_prefix(&*self.prefix).unwrap_or_default();
+        format!("{}:{version}{route}", self.tag)
     }
 
     /// What could not be read.
@@ -91,6 +102,8 @@ mod tests {
         assert_eq!(&*stream.name, format!("{{shop}}:1:queue:default:high:{fingerprint}"));
         assert_eq!(keys.stream_named(&stream.name), Some(stream));
         assert_eq!(keys.stream_named("{shop}:1:dead"), None);
+        let newer = keys.of_version(&keys.stream(&Route::new(QueueName::default(), Priority::Low, fingerprint)), 7);
+        assert_eq!(newer, format!("{{shop}}:7:queue:default:low:{fingerprint}"));
     }
 
     #[test]

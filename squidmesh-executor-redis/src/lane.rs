@@ -109,8 +109,7 @@ impl Lane {
                     due.push((entry, key));
                     continue;
                 }
-                // It stays in this reader's hands until somebody else looks for what was not settled.
-                Content::Newer => Ok(()),
+                Content::Newer(version, payload) => self.reader.send_on(&entry, version, &payload).await,
                 Content::Other(payload) => {
                     let settled = self.reader.settle(&[(&entry, String::new())]).await;
                     let runner = self.runner.clone();

@@ -13,10 +13,11 @@ use squidmesh_core::{Cancellation, Priority, Route};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use crate::announce::{LIVE, MOST};
 use crate::entry::{Entry, LONGEST, list, of_stream, of_streams, placed, text};
 use crate::keys::{GROUP, Keys, Stream};
 use crate::link::{Link, is_the_commands_own};
-use crate::script::{PARK, READ, RECLAIM, SETTLE};
+use crate::script::{PARK, READ, RECLAIM, SEND_ON, SETTLE};
 use crate::signals::Signals;
 
 /// How long a read waits at most for something to come.
@@ -52,7 +53,7 @@ pub(crate) struct Reader {
     classes: [usize; CLASSES.len()],
     turn: usize,
     pub(crate) consumer: String,
-    dead_letters: String,
+    keys: Keys,
     /// See [`IDLE`].
     idle: Duration,
     reclaim_at: Instant,
@@ -82,7 +83,7 @@ impl Reader {
             routes,
             turn: 0,
             consumer: Uuid::new_v4().to_string(),
-            dead_letters: keys.dead_letters(),
+            keys: keys.clone(),
             idle,
             reclaim_at: Instant::now() + idle / 2,
             cursors: vec![BEGINNING.to_owned(); count],
@@ -94,7 +95,7 @@ impl Reader {
         self.turn = self.turn.wrapping_add(1);
         let order = self.order();
         let names = order.iter().filter_map(|place| self.streams.get(*place)).map(|stream| stream.name.to_string());
-        let call = READ.on(names.chain([self.dead_letters.clone()]));
+        let call = READ.on(names.chain([self.keys.dead_letters()]));
         let call = call.arg(GROUP).arg(&self.consumer).arg(limit).arg(DEAD_LETTERS).arg(LONGEST);
         let call = self.classes.iter().fold(call, |call, streams| call.arg(streams));
         let mut entries = placed(self.commands.call(&call).await?);
@@ -163,7 +164,7 @@ impl Reader {
                     more = true;
                     break;
                 }
-                let call = RECLAIM.on([stream.name.to_string(), self.dead_letters.clone()]).arg(GROUP);
+                let call = RECLAIM.on([stream.name.to_string(), self.keys.dead_letters()]).arg(GROUP);
                 let call = call.arg(&self.consumer).arg(idle.as_millis()).arg(left).arg(DEAD_LETTERS).arg(LONGEST);
                 let call = call.arg(DELIVERIES).arg(FORGET.as_millis()).arg(&*cursor);
                 let (next, found) = resumed(self.commands.call(&call).await?);
@@ -192,10 +193,19 @@ impl Reader {
         self.commands.call(&call).await.map(drop)
     }
 
+    /// Sends an entry of a newer version on to the stream in which processes of that version look: nobody who reads this one has
+    /// words for it. Where there is no room it is dropped, as an announcement may be: those processes look into the store as well.
+    pub(crate) async fn send_on(&self, entry: &Entry, version: u64, payload: &[u8]) -> RedisResult<()> {
+        let Some(stream) = self.streams.get(entry.stream) else { return Ok(()) };
+        let call = SEND_ON.on([stream.name.to_string(), self.keys.of_version(stream, version)]);
+        let call = call.arg(GROUP).arg(&entry.id).arg(MOST).arg(LIVE.as_millis()).bytes(payload);
+        self.commands.call(&call).await.map(drop)
+    }
+
     /// Sets an entry aside that cannot be carried out.
     pub(crate) async fn park(&self, entry: &Entry, reason: &str, payload: &[u8]) -> RedisResult<()> {
         let Some(stream) = self.streams.get(entry.stream) else { return Ok(()) };
-        let call = PARK.on([stream.name.to_string(), self.dead_letters.clone()]).arg(GROUP).arg(&entry.id);
+        let call = PARK.on([stream.name.to_string(), self.keys.dead_letters()]).arg(GROUP).arg(&entry.id);
         let call = call.arg(DEAD_LETTERS).arg(LONGEST).arg(reason).bytes(payload);
         self.commands.call(&call).await.map(drop)
     }

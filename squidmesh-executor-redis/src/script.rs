@@ -20,6 +20,8 @@ scripts! {
     SETTLE: "scripts/settle.lua",
     /// Takes over what others read and never settled.
     RECLAIM: "scripts/reclaim.lua",
+    /// Sends an entry on to those whose version it is of.
+    SEND_ON: "scripts/send_on.lua",
     /// Sets an entry aside that cannot be carried out.
     PARK: "scripts/park.lua",
     /// Puts what was set aside back into its stream.

@@ -38,7 +38,7 @@ pub use ground::Ground;
 pub use journal::{Call, Journal};
 pub use moody::{Mood, Moody};
 
-pub use redis_server::{RedisAddress, RedisServer};
+pub use redis_server::{RedisAddress, RedisServer, free_port};
 pub use suite::block_on;
 pub use test_redis::TestRedis;
 pub use world::World;

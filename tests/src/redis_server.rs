@@ -14,11 +14,13 @@ use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisResult};
 /// How long a server may take until it answers.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// `$@` are the server's options. It is killed, never asked to stop: what it held is gone.
+/// `$@` are the server's options, `$SETTINGS` the lines of its file of settings. `$SQUIDMESH_REDIS_SERVER` may name another program,
+/// such as `valkey-server`. It is killed, never asked to stop: what it held is gone.
 const GUARDIAN: &str = r#"
 exec 3<&0 </dev/null
 directory=$(mktemp -d) || exit 1
-redis-server "$@" --dir "$directory" >"$directory/log" 2>&1 3<&- &
+printf '%s\n' "$SETTINGS" >"$directory/settings" || exit 1
+"${SQUIDMESH_REDIS_SERVER:-redis-server}" "$directory/settings" "$@" --dir "$directory" >"$directory/log" 2>&1 3<&- &
 server=$!
 cat <&3 >/dev/null &
 watcher=$!
@@ -77,7 +79,7 @@ impl RedisAddress {
 #[derive(Debug)]
 pub struct RedisServer {
     address: RedisAddress,
-    options: Vec<String>,
+    settings: String,
     life: Option<Life>,
 }
 
@@ -92,31 +94,56 @@ impl Deref for RedisServer {
 impl RedisServer {
     /// Starts a server with nothing in it.
     pub async fn start() -> Self {
-        RedisServer::with_options(Vec::new()).await
+        RedisServer::with_settings("").await
     }
 
     /// Starts a server that follows another.
     pub async fn replica_of(primary: &RedisServer) -> Self {
-        let options = ["--replicaof", "127.0.0.1", &primary.port().to_string()].map(str::to_owned);
-        let replica = RedisServer::with_options(options.into()).await;
+        let replica = RedisServer::with_settings(&format!("replicaof 127.0.0.1 {}", primary.port())).await;
+        replica.follows().await;
+        replica
+    }
+
+    /// Starts a sentinel that watches a primary under a name, and waits until it knows the replica. It decides alone, and soon.
+    pub async fn sentinel_of(primary: &RedisServer, name: &str) -> Self {
+        let settings = format!(
+            "sentinel monitor {name} 127.0.0.1 {} 1\nsentinel down-after-milliseconds {name} 700\n\
+             sentinel failover-timeout {name} 2000",
+            primary.port()
+        );
+        let sentinel = RedisServer::with_settings(&settings).await;
         let begun = Instant::now();
         loop {
-            let said: String = replica.ask(redis::cmd("INFO").arg("replication")).await.expect("the replica answers");
+            let known: Vec<redis::Value> =
+                sentinel.ask(redis::cmd("SENTINEL").arg("REPLICAS").arg(name)).await.expect("the sentinel answers");
+            if !known.is_empty() {
+                return sentinel;
+            }
+            assert!(begun.elapsed() < READY_WITHIN, "the sentinel finds no replica");
+            // It asks every ten seconds by itself, and at once whom it is told to look at anew.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a replica has everything that its primary has.
+    pub async fn follows(&self) {
+        let begun = Instant::now();
+        loop {
+            let said: String = self.ask(redis::cmd("INFO").arg("replication")).await.expect("the replica answers");
             if said.contains("master_link_status:up") {
-                return replica;
+                return;
             }
             assert!(begun.elapsed() < READY_WITHIN, "the replica does not follow: {said}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    async fn with_options(options: Vec<String>) -> Self {
+    /// Starts a server with these lines in its file of settings.
+    pub async fn with_settings(settings: &str) -> Self {
         // Somebody else may take the port between the look and the start.
         for _ in 0..5 {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-            let port = listener.local_addr().expect("it is bound").port();
-            drop(listener);
-            let mut server = RedisServer { address: RedisAddress::new(port), options: options.clone(), life: None };
+            let (address, settings) = (RedisAddress::new(free_port()), settings.to_owned());
+            let mut server = RedisServer { address, settings, life: None };
             if server.try_to_start().await {
                 return server;
             }
@@ -135,7 +162,7 @@ impl RedisServer {
     }
 
     async fn try_to_start(&mut self) -> bool {
-        let mut life = Life::begin(self.port(), &self.options);
+        let mut life = Life::begin(self.port(), &self.settings);
         let begun = Instant::now();
         while !life.has_ended() && begun.elapsed() < READY_WITHIN {
             if self.ask::<String>(&redis::cmd("PING")).await.is_ok() && !life.has_ended() {
@@ -148,6 +175,12 @@ impl RedisServer {
     }
 }
 
+/// A port that nobody listens on just now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    listener.local_addr().expect("it is bound").port()
+}
+
 /// One life of a server.
 #[derive(Debug)]
 struct Life {
@@ -155,11 +188,13 @@ struct Life {
 }
 
 impl Life {
-    fn begin(port: u16, options: &[String]) -> Self {
+    fn begin(port: u16, settings: &str) -> Self {
+        let sentinel = settings.starts_with("sentinel").then_some("--sentinel");
         let guardian = Command::new("setsid")
             .args(["bash", "-c", GUARDIAN, "guardian", "--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"])
-            .args(options)
+            .args(sentinel)
+            .env("SETTINGS", settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

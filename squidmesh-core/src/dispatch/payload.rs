@@ -10,9 +10,6 @@ use serde_json::Value;
 use super::{DispatchTarget, IntentKey};
 use crate::{RunId, StepName, Timestamp, TriggerName, WorkflowName, json};
 
-/// The version that this process writes, and the latest that it understands.
-const VERSION: u64 = 1;
-
 /// What a queue carries, and what comes back through [`Runner::perform`](crate::Runner::perform).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -41,6 +38,9 @@ pub enum DeliveryPayload {
 }
 
 impl DeliveryPayload {
+    /// The version that this process writes, and the latest that it understands.
+    pub const VERSION: u64 = 1;
+
     /// Reads a payload as it came from a queue.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl DeliveryPayload {
         let limits = json::JsonLimits { max_bytes: 16 * 1024, max_depth: 4 };
         let value = json::parse(text, &limits).map_err(|violation| InvalidPayload::NotJson(violation.to_string()))?;
         let version = value.get("v").and_then(Value::as_u64).ok_or(InvalidPayload::Missing { field: "v" })?;
-        if version != VERSION {
+        if version != Self::VERSION {
             return Err(InvalidPayload::UnknownVersion { version });
         }
         match text_field(&value, "kind")? {
@@ -95,7 +95,7 @@ enum Wire<'a> {
 
 impl Serialize for DeliveryPayload {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let v = VERSION;
+        let v = Self::VERSION;
         match self {
             DeliveryPayload::Step { run_id, step } => Wire::Step { v, run_id, step },
             DeliveryPayload::Compensation { run_id } => Wire::Compensation { v, run_id },

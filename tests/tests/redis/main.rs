@@ -11,10 +11,14 @@
     reason = "these are tests: what cannot go on has failed, and names are documentation"
 )]
 
+mod access;
 mod crew;
 mod errands;
 mod failover;
 mod hostile;
 mod loss;
+mod newer;
+mod sentinels;
+mod slots;
 mod soak;
 mod storm;
