@@ -2,7 +2,8 @@
 //! commit.
 //!
 //! A *sweep* goes through all that is due, page by page: at the start, at an interval, and after Redis may have lost something. A
-//! *look* asks only for what fell due since the last one: about once a second, and whenever something is known to fall due. Several
+//! *look* asks only for what fell due since the last one: whenever something is known to fall due, and about once a second while other
+//! processes tell of work or nobody could be heard, otherwise every five. Several
 //! processes share both out by a key in Redis that says that somebody has just done it; the key is a hint, and gone with the rest
 //! when Redis loses everything.
 
@@ -23,6 +24,8 @@ use crate::signals::Signals;
 const PAGE: usize = 500;
 /// How long after one look the next comes at least.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long after one look the next comes at most, while other processes would be heard and nobody tells of work.
+const QUIET: Duration = Duration::from_secs(5);
 /// The least time between two looks, whatever falls due.
 const BREATH: Duration = Duration::from_millis(5);
 /// The pause after something failed.
@@ -48,6 +51,8 @@ pub(crate) struct Sweeper {
 struct Plan {
     sweep_at: Instant,
     look_at: Instant,
+    /// When it was looked last.
+    looked_at: Instant,
     /// When something is known to fall due: that look is not shared out.
     due_at: Option<Instant>,
     /// Whether the next sweep is made whoever has just made one.
@@ -83,7 +88,7 @@ impl Sweeper {
     /// Sweeps and looks until `shutdown`.
     pub(crate) async fn run(mut self, shutdown: Cancellation) {
         let now = Instant::now();
-        let mut plan = Plan { sweep_at: now, look_at: now + self.look_every(), due_at: None, alone: false };
+        let mut plan = Plan { sweep_at: now, look_at: now + LOOK, looked_at: now, due_at: None, alone: false };
         while !shutdown.is_cancelled() {
             let told = self.signals.take();
             let now = Instant::now();
@@ -104,6 +109,7 @@ impl Sweeper {
             tokio::select! {
                 () = sleep_until(next) => {}
                 () = self.signals.told() => {}
+                () = self.runner.work_committed() => plan.look_at = plan.look_at.min(plan.looked_at + self.look_every()),
                 _ = shutdown.cancelled() => {}
             }
         }
@@ -119,7 +125,7 @@ impl Sweeper {
                     self.leave_to_others(self.interval.saturating_sub(now.elapsed())).await?;
                     // With the streams full, more is announced as they empty.
                     plan.sweep_at = now + if complete { self.interval } else { self.interval.min(LOOK) };
-                    plan.looked(now, self.look_every(), next_in);
+                    plan.looked(now, self.next_look(), next_in);
                 }
             }
             plan.alone = false;
@@ -130,7 +136,7 @@ impl Sweeper {
                 Some(wait) => plan.look_at = now + wait,
                 None => {
                     let (_, next_in) = self.announce(self.looked.map(before)).await?;
-                    plan.looked(now, self.look_every(), next_in);
+                    plan.looked(now, self.next_look(), next_in);
                 }
             }
         }
@@ -196,12 +202,17 @@ impl Sweeper {
     fn look_every(&self) -> Duration {
         self.interval.min(LOOK)
     }
+
+    /// How long until the next look if nobody tells of anything.
+    fn next_look(&self) -> Duration {
+        if self.runner.hears_of_work() { self.interval.min(QUIET) } else { self.look_every() }
+    }
 }
 
 impl Plan {
     /// Plans on after a look or a sweep, which is one too.
     fn looked(&mut self, now: Instant, every: Duration, next_in: Option<Duration>) {
-        self.look_at = now + every;
+        (self.looked_at, self.look_at) = (now, now + every);
         self.due_at = next_in.and_then(|next| now.checked_add(next + Duration::from_millis(1)));
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::SystemClock;
 use crate::lane::Lane;
+use crate::lookout::Lookout;
 
 /// Runs steps in this process, a bounded number at a time.
 ///
@@ -50,7 +51,8 @@ impl Default for TokioExecutor {
 }
 
 impl TokioExecutor {
-    /// An executor with the defaults: 32 steps at once, a look into the store every second, 20 seconds to drain.
+    /// An executor with the defaults: 32 steps at once, a look into the store every second (every five seconds while the store tells
+    /// of work), 20 seconds to drain.
     pub fn new() -> Self {
         TokioExecutor::default()
     }
@@ -80,8 +82,9 @@ impl TokioExecutor {
         Ok(self)
     }
 
-    /// How long it waits at most before it looks into the store again, for work that other processes committed. Work of this
-    /// process, and work known to fall due, wakes it at once. Default 1 second.
+    /// How long it waits at most before it looks into the store again, for work that other processes committed; five times as long
+    /// while the store [tells of such work](squidmesh_core::Store::hears_of_work) at once. Work of this process, and work known to fall
+    /// due, wakes it at once as well. Default 1 second.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll = interval.max(Duration::from_millis(1));
@@ -128,11 +131,12 @@ impl Executor for TokioExecutor {
     }
 
     async fn run(&self, runner: Runner, shutdown: Cancellation) -> Result<(), ExecutorError> {
-        let mut lanes = JoinSet::new();
+        let mut parts = JoinSet::new();
         for lane in self.lanes(&runner) {
-            lanes.spawn(lane.run(shutdown.clone()));
+            parts.spawn(lane.run(shutdown.clone()));
         }
-        while let Some(ended) = lanes.join_next().await {
+        parts.spawn(Lookout { runner, poll: self.poll, lanes: self.published.clone() }.run(shutdown));
+        while let Some(ended) = parts.join_next().await {
             if let Err(panic) = ended {
                 let reason = "a lane of workers panicked".to_owned();
                 return Err(ExecutorError { reason, source: Some(Box::new(panic)) });

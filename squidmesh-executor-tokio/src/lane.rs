@@ -1,9 +1,10 @@
 //! A lane: a bounded number of workers over a set of queues.
 //!
 //! The lane claims what is due as far as it has workers free, and sleeps until something may be due: a commit of this
-//! process, the next due time that the store told, a word from the store, or the poll interval. Claims are never awaited in
+//! process, the next due time that the store told, or a word from the [lookout](crate::lookout). Claims are never awaited in
 //! a `select!`: a claim that is dropped half-way would be lost until its lease runs out.
 
+use std::future::pending;
 use std::time::Duration;
 
 use squidmesh_core::{Cancellation, Claim, Runner};
@@ -53,11 +54,11 @@ impl Lane {
                     if full {
                         continue;
                     }
-                    found.next_in.map_or(self.poll, |next| self.poll.min(next + Duration::from_millis(1)))
+                    found.next_in.map(|next| next.saturating_add(Duration::from_millis(1)))
                 }
                 Err(error) => {
                     tracing::warn!(target: "squidmesh", %error, "due work could not be claimed; tried again after the poll interval");
-                    self.poll
+                    Some(self.poll)
                 }
             };
             self.rest(wait, &shutdown).await;
@@ -66,15 +67,17 @@ impl Lane {
     }
 
     /// Sleeps until something may be due. A worker that ends frees nothing that is wanted: there was less due than workers.
-    async fn rest(&mut self, wait: Duration, shutdown: &Cancellation) {
-        tokio::select! {
-            changed = self.published.changed() => {
-                if changed.is_err() {
-                    sleep(wait).await; // the executor's handle is gone: nothing is announced any more
-                }
+    async fn rest(&mut self, wait: Option<Duration>, shutdown: &Cancellation) {
+        let due = async {
+            match wait {
+                Some(wait) => sleep(wait).await,
+                None => pending().await,
             }
-            () = self.runner.work_committed() => {}
-            () = sleep(wait) => {}
+        };
+        tokio::select! {
+            // The lookout has a handle on the other end for as long as lanes work.
+            _ = self.published.changed() => {}
+            () = due => {}
             _ = shutdown.cancelled() => {}
         }
     }

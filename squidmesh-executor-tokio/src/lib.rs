@@ -7,6 +7,7 @@
 mod clock;
 mod executor;
 mod lane;
+mod lookout;
 
 pub use clock::SystemClock;
 pub use executor::TokioExecutor;

@@ -22,6 +22,9 @@
 //!
 //! **Time** in the database is the database's: whether something is due or a lease has run out is decided by its clock.
 //!
+//! **News** of work goes from process to process by `LISTEN` and `NOTIFY` on Postgres, and by the files of the database on SQLite; a
+//! process that runs workers holds one connection for it.
+//!
 //! **Connections**: some for the store alone (on SQLite a single one that writes, so that writers take turns fairly), and a
 //! pool for the host. No transaction of the store runs in a future that a caller can drop, and every connection that returns
 //! to a pool is cleared of any transaction that was left open on it.
@@ -57,6 +60,7 @@ mod load;
 mod lookup;
 mod masked;
 mod member;
+mod news;
 mod pool;
 mod rows;
 mod sql;

@@ -1,6 +1,6 @@
 //! The store itself: each method of the port, and the module that carries it out.
 
-use std::future::{self, Future};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::connect::{ConnectError, StoreBuilder};
 use crate::database::Database;
 use crate::error::failed;
 use crate::join::JoinedStore;
+use crate::news::News;
 use crate::transact::transact;
 use crate::{claim, claim_keys, due, history, lease, list, load, lookup, stranded, triggers};
 
@@ -28,6 +29,7 @@ use crate::{claim, claim_keys, due, history, lease, list, load, lookup, stranded
 pub struct SeaOrmStore {
     database: Arc<Database>,
     committer: Committer,
+    news: News,
 }
 
 impl SeaOrmStore {
@@ -67,7 +69,8 @@ impl SeaOrmStore {
     }
 
     pub(crate) fn new(database: Arc<Database>, committer: Committer) -> Self {
-        SeaOrmStore { database, committer }
+        let news = News::of(&database);
+        SeaOrmStore { database, committer, news }
     }
 
     /// The connections that the store does not need for itself: the host may use them for its own tables.
@@ -120,13 +123,16 @@ impl SeaOrmStore {
         claim: impl Future<Output = Result<T, StoreError>> + Send + 'static,
         leases: impl Fn(&T) -> Vec<Lease> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let database = Arc::clone(&self.database);
+        let (database, news) = (Arc::clone(&self.database), self.news.clone());
         let (sender, receiver) = oneshot::channel();
         tokio::spawn(async move {
-            if let Err(Ok(unwanted)) = sender.send(claim.await)
-                && let Err(error) = lease::release(&database, &leases(&unwanted), Duration::ZERO).await
-            {
-                tracing::debug!(%error, "claims that nobody wants any more wait for their leases to run out");
+            if let Err(Ok(unwanted)) = sender.send(claim.await) {
+                match lease::release(&database, &leases(&unwanted), Duration::ZERO).await {
+                    Ok(()) => news.tell(),
+                    Err(error) => {
+                        tracing::debug!(%error, "claims that nobody wants any more wait for their leases to run out");
+                    }
+                }
             }
         });
         let answer = receiver.await;
@@ -219,9 +225,18 @@ impl Store for SeaOrmStore {
         stranded::stranded(&self.database, request).await
     }
 
-    /// Never completes: callers poll.
+    /// On Postgres, and on an SQLite file in a directory that can be seen. Until the first call nobody listens.
     async fn work_committed(&self) {
-        future::pending().await
+        self.news.hear().await;
+    }
+
+    /// On Postgres, ten times a second at most.
+    fn tell_of_work(&self) {
+        self.news.tell();
+    }
+
+    fn hears_of_work(&self) -> bool {
+        self.news.hears()
     }
 
     fn transaction_type(&self) -> Option<TransactionType> {

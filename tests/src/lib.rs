@@ -18,6 +18,7 @@ pub mod crash;
 pub mod over_redis;
 pub mod scenario;
 
+mod counting;
 mod crossing;
 mod database;
 #[cfg(doctest)]
@@ -31,6 +32,7 @@ mod suite;
 mod test_redis;
 pub mod world;
 
+pub use counting::{Calls, Counting};
 pub use crossing::Crossing;
 pub use database::TestDatabase;
 pub use gate::Gate;

@@ -84,6 +84,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).work_committed().await;
     }
 
+    fn tell_of_work(&self) {
+        (**self).tell_of_work();
+    }
+
+    fn hears_of_work(&self) -> bool {
+        (**self).hears_of_work()
+    }
+
     fn transaction_type(&self) -> Option<TransactionType> {
         (**self).transaction_type()
     }

@@ -99,6 +99,18 @@ pub trait Store: StoreSession + 'static {
     /// callers poll as well.
     async fn work_committed(&self);
 
+    /// Tells other processes, and other handles in this one, that there may be work for them: their
+    /// [`work_committed`](Store::work_committed) completes. Called after every commit that leaves work which nobody holds; a store bounds
+    /// by itself how often it tells. Never blocks. What is lost is found by a look; a store that cannot tell, or tells as it commits,
+    /// does nothing.
+    fn tell_of_work(&self) {}
+
+    /// Whether [`work_committed`](Store::work_committed) completes, at present, for whatever other processes tell, so that it is enough
+    /// to look now and then for what was lost.
+    fn hears_of_work(&self) -> bool {
+        false
+    }
+
     /// The type of the transactions that [`transact`](Store::transact) lends; `None` for a store that lends none. It never
     /// changes.
     fn transaction_type(&self) -> Option<TransactionType> {

@@ -41,7 +41,10 @@ impl Runner {
     /// Lets go of a claim on a run that was adopted by a version that is not registered here.
     pub(super) async fn leave(&self, lease: &Lease, run: &Run, step: Option<&StepName>) -> Delivery {
         match self.runtime.store.release(std::slice::from_ref(lease), Duration::ZERO).await {
-            Ok(()) => self.skipped(run, step, SkipReason::UnknownDefinition),
+            Ok(()) => {
+                self.runtime.store.tell_of_work();
+                self.skipped(run, step, SkipReason::UnknownDefinition)
+            }
             Err(error) => self.failed(run.id, error),
         }
     }

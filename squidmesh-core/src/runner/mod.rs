@@ -86,13 +86,21 @@ impl Runner {
     /// [`StoreError`]: the claims run out with their lease instead.
     pub async fn release(&self, claims: Vec<Claim>) -> Result<(), StoreError> {
         let leases: Vec<_> = claims.into_iter().map(|claim| claim.lease).collect();
-        self.runtime.store.release(&leases, Duration::ZERO).await
+        self.runtime.store.release(&leases, Duration::ZERO).await?;
+        self.runtime.store.tell_of_work();
+        Ok(())
     }
 
     /// Completes when another process may have committed work that is due; see
     /// [`Store::work_committed`](crate::Store::work_committed).
     pub async fn work_committed(&self) {
         self.runtime.store.work_committed().await;
+    }
+
+    /// Whether that is told at present of all that other processes commit; see
+    /// [`Store::hears_of_work`](crate::Store::hears_of_work).
+    pub fn hears_of_work(&self) -> bool {
+        self.runtime.store.hears_of_work()
     }
 
     /// Begins to drain: steps that run are left to finish, but no delivery goes on with a successor.

@@ -72,6 +72,9 @@ impl Runtime {
         if !intents.is_empty() && catch_unwind(AssertUnwindSafe(|| self.executor.publish(intents))).is_err() {
             tracing::error!("the executor panicked while it was told of new intents; they are found in the store");
         }
+        if intents.iter().any(|intent| intent.lease.is_none()) {
+            self.store.tell_of_work();
+        }
     }
 
     pub(super) fn default_sinks() -> Vec<Arc<dyn EventSink>> {
