@@ -62,6 +62,7 @@ mod masked;
 mod member;
 mod news;
 mod pool;
+mod prune;
 mod rows;
 mod sql;
 mod store;

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use sea_orm::{DatabaseConnection, DatabaseTransaction};
 use squidmesh_core::{
     ClaimRequest, Claims, Commit, CommitOutcome, Definition, Due, DueRequest, Fingerprint, History, IntentKey, Lease,
-    LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, StrandedRequest,
-    Transacted, TransactionBody, TransactionType, TriggerRecord, TriggerRecords, WorkflowName,
+    LeaseToken, PruneRequest, Pruned, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError,
+    StoreSession, StrandedRequest, Transacted, TransactionBody, TransactionType, TriggerRecord, TriggerRecords,
+    WorkflowName,
 };
 use tokio::sync::oneshot;
 
@@ -20,7 +21,7 @@ use crate::error::failed;
 use crate::join::JoinedStore;
 use crate::news::News;
 use crate::transact::transact;
-use crate::{claim, claim_keys, due, history, lease, list, load, lookup, stranded, triggers};
+use crate::{claim, claim_keys, due, history, lease, list, load, lookup, prune, stranded, triggers};
 
 /// Everything in a database that the host has anyway: SQLite or Postgres.
 ///
@@ -223,6 +224,11 @@ impl Store for SeaOrmStore {
 
     async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
         stranded::stranded(&self.database, request).await
+    }
+
+    async fn prune(&self, request: &PruneRequest) -> Result<Pruned, StoreError> {
+        let (database, request) = (Arc::clone(&self.database), request.clone());
+        undisturbed("pruning runs", async move { prune::prune(&database, &request).await }).await
     }
 
     /// On Postgres, and on an SQLite file in a directory that can be seen. Until the first call nobody listens.

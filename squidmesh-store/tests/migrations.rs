@@ -13,6 +13,9 @@ use squidmesh_core::{CommitOutcome, StoreSession};
 use squidmesh_store::migration::Migrator;
 use squidmesh_store::{ConnectError, SeaOrmStore};
 
+/// How many there are.
+const MIGRATIONS: i64 = 2;
+
 async fn start(store: &SeaOrmStore, number: u64) {
     let answers = store.commit(vec![sample::start(number)]).await.unwrap();
     assert!(matches!(answers.as_slice(), [Ok(CommitOutcome::Committed)]), "{answers:?}");
@@ -24,7 +27,7 @@ async fn connecting_again_keeps_what_is_stored() {
         start(&database.store().await, 1).await;
         let again = database.store().await;
         assert!(again.load(sample::run_id(1)).await.unwrap().is_some(), "{database:?}");
-        assert_eq!(count(again.connection(), "squidmesh_migrations").await, 1);
+        assert_eq!(count(again.connection(), "squidmesh_migrations").await, MIGRATIONS);
     }
 }
 
@@ -38,7 +41,7 @@ async fn eight_that_connect_to_an_empty_database_at_once_all_succeed() {
         for (number, store) in (1..).zip(stores.await) {
             start(&store.unwrap().unwrap(), number).await;
         }
-        assert_eq!(count(&database.connection().await, "squidmesh_migrations").await, 1, "{database:?}");
+        assert_eq!(count(&database.connection().await, "squidmesh_migrations").await, MIGRATIONS, "{database:?}");
     }
 }
 

@@ -10,7 +10,8 @@ use databases::TestDatabase;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use squidmesh_core::testing::sample;
 use squidmesh_core::{
-    ClaimRequest, CommitOutcome, IntentWrite, QueueName, StepWrite, Store, StoreSession, StrandedRequest,
+    ClaimRequest, CommitOutcome, IntentWrite, PruneRequest, QueueName, RunStatus, StepWrite, Store, StoreSession,
+    StrandedRequest,
 };
 use squidmesh_store::SeaOrmStore;
 
@@ -86,6 +87,58 @@ async fn a_look_for_stranded_runs_does_not_read_what_waits_or_is_held() {
     drop(store);
     let read = intents_read(&other).await - before;
     assert!(read < 1_000, "{read} intents were read by ten looks");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pruning_reads_no_table_whole_and_no_more_than_the_runs_that_are_old() {
+    const OLD: i64 = 200;
+    let database = TestDatabase::postgres().await;
+    let store = database.store().await;
+    let other = database.connection().await;
+    // Half a million milliseconds apart; the old ones have ended in 1970.
+    for (table, columns, values) in [
+        (
+            "squidmesh_runs",
+            "id, workflow, fingerprint, trigger_name, status, payload, revision, token, created_at, updated_at, finished_at",
+            "run_id, 'w', 'f', 'manual', 'completed', '{}', 9, run_id, at, at, at",
+        ),
+        (
+            "squidmesh_step_runs",
+            "run_id, step, status, input, recovery, attempt, failures, crashes, created_at",
+            "run_id, 'step', 'completed', '{}', '{}', 1, 0, 0, at",
+        ),
+        ("squidmesh_attempts", "run_id, step, number, status, started_at", "run_id, 'step', 1, 'failed', at"),
+        ("squidmesh_audit", "run_id, revision, ordinal, kind, occurred_at", "run_id, 1, 0, 'started', at"),
+    ] {
+        let filled = format!(
+            "INSERT INTO {table} ({columns}) SELECT {values} FROM (SELECT \
+             ('00000000-0000-7000-8000-' || lpad(to_hex(number), 12, '0'))::uuid AS run_id, \
+             CASE WHEN number <= {OLD} THEN number ELSE 32503680000000 END AS at FROM generate_series(1, 20000) number) AS runs"
+        );
+        other.execute_unprepared(&filled).await.unwrap();
+    }
+    other.execute_unprepared("VACUUM ANALYZE").await.unwrap();
+    let whole =
+        "SELECT sum(seq_tup_read)::bigint AS number FROM pg_stat_user_tables WHERE relname <> 'squidmesh_migrations'";
+    let by_index = "SELECT sum(idx_tup_fetch)::bigint AS number FROM pg_stat_user_tables";
+    // What this session did is counted once its next statement begins.
+    let before = (number(&other, whole).await, number(&other, by_index).await);
+    let mut request = PruneRequest::new(Duration::from_secs(3_600), vec![RunStatus::Completed], 50);
+    let mut deleted = 0;
+    loop {
+        let pruned = store.prune(&request).await.unwrap();
+        deleted += pruned.runs;
+        if pruned.next.is_none() {
+            break;
+        }
+        request = request.after(pruned.next);
+    }
+    assert_eq!(i64::try_from(deleted).unwrap(), OLD);
+    drop(store);
+    intents_read(&other).await;
+    assert_eq!(number(&other, whole).await - before.0, 0, "a table was read whole");
+    let read = number(&other, by_index).await - before.1;
+    assert!(read < 20_000, "{read} rows were read by four batches of 50 runs");
 }
 
 /// How many intents were read in all, once every session but this one has ended: what a session counts is there for all to see

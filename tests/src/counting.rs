@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use squidmesh_core::{
     ClaimRequest, Claims, Commit, CommitOutcome, Definition, Due, DueRequest, Fingerprint, History, IntentKey, Lease,
-    LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError, StoreSession, StrandedRequest,
-    Transacted, TransactionBody, TransactionType, TriggerRecord, TriggerRecords, WorkflowName,
+    LeaseToken, PruneRequest, Pruned, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError,
+    StoreSession, StrandedRequest, Transacted, TransactionBody, TransactionType, TriggerRecord, TriggerRecords,
+    WorkflowName,
 };
 
 /// How often each method was called.
@@ -102,6 +103,10 @@ impl<S: Store> Store for Counting<S> {
 
     async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
         self.count("stranded").stranded(request).await
+    }
+
+    async fn prune(&self, request: &PruneRequest) -> Result<Pruned, StoreError> {
+        self.count("prune").prune(request).await
     }
 
     async fn work_committed(&self) {

@@ -42,6 +42,9 @@ squidmesh_tests::scenarios! {
         a_panic_before_the_first_await_is_a_failed_attempt_too,
         a_step_that_takes_too_long_is_told_so_and_tried_again,
         a_failure_beyond_the_limits_is_recorded_all_the_same;
+    prune:
+        ended_runs_are_pruned_by_age_and_status_and_live_ones_stay,
+        the_key_of_a_pruned_run_starts_another;
     route:
         an_error_transition_is_followed_when_the_attempts_are_used_up,
         an_error_may_lead_to_completion,

@@ -8,6 +8,7 @@ mod entropy;
 mod event_sink;
 pub mod executor;
 mod listing;
+mod prune;
 mod shared_store;
 pub mod store;
 pub mod transaction;
@@ -20,6 +21,7 @@ pub use entropy::{Entropy, RandomEntropy};
 pub use event_sink::EventSink;
 pub use executor::{Executor, ExecutorError};
 pub use listing::{RunFilter, RunPage};
+pub use prune::{PruneRequest, Pruned};
 pub use store::{History, IntentRecord, Store, StoreError, StoreSession};
 pub use transaction::{Transacted, TransactionBody, TransactionEnd, TransactionType};
 #[cfg(feature = "testing")]

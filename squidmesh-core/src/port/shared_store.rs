@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Claims, Commit, CommitOutcome, Due, DueRequest, History, RunFilter, RunPage, SingleClaim, Store, StoreError,
-    StoreSession, StrandedRequest, Transacted, TransactionBody, TransactionType,
+    Claims, Commit, CommitOutcome, Due, DueRequest, History, PruneRequest, Pruned, RunFilter, RunPage, SingleClaim,
+    Store, StoreError, StoreSession, StrandedRequest, Transacted, TransactionBody, TransactionType,
 };
 use crate::{
     ClaimRequest, Definition, Fingerprint, IntentKey, Lease, LeaseToken, RunId, RunState, TriggerRecord,
@@ -82,6 +82,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn work_committed(&self) {
         (**self).work_committed().await;
+    }
+
+    async fn prune(&self, request: &PruneRequest) -> Result<Pruned, StoreError> {
+        (**self).prune(request).await
     }
 
     fn tell_of_work(&self) {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    ClaimRequest, Claims, Commit, CommitOutcome, Due, DueRequest, RunFilter, RunPage, SingleClaim, StrandedRequest,
-    Transacted, TransactionBody, TransactionType,
+    ClaimRequest, Claims, Commit, CommitOutcome, Due, DueRequest, PruneRequest, Pruned, RunFilter, RunPage,
+    SingleClaim, StrandedRequest, Transacted, TransactionBody, TransactionType,
 };
 use crate::{
     Attempt, AuditEvent, Definition, Fingerprint, IntentKey, Lease, LeaseToken, Priority, QueueName, RunId, RunState,
@@ -109,6 +109,22 @@ pub trait Store: StoreSession + 'static {
     /// to look now and then for what was lost.
     fn hears_of_work(&self) -> bool {
         false
+    }
+
+    /// Deletes a batch of ended runs with all that is kept of them: their step runs, attempts and audit trails; all of a run, or nothing.
+    /// Of those that the request asks for, a run is left alone while an intent of it is stored, while a run that has not ended was
+    /// replayed or resumed from it, and while the run that it was resumed from is stored. Idempotency keys are free again
+    /// afterwards; versions are kept. Several may do this at once: each run is deleted, and counted, by one; what somebody else has
+    /// in hand is left for another time.
+    ///
+    /// A batch is bounded in all that it reads and writes, so it may find fewer runs than the limit, or none, and yet not be the last.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing was deleted, except that with [`StoreError::OutcomeUnknown`] the batch may have been. A store that
+    /// deletes nothing is [`StoreError::Unsupported`].
+    async fn prune(&self, request: &PruneRequest) -> Result<Pruned, StoreError> {
+        let _ = request;
+        Err(StoreError::Unsupported { capability: "delete ended runs" })
     }
 
     /// The type of the transactions that [`transact`](Store::transact) lends; `None` for a store that lends none. It never

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{self, Either};
 use serde::Serialize;
@@ -10,8 +11,8 @@ use serde::Serialize;
 use super::command::Scope;
 use super::start::start_all;
 use super::{
-    CancelRun, CommandError, Decide, Joined, ReplayRun, ReplayRuns, ResumeRun, ResumeRuns, RunDetails, Runtime,
-    SquidmeshBuilder, StartRun, Unblock,
+    CancelRun, CommandError, Decide, Joined, PruneRuns, ReplayRun, ReplayRuns, ResumeRun, ResumeRuns, RunDetails,
+    Runtime, SquidmeshBuilder, StartRun, Unblock,
 };
 use crate::engine::Verdict;
 use crate::inspect::{Explanation, Graph};
@@ -144,6 +145,21 @@ impl Squidmesh {
     /// [`BulkError`](crate::BulkError) if no run was looked at; what is refused of a run stands with it.
     pub fn resume_runs(&self, filter: RunFilter) -> ResumeRuns {
         ResumeRuns::new(self.runtime.clone(), filter)
+    }
+
+    /// Deletes runs that ended `older_than` ago or longer, with their steps, attempts and audit trails, in small transactions, and answers
+    /// how many: `mesh.prune_runs(hours(24 * 30)).status(RunStatus::Completed).await?`. With
+    /// [`dry_run`](PruneRuns::dry_run) it only counts them. May be called at any time, by several processes at once, and again
+    /// after it failed half-way.
+    ///
+    /// Never deleted are runs that have not ended, those for which something is left to be done (a compensation), those that a run
+    /// came from that has not ended, and those that went on from a failed run that is kept. An idempotency key is free again once
+    /// its run is deleted, so `older_than` should exceed the time in which a start may be repeated.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was deleted before stays deleted.
+    pub fn prune_runs(&self, older_than: Duration) -> PruneRuns {
+        PruneRuns::new(self.runtime.clone(), older_than)
     }
 
     /// Why a run is where it is, what could be done about it right now, and where that is recorded.

@@ -19,6 +19,7 @@
 //!
 //! Every migration creates only what is not there, so that both ways may even be mixed.
 
+mod lineage;
 mod tables;
 
 use sea_orm::sea_query::{Alias, IntoIden};
@@ -34,7 +35,7 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(tables::Tables)]
+        vec![Box::new(tables::Tables), Box::new(lineage::Lineage)]
     }
 
     fn migration_table_name() -> DynIden {

@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod join;
 pub mod lease;
 pub mod manual;
+pub mod prune;
 pub mod replay;
 pub mod retry;
 pub mod route;

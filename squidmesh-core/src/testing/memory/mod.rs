@@ -6,6 +6,7 @@ mod breach;
 mod commit;
 mod fault;
 mod intents;
+mod prune;
 mod rows;
 mod store;
 mod transaction;

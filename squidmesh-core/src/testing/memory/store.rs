@@ -14,9 +14,9 @@ use super::rows::Rows;
 use super::transaction::MemoryTransaction;
 use crate::{
     Claim, ClaimRequest, Claims, Clock, Commit, CommitOutcome, Definition, Due, DueRequest, Fingerprint, History,
-    IntentKey, IntentRecord, Lease, LeaseToken, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError,
-    StoreSession, StrandedRequest, Timestamp, Transacted, TransactionBody, TransactionEnd, TransactionType,
-    TriggerRecord, TriggerRecords, WorkflowName,
+    IntentKey, IntentRecord, Lease, LeaseToken, PruneRequest, Pruned, RunFilter, RunId, RunPage, RunState, SingleClaim,
+    Store, StoreError, StoreSession, StrandedRequest, Timestamp, Transacted, TransactionBody, TransactionEnd,
+    TransactionType, TriggerRecord, TriggerRecords, WorkflowName,
 };
 
 /// A store in memory. Clones share what is stored: several runtimes over clones are several processes on one database.
@@ -244,6 +244,11 @@ impl Store for MemoryStore {
     async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
         let now = self.shared.now();
         Ok(self.reading("looking for stranded runs")?.intents.stranded(request, now))
+    }
+
+    async fn prune(&self, request: &PruneRequest) -> Result<Pruned, StoreError> {
+        let now = self.shared.now();
+        Ok(self.reading("pruning runs")?.prune(request, now))
     }
 
     async fn work_committed(&self) {

@@ -218,6 +218,15 @@ macro_rules! __store_cases {
                 step_runs_belong_to_their_run_alone
                 a_run_without_step_runs_is_read
                 claims_of_many_runs_carry_each_its_own_state;
+            prune:
+                an_ended_run_is_deleted_with_everything_that_is_kept_of_it
+                only_what_ended_long_enough_ago_in_a_wanted_status_is_deleted
+                a_run_for_which_something_is_left_to_be_delivered_is_kept
+                what_a_live_run_came_from_is_kept
+                what_shows_that_a_kept_run_went_on_is_kept
+                a_dry_run_counts_and_deletes_nothing
+                a_batch_is_bounded_and_the_next_goes_on_behind_it
+                of_several_who_delete_at_once_each_run_is_counted_by_one;
             transact:
                 what_a_transaction_records_is_stored_when_it_commits
                 nothing_of_a_transaction_is_seen_before_it_ends
@@ -295,6 +304,7 @@ mod tests {
             ("lease", include_str!("lease.rs")),
             ("list", include_str!("list.rs")),
             ("load", include_str!("load.rs")),
+            ("prune", include_str!("prune.rs")),
             ("transact", include_str!("transact.rs")),
             ("triggers", include_str!("triggers.rs")),
             ("stranded", include_str!("stranded.rs")),

@@ -24,6 +24,7 @@ pub mod keys;
 pub mod lease;
 pub mod list;
 pub mod load;
+pub mod prune;
 pub mod stranded;
 pub mod transact;
 pub mod triggers;
