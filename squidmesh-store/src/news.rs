@@ -42,6 +42,7 @@ struct Desk {
 /// What is known here, and what is to be known elsewhere.
 struct Told {
     /// Who tells: fresh in each process.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only notifications carry it"))]
     by: Uuid,
     /// Counts what was told.
     news: watch::Sender<u64>,
