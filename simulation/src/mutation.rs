@@ -133,7 +133,7 @@ impl Mutation {
         match self {
             Mutation::LostJoin => without_joins(commit, stored, definition),
             Mutation::EarlyJoin => early_join(commit, stored, definition),
-            Mutation::UnfencedOutcome => commit.fence = None,
+            Mutation::UnfencedOutcome => commit.fences.clear(),
             Mutation::LostUpdate => overwrite(commit, stored),
             Mutation::ForgottenIntent => {
                 if stored.is_some() && commit.run.revision.is_multiple_of(3) {
@@ -295,7 +295,7 @@ fn early_join(commit: &mut Commit, stored: Option<&RunState>, definition: Option
 
 fn overwrite(commit: &mut Commit, stored: Option<&RunState>) {
     if let Some(stored) = stored {
-        commit.fence = None;
+        commit.fences.clear();
         commit.expected = Expected::Revision(stored.run.revision);
         commit.run.revision = stored.run.revision + 1;
         commit.audit.iter_mut().for_each(|entry| entry.revision = stored.run.revision + 1);

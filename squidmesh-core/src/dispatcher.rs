@@ -135,7 +135,7 @@ impl Dispatcher {
         run: RunId,
         mut dispatch: impl FnMut(&mut UnitOfWork) -> Result<Dispatched, DispatchError>,
     ) -> Result<Vec<JobMetadata>, DispatchError> {
-        let dispatched = self.runtime.decide(run, None, Persistence::Caller, &mut dispatch).await;
+        let dispatched = self.runtime.decide(run, Persistence::Caller, &mut dispatch).await;
         let ((metadata, events), _) = dispatched.map_err(|error| match error {
             DecideError::NotFound(id) => DispatchError::NotFound(id),
             DecideError::UnknownDefinition(id) => DispatchError::UnknownDefinition(id),

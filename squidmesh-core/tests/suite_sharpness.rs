@@ -20,6 +20,7 @@ use squidmesh_core::{
 enum Defect {
     None,
     FenceIgnored,
+    OneFenceIsEnough,
     RevisionIgnored,
     AddReplaces,
     BatchIsAllOrNothing,
@@ -59,7 +60,10 @@ impl Defective {
     /// What the defect makes of a commit.
     async fn spoil(&self, commit: &mut Commit) {
         if self.has(Defect::FenceIgnored) {
-            commit.fence = None;
+            commit.fences.clear();
+        }
+        if self.has(Defect::OneFenceIsEnough) {
+            commit.fences.truncate(1);
         }
         if self.has(Defect::KeyForgotten) {
             commit.run.idempotency_key = None;
@@ -264,6 +268,7 @@ macro_rules! cases {
 fn every_defect_is_found_by_the_case_that_looks_for_it() {
     for (defect, name, case) in cases![
         FenceIgnored is found by lease::a_stale_fence_is_refused_and_changes_nothing,
+        OneFenceIsEnough is found by lease::every_fence_of_a_commit_must_hold,
         FenceIgnored is found by batch::a_fenced_commit_leaves_the_rest_of_its_batch_alone,
         RevisionIgnored is found by commit::a_commit_on_an_old_revision_is_a_conflict_and_changes_nothing,
         RevisionIgnored is found by load::who_loses_a_race_sees_what_the_winner_wrote,

@@ -3,20 +3,21 @@
 //! One class of intents after the other, each walked along its index from the longest due on, so that what is not due is never
 //! looked at. On Postgres claimers skip what others are about to take; on SQLite they take turns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::prelude::Uuid;
 use sea_orm::{DbErr, QueryResult};
 use squidmesh_core::{
-    Claim, ClaimRequest, Claims, Fingerprint, Lease, LeaseToken, Priority, QueueName, RunId, StoreError,
+    Claim, ClaimRequest, Claims, Fingerprint, Lease, LeaseToken, Priority, QueueName, RunId, RunState, StoreError,
 };
 
 use crate::clock::{StoreClock, millis};
 use crate::database::Database;
 use crate::error::failed;
 use crate::intents::INTENT_KEY;
-use crate::load::{Loaded, load_all};
+use crate::load::load_all;
 use crate::rows::lease_from_row;
 use crate::sql::{Row, Sql, execute_chunks};
 
@@ -48,7 +49,7 @@ pub(crate) async fn claim(database: &Database, request: &ClaimRequest) -> Result
         claim_at_once(database, request).await.map_err(&doing)?
     };
     let next_in = if leases.len() < request.limit { next_in(database, request).await.map_err(&doing)? } else { None };
-    Ok(Claims::new(with_runs(database, leases).await.map_err(&doing)?, next_in))
+    Ok(Claims::new(with_runs(database, leases, &request.at_hand).await.map_err(&doing)?, next_in))
 }
 
 /// One statement: what is found is locked, and what is locked is held.
@@ -183,20 +184,33 @@ pub(crate) fn leases(rows: &[QueryResult]) -> Vec<Lease> {
     rows.iter().filter_map(lease).collect()
 }
 
-/// Reads the runs of claimed intents.
-pub(crate) async fn with_runs(database: &Database, leases: Vec<Lease>) -> Result<Vec<Claim>, DbErr> {
-    let ids: BTreeSet<RunId> = leases.iter().map(|lease| lease.key.run_id).collect();
-    let ids: Vec<RunId> = ids.into_iter().collect();
-    let runs = load_all(database.reader(), &ids).await?;
+/// Reads the runs of claimed intents, but for those that the claimer has at hand.
+pub(crate) async fn with_runs(database: &Database, leases: Vec<Lease>, at_hand: &[RunId]) -> Result<Vec<Claim>, DbErr> {
+    let mut ids: BTreeSet<RunId> = leases.iter().map(|lease| lease.key.run_id).collect();
+    for known in at_hand {
+        ids.remove(known);
+    }
+    let wanted: Vec<RunId> = ids.iter().copied().collect();
+    let runs = load_all(database.reader(), &wanted).await?;
+    let runs: HashMap<RunId, Shared> =
+        runs.into_iter().map(|(id, loaded)| (id, loaded.map(|state| Some(Arc::new(state))))).collect();
     let claims = leases.into_iter().map(|lease| {
-        let state = runs.get(&lease.key.run_id).map_or_else(|| Err(missing(lease.key.run_id)), copy_of);
+        let id = lease.key.run_id;
+        let state = match runs.get(&id) {
+            Some(loaded) => copy_of(loaded),
+            None if ids.contains(&id) => Err(missing(id)),
+            None => Ok(None),
+        };
         Claim::new(lease, state)
     });
     Ok(claims.collect())
 }
 
+/// A run as the claims on it share it.
+type Shared = Result<Option<Arc<RunState>>, StoreError>;
+
 /// Several intents of one run each get its state.
-fn copy_of(loaded: &Loaded) -> Loaded {
+fn copy_of(loaded: &Shared) -> Shared {
     match loaded {
         Ok(state) => Ok(state.clone()),
         Err(StoreError::Corrupt { what, reason }) => {

@@ -28,7 +28,7 @@ pub(crate) async fn claim_keys(
     wanted.sort();
     wanted.dedup();
     let claimed = hold(database, &wanted, token, lease).await.map_err(&doing)?;
-    let claims = with_runs(database, claimed).await.map_err(&doing)?;
+    let claims = with_runs(database, claimed, &[]).await.map_err(&doing)?;
     let mut claims: HashMap<IntentKey, Claim> =
         claims.into_iter().map(|claim| (claim.lease.key.clone(), claim)).collect();
     let others: Vec<&IntentKey> = wanted.into_iter().filter(|key| !claims.contains_key(key)).collect();

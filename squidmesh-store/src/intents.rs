@@ -24,10 +24,7 @@ pub(crate) async fn write<C: ConnectionTrait>(
     let held = still_held(connection, members).await?;
     let fenced: Vec<usize> = members
         .iter()
-        .filter(|(_, member)| {
-            let held = if member.removes_fence { &removed } else { &held };
-            member.fence.as_ref().is_some_and(|fence| !held.contains(fence))
-        })
+        .filter(|(_, member)| member.fences.iter().any(|fence| !removed.contains(fence) && !held.contains(fence)))
         .map(|(place, _)| *place)
         .collect();
     if !fenced.is_empty() {
@@ -54,12 +51,7 @@ async fn remove<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]
 
 /// Locks the intents of the other fences, and answers with those that are held.
 async fn still_held<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]) -> Result<HashSet<Lease>, DbErr> {
-    let fences: Vec<Row> = members
-        .iter()
-        .filter(|(_, member)| !member.removes_fence)
-        .filter_map(|(_, member)| member.fence.as_ref())
-        .map(lease_to_row)
-        .collect();
+    let fences: Vec<Row> = members.iter().flat_map(|(_, member)| &member.held).map(lease_to_row).collect();
     lock_held(connection, &fences).await
 }
 

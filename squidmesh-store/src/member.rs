@@ -15,7 +15,7 @@ use crate::sql::Row;
 pub(crate) struct Member {
     pub(crate) run_id: RunId,
     pub(crate) run: RunWrite,
-    pub(crate) fence: Option<Lease>,
+    pub(crate) fences: Vec<Lease>,
     pub(crate) definition: Option<(Fingerprint, Row)>,
     pub(crate) created_steps: Vec<Row>,
     pub(crate) changed_steps: Vec<Row>,
@@ -25,8 +25,8 @@ pub(crate) struct Member {
     pub(crate) removed_intents: Vec<Row>,
     pub(crate) repinned_intents: Vec<Row>,
     pub(crate) audit: Vec<Row>,
-    /// Whether the fence's own intent is removed, which checks the fence by itself.
-    pub(crate) removes_fence: bool,
+    /// The fences whose own intents stay: those that are removed are checked by that.
+    pub(crate) held: Vec<Lease>,
 }
 
 /// What is done with the run's own row.
@@ -51,7 +51,7 @@ impl Member {
                 },
                 Expected::Revision(revision) => RunWrite::Change { row: changed_run_to_row(run, revision)? },
             },
-            fence: commit.fence.clone(),
+            fences: commit.fences.clone(),
             definition: None,
             created_steps: Vec::new(),
             changed_steps: Vec::new(),
@@ -61,7 +61,7 @@ impl Member {
             removed_intents: Vec::new(),
             repinned_intents: Vec::new(),
             audit: Vec::new(),
-            removes_fence: false,
+            held: commit.fences.clone(),
         };
         if let Some(definition) = &commit.definition {
             member.definition = Some((*definition.fingerprint(), definition_to_row(definition, run.updated_at)?));
@@ -80,8 +80,8 @@ impl Member {
                 IntentWrite::Add(intent) => member.added_intents.push(intent_to_row(intent)),
                 IntentWrite::Replace(intent) => member.replaced_intents.push(intent_to_row(intent)),
                 IntentWrite::Remove(key) => {
-                    let fence = member.fence.as_ref().filter(|fence| fence.key == *key);
-                    member.removes_fence |= fence.is_some();
+                    let fence = commit.fences.iter().find(|fence| fence.key == *key);
+                    member.held.retain(|held| held.key != *key);
                     let mut row = intent_key_to_row(key);
                     row.push(fence.map(|fence| *fence.token.as_uuid()).into());
                     member.removed_intents.push(row);

@@ -234,11 +234,7 @@ impl Wave {
 
     /// Checks the other fences, and keeps everybody else from taking them over.
     fn hold_fences(mut self, members: &[&Member]) -> Self {
-        let fences: Vec<Row> = members
-            .iter()
-            .filter(|member| !member.removes_fence)
-            .filter_map(|member| member.fence.as_ref().map(lease_to_row))
-            .collect();
+        let fences: Vec<Row> = members.iter().flat_map(|member| &member.held).map(lease_to_row).collect();
         if fences.is_empty() {
             return self;
         }
@@ -280,9 +276,9 @@ impl Wave {
 
 /// The places of the members whose claims have been lost: found out after a wave has undone itself.
 pub(crate) async fn lost<C: ConnectionTrait>(connection: &C, members: &[&Member]) -> Result<Vec<usize>, DbErr> {
-    let fences: Vec<Row> = members.iter().filter_map(|member| member.fence.as_ref()).map(lease_to_row).collect();
+    let fences: Vec<Row> = members.iter().flat_map(|member| &member.fences).map(lease_to_row).collect();
     let held = lock_held(connection, &fences).await?;
-    let is_lost = |member: &&Member| member.fence.as_ref().is_some_and(|fence| !held.contains(fence));
+    let is_lost = |member: &&Member| member.fences.iter().any(|fence| !held.contains(fence));
     Ok(members.iter().enumerate().filter(|(_, member)| is_lost(member)).map(|(place, _)| place).collect())
 }
 

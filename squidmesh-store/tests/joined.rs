@@ -65,7 +65,7 @@ async fn a_commit_that_fails_leaves_the_hosts_transaction_usable() {
 
         assert_eq!(commit(&session, sample::start(1)).await.unwrap(), CommitOutcome::Conflict);
         let mut stale = sample::next(&sample::run(1));
-        stale.fence = Some(sample::lease(stale.run.id, "first", sample::lease_token(9)));
+        stale.fences = vec![sample::lease(stale.run.id, "first", sample::lease_token(9))];
         stale.attempts.push(sample::attempt("first", 1));
         assert_eq!(commit(&session, stale).await.unwrap(), CommitOutcome::Fenced);
         let mut twice = sample::next(&sample::run(1));
@@ -101,7 +101,7 @@ async fn a_fenced_commit_in_a_transaction_proves_its_lease() {
         let mut done = sample::next(&run);
         let fence = sample::lease(run.id, "first", token);
         done.intents.push(IntentWrite::Remove(fence.key.clone()));
-        done.fence = Some(fence);
+        done.fences = vec![fence];
         assert_eq!(commit(&store.join(&transaction), done).await.unwrap(), CommitOutcome::Committed);
         transaction.commit().await.unwrap();
         assert_eq!(store.history(run.id).await.unwrap().intents, [], "{database:?}");

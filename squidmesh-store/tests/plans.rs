@@ -28,11 +28,11 @@ async fn round(store: &SeaOrmStore, round: u64) {
     let leases: Vec<_> = claims.iter().map(|claim| claim.lease.clone()).collect();
     assert_eq!(store.extend(&leases, lease).await.unwrap(), vec![true; leases.len()]);
     let ends = claims.into_iter().map(|claim| {
-        let state = claim.state.unwrap();
+        let state = claim.state.unwrap().unwrap();
         let mut end = sample::next(&state.run);
-        end.steps.extend(state.steps.into_values().map(StepWrite::Update));
+        end.steps.extend(state.steps.values().cloned().map(StepWrite::Update));
         end.intents.push(IntentWrite::Remove(claim.lease.key.clone()));
-        end.fence = Some(claim.lease);
+        end.fences = vec![claim.lease];
         end
     });
     for answer in store.commit(ends.collect()).await.unwrap() {

@@ -99,10 +99,10 @@ async fn four_processes_on_one_database_lose_and_double_nothing() {
                     assert_eq!(started.unwrap(), CommitOutcome::Committed);
                     let claims = store.claim(&request(3, number)).await.unwrap().claims;
                     for claim in claims {
-                        let state = claim.state.unwrap();
+                        let state = claim.state.unwrap().unwrap();
                         let mut done = sample::next(&state.run);
                         done.intents.push(IntentWrite::Remove(claim.lease.key.clone()));
-                        done.fence = Some(claim.lease);
+                        done.fences = vec![claim.lease];
                         let answer = store.commit(vec![done]).await.unwrap().remove(0);
                         assert_eq!(answer.unwrap(), CommitOutcome::Committed);
                         claimed.push(state.run.id);

@@ -125,7 +125,7 @@ fn placed(workflow: &Workflow, stage: Stage, number: u64) -> Commit {
     Commit {
         run: Run { revision: 1, ..decision.state.run },
         expected: Expected::New,
-        fence: None,
+        fences: Vec::new(),
         steps: decision.state.steps.into_values().map(StepWrite::Create).collect(),
         attempts: decision.commit.attempts,
         intents: Vec::<IntentWrite>::new(),

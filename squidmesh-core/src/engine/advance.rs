@@ -68,15 +68,17 @@ fn join(
         .definition()
         .dependents(step.as_str())
         .into_iter()
-        .filter(|next| !work.state().steps.contains_key(&next.name) && next.after.iter().all(completed))
+        // Siblings mostly end in the order in which they are declared: the last one is the first to be missing.
+        .filter(|next| !work.state().steps.contains_key(&next.name) && next.after.iter().rev().all(completed))
         .map(|next| next.name.clone())
         .collect();
     if let Err(error) = dispatch_successors(work, &runnable, delay, jobs) {
         let next = runnable.first().unwrap_or(step).clone();
         return refused(work, &next, &error, jobs);
     }
-    let done = work.state().in_status(StepStatus::Completed).count();
-    if done == work.definition().steps().len() { work.transition(RunStatus::Completed) } else { Ok(()) }
+    let begun = work.state().steps.len() == work.definition().steps().len();
+    let done = begun && work.state().steps.values().all(|step| step.status == StepStatus::Completed);
+    if done { work.transition(RunStatus::Completed) } else { Ok(()) }
 }
 
 fn refused(

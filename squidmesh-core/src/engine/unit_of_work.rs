@@ -44,13 +44,15 @@ pub struct UnitOfWork {
     definition: Arc<Definition>,
     state: RunState,
     expected: Expected,
-    fence: Option<Lease>,
+    fences: Vec<Lease>,
     moment: Moment,
     limits: Limits,
     store_definition: bool,
     /// What opening it changed about the run, and whether anything else of the run has changed.
     before: (u64, CommitToken, Timestamp),
     run_changed: bool,
+    /// The place in the order of completion that was given last, once one was.
+    last_sequence: Option<u64>,
     created: BTreeMap<StepName, bool>,
     attempts: Vec<Attempt>,
     intents: BTreeMap<IntentKey, IntentWrite>,
@@ -96,12 +98,13 @@ impl UnitOfWork {
             definition,
             state,
             expected,
-            fence: None,
+            fences: Vec::new(),
             moment,
             limits,
             store_definition: false,
             before,
             run_changed: expected == Expected::New,
+            last_sequence: None,
             created: BTreeMap::new(),
             attempts: Vec::new(),
             intents: BTreeMap::new(),
@@ -110,9 +113,9 @@ impl UnitOfWork {
         }
     }
 
-    /// Demands that the claim still holds when the change is committed.
+    /// Demands that a claim still holds when the change is committed.
     pub fn fence(&mut self, lease: &Lease) {
-        self.fence = Some(lease.clone());
+        self.fences.push(lease.clone());
     }
 
     /// Stores the definition along with the change.
@@ -145,19 +148,27 @@ impl UnitOfWork {
         &self.limits
     }
 
-    /// The state as it was, if nothing was decided about it: there is nothing to commit.
-    pub fn unchanged(&self) -> Option<RunState> {
-        let changed = self.run_changed
+    /// Takes in another decision, of a later moment. What is decided together is committed as one, under the first token.
+    pub fn join(&mut self, moment: Moment) {
+        self.moment = Moment { token: self.moment.token, ..moment };
+        self.state.run.updated_at = moment.now;
+    }
+
+    /// Whether anything was decided: without it, there is nothing to commit.
+    pub fn is_changed(&self) -> bool {
+        self.run_changed
             || !self.created.is_empty()
             || !self.attempts.is_empty()
             || !self.intents.is_empty()
             || !self.audit.is_empty()
-            || !self.events.is_empty();
-        (!changed).then(|| {
-            let mut state = self.state.clone();
-            (state.run.revision, state.run.token, state.run.updated_at) = self.before;
-            state
-        })
+            || !self.events.is_empty()
+    }
+
+    /// The state as it was, of a unit of work that has not [changed](UnitOfWork::is_changed) it.
+    pub fn into_unchanged(self) -> RunState {
+        let mut state = self.state;
+        (state.run.revision, state.run.token, state.run.updated_at) = self.before;
+        state
     }
 
     /// Ends the decision.
@@ -176,7 +187,7 @@ impl UnitOfWork {
             steps: steps.collect(),
             run: state.run.clone(),
             expected: self.expected,
-            fence: self.fence,
+            fences: self.fences,
             attempts,
             intents: self.intents.into_values().collect(),
             audit: self.audit,
@@ -243,9 +254,11 @@ impl UnitOfWork {
 
     /// The place of a step that completes now in the order of completion: after every other, those that the run was given when
     /// it was started included.
-    pub(super) fn next_sequence(&self) -> u64 {
-        let last = self.state.steps.values().filter_map(|step| step.sequence).max();
-        last.map_or(self.state.run.revision, |last| self.state.run.revision.max(last + 1))
+    pub(super) fn next_sequence(&mut self) -> u64 {
+        let last = self.last_sequence.or_else(|| self.state.steps.values().filter_map(|step| step.sequence).max());
+        let next = last.map_or(self.state.run.revision, |last| self.state.run.revision.max(last + 1));
+        self.last_sequence = Some(next);
+        next
     }
 
     /// Keeps an attempt that has ended.

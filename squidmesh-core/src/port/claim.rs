@@ -2,6 +2,7 @@
 //!
 //! Knows which intents are wanted and for how long; never what is done with them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::StoreError;
@@ -21,6 +22,8 @@ pub struct ClaimRequest {
     pub token: LeaseToken,
     /// How long the leases last.
     pub lease: Duration,
+    /// The runs that the claimer has at hand: they need not be read.
+    pub at_hand: Vec<RunId>,
 }
 
 impl ClaimRequest {
@@ -32,7 +35,14 @@ impl ClaimRequest {
         token: LeaseToken,
         lease: Duration,
     ) -> Self {
-        ClaimRequest { queues, fingerprints, limit, token, lease }
+        ClaimRequest { queues, fingerprints, limit, token, lease, at_hand: Vec::new() }
+    }
+
+    /// Has these runs at hand: what is claimed of them comes without its run.
+    #[must_use]
+    pub fn at_hand(mut self, runs: Vec<RunId>) -> Self {
+        self.at_hand = runs;
+        self
     }
 }
 
@@ -90,18 +100,19 @@ impl Claims {
     }
 }
 
-/// A claimed intent and the run that it belongs to, read after the claim.
+/// A claimed intent and the run that it belongs to, read after the claim was made.
 #[derive(Debug)]
 pub struct Claim {
     /// The right to carry it out.
     pub lease: Lease,
-    /// The run. An error concerns this run alone: a row that cannot be read harms no other claim.
-    pub state: Result<RunState, StoreError>,
+    /// The run, which the claims on it share; `None` if the claimer has it at hand. An error concerns this run alone: a row that
+    /// cannot be read harms no other claim.
+    pub state: Result<Option<Arc<RunState>>, StoreError>,
 }
 
 impl Claim {
     /// A claim on a run.
-    pub fn new(lease: Lease, state: Result<RunState, StoreError>) -> Self {
+    pub fn new(lease: Lease, state: Result<Option<Arc<RunState>>, StoreError>) -> Self {
         Claim { lease, state }
     }
 }

@@ -16,8 +16,8 @@ pub struct Commit {
     pub run: Run,
     /// What the decision was based on.
     pub expected: Expected,
-    /// The claim under which the change was decided, if it needs one.
-    pub fence: Option<Lease>,
+    /// The claims under which the change was decided: every one of them must hold. Each is on an intent of this run.
+    pub fences: Vec<Lease>,
     /// The step runs that are new or changed.
     pub steps: Vec<StepWrite>,
     /// Attempts that have ended and of which their step run does not tell, see [`StepRun::last_attempt`]. Their numbers must not
@@ -37,7 +37,7 @@ impl Commit {
         Commit {
             run,
             expected,
-            fence: None,
+            fences: Vec::new(),
             steps: Vec::new(),
             attempts: Vec::new(),
             intents: Vec::new(),

@@ -26,8 +26,8 @@ pub trait StoreSession: Send + Sync {
     /// Applies each commit wholly or not at all, in the order given, and answers for each. One that conflicts or fails
     /// leaves the others alone. Commits of the same run may follow each other, each expecting the revision before it.
     ///
-    /// A commit is applied only if the run is at the expected revision and, with a `fence`, the intent is still held under
-    /// that token. Both are checked in the same atomic change as the writes. A lease that has run out and was not taken over
+    /// A commit is applied only if the run is at the expected revision and the intent of each of its `fences` is still held
+    /// under that token. All of it is checked in the same atomic change as the writes. A lease that has run out and was not taken over
     /// still holds: ownership is by token, never by time. Of members of a batch that exclude each other, the first wins.
     /// Creating a step run or an attempt that exists is an error of that commit, and not a transient one.
     ///
@@ -54,7 +54,7 @@ pub trait StoreSession: Send + Sync {
 /// Whether an intent is due and whether a lease has run out is decided by the store's clock alone.
 #[async_trait]
 pub trait Store: StoreSession + 'static {
-    /// Claims due intents and loads their runs. An intent is due when its delay has passed, or when the lease on it has run out.
+    /// Claims due intents and loads their runs, but for those that the claimer has at hand. An intent is due when its delay has passed, or when the lease on it has run out.
     /// Leases that have run out go first, so that what a dead worker held does not wait behind a backlog; then those with the
     /// higher priority; of these, the longest due first. No intent is given to two claimers.
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError>;
@@ -251,6 +251,21 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The same error for another who waited for the same; its source is told as text.
+    pub(crate) fn copy(&self) -> StoreError {
+        let told = |source: &Source| {
+            let chain = std::iter::successors(Some(&**source as &dyn std::error::Error), |error| error.source());
+            Source::from(chain.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+        };
+        match self {
+            StoreError::Unavailable { doing, source } => StoreError::Unavailable { doing, source: told(source) },
+            StoreError::OutcomeUnknown { source } => StoreError::OutcomeUnknown { source: told(source) },
+            StoreError::Corrupt { what, reason } => StoreError::Corrupt { what: what.clone(), reason: reason.clone() },
+            StoreError::Unsupported { capability } => StoreError::Unsupported { capability },
+            StoreError::Refused { doing, source } => StoreError::Refused { doing, source: told(source) },
+        }
+    }
+
     /// Whether nothing was changed and trying again later may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, StoreError::Unavailable { .. })

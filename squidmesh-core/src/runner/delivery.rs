@@ -27,14 +27,15 @@ impl Runner {
     /// Dropping the future leaves the claim to its lease; nothing committed is undone.
     pub async fn deliver(&self, claim: Claim) -> Delivery {
         let Claim { lease, state } = claim;
-        let run_id = lease.key.run_id;
-        let state = match state {
-            Ok(state) => state,
-            Err(error) => return self.failed(run_id, error),
-        };
+        let hot = self.runtime.hot.run(lease.key.run_id);
+        match state {
+            Ok(Some(state)) => hot.offer(state),
+            Ok(None) => {}
+            Err(error) => return self.failed(hot.id(), error),
+        }
         match lease.key.target.clone() {
-            DispatchTarget::Step(step) => self.deliver_step(lease, step, state).await,
-            DispatchTarget::Compensation => self.deliver_compensation(lease, state).await,
+            DispatchTarget::Step(step) => self.deliver_step(lease, step, &hot).await,
+            DispatchTarget::Compensation => self.deliver_compensation(lease, &hot).await,
         }
     }
 
@@ -49,25 +50,35 @@ impl Runner {
         }
     }
 
-    /// What a decision that could not be taken means for the delivery.
-    pub(super) fn undecided(
+    /// What a decision that could not be taken means for the delivery. `run` is what was seen of the run last, if anything was.
+    pub(super) async fn undecided(
         &self,
-        run: &Run,
+        id: RunId,
+        run: Option<&Run>,
         step: Option<&StepName>,
         error: DecideError<InvalidTransition>,
     ) -> Delivery {
-        match error {
-            DecideError::Fenced(_) => self.skipped(run, step, SkipReason::LeaseLost),
-            DecideError::NotFound(_) => self.skipped(run, step, SkipReason::NoIntent),
-            DecideError::UnknownDefinition(_) => self.skipped(run, step, SkipReason::UnknownDefinition),
+        let reason = match error {
+            DecideError::Fenced(_) => SkipReason::LeaseLost,
+            DecideError::NotFound(_) => SkipReason::NoIntent,
+            DecideError::UnknownDefinition(_) => SkipReason::UnknownDefinition,
             DecideError::KeyTaken(id) | DecideError::Conflict(id) => {
                 let source = "the run kept changing while its step was carried out".into();
-                self.failed(id, StoreError::Unavailable { doing: "deciding about a run", source })
+                return self.failed(id, StoreError::Unavailable { doing: "deciding about a run", source });
             }
             DecideError::Refused(error) => {
-                self.failed(run.id, StoreError::Corrupt { what: format!("run {}", run.id), reason: error.to_string() })
+                let reason = error.to_string();
+                return self.failed(id, StoreError::Corrupt { what: format!("run {id}"), reason });
             }
-            DecideError::Store(error) => self.failed(run.id, error),
+            DecideError::Store(error) => return self.failed(id, error),
+        };
+        if let Some(run) = run {
+            return self.skipped(run, step, reason);
+        }
+        // An event names more than an id does.
+        match self.runtime.store.load(id).await {
+            Ok(Some(found)) => self.skipped(&found.run, step, reason),
+            _ => Delivery::Skipped(reason),
         }
     }
 

@@ -77,7 +77,7 @@ impl Runner {
         let token = self.runtime.entropy.lease_token();
         let fingerprints = self.runtime.registry.fingerprints();
         let request = ClaimRequest::new(self.queues.to_vec(), fingerprints, limit, token, self.runtime.config.lease);
-        self.runtime.store.claim(&request).await
+        self.runtime.store.claim(&request.at_hand(self.runtime.hot.known())).await
     }
 
     /// Gives claims back that were not delivered: they are due at once for any worker, and no attempt has been counted.

@@ -12,7 +12,7 @@ use super::Runner;
 use super::execute::retryable;
 use super::step::RecordedRun;
 use crate::engine::{self, Outcome, Recorded, StepTask, UnitOfWork};
-use crate::runtime::{Announcement, DecideError, Patience, Persistence};
+use crate::runtime::{Announcement, DecideError, HotRun, Patience, Persistence};
 use crate::{
     Cancellation, ErasedTransactional, Failure, InvalidTransition, Run, RunState, StepStatus, StoreError, StoreSession,
     Transacted, TransactionBody, TransactionEnd,
@@ -32,18 +32,29 @@ impl Runner {
     pub(super) async fn carry_out_in_transaction(
         &self,
         handler: Arc<dyn ErasedTransactional>,
-        mut state: RunState,
+        hot: &HotRun<'_>,
         task: &StepTask,
         cancellation: &Cancellation,
     ) -> RecordedRun {
         let mut patience = Patience::new(self.persistence());
         let mut conflicts = 0;
+        let mut known = hot.state();
         loop {
+            let state = match known.take() {
+                Some(state) => state,
+                None => match self.runtime.store.load(hot.id()).await {
+                    Ok(found) => found.ok_or(DecideError::NotFound(hot.id()))?,
+                    Err(error) => {
+                        patience.wait(&self.runtime, error).await?;
+                        continue;
+                    }
+                },
+            };
             let came_to = Arc::new(Mutex::new(CameTo::Nothing));
             let body = StepBody {
                 runner: self.clone(),
                 handler: handler.clone(),
-                state: state.clone(),
+                state,
                 task: task.clone(),
                 cancellation: cancellation.clone(),
                 outcome: Outcome::Interrupted,
@@ -52,25 +63,27 @@ impl Runner {
             let transacted = self.runtime.store.transact(Box::new(body)).await;
             let came_to = std::mem::take(&mut *came_to.lock().unwrap_or_else(PoisonError::into_inner));
             let error = match (transacted, came_to) {
-                (Ok(Transacted::Committed), CameTo::Recorded(recorded)) => return Ok(self.told(*recorded)),
+                (Ok(Transacted::Committed), CameTo::Recorded(recorded)) => return Ok(self.told(hot, *recorded)),
                 (Err(error @ StoreError::OutcomeUnknown { .. }), CameTo::Recorded(recorded)) => {
                     match self.look_up(&recorded, error, &mut patience).await? {
-                        LookedUp::Committed => return Ok(self.told(*recorded)),
-                        LookedUp::Open(found) => state = *found,
-                        LookedUp::Closed(found) => return Ok((Recorded::Superseded, *found)),
+                        LookedUp::Committed => return Ok(self.told(hot, *recorded)),
+                        LookedUp::Open(found) => known = Some(*found),
+                        LookedUp::Closed(found) => return Ok((Recorded::Superseded, Arc::new(found.run))),
                     }
                     continue;
                 }
                 (Err(StoreError::Refused { source, .. }), CameTo::Worked | CameTo::Recorded(_)) => {
-                    return self.record(state, task, refused("was not committed", &*source)).await;
+                    return self.record(hot, task, refused("was not committed", &*source)).await;
                 }
                 (Ok(Transacted::RolledBack), CameTo::Ended(outcome)) => {
-                    return self.record(state, task, outcome).await;
+                    return self.record(hot, task, outcome).await;
                 }
-                (Ok(Transacted::RolledBack), CameTo::Superseded(found)) => return Ok((Recorded::Superseded, *found)),
+                (Ok(Transacted::RolledBack), CameTo::Superseded(found)) => {
+                    return Ok((Recorded::Superseded, Arc::new(found.run)));
+                }
                 (Ok(Transacted::RolledBack), CameTo::Undecided(DecideError::Store(error))) => match error {
                     StoreError::Refused { source, .. } => {
-                        return self.record(state, task, refused("could not be used for recording", &*source)).await;
+                        return self.record(hot, task, refused("could not be used for recording", &*source)).await;
                     }
                     error => error,
                 },
@@ -78,7 +91,7 @@ impl Runner {
                 (Ok(Transacted::Conflict), _) => {
                     conflicts += 1;
                     if conflicts >= CONFLICTS {
-                        return Err(DecideError::Conflict(state.run.id));
+                        return Err(DecideError::Conflict(hot.id()));
                     }
                     continue;
                 }
@@ -93,9 +106,11 @@ impl Runner {
         }
     }
 
-    fn told(&self, recorded: InTransaction) -> (Recorded, RunState) {
+    fn told(&self, hot: &HotRun<'_>, recorded: InTransaction) -> (Recorded, Arc<Run>) {
+        let run = Arc::new(recorded.state.run.clone());
+        hot.offer(Arc::new(recorded.state));
         self.runtime.tell(&recorded.announcement);
-        (recorded.recorded, recorded.state)
+        (recorded.recorded, run)
     }
 
     /// The answer to a commit was lost: whether it was applied is told by the run's token or, if the run has gone on since, by

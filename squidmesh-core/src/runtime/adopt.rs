@@ -49,7 +49,7 @@ impl Runtime {
     pub(crate) async fn adopt(&self, run: &Run) -> Result<bool, StoreError> {
         let Some(adopter) = self.registry.adopter(&run.workflow) else { return Ok(false) };
         let adopted = self
-            .decide(run.id, None, Persistence::Caller, |work| {
+            .decide(run.id, Persistence::Caller, |work| {
                 if self.registry.version(&work.run().fingerprint).is_some() {
                     return Ok(()); // by somebody else, meanwhile
                 }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::hot::HotRuns;
 use super::registry::Registry;
-use super::turns::Turns;
 use super::{Config, Runtime, Squidmesh};
 use crate::{
     Entropy, EventSink, Executor, Fingerprint, RandomEntropy, StepName, Store, TransactionType, Workflow, WorkflowName,
@@ -167,7 +167,7 @@ impl SquidmeshBuilder {
             trigger_changed: event_listener::Event::new(),
             registry,
             config: self.config,
-            turns: Turns::default(),
+            hot: HotRuns::default(),
             sinks: self.sinks,
             stored: Mutex::new(HashSet::new()),
         })))

@@ -109,8 +109,8 @@ impl Scope<'_> {
     ) -> Result<Run, CommandError> {
         match self.within {
             None => {
-                let ((), state) = self.runtime.decide(id, None, Persistence::Caller, command).await?;
-                Ok(state.run)
+                let ((), run) = self.runtime.decide(id, Persistence::Caller, command).await?;
+                Ok(Arc::unwrap_or_clone(run))
             }
             Some((session, after)) => {
                 let ((), state, announcement) =

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Runtime;
+use super::hot::{Closed, HotRun, Leader, Seat, Verdict};
 use crate::engine::{Decision, UnitOfWork};
 use crate::{
-    CommitOutcome, Definition, Event, Expected, Fingerprint, Intent, IntentWrite, Run, RunId, RunState, StoreError,
-    StoreSession,
+    Commit, CommitOutcome, Definition, Event, Expected, Fingerprint, Intent, IntentWrite, Run, RunId, RunState,
+    StoreError, StoreSession,
 };
 
 /// How many times a decision is taken anew because the run changed meanwhile.
@@ -63,15 +64,15 @@ pub(crate) struct Announcement {
 }
 
 impl Announcement {
-    fn of(decision: &mut Decision) -> Self {
-        let announced = decision.commit.intents.iter().filter_map(|write| match write {
+    pub(super) fn of(commit: &Commit, events: Vec<Event>) -> Self {
+        let announced = commit.intents.iter().filter_map(|write| match write {
             IntentWrite::Add(intent) | IntentWrite::Replace(intent) if intent.lease.is_none() => Some(intent.clone()),
             _ => None,
         });
         Announcement {
             intents: announced.collect(),
-            events: std::mem::take(&mut decision.events),
-            stored: decision.commit.definition.iter().map(|found| *found.fingerprint()).collect(),
+            events,
+            stored: commit.definition.iter().map(|found| *found.fingerprint()).collect(),
         }
     }
 
@@ -83,21 +84,110 @@ impl Announcement {
 }
 
 impl Runtime {
-    /// Decides about a run and commits, in the store's own unit of work; then tells. `state` saves the first load.
+    /// Decides about a run as it is stored, and commits; then tells.
     pub(crate) async fn decide<T, E>(
         &self,
         run_id: RunId,
-        state: Option<RunState>,
         persistence: Persistence,
         decision: impl FnMut(&mut UnitOfWork) -> Result<T, E>,
-    ) -> Result<(T, RunState), DecideError<E>> {
-        let mut turn = self.turns.wait(run_id).await;
-        let state = turn.newest(state);
-        let (value, state, announcement) = self.decide_in(&*self.store, run_id, state, persistence, decision).await?;
-        turn.leave(&state);
+    ) -> Result<(T, Arc<Run>), DecideError<E>> {
+        self.decide_alone(&self.hot.run(run_id), persistence, decision).await
+    }
+
+    /// Decides about a hot run, together with others who decide about it at the same time, and commits; then tells.
+    pub(crate) async fn decide_together<T, E>(
+        &self,
+        hot: &HotRun<'_>,
+        persistence: Persistence,
+        mut decision: impl FnMut(&mut UnitOfWork) -> Result<T, E>,
+    ) -> Result<(T, Arc<Run>), DecideError<E>> {
+        let mut patience = Patience::new(persistence);
+        let mut conflicts = 0;
+        loop {
+            let open = |state: RunState| match self.registry.version(&state.run.fingerprint) {
+                Some(workflow) => {
+                    let definition = workflow.definition().clone();
+                    Ok(UnitOfWork::open(definition, state, self.moment(), self.config.limits()))
+                }
+                None => Err(state),
+            };
+            let (value, verdict) = match hot.sit(open, |work| work.join(self.moment()), &mut decision) {
+                Seat::Leads(value, leader) => (value, self.lead(leader, &mut patience).await),
+                Seat::Sits(value, end) => (value, end.verdict().await),
+                Seat::Alone => return self.decide_alone(hot, persistence, decision).await,
+                Seat::Unknown => {
+                    if let Err(error) = self.load_hot(hot).await? {
+                        patience.wait(self, error).await?;
+                    }
+                    continue;
+                }
+            };
+            match verdict {
+                Verdict::Committed(run) => return Ok((value, run)),
+                Verdict::Fenced => return Err(DecideError::Fenced(hot.id())),
+                Verdict::Failed(error) => return Err(DecideError::Store(error.copy())),
+                Verdict::Apart => return self.decide_alone(hot, persistence, decision).await,
+                Verdict::Again => {}
+                Verdict::Conflict => {
+                    conflicts += 1;
+                    if conflicts >= CONFLICTS {
+                        return Err(DecideError::Conflict(hot.id()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Commits a round, and tells everybody in it what became of it.
+    async fn lead(&self, mut leader: Leader<'_>, patience: &mut Patience) -> Verdict {
+        let place = leader.place();
+        let _turn = place.turn().await;
+        let Some(Closed { commit, announcement, shared }) = leader.close() else { return Verdict::Again };
+        let run = Arc::new(commit.run.clone());
+        let verdict = match self.commit_in(&*self.store, commit, patience).await {
+            Ok(Settled::Committed(_)) => {
+                self.tell(&announcement);
+                Verdict::Committed(run)
+            }
+            Ok(Settled::Fenced) if shared => Verdict::Apart,
+            Ok(Settled::Fenced) => Verdict::Fenced,
+            Ok(Settled::Conflict | Settled::KeyTaken(_)) => Verdict::Conflict,
+            Ok(Settled::Again) => Verdict::Again,
+            Err(error) => Verdict::Failed(Arc::new(error)),
+        };
+        leader.end(&verdict);
+        verdict
+    }
+
+    /// Loads a run that nobody here knows; others who need it wait for this.
+    async fn load_hot<E>(&self, hot: &HotRun<'_>) -> Result<Result<(), StoreError>, DecideError<E>> {
+        let _turn = hot.turn().await;
+        if hot.is_known() {
+            return Ok(Ok(()));
+        }
+        match self.store.load(hot.id()).await {
+            Ok(found) => {
+                hot.offer(Arc::new(found.ok_or(DecideError::NotFound(hot.id()))?));
+                Ok(Ok(()))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Decides about a run as it is stored, while nobody else here commits anything about it.
+    async fn decide_alone<T, E>(
+        &self,
+        hot: &HotRun<'_>,
+        persistence: Persistence,
+        decision: impl FnMut(&mut UnitOfWork) -> Result<T, E>,
+    ) -> Result<(T, Arc<Run>), DecideError<E>> {
+        let turn = hot.turn().await;
+        let (value, state, announcement) = self.decide_in(&*self.store, hot.id(), None, persistence, decision).await?;
+        let run = Arc::new(state.run.clone());
+        hot.settle(state);
         drop(turn);
         self.tell(&announcement);
-        Ok((value, state))
+        Ok((value, run))
     }
 
     /// Tells what was committed.
@@ -140,11 +230,13 @@ impl Runtime {
             };
             let mut work = UnitOfWork::open(definition, loaded, self.moment(), self.config.limits());
             let value = decision(&mut work).map_err(DecideError::Refused)?;
-            if let Some(unchanged) = work.unchanged() {
-                return Ok((value, unchanged, Announcement::default()));
+            if !work.is_changed() {
+                return Ok((value, work.into_unchanged(), Announcement::default()));
             }
-            match self.commit_in(session, work.close(), &mut patience).await? {
-                Settled::Committed(state, announcement) => return Ok((value, *state, announcement)),
+            let Decision { commit, events, state: after } = work.close();
+            let announcement = Announcement::of(&commit, events);
+            match self.commit_in(session, commit, &mut patience).await? {
+                Settled::Committed(_) => return Ok((value, after, announcement)),
                 Settled::Fenced => return Err(DecideError::Fenced(run_id)),
                 Settled::KeyTaken(id) => return Err(DecideError::KeyTaken(id)),
                 Settled::Again => {}
@@ -168,29 +260,29 @@ impl Runtime {
         if !self.is_stored(definition.fingerprint()) {
             work.store_definition();
         }
-        let run_id = work.run().id;
-        match self.commit_in(session, work.close(), &mut Patience::new(Persistence::Caller)).await? {
-            Settled::Committed(state, announcement) => Ok((state.run, announcement)),
+        let Decision { commit, events, state } = work.close();
+        let run_id = state.run.id;
+        let announcement = Announcement::of(&commit, events);
+        match self.commit_in(session, commit, &mut Patience::new(Persistence::Caller)).await? {
+            Settled::Committed(found) => Ok((found.map_or(state.run, |found| *found), announcement)),
             Settled::KeyTaken(id) => Err(DecideError::KeyTaken(id)),
             Settled::Fenced | Settled::Conflict | Settled::Again => Err(DecideError::Conflict(run_id)),
         }
     }
 
-    async fn commit_in<E>(
+    async fn commit_in(
         &self,
         session: &dyn StoreSession,
-        mut decision: Decision,
+        commit: Commit,
         patience: &mut Patience,
-    ) -> Result<Settled, DecideError<E>> {
-        let announcement = Announcement::of(&mut decision);
-        let Decision { commit, state, .. } = decision;
+    ) -> Result<Settled, StoreError> {
         let (run_id, token, expected) = (commit.run.id, commit.run.token, commit.expected);
         let answer = match session.commit(vec![commit]).await {
             Ok(mut answers) => answers.pop().unwrap_or(Ok(CommitOutcome::Conflict)),
             Err(error) => Err(error),
         };
         match answer {
-            Ok(CommitOutcome::Committed) => Ok(Settled::Committed(Box::new(state), announcement)),
+            Ok(CommitOutcome::Committed) => Ok(Settled::Committed(None)),
             Ok(CommitOutcome::Conflict) => Ok(Settled::Conflict),
             Ok(CommitOutcome::Fenced) => Ok(Settled::Fenced),
             Ok(CommitOutcome::KeyTaken(id)) => Ok(Settled::KeyTaken(id)),
@@ -200,12 +292,10 @@ impl Runtime {
                 loop {
                     patience.wait(self, error).await?;
                     match session.load(run_id).await {
-                        Ok(Some(found)) if found.run.token == token => {
-                            return Ok(Settled::Committed(Box::new(state), announcement));
-                        }
+                        Ok(Some(found)) if found.run.token == token => return Ok(Settled::Committed(None)),
                         // A fresh id is nobody else's: the run was started, and has gone on since.
                         Ok(Some(found)) if expected == Expected::New => {
-                            return Ok(Settled::Committed(Box::new(found), announcement));
+                            return Ok(Settled::Committed(Some(Box::new(found.run))));
                         }
                         Ok(None) if expected == Expected::New => return Ok(Settled::Again),
                         Ok(_) => return Ok(Settled::Conflict),
@@ -223,7 +313,8 @@ impl Runtime {
 
 /// How a commit ended, once its outcome is known.
 enum Settled {
-    Committed(Box<RunState>, Announcement),
+    /// Applied; with the run as it was found, if it has gone on since.
+    Committed(Option<Box<Run>>),
     Conflict,
     Fenced,
     KeyTaken(RunId),

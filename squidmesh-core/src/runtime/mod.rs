@@ -8,6 +8,7 @@ mod bulk;
 mod command;
 mod config;
 mod decide;
+mod hot;
 mod inspect;
 mod joined;
 mod prune;
@@ -19,7 +20,6 @@ mod squidmesh;
 mod start;
 mod telemetry;
 mod triggers;
-mod turns;
 
 pub use builder::{ConfigError, SquidmeshBuilder};
 pub use bulk::{Bulk, BulkError, BulkOutcome, BulkRun, ReplayRuns, ResumeRuns};
@@ -36,5 +36,6 @@ pub use telemetry::TracingSink;
 pub use triggers::{TriggerError, TriggerStatus};
 
 pub(crate) use decide::{Announcement, DecideError, Patience, Persistence};
+pub(crate) use hot::HotRun;
 pub(crate) use registry::Scheduled;
 pub(crate) use shared::Runtime;

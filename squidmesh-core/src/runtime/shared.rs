@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::hot::HotRuns;
 use super::registry::{Registry, Scheduled};
-use super::turns::Turns;
 use super::{Config, TracingSink};
 use crate::engine::{DescribeJobs, Moment};
 use crate::{
@@ -25,7 +25,7 @@ pub(crate) struct Runtime {
     /// Told when a trigger was changed by this process.
     pub(crate) trigger_changed: event_listener::Event,
     pub(crate) config: Config,
-    pub(super) turns: Turns,
+    pub(crate) hot: HotRuns,
     pub(super) sinks: Vec<Arc<dyn EventSink>>,
     /// The versions that are known to be stored, so that a start need not store them again.
     pub(super) stored: Mutex<HashSet<Fingerprint>>,

@@ -146,7 +146,7 @@ impl Life {
             let moment = self.moment();
             let mut work = UnitOfWork::open(self.definition.clone(), state.clone(), moment, Limits::default());
             let value = command(&mut work).ok()?;
-            if work.unchanged().is_some() {
+            if !work.is_changed() {
                 return Some(value);
             }
             match self.commit(Some(&state), work.close()) {
@@ -213,7 +213,7 @@ impl Life {
     /// A worker begins what it has claimed, perhaps long ago.
     fn deliver(&mut self, tally: &mut Tally) {
         let Some(claim) = self.dice.take(&mut self.claims) else { return };
-        let state = claim.state.unwrap();
+        let state = Arc::unwrap_or_clone(claim.state.unwrap().unwrap());
         if state.run.id != self.run {
             return; // of an earlier run, which has ended
         }

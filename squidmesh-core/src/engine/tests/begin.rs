@@ -25,7 +25,7 @@ fn the_first_step_makes_the_run_running_and_opens_an_attempt() {
     assert_eq!(rig.status(), RunStatus::Running);
     assert_eq!(rig.tries("first"), [(1, AttemptStatus::Running)]);
     assert!(rig.intent("first").is_some(), "the intent stays until the outcome is recorded");
-    assert_eq!(told.decision.commit.fence, Some(told.task().lease));
+    assert_eq!(told.decision.commit.fences, [told.task().lease]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn recording_and_beginning_the_successor_are_one_commit() {
     assert_eq!((next.step.as_str(), next.attempt), ("second", 1));
     assert_eq!(next.input.get("x"), Some(&json!(1)));
     assert_eq!(next.lease.token, task.lease.token);
-    assert_eq!(told.decision.commit.fence.as_ref(), Some(&task.lease), "the old claim guards the whole change");
+    assert_eq!(told.decision.commit.fences, std::slice::from_ref(&task.lease), "the old claim guards the whole change");
     let intent = rig.intent("second").unwrap();
     assert_eq!((intent.lease, intent.delay), (Some(task.lease.token), LEASE), "the intent is written under the lease");
     assert_eq!(rig.tries("second"), [(1, AttemptStatus::Running)]);

@@ -45,7 +45,7 @@ fn an_outcome_and_the_successors_dispatch_are_one_commit() {
     assert_eq!(told.events(), ["step.completed", "run.dispatched"]);
     assert_eq!(told.decision.commit.steps.len(), 2);
     assert!(told.decision.commit.attempts.is_empty(), "the step run tells of the attempt that completed it");
-    assert_eq!(told.decision.commit.fence.as_ref(), Some(&task.lease));
+    assert_eq!(told.decision.commit.fences, std::slice::from_ref(&task.lease));
     assert!(
         matches!(&told.decision.events[0].kind, EventKind::StepCompleted { duration, attempt: 1, .. } if *duration == ms(40))
     );

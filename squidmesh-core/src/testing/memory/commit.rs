@@ -32,7 +32,7 @@ impl Rows {
 
     /// Why a commit that is sound in itself is not applied.
     fn refusal(&self, commit: &Commit) -> Option<CommitOutcome> {
-        if commit.fence.as_ref().is_some_and(|fence| !self.intents.is_held(fence)) {
+        if commit.fences.iter().any(|fence| !self.intents.is_held(fence)) {
             return Some(CommitOutcome::Fenced);
         }
         let stored = self.runs.get(&commit.run.id).map(|rows| rows.run.revision);

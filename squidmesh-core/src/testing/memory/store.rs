@@ -178,8 +178,9 @@ impl Store for MemoryStore {
         let leases = rows.intents.claim(request, now);
         let next_in = if leases.len() < request.limit { rows.intents.next_in(request, now) } else { None };
         let claims = leases.into_iter().map(|lease| {
-            let state = rows.load_claimed(lease.key.run_id);
-            Claim::new(lease, state)
+            let id = lease.key.run_id;
+            let state = (!request.at_hand.contains(&id)).then(|| rows.load_claimed(id).map(Arc::new));
+            Claim::new(lease, state.transpose())
         });
         Ok(Claims::new(claims.collect(), next_in))
     }
@@ -198,8 +199,8 @@ impl Store for MemoryStore {
             Availability::Held => SingleClaim::Held,
             Availability::Due => {
                 let lease = rows.intents.hold(key.clone(), token, now.after(lease));
-                let state = rows.load_claimed(key.run_id);
-                SingleClaim::Claimed(Box::new(Claim::new(lease, state)))
+                let state = rows.load_claimed(key.run_id).map(Arc::new);
+                SingleClaim::Claimed(Box::new(Claim::new(lease, state.map(Some))))
             }
         };
         Ok(keys.iter().map(claim).collect())

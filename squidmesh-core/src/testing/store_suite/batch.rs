@@ -33,7 +33,7 @@ pub async fn answers_come_in_the_order_of_the_batch(fixture: &dyn StoreFixture) 
     };
     committed(&*store, keyed(9)).await;
     let mut fenced = sample::next(&first);
-    fenced.fence = Some(sample::lease(first.id, "first", sample::lease_token(5)));
+    fenced.fences = vec![sample::lease(first.id, "first", sample::lease_token(5))];
     let batch = vec![sample::start(1), sample::start(2), keyed(3), fenced, sample::start(4)];
     assert_eq!(
         apply_all(&*store, batch).await,
@@ -69,9 +69,9 @@ pub async fn a_fenced_commit_leaves_the_rest_of_its_batch_alone(fixture: &dyn St
     let lost_run = started(&*store, 2).await;
     let before = facts(&*store, lost_run.id).await;
     let mut good = sample::next(&held_run);
-    good.fence = Some(lease);
+    good.fences = vec![lease];
     let mut stale = sample::next(&lost_run);
-    stale.fence = Some(sample::lease(lost_run.id, "first", sample::lease_token(1)));
+    stale.fences = vec![sample::lease(lost_run.id, "first", sample::lease_token(1))];
     stale.intents.push(IntentWrite::Remove(sample::intent(&lost_run, "first").key));
     let outcomes = apply_all(&*store, vec![stale, good, sample::start(3)]).await;
     assert_eq!(outcomes, [CommitOutcome::Fenced, LANDED, LANDED]);
@@ -165,7 +165,7 @@ pub async fn what_follows_a_refused_commit_of_its_run_is_refused(fixture: &dyn S
     let (store, _) = fixture.fresh().await;
     let run = started(&*store, 1).await;
     let mut fenced = sample::next(&run);
-    fenced.fence = Some(sample::lease(run.id, "first", sample::lease_token(3)));
+    fenced.fences = vec![sample::lease(run.id, "first", sample::lease_token(3))];
     let follower = sample::next(&fenced.run);
     let outcomes = apply_all(&*store, vec![fenced, follower, sample::start(2)]).await;
     assert_eq!(outcomes, [CommitOutcome::Fenced, CommitOutcome::Conflict, LANDED]);
@@ -178,14 +178,14 @@ pub async fn a_commit_may_be_fenced_by_a_lease_that_its_batch_has_just_made(fixt
     let lease = held(&*store, &run, 1).await;
     let next_token = sample::lease_token(2);
     let mut hop = sample::next(&run);
-    hop.fence = Some(lease);
+    hop.fences = vec![lease];
     hop.intents.push(IntentWrite::Remove(sample::intent(&run, "first").key));
     let mut leased = sample::intent(&run, "second");
     leased.lease = Some(next_token);
     leased.delay = super::setup::LEASE;
     hop.intents.push(IntentWrite::Add(leased));
     let mut after = sample::next(&hop.run);
-    after.fence = Some(sample::lease(run.id, "second", next_token));
+    after.fences = vec![sample::lease(run.id, "second", next_token)];
     after.intents.push(IntentWrite::Remove(sample::intent(&run, "second").key));
     assert_eq!(apply_all(&*store, vec![hop, after]).await, [LANDED, LANDED]);
     assert_eq!(super::setup::history(&*store, run.id).await.intents, []);

@@ -69,6 +69,7 @@ macro_rules! __store_cases {
                 only_the_versions_asked_for_are_claimed
                 unwanted_work_does_not_stand_in_the_way
                 several_intents_of_one_run_are_claimed_together
+                work_of_runs_that_the_claimer_has_at_hand_is_claimed_all_the_same
                 a_compensation_is_claimed_like_a_step
                 claiming_one_takes_just_that_one
                 claiming_one_that_is_not_there_is_absent
@@ -189,6 +190,7 @@ macro_rules! __store_cases {
                 a_fence_on_an_intent_that_is_done_is_refused
                 a_fence_on_an_intent_that_nobody_claimed_is_refused
                 a_fence_proves_one_intent_only
+                every_fence_of_a_commit_must_hold
                 a_lease_that_ran_out_but_was_not_taken_over_still_counts
                 an_outcome_and_a_takeover_never_both_succeed
                 an_extended_lease_lasts_longer

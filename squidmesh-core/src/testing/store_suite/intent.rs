@@ -74,7 +74,7 @@ pub async fn replacing_a_held_intent_takes_it_out_of_its_holders_hands(fixture: 
     let lease = held(&*store, &run, 1).await;
     let run = committed(&*store, write(&run, IntentWrite::Replace(sample::intent(&run, "first")))).await;
     let mut late = sample::next(&run);
-    late.fence = Some(lease.clone());
+    late.fences = vec![lease.clone()];
     assert_eq!(apply(&*store, late).await, CommitOutcome::Fenced);
     assert_eq!(store.extend(&[lease], LEASE).await.unwrap(), [false]);
     held(&*store, &run, 2).await;
@@ -87,7 +87,7 @@ pub async fn a_holder_may_replace_its_own_intent_for_the_next_attempt(fixture: &
     let mut retry = sample::intent(&run, "first");
     retry.delay = WHILE * 2;
     let mut commit = write(&run, IntentWrite::Replace(retry));
-    commit.fence = Some(lease.clone());
+    commit.fences = vec![lease.clone()];
     let run = committed(&*store, commit).await;
     let early = claim_key(&*store, &lease.key, sample::lease_token(2)).await;
     assert!(matches!(early, SingleClaim::NotDue), "{early:?}");
@@ -156,7 +156,7 @@ pub async fn an_intent_committed_under_a_lease_is_in_its_holders_hands(fixture: 
     assert_eq!(keys(&claim(&*store, 10, 3).await), []);
     assert_eq!(history(&*store, run.id).await.intents[0].lease, Some(token));
     let mut commit = sample::next(&run);
-    commit.fence = Some(sample::lease(run.id, "second", token));
+    commit.fences = vec![sample::lease(run.id, "second", token)];
     commit.intents.push(IntentWrite::Remove(sample::intent(&run, "second").key));
     committed(&*store, commit).await;
 }
@@ -234,7 +234,7 @@ pub async fn a_repinned_intent_keeps_its_holder(fixture: &dyn StoreFixture) {
     assert_eq!((after.available_at, after.lease), (before.available_at, Some(lease.token)));
     assert_eq!(store.extend(std::slice::from_ref(&lease), LEASE).await.unwrap(), [true]);
     let mut outcome = write(&run, IntentWrite::Remove(lease.key.clone()));
-    outcome.fence = Some(lease);
+    outcome.fences = vec![lease];
     committed(&*store, outcome).await;
 }
 
@@ -305,7 +305,7 @@ fn hop(run: &Run, lease: &crate::Lease, token: crate::LeaseToken) -> Commit {
     second.lease = Some(token);
     second.delay = LEASE;
     let mut commit = write(run, IntentWrite::Remove(lease.key.clone()));
-    commit.fence = Some(lease.clone());
+    commit.fences = vec![lease.clone()];
     commit.intents.push(IntentWrite::Add(second));
     commit
 }

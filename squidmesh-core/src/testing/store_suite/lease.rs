@@ -161,6 +161,34 @@ pub async fn a_fence_proves_one_intent_only(fixture: &dyn StoreFixture) {
     assert_eq!(apply(&*store, fenced(&run, &wrong)).await, CommitOutcome::Fenced);
 }
 
+pub async fn every_fence_of_a_commit_must_hold(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let mut commit = sample::start(1);
+    for name in ["second", "third"] {
+        commit.steps.push(StepWrite::Create(sample::step(name)));
+        commit.intents.push(IntentWrite::Add(sample::intent(&commit.run, name)));
+    }
+    let run = committed(&*store, commit).await;
+    let claims = claim(&*store, 3, 1).await.claims;
+    let leases: Vec<Lease> = claims.into_iter().map(|claim| claim.lease).collect();
+    clock.advance(LEASE + ms(1));
+    let taken = claim_key(&*store, &leases[1].key, sample::lease_token(2)).await;
+    assert!(matches!(taken, SingleClaim::Claimed(_)), "{taken:?}");
+    let before = facts(&*store, run.id).await;
+    // Each of them in both forms: its intent stays, or is taken away with the commit.
+    for removed in [vec![], vec![0], vec![1], vec![0, 1, 2]] {
+        let mut all = fenced(&run, &leases[0]);
+        all.fences = leases.clone();
+        all.intents.extend(removed.iter().map(|place: &usize| IntentWrite::Remove(leases[*place].key.clone())));
+        assert_eq!(apply(&*store, all).await, CommitOutcome::Fenced, "{removed:?}");
+        assert_eq!(facts(&*store, run.id).await, before);
+    }
+    let mut two = fenced(&run, &leases[0]);
+    two.fences.push(leases[2].clone());
+    two.intents.push(IntentWrite::Remove(leases[2].key.clone()));
+    committed(&*store, two).await;
+}
+
 pub async fn a_lease_that_ran_out_but_was_not_taken_over_still_counts(fixture: &dyn StoreFixture) {
     // Ownership is by token, never by time: work that is done is kept unless somebody else has begun it.
     let (store, clock) = fixture.fresh().await;
@@ -294,7 +322,7 @@ pub async fn many_are_released_at_once(fixture: &dyn StoreFixture) {
 fn fenced(run: &Run, lease: &Lease) -> Commit {
     let mut commit = sample::next(run);
     commit.run.status = RunStatus::Running;
-    commit.fence = Some(lease.clone());
+    commit.fences = vec![lease.clone()];
     commit
 }
 

@@ -114,8 +114,8 @@ pub async fn claims_of_many_runs_carry_each_its_own_state(fixture: &dyn StoreFix
     let claims = claim(&*store, 100, 1).await.claims;
     assert_eq!(claims.len(), 100);
     for claim in claims {
-        let seen = claim.state.unwrap();
+        let seen = claim.state.unwrap().unwrap();
         assert_eq!(seen.run.id, claim.lease.key.run_id);
-        assert_eq!(seen, store.load(seen.run.id).await.unwrap().unwrap());
+        assert_eq!(*seen, store.load(seen.run.id).await.unwrap().unwrap());
     }
 }

@@ -98,8 +98,8 @@ pub(super) fn keys(claims: &Claims) -> Vec<IntentKey> {
 pub(super) fn only(mut claims: Claims) -> (Claim, RunState) {
     assert_eq!(claims.claims.len(), 1, "exactly one intent is claimed");
     let mut claim = claims.claims.remove(0);
-    let state = std::mem::replace(&mut claim.state, Ok(RunState::new(sample::run(0), [])));
-    (claim, state.expect("the run of a claim can be read"))
+    let state = std::mem::replace(&mut claim.state, Ok(None)).expect("the run of a claim can be read");
+    (claim, Arc::unwrap_or_clone(state.expect("a claimer who has nothing at hand is given the run")))
 }
 
 /// Claims the intent of a sample run's step `first` under the token with this number.

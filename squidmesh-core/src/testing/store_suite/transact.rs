@@ -171,7 +171,7 @@ pub async fn a_stale_fence_is_refused_within_a_transaction(fixture: &dyn StoreFi
     let before = facts(&*store, run.id).await;
     let mut late = sample::next(&run);
     late.intents.push(IntentWrite::Remove(lease.key.clone()));
-    late.fence = Some(lease);
+    late.fences = vec![lease];
     let body = Recording::new([late]).ends(|_| TransactionEnd::RollBack);
     let (ended, seen) = transact(&*store, body).await;
     assert_eq!((ended, seen.outcomes), (Transacted::RolledBack, vec![CommitOutcome::Fenced]));
