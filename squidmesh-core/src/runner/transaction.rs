@@ -38,7 +38,7 @@ impl Runner {
     ) -> RecordedRun {
         let mut patience = Patience::new(self.persistence());
         let mut conflicts = 0;
-        let mut known = hot.state();
+        let mut known = hot.committed().await;
         loop {
             let state = match known.take() {
                 Some(state) => state,

@@ -121,10 +121,11 @@ impl HotRun<'_> {
         self.place.turn().await
     }
 
-    /// A copy of the run as far as it is known here.
-    pub(crate) fn state(&self) -> Option<RunState> {
-        let table = self.table();
-        table.round.as_ref().map(|round| round.work.state()).or(table.state.as_ref()).cloned()
+    /// A copy of the run as it was committed, if that is known here.
+    pub(crate) async fn committed(&self) -> Option<RunState> {
+        // Whoever has the turn to commit makes of the run what may not come to be.
+        let _turn = self.turn().await;
+        self.table().state.clone()
     }
 
     /// Whether nobody needs to load the run.
@@ -339,6 +340,10 @@ mod tests {
         hot.sit(open, |_| {}, dispatched)
     }
 
+    fn revision(hot: &HotRun<'_>) -> Option<u64> {
+        hot.committed().now_or_never()?.map(|state| state.run.revision)
+    }
+
     fn verdict(end: &End) -> Option<Verdict> {
         end.verdict().now_or_never()
     }
@@ -349,7 +354,7 @@ mod tests {
         let (one, other) = (runs.run(run()), runs.run(run()));
         known(&one, 3);
         drop(one);
-        assert_eq!(other.state().map(|state| state.run.revision), Some(3));
+        assert_eq!(revision(&other), Some(3));
         assert_eq!(runs.known(), [run()]);
         drop(other);
         assert!(runs.runs().is_empty());
@@ -361,7 +366,7 @@ mod tests {
         let hot = runs.run(run());
         for (offered, kept) in [(3, 3), (2, 3), (4, 4)] {
             known(&hot, offered);
-            assert_eq!(hot.state().map(|state| state.run.revision), Some(kept));
+            assert_eq!(revision(&hot), Some(kept));
         }
     }
 
@@ -382,6 +387,21 @@ mod tests {
         assert!(matches!(verdict(&end), Some(Verdict::Committed(_))));
         let Some(Closed { commit, shared, .. }) = next.close() else { panic!("the round is open") };
         assert_eq!((commit.fences.len(), commit.run.revision, shared), (1, 5, false));
+    }
+
+    #[test]
+    fn what_is_not_committed_is_not_told_as_the_run() {
+        let runs = HotRuns::default();
+        let hot = runs.run(run());
+        known(&hot, 3);
+        let Seat::Leads(_, mut leader) = sit(&hot) else { panic!("the first one opens a round") };
+        assert_eq!(revision(&hot), None, "a round is open");
+        let turn = leader.place().turn().now_or_never();
+        assert!(turn.is_some() && leader.close().is_some());
+        assert!(hot.committed().now_or_never().is_none(), "it waits for the commit");
+        leader.end(&Verdict::Conflict);
+        drop(turn);
+        assert_eq!(revision(&hot), None);
     }
 
     #[test]
@@ -432,6 +452,6 @@ mod tests {
         let hot = runs.run(run());
         known(&hot, 3);
         assert!(matches!(hot.sit(open, |_| {}, |_| Ok::<_, InvalidTransition>(())), Seat::Alone));
-        assert_eq!(hot.state().map(|state| state.run.revision), Some(3), "as it was");
+        assert_eq!(revision(&hot), Some(3), "as it was");
     }
 }
