@@ -104,14 +104,8 @@ impl Runtime {
         let mut patience = Patience::new(persistence);
         let mut conflicts = 0;
         loop {
-            let open = |state: RunState| match self.registry.version(&state.run.fingerprint) {
-                Some(workflow) => {
-                    let definition = workflow.definition().clone();
-                    Ok(UnitOfWork::open(definition, state, self.moment(), self.config.limits()))
-                }
-                None => Err(state),
-            };
-            let (value, verdict) = match hot.sit(open, |work| work.join(self.moment()), &mut decision) {
+            let version = |fingerprint: &Fingerprint| Some(self.registry.version(fingerprint)?.definition().clone());
+            let (value, verdict) = match hot.sit(self.moment(), self.config.limits(), version, &mut decision) {
                 Seat::Leads(value, leader) => (value, self.lead(leader, &mut patience).await),
                 Seat::Sits(value, end) => (value, end.verdict().await),
                 Seat::Alone => return self.decide_alone(hot, persistence, decision).await,

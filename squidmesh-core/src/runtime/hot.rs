@@ -16,8 +16,8 @@ use event_listener::{Event, listener};
 use futures_util::lock::{Mutex as Turnstile, MutexGuard as Turn};
 
 use super::decide::Announcement;
-use crate::engine::{Decision, UnitOfWork};
-use crate::{Commit, Run, RunId, RunState, StoreError};
+use crate::engine::{Decision, Limits, Moment, UnitOfWork};
+use crate::{Commit, Definition, Fingerprint, Run, RunId, RunState, StoreError};
 
 /// The runs that this process has work of in hand.
 #[derive(Default)]
@@ -149,16 +149,17 @@ impl HotRun<'_> {
         table.state = Some(state);
     }
 
-    /// Decides, in the open round or in a new one that `open` makes of the run's state.
+    /// Decides, in the open round or in a new one. `version` finds the definition that a run is pinned to.
     pub(super) fn sit<T, E>(
         &self,
-        open: impl FnOnce(RunState) -> Result<UnitOfWork, RunState>,
-        join: impl FnOnce(&mut UnitOfWork),
+        moment: Moment,
+        limits: Limits,
+        version: impl FnOnce(&Fingerprint) -> Option<Arc<Definition>>,
         decision: impl FnOnce(&mut UnitOfWork) -> Result<T, E>,
     ) -> Seat<'_, T> {
         let mut table = self.table();
         if let Some(round) = &mut table.round {
-            join(&mut round.work);
+            round.work.join(moment);
             return match decision(&mut round.work) {
                 Ok(value) => {
                     round.seats += 1;
@@ -172,13 +173,11 @@ impl HotRun<'_> {
             };
         }
         let Some(state) = table.state.take() else { return Seat::Unknown };
-        let mut work = match open(state) {
-            Ok(work) => work,
-            Err(state) => {
-                table.state = Some(state);
-                return Seat::Alone;
-            }
+        let Some(definition) = version(&state.run.fingerprint) else {
+            table.state = Some(state);
+            return Seat::Alone;
         };
+        let mut work = UnitOfWork::open(definition, state, moment, limits);
         match decision(&mut work) {
             Ok(value) if work.is_changed() => {
                 let end = End::default();
@@ -309,7 +308,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::engine::{Limits, Moment, dispatch_steps};
+    use crate::engine::dispatch_steps;
     use crate::testing::sample;
     use crate::{CommitToken, DispatchError, DispatchOptions, InvalidTransition, Job, Timestamp};
 
@@ -322,11 +321,10 @@ mod tests {
         hot.offer(Arc::new(RunState::new(run, [sample::step("first")])));
     }
 
-    fn open(state: RunState) -> Result<UnitOfWork, RunState> {
-        let now = Timestamp::from_millis(1);
+    fn decide<'a, T, E>(hot: &'a HotRun<'_>, decision: impl FnOnce(&mut UnitOfWork) -> Result<T, E>) -> Seat<'a, T> {
         let token = CommitToken::from_uuid(uuid::Uuid::from_u128(7));
-        let definition = sample::definition();
-        Ok(UnitOfWork::open(definition, state, Moment { now, random: 0.5, token }, Limits::default()))
+        let moment = Moment { now: Timestamp::from_millis(1), random: 0.5, token };
+        hot.sit(moment, Limits::default(), |_| Some(sample::definition()), decision)
     }
 
     fn dispatched(work: &mut UnitOfWork) -> Result<u64, DispatchError> {
@@ -337,7 +335,7 @@ mod tests {
     }
 
     fn sit<'a>(hot: &'a HotRun<'_>) -> Seat<'a, u64> {
-        hot.sit(open, |_| {}, dispatched)
+        decide(hot, dispatched)
     }
 
     fn revision(hot: &HotRun<'_>) -> Option<u64> {
@@ -440,8 +438,7 @@ mod tests {
         let hot = runs.run(run());
         known(&hot, 3);
         let Seat::Leads(_, mut leader) = sit(&hot) else { panic!("the first one opens a round") };
-        let refused =
-            hot.sit(open, |_| {}, |work| dispatched(work).and(Err::<(), _>(DispatchError::InvalidStep(None))));
+        let refused = decide(&hot, |work| dispatched(work).and(Err::<(), _>(DispatchError::InvalidStep(None))));
         assert!(matches!(refused, Seat::Alone));
         assert!(leader.close().is_none(), "half of a decision is in it");
     }
@@ -451,7 +448,7 @@ mod tests {
         let runs = HotRuns::default();
         let hot = runs.run(run());
         known(&hot, 3);
-        assert!(matches!(hot.sit(open, |_| {}, |_| Ok::<_, InvalidTransition>(())), Seat::Alone));
+        assert!(matches!(decide(&hot, |_| Ok::<_, InvalidTransition>(())), Seat::Alone));
         assert_eq!(revision(&hot), Some(3), "as it was");
     }
 }
