@@ -129,7 +129,7 @@ impl Mutation {
     }
 
     /// Changes a commit as the defect would, given what is stored of the run and the version that it is pinned to.
-    pub(crate) fn distort(self, commit: &mut Commit, stored: Option<&RunState>, definition: Option<&Definition>) {
+    pub fn distort(self, commit: &mut Commit, stored: Option<&RunState>, definition: Option<&Definition>) {
         match self {
             Mutation::LostJoin => without_joins(commit, stored, definition),
             Mutation::EarlyJoin => early_join(commit, stored, definition),

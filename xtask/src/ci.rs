@@ -1,13 +1,18 @@
 //! `cargo xtask ci`: the whole gate. Every part runs, so that one run tells everything.
 
 use crate::failure::{Failure, Outcome};
-use crate::{Task, deny, lint, refuse_unknown, simulate, test};
+use crate::{Task, deny, lint, refuse_unknown, simulate, test, torture};
 
-/// Runs lint, deny, test and simulate, and fails when any of them does.
+/// Runs lint, deny, test, simulate and torture, and fails when any of them does.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     refuse_unknown("ci", arguments, &[])?;
-    let parts: [(&str, Task); 4] =
-        [("lint", lint::run), ("deny", deny::run), ("test", test::run), ("simulate", simulate::gate)];
+    let parts: [(&str, Task); 5] = [
+        ("lint", lint::run),
+        ("deny", deny::run),
+        ("test", test::run),
+        ("simulate", simulate::gate),
+        ("torture", torture::gate),
+    ];
     let mut failed = Vec::new();
     for (name, part) in parts {
         println!("\n=== {name} ===");
@@ -17,7 +22,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         }
     }
     if failed.is_empty() {
-        println!("\nthe gate is open: lint, deny, test and simulate passed");
+        println!("\nthe gate is open: lint, deny, test, simulate and torture passed");
         Ok(())
     } else {
         Err(Failure::new(format!("the gate is closed\n{}", failed.join("\n"))))

@@ -21,6 +21,7 @@ mod simulate;
 mod tally;
 mod test;
 mod tidy;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -69,7 +70,18 @@ const CHORES: &[Chore] = &[
         summary: "Live seeds of simulated deployments and check their histories; replay one; prove that defects are found",
         run: simulate::run,
     },
-    Chore { name: "ci", arguments: "", summary: "The whole gate: lint, deny, test and simulate", run: ci::run },
+    Chore {
+        name: "torture",
+        arguments: "[--minutes M] [--seed S] [--only redis|tokio|sqlite] [--defect NAME]",
+        summary: "Kill, stop and cut real processes and servers under load, and check what they leave",
+        run: torture::run,
+    },
+    Chore {
+        name: "ci",
+        arguments: "",
+        summary: "The whole gate: lint, deny, test, simulate and torture",
+        run: ci::run,
+    },
     Chore { name: "fix", arguments: "", summary: "Format, and apply clippy's own suggestions", run: fix::run },
     Chore {
         name: "services",

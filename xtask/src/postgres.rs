@@ -75,7 +75,7 @@ fn says_ready(state: &str) -> bool {
 }
 
 /// The directory that holds `initdb` and `postgres`, after installing them when there is none.
-fn programs() -> Result<PathBuf, Failure> {
+pub(crate) fn programs() -> Result<PathBuf, Failure> {
     if let Some(found) = find_programs()? {
         return Ok(found);
     }

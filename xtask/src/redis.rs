@@ -55,7 +55,8 @@ shift 2
 exec "$program" --port "$port" --bind 127.0.0.1 --dir "$0" --daemonize no "$@"
 "#;
 
-fn program() -> Result<PathBuf, Failure> {
+/// The server's program, after installing it when there is none.
+pub(crate) fn program() -> Result<PathBuf, Failure> {
     if let Some(found) = process::on_path("redis-server") {
         return Ok(found);
     }
