@@ -7,13 +7,17 @@
 use std::future::pending;
 use std::time::Duration;
 
-use squidmesh_core::{Cancellation, Claim, Runner};
+use squidmesh_core::{Cancellation, Claim, Delivery, Runner};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 /// The most claims in one call to the store.
 const BATCH: usize = 256;
+/// A claim under load is made when one of so many workers is free,
+const SHARE: usize = 4;
+/// or after so long.
+const GATHER: Duration = Duration::from_millis(5);
 /// How long handlers that were cut off may take to be recorded as interrupted.
 const INTERRUPT: Duration = Duration::from_secs(5);
 
@@ -52,6 +56,7 @@ impl Lane {
                         working.spawn(async move { runner.deliver(claim).await });
                     }
                     if full {
+                        self.gather(&mut working, &shutdown).await;
                         continue;
                     }
                     found.next_in.map(|next| next.saturating_add(Duration::from_millis(1)))
@@ -64,6 +69,19 @@ impl Lane {
             self.rest(wait, &shutdown).await;
         }
         self.drain(working).await;
+    }
+
+    /// With more due than workers, lets some of them end before the next claim: one call for many costs the database little more
+    /// than one for each, and what is claimed together is begun together.
+    async fn gather(&self, working: &mut JoinSet<Delivery>, shutdown: &Cancellation) {
+        let enough = self.concurrency.div_ceil(SHARE);
+        let ended = async {
+            while self.concurrency.saturating_sub(working.len()) < enough && working.join_next().await.is_some() {}
+        };
+        tokio::select! {
+            _ = timeout(GATHER, ended) => {}
+            _ = shutdown.cancelled() => {}
+        }
     }
 
     /// Sleeps until something may be due. A worker that ends frees nothing that is wanted: there was less due than workers.
@@ -83,7 +101,7 @@ impl Lane {
     }
 
     /// Takes no more; what runs may finish, then it is cut off.
-    async fn drain(&self, mut working: JoinSet<squidmesh_core::Delivery>) {
+    async fn drain(&self, mut working: JoinSet<Delivery>) {
         self.runner.drain();
         let deadline = Instant::now() + self.drain;
         let all_ended = async { while working.join_next().await.is_some() {} };
