@@ -13,6 +13,9 @@ mod drain;
 mod entry;
 mod error;
 mod executor;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod lane;
 mod link;

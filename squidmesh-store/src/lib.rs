@@ -50,6 +50,9 @@ mod connect;
 mod database;
 mod due;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod intents;
 mod join;

@@ -1,16 +1,17 @@
 //! `cargo xtask ci`: the whole gate. Every part runs, so that one run tells everything.
 
 use crate::failure::{Failure, Outcome};
-use crate::{Task, deny, lint, refuse_unknown, simulate, test, torture};
+use crate::{Task, deny, fuzz, lint, refuse_unknown, simulate, test, torture};
 
-/// Runs lint, deny, test, simulate and torture, and fails when any of them does.
+/// Runs lint, deny, test, simulate, fuzz and torture, and fails when any of them does.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     refuse_unknown("ci", arguments, &[])?;
-    let parts: [(&str, Task); 5] = [
+    let parts: [(&str, Task); 6] = [
         ("lint", lint::run),
         ("deny", deny::run),
         ("test", test::run),
         ("simulate", simulate::gate),
+        ("fuzz", fuzz::gate),
         ("torture", torture::gate),
     ];
     let mut failed = Vec::new();
@@ -22,7 +23,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         }
     }
     if failed.is_empty() {
-        println!("\nthe gate is open: lint, deny, test, simulate and torture passed");
+        println!("\nthe gate is open: lint, deny, test, simulate, fuzz and torture passed");
         Ok(())
     } else {
         Err(Failure::new(format!("the gate is closed\n{}", failed.join("\n"))))

@@ -12,8 +12,14 @@ const CORE: &[&str] = &["squidmesh-core"];
 const STORE: &[&str] = &["squidmesh-store"];
 const EXECUTORS: &[&str] = &["squidmesh-executor"];
 const XTASK: &[&str] = &["xtask"];
-const LEAVES: &[&str] =
-    &["squidmesh-tests", "squidmesh-examples", "squidmesh-bench", "squidmesh-simulation", "squidmesh-torture"];
+const LEAVES: &[&str] = &[
+    "squidmesh-tests",
+    "squidmesh-examples",
+    "squidmesh-bench",
+    "squidmesh-fuzz",
+    "squidmesh-simulation",
+    "squidmesh-torture",
+];
 
 /// The crates that `package` must never reach through its normal dependencies, with all features on. A name also stands
 /// for the family that carries it as a prefix (`sqlx` for `sqlx-core`). `None` for a package that no rule knows.
@@ -23,7 +29,9 @@ fn forbidden(package: &str) -> Option<Vec<&'static [&'static str]>> {
         "squidmesh-store" => Some(vec![QUEUES, WEB, EXECUTORS, LEAVES, XTASK]),
         "squidmesh-executor-redis" => Some(vec![DATABASES, WEB, STORE, EXECUTORS, LEAVES, XTASK]),
         "xtask" => Some(vec![CORE, STORE, EXECUTORS, LEAVES]),
-        "squidmesh-tests" | "squidmesh-examples" | "squidmesh-bench" | "squidmesh-torture" => Some(vec![XTASK]),
+        "squidmesh-tests" | "squidmesh-examples" | "squidmesh-bench" | "squidmesh-fuzz" | "squidmesh-torture" => {
+            Some(vec![XTASK])
+        }
         "squidmesh-simulation" => Some(vec![RUNTIMES, DATABASES, QUEUES, WEB, STORE, EXECUTORS, XTASK]),
         executor if executor.starts_with("squidmesh-executor-") => {
             Some(vec![DATABASES, QUEUES, WEB, STORE, EXECUTORS, LEAVES, XTASK])

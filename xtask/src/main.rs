@@ -10,6 +10,7 @@ mod debian;
 mod deny;
 mod failure;
 mod fix;
+mod fuzz;
 mod guardian;
 mod layering;
 mod lint;
@@ -71,6 +72,12 @@ const CHORES: &[Chore] = &[
         run: simulate::run,
     },
     Chore {
+        name: "fuzz",
+        arguments: "[--target T] [--runs N] [--seconds S] [--jobs J] [--seed S]",
+        summary: "Fuzz what takes input from outside, with coverage; a minute each target if nothing is said",
+        run: fuzz::run,
+    },
+    Chore {
         name: "torture",
         arguments: "[--minutes M] [--seed S] [--only redis|tokio|sqlite] [--defect NAME]",
         summary: "Kill, stop and cut real processes and servers under load, and check what they leave",
@@ -79,7 +86,7 @@ const CHORES: &[Chore] = &[
     Chore {
         name: "ci",
         arguments: "",
-        summary: "The whole gate: lint, deny, test, simulate and torture",
+        summary: "The whole gate: lint, deny, test, simulate, fuzz and torture",
         run: ci::run,
     },
     Chore { name: "fix", arguments: "", summary: "Format, and apply clippy's own suggestions", run: fix::run },

@@ -1,12 +1,11 @@
 //! The table `squidmesh_attempts`: one row for each attempt that ended without completing its step.
 
-use sea_orm::QueryResult;
 use squidmesh_core::{Attempt, AttemptStatus, RunId, StoreError};
 
-use super::Unreadable;
 use super::cell::{
     count, optional_json, optional_time, parsed, time, to_millis, to_optional_json, to_optional_millis, word,
 };
+use super::{Cells, Unreadable};
 use crate::columns::{Column, fixed, nullable};
 use crate::sql::Row;
 
@@ -33,7 +32,7 @@ pub(crate) fn attempt_to_row(run: RunId, attempt: &Attempt) -> Result<Row, Store
     ])
 }
 
-pub(crate) fn attempt_from_row(row: &QueryResult) -> Result<Attempt, Unreadable> {
+pub(crate) fn attempt_from_row(row: &impl Cells) -> Result<Attempt, Unreadable> {
     Ok(Attempt {
         step: parsed(row, "step")?,
         number: count(row, "number")?,

@@ -1,12 +1,11 @@
 //! The table `squidmesh_audit`: one row for each entry of a run's audit trail.
 
-use sea_orm::QueryResult;
 use squidmesh_core::{AuditEvent, AuditKind, RunId, StoreError};
 
-use super::Unreadable;
 use super::cell::{
     count, optional_json, optional_parsed, optional_text, time, to_count, to_millis, to_optional_json, word,
 };
+use super::{Cells, Unreadable};
 use crate::columns::{Column, fixed, free_text, nullable};
 use crate::sql::Row;
 
@@ -38,7 +37,7 @@ pub(crate) fn audit_to_row(run: RunId, ordinal: usize, event: &AuditEvent) -> Re
     ])
 }
 
-pub(crate) fn audit_from_row(row: &QueryResult) -> Result<AuditEvent, Unreadable> {
+pub(crate) fn audit_from_row(row: &impl Cells) -> Result<AuditEvent, Unreadable> {
     let kind = word(row, "kind", AuditKind::from_name)?;
     let mut event = AuditEvent::new(kind, count(row, "revision")?, time(row, "occurred_at")?);
     event.step = optional_parsed(row, "step")?;

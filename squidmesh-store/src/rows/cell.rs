@@ -5,7 +5,8 @@
 use std::str::FromStr;
 
 use sea_orm::prelude::Uuid;
-use sea_orm::{QueryResult, TryGetable};
+
+use sea_orm::{QueryResult, TryGetable, sea_query};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use squidmesh_core::{StoreError, Timestamp};
@@ -29,32 +30,44 @@ impl Unreadable {
     }
 }
 
-fn get<T: TryGetable>(row: &QueryResult, column: &'static str) -> Result<T, Unreadable> {
-    row.try_get_by(column).map_err(|_| Unreadable::new(column, "is empty or of another type than it must be"))
+/// A row: whatever has a value for each column.
+pub(crate) trait Cells {
+    /// The value of a column; none if it is of another type, or NULL where it must not be.
+    fn cell<T: TryGetable + sea_query::ValueType>(&self, column: &'static str) -> Option<T>;
 }
 
-pub(crate) fn text(row: &QueryResult, column: &'static str) -> Result<String, Unreadable> {
+impl Cells for QueryResult {
+    fn cell<T: TryGetable + sea_query::ValueType>(&self, column: &'static str) -> Option<T> {
+        self.try_get_by(column).ok()
+    }
+}
+
+fn get<T: TryGetable + sea_query::ValueType>(row: &impl Cells, column: &'static str) -> Result<T, Unreadable> {
+    row.cell(column).ok_or_else(|| Unreadable::new(column, "is empty or of another type than it must be"))
+}
+
+pub(crate) fn text(row: &impl Cells, column: &'static str) -> Result<String, Unreadable> {
     get(row, column)
 }
 
-pub(crate) fn optional_text(row: &QueryResult, column: &'static str) -> Result<Option<String>, Unreadable> {
+pub(crate) fn optional_text(row: &impl Cells, column: &'static str) -> Result<Option<String>, Unreadable> {
     get(row, column)
 }
 
-pub(crate) fn uuid(row: &QueryResult, column: &'static str) -> Result<Uuid, Unreadable> {
+pub(crate) fn uuid(row: &impl Cells, column: &'static str) -> Result<Uuid, Unreadable> {
     get(row, column)
 }
 
-pub(crate) fn optional_uuid(row: &QueryResult, column: &'static str) -> Result<Option<Uuid>, Unreadable> {
+pub(crate) fn optional_uuid(row: &impl Cells, column: &'static str) -> Result<Option<Uuid>, Unreadable> {
     get(row, column)
 }
 
 /// A name, status or fingerprint: text with a form of its own.
-pub(crate) fn parsed<T: FromStr>(row: &QueryResult, column: &'static str) -> Result<T, Unreadable> {
+pub(crate) fn parsed<T: FromStr>(row: &impl Cells, column: &'static str) -> Result<T, Unreadable> {
     parse(&text(row, column)?, column)
 }
 
-pub(crate) fn optional_parsed<T: FromStr>(row: &QueryResult, column: &'static str) -> Result<Option<T>, Unreadable> {
+pub(crate) fn optional_parsed<T: FromStr>(row: &impl Cells, column: &'static str) -> Result<Option<T>, Unreadable> {
     optional_text(row, column)?.map(|text| parse(&text, column)).transpose()
 }
 
@@ -64,19 +77,19 @@ fn parse<T: FromStr>(text: &str, column: &'static str) -> Result<T, Unreadable> 
 
 /// One of a set of words.
 pub(crate) fn word<T>(
-    row: &QueryResult,
+    row: &impl Cells,
     column: &'static str,
     from_name: impl Fn(&str) -> Option<T>,
 ) -> Result<T, Unreadable> {
     from_name(&text(row, column)?).ok_or_else(|| Unreadable::new(column, "has a word that this version does not know"))
 }
 
-pub(crate) fn json<T: DeserializeOwned>(row: &QueryResult, column: &'static str) -> Result<T, Unreadable> {
+pub(crate) fn json<T: DeserializeOwned>(row: &impl Cells, column: &'static str) -> Result<T, Unreadable> {
     from_json(&text(row, column)?, column)
 }
 
 pub(crate) fn optional_json<T: DeserializeOwned>(
-    row: &QueryResult,
+    row: &impl Cells,
     column: &'static str,
 ) -> Result<Option<T>, Unreadable> {
     optional_text(row, column)?.map(|text| from_json(&text, column)).transpose()
@@ -93,23 +106,20 @@ fn from_json<T: DeserializeOwned>(text: &str, column: &'static str) -> Result<T,
     })
 }
 
-pub(crate) fn time(row: &QueryResult, column: &'static str) -> Result<Timestamp, Unreadable> {
+pub(crate) fn time(row: &impl Cells, column: &'static str) -> Result<Timestamp, Unreadable> {
     get(row, column).map(Timestamp::from_millis)
 }
 
-pub(crate) fn optional_time(row: &QueryResult, column: &'static str) -> Result<Option<Timestamp>, Unreadable> {
+pub(crate) fn optional_time(row: &impl Cells, column: &'static str) -> Result<Option<Timestamp>, Unreadable> {
     get(row, column).map(|millis: Option<i64>| millis.map(Timestamp::from_millis))
 }
 
 /// A counter, of whatever width.
-pub(crate) fn count<T: TryFrom<i64>>(row: &QueryResult, column: &'static str) -> Result<T, Unreadable> {
+pub(crate) fn count<T: TryFrom<i64>>(row: &impl Cells, column: &'static str) -> Result<T, Unreadable> {
     within(get(row, column)?, column)
 }
 
-pub(crate) fn optional_count<T: TryFrom<i64>>(
-    row: &QueryResult,
-    column: &'static str,
-) -> Result<Option<T>, Unreadable> {
+pub(crate) fn optional_count<T: TryFrom<i64>>(row: &impl Cells, column: &'static str) -> Result<Option<T>, Unreadable> {
     get::<Option<i64>>(row, column)?.map(|number| within(number, column)).transpose()
 }
 

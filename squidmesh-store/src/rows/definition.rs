@@ -1,10 +1,9 @@
 //! The table `squidmesh_definitions`: one row for each version of a workflow that a run was ever started on.
 
-use sea_orm::QueryResult;
 use squidmesh_core::{Definition, StoreError, Timestamp};
 
-use super::Unreadable;
 use super::cell::{json, to_json, to_millis};
+use super::{Cells, Unreadable};
 use crate::columns::{Column, fixed};
 use crate::sql::Row;
 
@@ -21,6 +20,6 @@ pub(crate) fn definition_to_row(definition: &Definition, created_at: Timestamp) 
     ])
 }
 
-pub(crate) fn definition_from_row(row: &QueryResult) -> Result<Definition, Unreadable> {
+pub(crate) fn definition_from_row(row: &impl Cells) -> Result<Definition, Unreadable> {
     json(row, "body")
 }

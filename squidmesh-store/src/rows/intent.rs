@@ -2,14 +2,13 @@
 //!
 //! A step's name says which target; the compensation of a run, which has no step, goes by the empty name.
 
-use sea_orm::QueryResult;
 use squidmesh_core::{
     DispatchTarget, DueIntent, Fingerprint, Intent, IntentKey, IntentRecord, Lease, LeaseToken, Priority, QueueName,
     StepName,
 };
 
 use super::cell::{optional_uuid, parsed, text, time, uuid};
-use super::{Unreadable, run_id_from_row};
+use super::{Cells, Unreadable, run_id_from_row};
 use crate::clock::millis;
 use crate::columns::{Column, fixed, nullable};
 use crate::sql::Row;
@@ -61,31 +60,31 @@ pub(crate) fn lease_to_row(lease: &Lease) -> Row {
 }
 
 /// A due intent, with its class in the order of claiming as `rank`.
-pub(crate) fn due_intent_from_row(row: &QueryResult) -> Result<DueIntent, Unreadable> {
-    let rank: i32 = row.try_get_by("rank").map_err(|_| Unreadable::new("rank", "is not a small number"))?;
+pub(crate) fn due_intent_from_row(row: &impl Cells) -> Result<DueIntent, Unreadable> {
+    let rank: i32 = row.cell("rank").ok_or_else(|| Unreadable::new("rank", "is not a small number"))?;
     let (fingerprint, queue) = (parsed(row, "fingerprint")?, parsed(row, "queue")?);
     let (priority, at) = (priority_from_row(row)?, time(row, "available_at")?);
     Ok(DueIntent::new(key_from_row(row)?, fingerprint, queue, priority, at, rank == 0))
 }
 
 /// An intent that could not be claimed, and whether it waits for its time.
-pub(crate) fn intent_state_from_row(row: &QueryResult) -> Result<(IntentKey, bool), Unreadable> {
-    let waits = row.try_get_by("waits").map_err(|_| Unreadable::new("waits", "is no truth value"))?;
+pub(crate) fn intent_state_from_row(row: &impl Cells) -> Result<(IntentKey, bool), Unreadable> {
+    let waits = row.cell("waits").ok_or_else(|| Unreadable::new("waits", "is no truth value"))?;
     Ok((key_from_row(row)?, waits))
 }
 
-pub(crate) fn intent_from_row(row: &QueryResult) -> Result<IntentRecord, Unreadable> {
+pub(crate) fn intent_from_row(row: &impl Cells) -> Result<IntentRecord, Unreadable> {
     let lease = optional_uuid(row, "lease")?.map(LeaseToken::from_uuid);
     let at = time(row, "available_at")?;
     Ok(IntentRecord::new(key_from_row(row)?, parsed(row, "queue")?, priority_from_row(row)?, at, lease))
 }
 
 /// A row that is held.
-pub(crate) fn lease_from_row(row: &QueryResult) -> Result<Lease, Unreadable> {
+pub(crate) fn lease_from_row(row: &impl Cells) -> Result<Lease, Unreadable> {
     Ok(Lease { key: key_from_row(row)?, token: LeaseToken::from_uuid(uuid(row, "lease")?) })
 }
 
-fn key_from_row(row: &QueryResult) -> Result<IntentKey, Unreadable> {
+fn key_from_row(row: &impl Cells) -> Result<IntentKey, Unreadable> {
     let run_id = run_id_from_row(row, "run_id")?;
     let target = match text(row, "step")?.as_str() {
         "" => DispatchTarget::Compensation,
@@ -94,8 +93,8 @@ fn key_from_row(row: &QueryResult) -> Result<IntentKey, Unreadable> {
     Ok(IntentKey { run_id, target })
 }
 
-fn priority_from_row(row: &QueryResult) -> Result<Priority, Unreadable> {
-    let rank: i16 = row.try_get_by("priority").map_err(|_| Unreadable::new("priority", "is not a small number"))?;
+fn priority_from_row(row: &impl Cells) -> Result<Priority, Unreadable> {
+    let rank: i16 = row.cell("priority").ok_or_else(|| Unreadable::new("priority", "is not a small number"))?;
     [Priority::High, Priority::Normal, Priority::Low]
         .into_iter()
         .find(|priority| priority.as_i16() == rank)

@@ -13,7 +13,7 @@ mod trigger;
 
 pub(crate) use attempt::{ATTEMPT_COLUMNS, attempt_from_row, attempt_to_row};
 pub(crate) use audit::{AUDIT_COLUMNS, audit_from_row, audit_to_row};
-pub(crate) use cell::Unreadable;
+pub(crate) use cell::{Cells, Unreadable};
 pub(crate) use definition::{DEFINITION_COLUMNS, definition_from_row, definition_to_row};
 pub(crate) use intent::{
     INTENT_COLUMNS, due_intent_from_row, intent_from_row, intent_key_to_row, intent_state_from_row, intent_to_row,

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use sea_orm::QueryResult;
 use squidmesh_core::{CommitToken, Run, RunId, StoreError};
 
-use super::Unreadable;
 use super::cell::{
     count, json, optional_json, optional_parsed, optional_text, optional_time, optional_uuid, parsed, time, to_count,
     to_json, to_millis, to_optional_json, to_optional_millis, uuid,
 };
+use super::{Cells, Unreadable};
 use crate::columns::{Column, fixed, free_text, nullable};
 use crate::sql::Row;
 
@@ -73,11 +72,11 @@ pub(crate) fn changed_run_to_row(run: &Run, expected: u64) -> Result<Row, StoreE
     ])
 }
 
-pub(crate) fn run_id_from_row(row: &QueryResult, column: &'static str) -> Result<RunId, Unreadable> {
+pub(crate) fn run_id_from_row(row: &impl Cells, column: &'static str) -> Result<RunId, Unreadable> {
     uuid(row, column).map(RunId::from_uuid)
 }
 
-pub(crate) fn run_from_row(row: &QueryResult) -> Result<Run, Unreadable> {
+pub(crate) fn run_from_row(row: &impl Cells) -> Result<Run, Unreadable> {
     Ok(Run {
         id: run_id_from_row(row, "id")?,
         workflow: parsed(row, "workflow")?,

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use sea_orm::QueryResult;
 use squidmesh_core::{LeaseToken, RecoveryRoute, RunId, StepRun, StepStatus, StoreError};
 
-use super::Unreadable;
 use super::cell::{
     count, json, optional_count, optional_json, optional_time, optional_uuid, parsed, time, to_count, to_json,
     to_millis, to_optional_json, to_optional_millis, word,
 };
+use super::{Cells, Unreadable};
 use crate::columns::{Column, fixed, nullable};
 use crate::sql::Row;
 
@@ -68,7 +67,7 @@ pub(crate) fn changed_step_run_to_row(run: RunId, step: &StepRun) -> Result<Row,
     ])
 }
 
-pub(crate) fn step_run_from_row(row: &QueryResult) -> Result<StepRun, Unreadable> {
+pub(crate) fn step_run_from_row(row: &impl Cells) -> Result<StepRun, Unreadable> {
     Ok(StepRun {
         step: parsed(row, "step")?,
         status: word(row, "status", StepStatus::from_name)?,

@@ -1,10 +1,9 @@
 //! The table `squidmesh_triggers`: one row for each cron trigger that a process ever looked at.
 
-use sea_orm::QueryResult;
 use squidmesh_core::{StoreError, TriggerRecord};
 
-use super::Unreadable;
 use super::cell::{count, json, optional_time, parsed, to_count, to_json, to_optional_millis};
+use super::{Cells, Unreadable};
 use crate::sql::Row;
 
 /// The columns, in the order of [`trigger_to_row`].
@@ -20,7 +19,7 @@ pub(crate) fn trigger_to_row(record: &TriggerRecord) -> Result<Row, StoreError> 
     ])
 }
 
-pub(crate) fn trigger_from_row(row: &QueryResult) -> Result<TriggerRecord, Unreadable> {
+pub(crate) fn trigger_from_row(row: &impl Cells) -> Result<TriggerRecord, Unreadable> {
     let mut record = TriggerRecord::new(parsed(row, "workflow")?, parsed(row, "trigger_name")?);
     record.paused_at = optional_time(row, "paused_at")?;
     record.positions = json(row, "positions")?;

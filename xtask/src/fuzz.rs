@@ -1,0 +1,160 @@
+//! `cargo xtask fuzz`: builds the fuzz targets so that libFuzzer sees the ways through them, and runs them.
+//!
+//! Needs no nightly compiler and no cargo-fuzz: libFuzzer comes as a crate, and what it needs of the compiler are options of the
+//! stable one. Only the workspace's own crates are built anew for it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::failure::{Failure, Outcome, While};
+use crate::process::{self, cargo};
+use crate::workspace;
+
+/// How long the gate fuzzes each target, in seconds, two targets at a time.
+const GATE_SECONDS: u64 = 14;
+/// The longest input; what is longer is no other sort of input.
+const LONGEST: u64 = 1_024;
+
+struct Options {
+    target: Option<String>,
+    runs: Option<u64>,
+    seconds: Option<u64>,
+    jobs: usize,
+    seed: u64,
+}
+
+/// Fuzzes every target, or one, for so many runs or seconds each; a minute each if neither is given.
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    fuzz(&options(arguments)?)
+}
+
+/// The part of the gate: every target for a short time.
+pub(crate) fn gate(_: &[String]) -> Outcome {
+    fuzz(&Options { target: None, runs: None, seconds: Some(GATE_SECONDS), jobs: 2, seed: 1 })
+}
+
+fn options(arguments: &[String]) -> Result<Options, Failure> {
+    let mut options = Options { target: None, runs: None, seconds: None, jobs: 2, seed: 0 };
+    let mut arguments = arguments.iter();
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().ok_or_else(|| Failure::new(format!("`fuzz {name}` needs a value")))?;
+        let number = || value.parse::<u64>().map_err(|_| Failure::new(format!("{name} needs a number, not {value:?}")));
+        match name.as_str() {
+            "--target" => options.target = Some(value.clone()),
+            "--runs" => options.runs = Some(number()?),
+            "--seconds" => options.seconds = Some(number()?),
+            "--jobs" => options.jobs = usize::try_from(number()?).unwrap_or(1).max(1),
+            "--seed" => options.seed = number()?,
+            _ => return Err(Failure::new(format!("`fuzz` does not know `{name}`; see `cargo xtask fuzz --help`"))),
+        }
+    }
+    Ok(options)
+}
+
+fn fuzz(options: &Options) -> Outcome {
+    let all = targets()?;
+    let chosen: Vec<&String> =
+        all.iter().filter(|name| options.target.as_ref().is_none_or(|wanted| wanted == *name)).collect();
+    if chosen.is_empty() {
+        return Err(Failure::new(format!("there is no such target; there are {}", all.join(", "))));
+    }
+    let begun = Instant::now();
+    let programs = build(&chosen)?;
+    println!("built in {:.0} s", begun.elapsed().as_secs_f64());
+    let mut failures = Vec::new();
+    for together in programs.chunks(options.jobs) {
+        let running: Result<Vec<_>, Failure> =
+            together.iter().map(|program| Running::start(program, options)).collect();
+        failures.extend(running?.into_iter().filter_map(|running| running.end().err()));
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+}
+
+/// The names of the targets: each has a file.
+fn targets() -> Result<Vec<String>, Failure> {
+    let directory = workspace::root().join("fuzz/fuzz_targets");
+    let files = fs::read_dir(&directory).while_doing(format!("list {}", directory.display()))?;
+    let mut names: Vec<String> =
+        files.filter_map(|file| Some(file.ok()?.path().file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Builds programs, with the features that everything else is built with, so that their dependencies are those that are there.
+fn build(targets: &[&String]) -> Result<Vec<PathBuf>, Failure> {
+    let mut command = cargo(["build", "--locked", "--workspace", "--all-features"]);
+    for target in targets {
+        command.args(["--bin", target]);
+    }
+    command.env("RUSTC_WORKSPACE_WRAPPER", workspace::root().join("fuzz/instrument.sh"));
+    process::run(&mut command)?;
+    let directory = workspace::target_directory()?.join("debug");
+    Ok(targets.iter().map(|target| directory.join(target)).collect())
+}
+
+/// A target at work.
+struct Running {
+    name: String,
+    child: std::process::Child,
+    log: PathBuf,
+    findings: PathBuf,
+}
+
+impl Running {
+    fn start(program: &Path, options: &Options) -> Result<Running, Failure> {
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let work = workspace::target_directory()?.join("fuzz").join(&name);
+        let (found, findings, log) = (work.join("found"), work.join("findings"), work.join("log"));
+        for directory in [&found, &findings] {
+            fs::create_dir_all(directory).while_doing(format!("make {}", directory.display()))?;
+        }
+        let output = fs::File::create(&log).while_doing(format!("write {}", log.display()))?;
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM", "--"]).arg(program).arg(&found);
+        command.arg(workspace::root().join("fuzz/corpus").join(&name));
+        command.arg(format!("-artifact_prefix={}/", findings.display()));
+        command.arg(format!("-dict={}", workspace::root().join("fuzz/json.dict").display()));
+        command.args([format!("-max_len={LONGEST}"), format!("-seed={}", options.seed)]);
+        command.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=1"]);
+        match (options.runs, options.seconds) {
+            (None, None) => command.arg("-max_total_time=60"),
+            (runs, seconds) => command
+                .args(runs.map(|runs| format!("-runs={runs}")))
+                .args(seconds.map(|seconds| format!("-max_total_time={seconds}"))),
+        };
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
+        let child = command.spawn().while_doing(format!("start {}", program.display()))?;
+        Ok(Running { name, child, log, findings })
+    }
+
+    fn end(mut self) -> Outcome {
+        let begun = Instant::now();
+        let status = self.child.wait().while_doing(format!("wait for {}", self.name))?;
+        let log = String::from_utf8_lossy(&fs::read(&self.log).while_doing("read what was said")?).into_owned();
+        let stat = |name: &str| {
+            let line = log.lines().find_map(|line| line.strip_prefix("stat::")?.strip_prefix(name));
+            line.map_or("?", |line| line.trim_start_matches(':').trim()).to_owned()
+        };
+        if status.success() {
+            let runs = stat("number_of_executed_units");
+            let speed = stat("average_exec_per_sec");
+            println!("{}: {runs} runs, {speed} a second, {} new inputs; no defect", self.name, stat("new_units_added"));
+            return Ok(());
+        }
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.len().saturating_sub(40);
+        lines.iter().skip(last).for_each(|line| println!("{line}"));
+        Err(Failure::new(format!(
+            "{} has found something ({status}, {:.0} s): the input is in {}; put it into fuzz/corpus/{} once it is mended",
+            self.name,
+            begun.elapsed().as_secs_f64(),
+            self.findings.display(),
+            self.name
+        )))
+    }
+}
