@@ -1,6 +1,7 @@
 //! Events: what the runtime tells the host of committed facts.
 //!
-//! Events carry no payload, input or output. A failure's message is the host's own text: sinks decide whether to show it.
+//! Events carry no payload, input or output. What of the host's own texts they carry to sinks, `Redaction` decides: nothing, if
+//! the host says nothing.
 
 use std::time::Duration;
 

@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
+use tracing::instrument::WithSubscriber;
+use tracing::subscriber::NoSubscriber;
 
 use crate::ConnectError;
 use crate::masked;
@@ -59,9 +61,20 @@ fn options(url: &str, max_connections: u32) -> ConnectOptions {
 }
 
 async fn connect(options: ConnectOptions, url: &str) -> Result<DatabaseConnection, ConnectError> {
+    // The driver's own spans show the URL, with its password, to whoever records everything.
     Database::connect(options)
+        .with_subscriber(NoSubscriber::default())
         .await
-        .map_err(|error| ConnectError::Unreachable { url: masked(url), source: Box::new(error) })
+        .map_err(|error| ConnectError::Unreachable { url: masked(url), source: without_url(error, url) })
+}
+
+/// The driver's error, unless it shows the URL as it was given, with its password: then what it says, without that.
+fn without_url(error: DbErr, url: &str) -> Box<dyn std::error::Error + Send + Sync> {
+    if format!("{error:?}").contains(url) {
+        Box::from(error.to_string().replace(url, &masked(url)))
+    } else {
+        Box::new(error)
+    }
 }
 
 #[cfg(feature = "sqlite")]

@@ -84,6 +84,22 @@ async fn migrations_of_a_newer_version_do_not_stop_an_older_process() {
 }
 
 #[tokio::test]
+async fn a_breaking_migration_of_a_newer_version_stops_an_older_process_and_is_named() {
+    for database in TestDatabase::each().await {
+        let store = database.store().await;
+        let newer =
+            "INSERT INTO squidmesh_migrations (version, applied_at) VALUES ('m99990101_000001_other_breaking', 0)";
+        store.connection().execute_unprepared(newer).await.unwrap();
+        let refused = SeaOrmStore::connect(&database.url).await.unwrap_err();
+        let said = refused.to_string();
+        assert!(matches!(refused, ConnectError::NewerDatabase { .. }), "{said}");
+        assert!(said.contains("m99990101_000001_other_breaking"), "{said}");
+        // Who was there before works on: whether that is well is for the one who deploys to know.
+        start(&store, 1).await;
+    }
+}
+
+#[tokio::test]
 async fn down_takes_every_table_away() {
     for database in TestDatabase::each().await {
         let store = database.store().await;
@@ -114,6 +130,10 @@ async fn what_cannot_be_connected_to_is_named_without_its_password() {
     assert!(matches!(refused("sqlite:///no/such/place/x.db").await, ConnectError::Unreachable { .. }));
     let unreachable = refused("postgres://u:S3CRET@127.0.0.1:1/shop?sslmode=disable").await;
     assert!(matches!(unreachable, ConnectError::Unreachable { .. }));
+    // The driver quotes what it cannot parse.
+    let unparsable = refused("sqlite://u:S3CRET@no host/").await;
+    let source = std::error::Error::source(&unparsable).unwrap();
+    assert!(!format!("{unparsable:?} {source} {source:?}").contains("S3CRET"), "{unparsable:?}");
     for error in [unreachable, refused("mysql://u:S3CRET@h/d").await, refused("http://u:S3CRET@h/d").await] {
         assert!(!format!("{error} {error:?}").contains("S3CRET"), "{error:?}");
     }

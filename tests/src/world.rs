@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use squidmesh_core::testing::{ManualClock, RecordingSink};
 use squidmesh_core::{
-    Clock, Event, EventKind, EventSink, Run, RunDetails, RunId, RunStatus, Squidmesh, SquidmeshBuilder, StepState,
-    StepView,
+    Clock, Event, EventKind, EventSink, Run, RunDetails, RunId, RunStatus, ShowEverything, Squidmesh, SquidmeshBuilder,
+    StepState, StepView,
 };
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -62,7 +62,7 @@ impl World {
         let told = count.subscribe();
         let statuses = Statuses::default();
         let telling = Telling { sink: sink.clone(), count, statuses: statuses.clone() };
-        let mesh = builder.event_sink(telling).build().expect("the settings are sound");
+        let mesh = builder.event_sink(telling).redaction(ShowEverything).build().expect("the settings are sound");
         World { mesh, sink, executor, told, statuses, clock }
     }
 

@@ -47,7 +47,9 @@ pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
     for (id, record) in &evidence.runs {
         for run in record.state.steps.values() {
             let Some(callback) = &run.compensation else { continue };
-            let output = callback.output.as_ref().and_then(|output| output.as_object());
+            // Where nobody kept a ledger, nothing is known of effects.
+            let output = callback.output.as_ref().filter(|_| !evidence.effects.is_empty());
+            let output = output.and_then(|output| output.as_object());
             if let Some((number, effect)) = output.and_then(|output| evidence.effect_of(output)) {
                 let own = effect.is_some_and(|effect| {
                     (effect.run_id, &effect.step, effect.attempt, effect.kind)

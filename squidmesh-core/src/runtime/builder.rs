@@ -8,7 +8,8 @@ use super::hot::HotRuns;
 use super::registry::Registry;
 use super::{Config, Runtime, Squidmesh};
 use crate::{
-    Entropy, EventSink, Executor, Fingerprint, RandomEntropy, StepName, Store, TransactionType, Workflow, WorkflowName,
+    Entropy, EventSink, Executor, Fingerprint, RandomEntropy, Redaction, ShowNothing, StepName, Store, TransactionType,
+    Workflow, WorkflowName,
 };
 
 /// Why a runtime was not assembled.
@@ -81,6 +82,7 @@ pub struct SquidmeshBuilder {
     workflows: Vec<Workflow>,
     adopting: Vec<String>,
     sinks: Vec<Arc<dyn EventSink>>,
+    redaction: Arc<dyn Redaction>,
     config: Config,
 }
 
@@ -93,6 +95,7 @@ impl SquidmeshBuilder {
             workflows: Vec::new(),
             adopting: Vec::new(),
             sinks: Runtime::default_sinks(),
+            redaction: Arc::new(ShowNothing),
             config: Config::default(),
         }
     }
@@ -128,6 +131,13 @@ impl SquidmeshBuilder {
     /// Adds a receiver of events, beside [`TracingSink`](crate::TracingSink).
     pub fn event_sink(mut self, sink: impl EventSink) -> Self {
         self.sinks.push(Arc::new(sink));
+        self
+    }
+
+    /// Says what of the host's own texts (messages of errors and panics, details, actors) may be told in events and logged.
+    /// Without this, nothing is: see [`Redaction`]. What is stored, and what inspection reads, stays as it is.
+    pub fn redaction(mut self, redaction: impl Redaction) -> Self {
+        self.redaction = Arc::new(redaction);
         self
     }
 
@@ -169,6 +179,7 @@ impl SquidmeshBuilder {
             config: self.config,
             hot: HotRuns::default(),
             sinks: self.sinks,
+            redaction: self.redaction,
             stored: Mutex::new(HashSet::new()),
         })))
     }

@@ -8,9 +8,10 @@ use super::hot::HotRuns;
 use super::registry::{Registry, Scheduled};
 use super::{Config, TracingSink};
 use crate::engine::{DescribeJobs, Moment};
+use crate::redaction::redacted;
 use crate::{
-    Clock, Definition, Entropy, Event, EventSink, Executor, Fingerprint, Intent, Job, JobMetadata, Refusal, Store,
-    StoreError, StoreSession,
+    Clock, Definition, Entropy, Event, EventSink, Executor, Fingerprint, Intent, Job, JobMetadata, Redaction, Refusal,
+    Store, StoreError, StoreSession,
 };
 
 /// The store, the executor and the registered workflows of one process.
@@ -27,6 +28,8 @@ pub(crate) struct Runtime {
     pub(crate) config: Config,
     pub(crate) hot: HotRuns,
     pub(super) sinks: Vec<Arc<dyn EventSink>>,
+    /// What of the host's texts the sinks are told.
+    pub(super) redaction: Arc<dyn Redaction>,
     /// The versions that are known to be stored, so that a start need not store them again.
     pub(super) stored: Mutex<HashSet<Fingerprint>>,
 }
@@ -63,8 +66,12 @@ impl Runtime {
     /// committed, and what is not announced is found in the store.
     pub(crate) fn announce(&self, events: &[Event], intents: &[Intent]) {
         for event in events {
+            let Ok(told) = catch_unwind(AssertUnwindSafe(|| redacted(event, &*self.redaction))) else {
+                tracing::error!(event = event.kind.name(), "the redaction panicked, and the event is not told");
+                continue;
+            };
             for sink in &self.sinks {
-                if catch_unwind(AssertUnwindSafe(|| sink.emit(event))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| sink.emit(&told))).is_err() {
                     tracing::error!(event = event.kind.name(), "an event sink panicked");
                 }
             }

@@ -4,7 +4,8 @@ use crate::{Event, EventKind, EventSink};
 
 /// Writes every event to [`tracing`], under the target `squidmesh`.
 ///
-/// No payload, input, output or error message is written: of a failure only its kind.
+/// No payload, input, output or error message is written: of a failure only its kind. Who decided is written if the host's
+/// [`Redaction`](crate::Redaction) shows it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingSink;
 
