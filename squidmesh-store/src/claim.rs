@@ -30,6 +30,10 @@ pub(crate) const CLASSES: [(&str, Option<Priority>); 4] = [
     ("lease IS NULL", Some(Priority::Low)),
 ];
 
+/// Of SQLite, where any column may hold anything: what has no id, or no time to be due at, is nobody's work, and must not keep others
+/// from theirs.
+const SOUND: &str = " AND typeof(run_id) = 'blob' AND length(run_id) = 16 AND typeof(available_at) = 'integer'";
+
 /// How soon to look again for work that is due but was locked by somebody else at the moment of looking.
 const LOCKED_FOR: i64 = 10;
 
@@ -152,7 +156,7 @@ async fn next_in(database: &Database, request: &ClaimRequest) -> Result<Option<D
 
 pub(crate) fn of_class(sql: Sql, class: usize, queue: &QueueName) -> Sql {
     let (held, priority) = CLASSES.get(class).copied().unwrap_or(("FALSE", None));
-    let sql = sql.push(held).push(" AND queue = ").bind(queue.as_str());
+    let sql = sql.push(held).on_sqlite(SOUND).push(" AND queue = ").bind(queue.as_str());
     match priority {
         Some(priority) => sql.push(" AND priority = ").bind(priority.as_i16()),
         None => sql,

@@ -17,8 +17,8 @@ pub(crate) async fn list<C: ConnectionTrait>(connection: &C, filter: &RunFilter)
     let more = rows.len() > size;
     rows.truncate(size);
 
-    let last = rows.last().map(|row| run_id_from_row(row, "id")).transpose();
-    let last = last.map_err(|unreadable| unreadable.of("the id of a run"))?;
+    // An id that cannot be read is no place to go on from, and no reason to stop.
+    let last = rows.iter().rev().find_map(|row| run_id_from_row(row, "id").ok());
     let mut runs = Vec::with_capacity(rows.len());
     for row in &rows {
         match run_from_row(row) {

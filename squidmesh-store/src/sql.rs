@@ -111,6 +111,11 @@ impl Sql {
         if self.is_postgres() { self.push(text) } else { self }
     }
 
+    /// Adds text that only SQLite needs.
+    pub(crate) fn on_sqlite(self, text: &str) -> Self {
+        if self.is_postgres() { self } else { self.push(text) }
+    }
+
     /// Runs it and tells how many rows it touched.
     pub(crate) async fn execute<C: ConnectionTrait>(self, connection: &C) -> Result<u64, DbErr> {
         connection.execute_raw(self.statement()).await.map(|result: ExecResult| result.rows_affected())

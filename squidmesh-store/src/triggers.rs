@@ -26,9 +26,9 @@ pub(crate) async fn triggers(database: &Database, workflows: &[WorkflowName]) ->
     for row in &rows {
         let time: i64 = row.try_get_by("now").map_err(failed(DOING))?;
         now = Some(Timestamp::from_millis(time));
-        // Where nothing is kept, the time comes alone.
-        let stored: Option<i64> = row.try_get_by("revision").map_err(failed(DOING))?;
-        if stored.is_some() {
+        // Where nothing is kept, the time comes alone. What is of another type than it must be is kept all the same.
+        let nothing = matches!(row.try_get_by::<Option<String>, _>("workflow"), Ok(None));
+        if !nothing {
             records.push(trigger_from_row(row).map_err(|unreadable| unreadable.of("a cron trigger"))?);
         }
     }

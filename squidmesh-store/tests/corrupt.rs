@@ -99,6 +99,19 @@ async fn an_intent_that_cannot_be_read_harms_no_other_claim() {
     }
 }
 
+/// Only SQLite lets an id be no id, and a time no time.
+#[tokio::test]
+async fn an_intent_without_a_sound_key_or_time_stops_no_claim() {
+    for set in ["run_id = 'S3CRET'", "run_id = -1", "run_id = x'00'", "available_at = 'S3CRET'"] {
+        let database = TestDatabase::sqlite();
+        let store = with_runs(&database, &damage("squidmesh_intents", set)).await;
+        let claims = store.claim(&request()).await.unwrap();
+        assert_eq!(claims.claims.len(), 2, "{set}");
+        let left = store.claim(&request()).await.unwrap();
+        assert!(left.claims.is_empty() && left.next_in.is_none_or(|wait| !wait.is_zero()), "{set}: {left:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_run_that_cannot_be_read_does_not_hide_the_others_from_a_list() {
     for database in TestDatabase::each().await {
