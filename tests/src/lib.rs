@@ -17,6 +17,7 @@ pub mod cluster;
 pub mod crash;
 pub mod over_redis;
 pub mod scenario;
+pub mod shapes;
 
 mod counting;
 mod crossing;
