@@ -8,7 +8,7 @@ use squidmesh_core::Clock;
 use crate::clock::StoreClock;
 use crate::committer::Committer;
 use crate::database::Database;
-use crate::migration::migrate;
+use crate::migration::{Unmigrated, migrate};
 use crate::pool::{self, Pools};
 use crate::{SeaOrmStore, masked};
 
@@ -104,7 +104,12 @@ impl StoreBuilder {
             let migrated = tokio::spawn(async move { migrate(&migrating).await }).await;
             match migrated {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(ConnectError::Migration { url: name, source: Box::new(error) }),
+                Ok(Err(Unmigrated::Newer(migration))) => {
+                    return Err(ConnectError::NewerDatabase { url: name, migration });
+                }
+                Ok(Err(Unmigrated::Failed(error))) => {
+                    return Err(ConnectError::Migration { url: name, source: Box::new(error) });
+                }
                 Err(error) => return Err(ConnectError::Migration { url: name, source: Box::new(error) }),
             }
         }
@@ -151,6 +156,16 @@ pub enum ConnectError {
         /// The driver's own error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A newer version changed the tables so that this one cannot work with them.
+    #[error(
+        "{url} was migrated by a newer version, whose {migration} this version cannot work with: deploy that version"
+    )]
+    NewerDatabase {
+        /// The URL.
+        url: String,
+        /// The migration that this version does not know.
+        migration: String,
     },
     /// There is no tokio runtime to work on.
     #[error("a store is opened outside of a tokio runtime: call connect within one, such as under #[tokio::main]")]

@@ -18,6 +18,13 @@
 //! ```
 //!
 //! Every migration creates only what is not there, so that both ways may even be mixed.
+//!
+//! # Old processes on a newer database
+//!
+//! In a rolling deploy processes of the version before are started beside the new ones, so migrations of a newer version do not
+//! stop them: a release brings only what the release before bears. A migration that it could not bear has a name that ends in
+//! `_breaking`; who finds one that it does not know refuses to start, with
+//! [`ConnectError::NewerDatabase`](crate::ConnectError::NewerDatabase).
 
 mod lineage;
 mod tables;
@@ -48,20 +55,49 @@ const APPLIED: &str = "squidmesh_migrations";
 /// Identifies the migration of these tables among the advisory locks of a Postgres database.
 const LOCK: i64 = 0x5351_4944_4d45_5348;
 
+/// How the name of a migration ends that the versions before it cannot work with.
+const BREAKING: &str = "_breaking";
+
+/// What is applied already.
+enum Applied {
+    /// Everything that this version knows.
+    Complete,
+    /// Not everything.
+    Incomplete,
+    /// Something that this version cannot work with.
+    Breaking(String),
+}
+
+/// Why a database was not migrated.
+pub(crate) enum Unmigrated {
+    /// A newer version has changed it so that this one cannot work with it.
+    Newer(String),
+    /// The database said no.
+    Failed(DbErr),
+}
+
+impl From<DbErr> for Unmigrated {
+    fn from(error: DbErr) -> Self {
+        Unmigrated::Failed(error)
+    }
+}
+
 /// Applies what is missing. Any number of processes may do so at once, beside others that work: one does it, the others wait
 /// for it. Where nothing is missing nothing is locked, and no right to change tables is needed.
-pub(crate) async fn migrate(database: &Database) -> Result<(), DbErr> {
-    if is_complete(database.reader()).await? {
-        return Ok(());
+pub(crate) async fn migrate(database: &Database) -> Result<(), Unmigrated> {
+    match applied(database.reader()).await? {
+        Applied::Complete => return Ok(()),
+        Applied::Breaking(migration) => return Err(Unmigrated::Newer(migration)),
+        Applied::Incomplete => {}
     }
     let transaction = database.begin().await?;
     lock(&transaction).await?;
     Migrator::up(&transaction, None).await?;
-    transaction.commit().await
+    Ok(transaction.commit().await?)
 }
 
-/// Whether every migration is applied. Migrations that a newer version added are none of this version's business.
-async fn is_complete<C: ConnectionTrait>(connection: &C) -> Result<bool, DbErr> {
+/// What is applied. Migrations that a newer version added are none of this version's business, unless they are breaking ones.
+async fn applied<C: ConnectionTrait>(connection: &C) -> Result<Applied, DbErr> {
     let table = "SELECT count(*) AS tables FROM ";
     let sql = match connection.get_database_backend() {
         DbBackend::Postgres => {
@@ -73,11 +109,17 @@ async fn is_complete<C: ConnectionTrait>(connection: &C) -> Result<bool, DbErr> 
     let rows = sql.bind(APPLIED).fetch(connection).await?;
     let tables: i64 = rows.first().map_or(Ok(0), |row| row.try_get_by("tables"))?;
     if tables == 0 {
-        return Ok(false);
+        return Ok(Applied::Incomplete);
     }
     let rows = Sql::on(connection).push("SELECT version FROM ").push(APPLIED).fetch(connection).await?;
     let applied: Vec<String> = rows.iter().map(|row| row.try_get_by("version")).collect::<Result<_, _>>()?;
-    Ok(Migrator::migrations().iter().all(|migration| applied.iter().any(|name| name == migration.name())))
+    let known = Migrator::migrations();
+    let is_known = |name: &String| known.iter().any(|migration| migration.name() == name);
+    if let Some(breaking) = applied.iter().find(|name| name.ends_with(BREAKING) && !is_known(name)) {
+        return Ok(Applied::Breaking(breaking.clone()));
+    }
+    let complete = known.iter().all(|migration| applied.iter().any(|name| name == migration.name()));
+    Ok(if complete { Applied::Complete } else { Applied::Incomplete })
 }
 
 /// One migrates at a time. On SQLite the transaction itself is the lock; on Postgres whoever migrates waits patiently for the

@@ -1,0 +1,211 @@
+//! A database that an earlier version left in the middle of everything: runs that wait, are paused, are held by workers that are gone,
+//! are between attempts, or are being compensated. Several processes of this version migrate it at once, while workers are on it, and
+//! every run comes to its end.
+//!
+//! What was left is in `tests/fixtures`, a file a release. `SQUIDMESH_WRITE_FIXTURE=1` writes that of this version anew, until it
+//! is released.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "these are tests: what cannot go on has failed, and names are documentation"
+)]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use serde_json::json;
+use squidmesh_core::testing::{ManualClock, MemoryExecutor};
+use squidmesh_core::{RunFilter, RunStatus, Squidmesh, SquidmeshBuilder, StoreSession};
+use squidmesh_executor_tokio::TokioExecutor;
+use squidmesh_simulation::check::{Evidence, check_at_rest};
+use squidmesh_store::SeaOrmStore;
+use squidmesh_tests::TestDatabase;
+use squidmesh_tests::shapes::{BOOKED, BOOKS, Ledger};
+use tokio::sync::oneshot;
+
+const TABLES: [&str; 7] = ["definitions", "runs", "step_runs", "attempts", "intents", "audit", "triggers"];
+/// How long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn fixture(version: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{version}.sql"))
+}
+
+fn with_workflows(builder: SquidmeshBuilder, ledger: &Ledger) -> Squidmesh {
+    ledger.workflows().into_iter().fold(builder, SquidmeshBuilder::workflow).build().unwrap()
+}
+
+async fn rows(store: &SeaOrmStore, sql: &str) -> Vec<String> {
+    let connection = store.connection();
+    let statement = Statement::from_string(connection.get_database_backend(), sql);
+    let rows = connection.query_all_raw(statement).await.unwrap();
+    rows.iter().map(|row| row.try_get_by("found").unwrap()).collect()
+}
+
+/// Leaves a database in the middle of everything, and writes down what is in it.
+async fn left_in_the_middle() -> String {
+    let database = TestDatabase::sqlite();
+    let clock = Arc::new(ManualClock::default());
+    let store = SeaOrmStore::builder(database.url()).clock(clock.clone()).connect().await.unwrap();
+    store.connection().execute_unprepared(BOOKS).await.unwrap();
+    let (ledger, executor) = (Ledger::default(), MemoryExecutor::new(clock));
+    let mesh = with_workflows(Squidmesh::builder(store.clone()).executor(executor), &ledger);
+    let runner = mesh.runner();
+    let shapes: Vec<String> = ledger.workflows().iter().map(|found| found.definition().name().to_string()).collect();
+
+    // What can be done at once is done: what is left waits for a time or a person.
+    for name in shapes.iter().filter(|name| *name != "hung") {
+        mesh.start_run(name, &json!({})).await.unwrap();
+    }
+    while let Some(claim) = runner.claim(1).await.unwrap().claims.pop() {
+        runner.deliver(claim).await;
+    }
+    // One step is under way for ever.
+    ledger.hang();
+    mesh.start_run("hung", &json!({})).await.unwrap();
+    let claim = runner.claim(1).await.unwrap().claims.pop().unwrap();
+    let before = ledger.effects().len();
+    let begun = async {
+        while ledger.effects().len() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        _ = runner.deliver(claim) => panic!("it hangs"),
+        () = begun => {}
+    }
+    // A run that has failed and is still to be compensated.
+    mesh.start_run("undone", &json!({})).await.unwrap();
+    let claim = runner.claim(1).await.unwrap().claims.pop().unwrap();
+    runner.deliver(claim).await;
+    // Steps that are under way or claimed and not begun, and runs that nobody has seen.
+    for name in ["undone", "undone", "stuck", "chain", "fanned", BOOKED, "chain"] {
+        mesh.start_run(name, &json!({}))
+            .idempotency_key(format!("left {name} {}", uuid::Uuid::new_v4()))
+            .await
+            .unwrap();
+    }
+    let claim = runner.claim(1).await.unwrap().claims.pop().unwrap();
+    let _ = tokio::time::timeout(Duration::from_millis(1), runner.deliver(claim)).await;
+    assert_eq!(runner.claim(3).await.unwrap().claims.len(), 3);
+
+    let mut dump = String::from("-- Written by `SQUIDMESH_WRITE_FIXTURE=1`, and kept as it is once released.\n");
+    for table in TABLES {
+        let columns = rows(&store, &format!("SELECT name AS found FROM pragma_table_info('squidmesh_{table}')")).await;
+        let values = columns.iter().map(|column| format!("quote({column})")).collect::<Vec<_>>().join(" || ', ' || ");
+        for row in rows(&store, &format!("SELECT {values} AS found FROM squidmesh_{table}")).await {
+            dump.push_str(&format!("INSERT INTO squidmesh_{table} ({}) VALUES ({row});\n", columns.join(", ")));
+        }
+    }
+    dump
+}
+
+/// SQLite has ids as bytes, Postgres as what they are.
+fn in_dialect(statement: &str, backend: DbBackend) -> String {
+    if backend == DbBackend::Sqlite { statement.to_owned() } else { statement.replace("X'", "'") }
+}
+
+async fn upgraded(database: &TestDatabase, version: &str) {
+    let dump = std::fs::read_to_string(fixture(version)).unwrap();
+    let store = SeaOrmStore::connect(database.url()).await.unwrap();
+    let backend = store.connection().get_database_backend();
+    store.connection().execute_unprepared(BOOKS).await.unwrap();
+    for statement in dump.lines().filter(|line| !line.starts_with("--")) {
+        store.connection().execute_unprepared(&in_dialect(statement, backend)).await.unwrap();
+    }
+    let statuses = rows(&store, "SELECT DISTINCT status AS found FROM squidmesh_runs").await;
+    for expected in ["pending", "running", "retrying", "paused", "failed", "completed"] {
+        assert!(statuses.iter().any(|status| status == expected), "no run is {expected}: {statuses:?}");
+    }
+    let held = rows(&store, "SELECT step AS found FROM squidmesh_intents WHERE lease IS NOT NULL").await;
+    assert!(held.len() >= 4, "work is held: {held:?}");
+    let compensating = rows(&store, "SELECT queue AS found FROM squidmesh_intents WHERE step = ''").await;
+    assert!(!compensating.is_empty(), "a run is being compensated");
+    let before = rows(&store, "SELECT status AS found FROM squidmesh_runs").await.len();
+    println!("{before} runs, {} held, {} being compensated", held.len(), compensating.len());
+
+    // Workers are on it; then every process finds its migrations missing, and applies them beside the others.
+    let ledger = Ledger::default();
+    let executor = TokioExecutor::new().concurrency(4).poll_interval(Duration::from_millis(50));
+    let mesh = with_workflows(Squidmesh::builder(store.clone()).executor(executor), &ledger);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let working = mesh.clone();
+    let workers = tokio::spawn(async move { working.run_workers(async { drop(stopped.await) }).await });
+    store.connection().execute_unprepared("DELETE FROM squidmesh_migrations").await.unwrap();
+    let processes: Vec<_> = (0..4)
+        .map(|_| {
+            let (url, ledger) = (database.url().to_owned(), ledger.clone());
+            tokio::spawn(async move {
+                let store = SeaOrmStore::builder(&url).max_connections(2).connect().await.unwrap();
+                let mesh = with_workflows(Squidmesh::builder(store).executor(TokioExecutor::new()), &ledger);
+                for _ in 0..3 {
+                    mesh.start_run("chain", &json!({})).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for process in processes {
+        process.await.unwrap();
+    }
+    let applied = rows(&store, "SELECT version AS found FROM squidmesh_migrations").await;
+    assert_eq!(applied.iter().collect::<BTreeSet<_>>().len(), applied.len(), "{applied:?}");
+    assert!(!applied.is_empty());
+
+    let begun = Instant::now();
+    loop {
+        let runs = mesh.list_runs(&RunFilter::new().limit(1_000)).await.unwrap().runs;
+        for run in runs.iter().filter(|run| run.status == RunStatus::Paused) {
+            if mesh.unblock_run(run.id).await.is_err() {
+                let _ = mesh.approve_run(run.id).actor("ann").await;
+            }
+        }
+        let session: &dyn StoreSession = &store;
+        let evidence = Evidence::read(session).await.unwrap();
+        let done = |run: &squidmesh_simulation::check::RunRecord| {
+            run.state.run.status.is_terminal() && run.history.intents.is_empty()
+        };
+        if evidence.runs.len() == before + 12 && evidence.runs.values().all(done) {
+            assert_eq!(check_at_rest(&evidence), []);
+            break;
+        }
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{:?}",
+            runs.iter().map(|run| (&run.workflow, run.status)).collect::<Vec<_>>()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stop.send(()).unwrap();
+    workers.await.unwrap().unwrap();
+}
+
+mod sqlite {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_an_earlier_version_left_is_migrated_under_load_and_comes_to_its_end() {
+        if std::env::var_os("SQUIDMESH_WRITE_FIXTURE").is_some() {
+            let path = fixture("0.1.0");
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, left_in_the_middle().await).unwrap();
+        }
+        upgraded(&TestDatabase::sqlite(), "0.1.0").await;
+    }
+}
+
+mod postgres {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_an_earlier_version_left_is_migrated_under_load_and_comes_to_its_end() {
+        upgraded(&TestDatabase::postgres().await, "0.1.0").await;
+    }
+}
