@@ -86,6 +86,10 @@ pub use schedule::{TriggerRecord, TriggerRecords};
 pub use time::{InvalidTimestamp, Timestamp};
 pub use token::{CommitToken, LeaseToken};
 
+#[cfg(feature = "crash-points")]
+#[doc(hidden)]
+pub mod crash_point;
+
 // Definitions, contracts and handlers.
 mod cancellation;
 mod contract;

@@ -33,6 +33,24 @@ struct Slot {
     retry_at: Option<Instant>,
 }
 
+/// Where a test can have the process die, or the call fail. Nothing of it is left without the feature `crash-points`.
+#[cfg(feature = "crash-points")]
+macro_rules! at {
+    ($point:expr, $call:expr) => {
+        squidmesh_core::crash_point::around($point, $call, |_| {
+            RedisError::from((ErrorKind::Io, "a call that a test has fail"))
+        })
+        .await
+    };
+}
+
+#[cfg(not(feature = "crash-points"))]
+macro_rules! at {
+    ($point:expr, $call:expr) => {
+        $call.await
+    };
+}
+
 impl Link {
     /// A link that allows each answer so much time.
     pub(crate) fn new(server: Server, answer: Duration, signals: Arc<Signals>) -> Self {
@@ -42,17 +60,19 @@ impl Link {
     /// Sends a command.
     pub(crate) async fn send(&self, command: &Cmd) -> RedisResult<Value> {
         let (mut connection, made) = self.connection().await?;
-        let answer = command.query_async(&mut connection).await;
+        let answer = at!("SEND", command.query_async(&mut connection));
         self.judge(made, answer).await
     }
 
     /// Runs a script, which the server may not have yet.
     pub(crate) async fn call(&self, call: &Call<'_>) -> RedisResult<Value> {
         let (mut connection, made) = self.connection().await?;
-        let answer = match call.by_hash().query_async(&mut connection).await {
-            Err(error) if is_unknown_script(&error) => call.whole().query_async(&mut connection).await,
-            answer => answer,
-        };
+        let answer = at!(call.name(), async {
+            match call.by_hash().query_async(&mut connection).await {
+                Err(error) if is_unknown_script(&error) => call.whole().query_async(&mut connection).await,
+                answer => answer,
+            }
+        });
         self.judge(made, answer).await
     }
 

@@ -7,7 +7,7 @@ use redis::{Cmd, Script};
 macro_rules! scripts {
     ($($(#[$doc:meta])* $name:ident: $file:literal,)*) => {
         $($(#[$doc])* pub(crate) static $name: LazyLock<Source> =
-            LazyLock::new(|| Source::new(concat!(include_str!("scripts/stream.lua"), include_str!($file))));)*
+            LazyLock::new(|| Source::new(stringify!($name), concat!(include_str!("scripts/stream.lua"), include_str!($file))));)*
     };
 }
 
@@ -30,13 +30,15 @@ scripts! {
 
 /// The text of a script and its hash.
 pub(crate) struct Source {
+    #[cfg_attr(not(feature = "crash-points"), allow(dead_code, reason = "the name of its crash point"))]
+    name: &'static str,
     text: String,
     hash: String,
 }
 
 impl Source {
-    fn new(text: &str) -> Self {
-        Source { text: text.to_owned(), hash: Script::new(text).get_hash().to_owned() }
+    fn new(name: &'static str, text: &str) -> Self {
+        Source { name, text: text.to_owned(), hash: Script::new(text).get_hash().to_owned() }
     }
 
     /// A call on these keys.
@@ -63,6 +65,12 @@ impl Call<'_> {
     pub(crate) fn bytes(mut self, argument: &[u8]) -> Self {
         self.arguments.push(argument.to_vec());
         self
+    }
+
+    /// The script's name.
+    #[cfg(feature = "crash-points")]
+    pub(crate) fn name(&self) -> &'static str {
+        self.source.name
     }
 
     /// For a server that has the script.

@@ -13,6 +13,7 @@ use squidmesh_core::{
 };
 
 use crate::apply::{Undo, apply};
+use crate::crash_point::at;
 use crate::database::Database;
 use crate::error::failed;
 use crate::member::Member;
@@ -71,14 +72,14 @@ impl fmt::Debug for JoinedStore<'_> {
 #[async_trait]
 impl StoreSession for JoinedStore<'_> {
     async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
-        load::load(self.transaction, id).await
+        at("joined.load", load::load(self.transaction, id)).await
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Result<CommitOutcome, StoreError>>, StoreError> {
         let mut answers = Vec::with_capacity(commits.len());
         for commit in &commits {
             answers.push(match Member::encode(commit) {
-                Ok(member) => self.commit_one(&member).await,
+                Ok(member) => at("joined.commit", self.commit_one(&member)).await,
                 Err(error) => Err(error),
             });
         }
@@ -86,18 +87,18 @@ impl StoreSession for JoinedStore<'_> {
     }
 
     async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
-        lookup::find_by_key(self.transaction, workflow, key).await
+        at("joined.find_by_key", lookup::find_by_key(self.transaction, workflow, key)).await
     }
 
     async fn definition(&self, fingerprint: &Fingerprint) -> Result<Option<Definition>, StoreError> {
-        lookup::definition(self.transaction, fingerprint).await
+        at("joined.definition", lookup::definition(self.transaction, fingerprint)).await
     }
 
     async fn history(&self, id: RunId) -> Result<History, StoreError> {
-        history::history(self.transaction, id).await
+        at("joined.history", history::history(self.transaction, id)).await
     }
 
     async fn list(&self, filter: &RunFilter) -> Result<RunPage, StoreError> {
-        list::list(self.transaction, filter).await
+        at("joined.list", list::list(self.transaction, filter)).await
     }
 }

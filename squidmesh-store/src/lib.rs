@@ -47,6 +47,7 @@ mod clock;
 mod columns;
 mod committer;
 mod connect;
+mod crash_point;
 mod database;
 mod due;
 mod error;

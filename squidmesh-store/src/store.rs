@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::committer::Committer;
 use crate::connect::{ConnectError, StoreBuilder};
+use crate::crash_point::at;
 use crate::database::Database;
 use crate::error::failed;
 use crate::join::JoinedStore;
@@ -152,27 +153,27 @@ async fn undisturbed<T: Send + 'static>(
 #[async_trait]
 impl StoreSession for SeaOrmStore {
     async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
-        load::load(self.database.reader(), id).await
+        at("load", load::load(self.database.reader(), id)).await
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Result<CommitOutcome, StoreError>>, StoreError> {
-        self.committer.commit(commits).await
+        at("commit", self.committer.commit(commits)).await
     }
 
     async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
-        lookup::find_by_key(self.database.reader(), workflow, key).await
+        at("find_by_key", lookup::find_by_key(self.database.reader(), workflow, key)).await
     }
 
     async fn definition(&self, fingerprint: &Fingerprint) -> Result<Option<Definition>, StoreError> {
-        lookup::definition(self.database.reader(), fingerprint).await
+        at("definition", lookup::definition(self.database.reader(), fingerprint)).await
     }
 
     async fn history(&self, id: RunId) -> Result<History, StoreError> {
-        history::history(self.database.reader(), id).await
+        at("history", history::history(self.database.reader(), id)).await
     }
 
     async fn list(&self, filter: &RunFilter) -> Result<RunPage, StoreError> {
-        list::list(self.database.reader(), filter).await
+        at("list", list::list(self.database.reader(), filter)).await
     }
 }
 
@@ -181,7 +182,7 @@ impl Store for SeaOrmStore {
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
         let (database, request) = (Arc::clone(&self.database), request.clone());
         let leases = |claims: &Claims| claims.claims.iter().map(|claim| claim.lease.clone()).collect();
-        self.claimed(async move { claim::claim(&database, &request).await }, leases).await
+        at("claim", self.claimed(async move { claim::claim(&database, &request).await }, leases)).await
     }
 
     async fn claim_keys(
@@ -196,34 +197,44 @@ impl Store for SeaOrmStore {
             _ => None,
         };
         let leases = move |claims: &Vec<SingleClaim>| claims.iter().filter_map(lease_of).collect();
-        self.claimed(async move { claim_keys::claim_keys(&database, &keys, token, lease).await }, leases).await
+        at(
+            "claim_keys",
+            self.claimed(async move { claim_keys::claim_keys(&database, &keys, token, lease).await }, leases),
+        )
+        .await
     }
 
     async fn due(&self, request: &DueRequest) -> Result<Due, StoreError> {
-        due::due(&self.database, request).await
+        at("due", due::due(&self.database, request)).await
     }
 
     async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
         let (database, leases) = (Arc::clone(&self.database), leases.to_vec());
-        undisturbed("extending leases", async move { lease::extend(&database, &leases, lease).await }).await
+        at("extend", undisturbed("extending leases", async move { lease::extend(&database, &leases, lease).await }))
+            .await
     }
 
     async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
         let (database, leases) = (Arc::clone(&self.database), leases.to_vec());
-        undisturbed("giving work back", async move { lease::release(&database, &leases, delay).await }).await
+        at("release", undisturbed("giving work back", async move { lease::release(&database, &leases, delay).await }))
+            .await
     }
 
     async fn triggers(&self, workflows: &[WorkflowName]) -> Result<TriggerRecords, StoreError> {
-        triggers::triggers(&self.database, workflows).await
+        at("triggers", triggers::triggers(&self.database, workflows)).await
     }
 
     async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
         let (database, record) = (Arc::clone(&self.database), record.clone());
-        undisturbed("writing a cron trigger", async move { triggers::put_trigger(&database, &record).await }).await
+        at(
+            "put_trigger",
+            undisturbed("writing a cron trigger", async move { triggers::put_trigger(&database, &record).await }),
+        )
+        .await
     }
 
     async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
-        stranded::stranded(&self.database, request).await
+        at("stranded", stranded::stranded(&self.database, request)).await
     }
 
     async fn prune(&self, request: &PruneRequest) -> Result<Pruned, StoreError> {
@@ -250,6 +261,7 @@ impl Store for SeaOrmStore {
     }
 
     async fn transact(&self, body: Box<dyn TransactionBody>) -> Result<Transacted, StoreError> {
-        undisturbed("carrying out a step in a transaction", transact(Arc::clone(&self.database), body)).await
+        at("transact", undisturbed("carrying out a step in a transaction", transact(Arc::clone(&self.database), body)))
+            .await
     }
 }

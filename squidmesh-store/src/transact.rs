@@ -9,6 +9,7 @@ use std::time::Duration;
 use sea_orm::{DatabaseTransaction, DbErr, TransactionTrait};
 use squidmesh_core::{StoreError, Transacted, TransactionBody, TransactionEnd};
 
+use crate::crash_point::at;
 use crate::database::Database;
 use crate::error::{commit_failed, failed};
 use crate::join::JoinedStore;
@@ -34,7 +35,7 @@ pub(crate) async fn transact(
     };
     match end {
         TransactionEnd::Commit => {
-            transaction.commit().await.map_err(commit_failed)?;
+            at("transact.commit", async { transaction.commit().await.map_err(commit_failed) }).await?;
             Ok(Transacted::Committed)
         }
         TransactionEnd::RollBack => {

@@ -13,8 +13,10 @@
     reason = "these are tests: what cannot go on has failed, and names are documentation"
 )]
 
+pub mod cells;
 pub mod cluster;
 pub mod crash;
+pub mod ledger;
 pub mod over_redis;
 pub mod scenario;
 pub mod shapes;

@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::Failure;
-use crate::ledger::now;
 use crate::worker::{Orders, UNREACHABLE};
+use squidmesh_tests::ledger::now;
 
 /// How a process ended that did not end in good order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

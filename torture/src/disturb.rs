@@ -13,12 +13,12 @@ use tokio::task::JoinSet;
 use crate::Failure;
 use crate::crew::Crew;
 use crate::dice::Dice;
-use crate::ledger::now;
 use crate::log::Log;
 use crate::postgres::PostgresServer;
 use crate::proxy::{Proxy, Wanted};
 use crate::tally::{self, Tally};
 use crate::wire::Change;
+use squidmesh_tests::ledger::now;
 
 /// Larger files than this are refused while a disk is full: a whole number of lines of the ledger.
 const FULL: u64 = 64 * 1_024;

@@ -3,7 +3,7 @@
 use std::fmt::Arguments;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::ledger::now;
+use squidmesh_tests::ledger::now;
 
 /// Shared notes, each with its time.
 #[derive(Clone, Debug, Default)]

@@ -11,10 +11,11 @@ use squidmesh_store::SeaOrmStore;
 
 use crate::Failure;
 use crate::crew::{End, Roll};
-use crate::ledger::{Ledger, Line, Told};
 use crate::tally::{self, Tally};
+use crate::told::Told;
 use crate::worker::CRASH_LIMIT;
 use crate::workflows::{BOOKED, BOOKINGS};
+use squidmesh_tests::ledger::{Ledger, Line};
 
 /// How far the clocks of this machine's processes and of its database may be apart, and how long a look at them may take.
 const SKEW: Duration = ms(150);

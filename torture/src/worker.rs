@@ -15,8 +15,9 @@ use squidmesh_store::SeaOrmStore;
 use tokio::io::AsyncReadExt;
 
 use crate::defect::{self, Defective};
-use crate::ledger::{Ledger, Told};
+use crate::told::Told;
 use crate::workflows::{self, Stage};
+use squidmesh_tests::ledger::Ledger;
 
 /// How many times in a row a step may end with its worker.
 pub(crate) const CRASH_LIMIT: u32 = 6;

@@ -14,7 +14,7 @@ use squidmesh_core::{
 use squidmesh_simulation::check::EffectKind;
 
 use crate::dice::mixed;
-use crate::ledger::Ledger;
+use squidmesh_tests::ledger::Ledger;
 
 /// The workflows, and how often each is started.
 pub(crate) const WEIGHTS: &[(&str, u64)] = &[

@@ -1,0 +1,287 @@
+//! Every call of the store and of Redis, made to fail before it or after it, or to take its process with it, in every shape of
+//! workflow that comes to it.
+//!
+//! `SQUIDMESH_CELL_HITS=5 cargo xtask test crash_points` tries more of the times that a point is reached.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "these are tests: what cannot go on has failed, and names are documentation"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sea_orm::{ConnectionTrait, Statement};
+use squidmesh_core::crash_point::Deed;
+use squidmesh_core::{StepName, WorkflowName, ms};
+use squidmesh_simulation::check::{Effect, EffectKind, Evidence, check_at_rest};
+use squidmesh_store::SeaOrmStore;
+use squidmesh_tests::cells::{BOOKING, Cell, Ended, Job, ROWS, SHAPES, carry_out, mesh, workflow};
+use squidmesh_tests::ledger::{Ledger, Line};
+use squidmesh_tests::{RedisServer, TestDatabase, block_on};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+const PROCESS: &str = env!("CARGO_BIN_EXE_crash_cell");
+/// How many workflows are carried to their end together.
+const TOGETHER: usize = 40;
+/// Where a change may be split from its answer: these are tried more often than what only reads.
+const CHANGES: [&str; 7] =
+    ["commit", "claim", "claim_keys", "transact", "transact.commit", "joined.commit", "put_trigger"];
+
+/// What cells stand on.
+struct Ground {
+    database: TestDatabase,
+    redis: Option<RedisServer>,
+    store: SeaOrmStore,
+    directory: tempfile::TempDir,
+    processes: u32,
+}
+
+impl Ground {
+    async fn on(database: TestDatabase, redis: Option<RedisServer>) -> Self {
+        let store = SeaOrmStore::connect(database.url()).await.unwrap();
+        store.connection().execute_unprepared(ROWS).await.unwrap();
+        Ground { database, redis, store, directory: tempfile::tempdir().unwrap(), processes: 0 }
+    }
+
+    fn redis(&self) -> Option<String> {
+        self.redis.as_ref().map(|redis| redis.url())
+    }
+
+    /// Tries cells in as few processes as can be. What became of each, and which were cut short.
+    async fn carry_out(&mut self, cells: &[Cell]) -> (Vec<Ended>, BTreeSet<usize>) {
+        let (mut all, mut died, mut rest) = (Vec::new(), BTreeSet::new(), cells);
+        while !rest.is_empty() {
+            self.processes += 1;
+            let job = Job {
+                process: self.processes,
+                store: self.database.url().to_owned(),
+                redis: self.redis(),
+                ledger: self.directory.path().join("ledger"),
+                cells: rest.to_vec(),
+            };
+            let mut child = Command::new(PROCESS)
+                .arg(serde_json::to_string(&job).unwrap())
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .kill_on_drop(true)
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            let (mut open, mut tried) = (None, 0);
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if let Some(number) = line.strip_prefix("begun ") {
+                    open = Some(number.parse::<usize>().unwrap());
+                    tried += 1;
+                } else if let Some(ended) = line.strip_prefix("ended ") {
+                    all.push(serde_json::from_str(ended).unwrap());
+                    open = None;
+                }
+            }
+            let status = child.wait().await.unwrap();
+            match open {
+                None => assert!(status.success(), "a process ended with {status} after {:?}", rest.get(tried)),
+                Some(number) => {
+                    let cell = &rest[tried - 1];
+                    assert_eq!(status.signal(), Some(6), "{cell:?} ended its process with {status}");
+                    assert!(matches!(cell.deed(), Deed::AbortBefore | Deed::AbortAfter), "{cell:?}");
+                    died.insert(number);
+                }
+            }
+            rest = &rest[tried..];
+        }
+        (all, died)
+    }
+
+    /// Carries on what died with its process, and judges everything.
+    async fn judge(&self, cells: &[Cell], died: &BTreeSet<usize>) {
+        let ledger = Arc::new(Ledger::open(&self.directory.path().join("ledger"), 0).unwrap());
+        let left: Vec<Cell> = cells.iter().filter(|cell| died.contains(&cell.number)).cloned().collect();
+        for left in left.chunks(TOGETHER) {
+            let workflows = left.iter().map(|cell| workflow(cell, &ledger));
+            carry_out(&mesh(&self.store, self.redis().as_deref(), workflows), &self.store, left).await;
+        }
+        let mut evidence = Evidence::read(&self.store).await.unwrap();
+        let lines = Ledger::read(&self.directory.path().join("ledger")).unwrap();
+        evidence.effects = lines.iter().map(Line::effect).collect();
+        evidence.effects.extend(rows(&self.store).await);
+        for cell in cells.iter().filter(|cell| cell.shape == "booked") {
+            let step = StepName::new(BOOKING).unwrap();
+            evidence.transactional.insert((WorkflowName::new(cell.name()).unwrap(), step));
+        }
+        evidence.skew = ms(150);
+        evidence.crash_limit = Some(100);
+        assert_eq!(evidence.runs.len(), cells.len(), "each cell has its run");
+        let violations = check_at_rest(&evidence);
+        for violation in violations.iter().take(20) {
+            let workflow = violation.run.and_then(|run| evidence.runs.get(&run)).map(|found| &found.state.run.workflow);
+            let cell = cells.iter().find(|cell| workflow.is_some_and(|name| name.as_str() == cell.name()));
+            eprintln!("{violation}\n  in {cell:?}");
+        }
+        assert!(violations.is_empty(), "{} rules are broken", violations.len());
+    }
+}
+
+async fn rows(store: &SeaOrmStore) -> Vec<Effect> {
+    let connection = store.connection();
+    let sql = "SELECT run_id, step, attempt FROM cell_rows";
+    let rows = connection.query_all_raw(Statement::from_string(connection.get_database_backend(), sql)).await.unwrap();
+    let row = |row: &sea_orm::QueryResult| Effect {
+        run_id: row.try_get_by::<String, _>("run_id").unwrap().parse().unwrap(),
+        step: StepName::new(row.try_get_by::<String, _>("step").unwrap()).unwrap(),
+        kind: EffectKind::Row,
+        attempt: u32::try_from(row.try_get_by::<i64, _>("attempt").unwrap()).unwrap(),
+        input: serde_json::Value::Null,
+        retry_after: None,
+    };
+    rows.iter().map(row).collect()
+}
+
+/// Which of the times that a point is reached are tried.
+fn times(point: &str, reached: u64) -> impl Iterator<Item = u64> + use<> {
+    let most = std::env::var("SQUIDMESH_CELL_HITS").ok().map_or(2, |text| text.parse().expect("a number"));
+    let most = if CHANGES.contains(&point) { most } else { most.min(1) };
+    1..=reached.min(most)
+}
+
+/// Finds out what each shape comes to, and tries it: each point, what may happen there, and the first times.
+async fn every_cell(mut ground: Ground, wanted: impl Fn(&str) -> bool) {
+    let begun = Instant::now();
+    let mut cells: Vec<Cell> = SHAPES.iter().enumerate().map(|(number, shape)| Cell::calm(number, shape)).collect();
+    let (calm, died) = ground.carry_out(&cells).await;
+    assert!(died.is_empty() && calm.len() == SHAPES.len());
+    let (mut aborts, mut errors, mut points) = (Vec::new(), Vec::new(), BTreeMap::<String, usize>::new());
+    for (ended, shape) in calm.iter().zip(SHAPES) {
+        assert_eq!(SHAPES[ended.number], shape);
+        for (point, reached) in ended.hits.iter().filter(|(point, _)| wanted(point)) {
+            *points.entry(point.clone()).or_default() += 1;
+            for hit in times(point, *reached) {
+                for deed in Deed::ALL {
+                    let list =
+                        if matches!(deed, Deed::AbortBefore | Deed::AbortAfter) { &mut aborts } else { &mut errors };
+                    list.push((shape, point.clone(), hit, deed));
+                }
+            }
+        }
+    }
+    let drawn: Vec<Cell> = errors
+        .into_iter()
+        .chain(aborts)
+        .zip(SHAPES.len()..)
+        .map(|((shape, point, hit, deed), number)| Cell::of(number, shape, &point, hit, deed))
+        .collect();
+    let (ended, died) = ground.carry_out(&drawn).await;
+    let missed: Vec<usize> = ended.iter().filter(|ended| !ended.done).map(|ended| ended.number).collect();
+    eprintln!(
+        "{} cells of {} points in {} shapes: {} processes died, {} calls failed, {} points were not reached again; {:?}",
+        drawn.len(),
+        points.len(),
+        SHAPES.len(),
+        died.len(),
+        ended.len() - missed.len(),
+        missed.len(),
+        begun.elapsed()
+    );
+    eprintln!("in how many shapes each point was reached: {points:?}");
+    // How often workers look depends on the time that everything takes.
+    assert!(missed.len() * 20 <= drawn.len(), "too many points are reached by chance only: {missed:?}");
+    cells.extend(drawn);
+    ground.judge(&cells, &died).await;
+    eprintln!("all was carried on and judged after {:?}", begun.elapsed());
+}
+
+fn is_of_the_store(point: &str) -> bool {
+    point.chars().all(|letter| letter.is_lowercase() || "._".contains(letter))
+}
+
+mod sqlite {
+    use super::*;
+
+    #[test]
+    fn every_cell_of_crash_points_ends_as_if_nothing_had_happened() {
+        block_on(async { every_cell(Ground::on(TestDatabase::sqlite(), None).await, |_| true).await });
+    }
+}
+
+mod postgres {
+    use super::*;
+
+    #[test]
+    fn every_cell_of_crash_points_ends_as_if_nothing_had_happened() {
+        block_on(async { every_cell(Ground::on(TestDatabase::postgres().await, None).await, |_| true).await });
+    }
+
+    /// What the executor over Redis calls; the rest is the same with any executor.
+    #[test]
+    fn every_cell_of_crash_points_over_redis_ends_as_if_nothing_had_happened() {
+        let over_redis = |point: &str| !is_of_the_store(point) || ["claim_keys", "due", "release"].contains(&point);
+        block_on(async {
+            let redis = RedisServer::start().await;
+            every_cell(Ground::on(TestDatabase::postgres().await, Some(redis)).await, over_redis).await;
+        });
+    }
+}
+
+/// The body of each function of an implementation, by name.
+fn calls(source: &str, implementation: &str) -> Vec<(String, String)> {
+    let start = source.find(implementation).unwrap_or_else(|| panic!("there is `{implementation}`"));
+    let end = source[start..].find("\n}\n").map_or(source.len(), |end| start + end);
+    let functions = source[start..end].split("\n    async fn ").skip(1);
+    functions.map(|text| (text.split('(').next().unwrap().to_owned(), text.to_owned())).collect()
+}
+
+/// Calls that cannot fail, and why there is no point at them.
+const WITHOUT: [&str; 1] = ["work_committed"]; // it waits for ever
+
+#[test]
+fn every_call_of_the_store_and_of_redis_has_a_crash_point() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let (store, joined, link) = (
+        read("squidmesh-store/src/store.rs"),
+        read("squidmesh-store/src/join.rs"),
+        read("squidmesh-executor-redis/src/link.rs"),
+    );
+    let mut points = 0;
+    for (source, implementation, prefix) in [
+        (&store, "impl StoreSession for SeaOrmStore", ""),
+        (&store, "impl Store for SeaOrmStore", ""),
+        (&joined, "impl StoreSession for JoinedStore", "joined."),
+    ] {
+        for (name, body) in calls(source, implementation) {
+            let point = format!("at(\"{prefix}{name}\"");
+            let plain: String = body.split_whitespace().collect();
+            assert!(
+                WITHOUT.contains(&name.as_str()) || plain.contains(&point),
+                "{implementation}: `{name}` has no crash point: wrap what it calls in `{point}, …)`"
+            );
+            points += 1;
+        }
+    }
+    assert!(points >= 20, "the port has more calls than {points}");
+    for name in ["send", "call"] {
+        let body = link.split(&format!("pub(crate) async fn {name}(")).nth(1).expect("the call is there");
+        let body = body.split("\n    }\n").next().unwrap();
+        assert!(body.contains("at!("), "Link::{name} has no crash point");
+    }
+    // Nothing else in the executor talks to Redis.
+    for entry in std::fs::read_dir(root.join("squidmesh-executor-redis/src")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_file() && !["link.rs", "server.rs"].contains(&name.as_str()) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("query_async"), "{name} talks to Redis past its link, where no crash point is");
+        }
+    }
+}
