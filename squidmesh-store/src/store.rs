@@ -239,7 +239,7 @@ impl Store for SeaOrmStore {
 
     async fn prune(&self, request: &PruneRequest) -> Result<Pruned, StoreError> {
         let (database, request) = (Arc::clone(&self.database), request.clone());
-        undisturbed("pruning runs", async move { prune::prune(&database, &request).await }).await
+        at("prune", undisturbed("pruning runs", async move { prune::prune(&database, &request).await })).await
     }
 
     /// On Postgres, and on an SQLite file in a directory that can be seen. Until the first call nobody listens.
