@@ -23,6 +23,8 @@ struct Options {
     seconds: Option<u64>,
     jobs: usize,
     seed: u64,
+    /// Whether everything else is optimised as well: it takes minutes to build, and pays for millions of runs.
+    release: bool,
 }
 
 /// Fuzzes every target, or one, for so many runs or seconds each; a minute each if neither is given.
@@ -32,13 +34,17 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 
 /// The part of the gate: every target for a short time.
 pub(crate) fn gate(_: &[String]) -> Outcome {
-    fuzz(&Options { target: None, runs: None, seconds: Some(GATE_SECONDS), jobs: 2, seed: 1 })
+    fuzz(&Options { target: None, runs: None, seconds: Some(GATE_SECONDS), jobs: 2, seed: 1, release: false })
 }
 
 fn options(arguments: &[String]) -> Result<Options, Failure> {
-    let mut options = Options { target: None, runs: None, seconds: None, jobs: 2, seed: 0 };
+    let mut options = Options { target: None, runs: None, seconds: None, jobs: 2, seed: 0, release: false };
     let mut arguments = arguments.iter();
     while let Some(name) = arguments.next() {
+        if name == "--release" {
+            options.release = true;
+            continue;
+        }
         let value = arguments.next().ok_or_else(|| Failure::new(format!("`fuzz {name}` needs a value")))?;
         let number = || value.parse::<u64>().map_err(|_| Failure::new(format!("{name} needs a number, not {value:?}")));
         match name.as_str() {
@@ -61,7 +67,7 @@ fn fuzz(options: &Options) -> Outcome {
         return Err(Failure::new(format!("there is no such target; there are {}", all.join(", "))));
     }
     let begun = Instant::now();
-    let programs = build(&chosen)?;
+    let programs = build(&chosen, options.release)?;
     println!("built in {:.0} s", begun.elapsed().as_secs_f64());
     let mut failures = Vec::new();
     for together in programs.chunks(options.jobs) {
@@ -86,14 +92,19 @@ fn targets() -> Result<Vec<String>, Failure> {
 }
 
 /// Builds programs, with the features that everything else is built with, so that their dependencies are those that are there.
-fn build(targets: &[&String]) -> Result<Vec<PathBuf>, Failure> {
+fn build(targets: &[&String], release: bool) -> Result<Vec<PathBuf>, Failure> {
     let mut command = cargo(["build", "--locked", "--workspace", "--all-features"]);
     for target in targets {
         command.args(["--bin", target]);
     }
     command.env("RUSTC_WORKSPACE_WRAPPER", workspace::root().join("fuzz/instrument.sh"));
+    if release {
+        // What must not be is looked for as it is without optimisation.
+        command.arg("--release");
+        command.env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true").env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
+    }
     process::run(&mut command)?;
-    let directory = workspace::target_directory()?.join("debug");
+    let directory = workspace::target_directory()?.join(if release { "release" } else { "debug" });
     Ok(targets.iter().map(|target| directory.join(target)).collect())
 }
 

@@ -67,13 +67,13 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "simulate",
-        arguments: "[--seeds N] [--first S] [--seed S] [--jobs J] [--mutations]",
+        arguments: "[--release] [--seeds N] [--first S] [--seed S] [--jobs J] [--mutations]",
         summary: "Live seeds of simulated deployments and check their histories; replay one; prove that defects are found",
         run: simulate::run,
     },
     Chore {
         name: "fuzz",
-        arguments: "[--target T] [--runs N] [--seconds S] [--jobs J] [--seed S]",
+        arguments: "[--release] [--target T] [--runs N] [--seconds S] [--jobs J] [--seed S]",
         summary: "Fuzz what takes input from outside, with coverage; a minute each target if nothing is said",
         run: fuzz::run,
     },

@@ -6,19 +6,24 @@ use crate::process::{self, cargo};
 /// The seeds that the gate lives.
 const SEEDS: &str = "2000";
 
-/// Runs the simulator; arguments go to it as they are.
+/// Runs the simulator; arguments go to it as they are. After `--release` it is built with optimisation, for millions of seeds.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    simulate(arguments.iter().map(String::as_str))
+    match arguments.split_first() {
+        Some((first, rest)) if first == "--release" => simulate(true, rest.iter().map(String::as_str)),
+        _ => simulate(false, arguments.iter().map(String::as_str)),
+    }
 }
 
 /// The part of the gate: seeds that must break no rule, and mutations that must each be caught.
 pub(crate) fn gate(_: &[String]) -> Outcome {
-    simulate(["--seeds", SEEDS, "--jobs", "2"])?;
-    simulate(["--mutations", "--jobs", "2"])
+    simulate(false, ["--seeds", SEEDS, "--jobs", "2"])?;
+    simulate(false, ["--mutations", "--jobs", "2"])
 }
 
-fn simulate<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Outcome {
-    let mut command = vec!["run", "--quiet", "--package", "squidmesh-simulation", "--bin", "simulate", "--"];
+fn simulate<'a>(release: bool, arguments: impl IntoIterator<Item = &'a str>) -> Outcome {
+    let mut command = vec!["run", "--quiet", "--package", "squidmesh-simulation", "--bin", "simulate"];
+    command.extend(release.then_some("--release"));
+    command.push("--");
     command.extend(arguments);
     process::run_bound(&cargo(command))
 }
