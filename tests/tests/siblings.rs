@@ -1,6 +1,7 @@
-//! Two siblings that finish at the same instant never lose their join: ten thousand tries on each store.
+//! Two siblings that finish at the same instant never lose their join: ten thousand tries on each store. The two steps of each run
+//! wait for each other and then end together, in one of two runtimes that share the store.
 //!
-//! The two steps of each run wait for each other and then end together, in one of two runtimes that share the store.
+//! And many siblings that begin and end together do so in a few commits, though nobody has their run at hand.
 
 #![allow(
     clippy::expect_used,
@@ -25,7 +26,7 @@ use squidmesh_core::{
 };
 use squidmesh_executor_tokio::{SystemClock, TokioExecutor};
 use squidmesh_store::SeaOrmStore;
-use squidmesh_tests::{TestDatabase, block_on};
+use squidmesh_tests::{Counting, TestDatabase, block_on};
 use tokio::sync::{Barrier, Semaphore};
 
 const TRIES: usize = 10_000;
@@ -144,6 +145,32 @@ async fn no_join_is_lost_in(database: TestDatabase) {
     no_join_is_lost([one, other]).await;
 }
 
+const WIDTH: usize = 200;
+
+fn wide() -> Workflow {
+    let nothing = |name: &str| Step::new(name, async |_: Value, _: StepContext| StepResult::Ok(()));
+    let names: Vec<String> = (0..WIDTH).map(|number| format!("sibling-{number}")).collect();
+    let builder = Workflow::builder("wide").trigger(Trigger::manual("manual")).step(nothing("split"));
+    let builder = names.iter().fold(builder, |builder, name| builder.step(nothing(name).after(["split"])));
+    builder.step(nothing("join").after(names.iter().map(String::as_str))).build().unwrap()
+}
+
+async fn siblings_share_commits(database: TestDatabase) {
+    let store = Counting::over(SeaOrmStore::connect(database.url()).await.unwrap()).without_runs();
+    let ended = Arc::new(Semaphore::new(0));
+    let mesh = Squidmesh::builder(store.clone())
+        .executor(TokioExecutor::new().concurrency(WIDTH))
+        .workflow(wide())
+        .event_sink(Ends(ended.clone()))
+        .build()
+        .unwrap();
+    mesh.start_run("wide", &json!({})).await.unwrap();
+    mesh.run_workers(async { ended.acquire().await.unwrap().forget() }).await.unwrap();
+    let commits = store.take()["commit"];
+    eprintln!("{WIDTH} siblings took {commits} commits");
+    assert!(commits < WIDTH / 2, "{commits} commits for {WIDTH} siblings");
+}
+
 mod memory {
     use super::*;
 
@@ -163,6 +190,11 @@ mod sqlite {
     fn siblings_that_finish_together_never_lose_their_join() {
         block_on(no_join_is_lost_in(TestDatabase::sqlite()));
     }
+
+    #[test]
+    fn siblings_of_a_run_that_is_not_at_hand_share_their_commits() {
+        block_on(siblings_share_commits(TestDatabase::sqlite()));
+    }
 }
 
 mod postgres {
@@ -171,5 +203,10 @@ mod postgres {
     #[test]
     fn siblings_that_finish_together_never_lose_their_join() {
         block_on(async { no_join_is_lost_in(TestDatabase::postgres().await).await });
+    }
+
+    #[test]
+    fn siblings_of_a_run_that_is_not_at_hand_share_their_commits() {
+        block_on(async { siblings_share_commits(TestDatabase::postgres().await).await });
     }
 }

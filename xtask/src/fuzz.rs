@@ -101,7 +101,9 @@ fn build(targets: &[&String], release: bool) -> Result<Vec<PathBuf>, Failure> {
     if release {
         // What must not be is looked for as it is without optimisation.
         command.arg("--release");
-        command.env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true").env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
+        command
+            .env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true")
+            .env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
     }
     process::run(&mut command)?;
     let directory = workspace::target_directory()?.join(if release { "release" } else { "debug" });

@@ -155,10 +155,11 @@ impl Runtime {
 
     /// Loads a run that nobody here knows; others who need it wait for this.
     async fn load_hot<E>(&self, hot: &HotRun<'_>) -> Result<Result<(), StoreError>, DecideError<E>> {
-        let _turn = hot.turn().await;
+        let _loading = hot.loading().await;
         if hot.is_known() {
             return Ok(Ok(()));
         }
+        let _turn = hot.turn().await;
         match self.store.load(hot.id()).await {
             Ok(found) => {
                 hot.offer(Arc::new(found.ok_or(DecideError::NotFound(hot.id()))?));

@@ -38,6 +38,8 @@ pub(super) struct Place {
     table: Mutex<Table>,
     /// Held by whoever loads the run or commits something about it.
     turn: Turnstile<()>,
+    /// Held by whoever sees to it that the run is loaded. The others wait for that, and for nobody's commit.
+    loading: Turnstile<()>,
 }
 
 #[derive(Default)]
@@ -119,6 +121,11 @@ impl HotRun<'_> {
     /// Waits until nobody loads the run or commits anything about it.
     pub(super) async fn turn(&self) -> Turn<'_, ()> {
         self.place.turn().await
+    }
+
+    /// Waits until nobody sees to it that the run is loaded.
+    pub(super) async fn loading(&self) -> Turn<'_, ()> {
+        self.place.loading.lock().await
     }
 
     /// A copy of the run as it was committed, if that is known here.
