@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use sea_orm::{ConnectionTrait, DatabaseTransaction};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use squidmesh_core::crash_point::{self, Deed, Plan};
 use squidmesh_core::{
     COMPLETE, MissedPolicy, Retry, Run, RunFilter, RunId, RunStatus, Squidmesh, StartError, Step, StepContext,
-    StepError, StepResult, TransactionalHandler, Trigger, Workflow, WorkflowBuilder, approval, ms, pause, secs,
-    transactional, wait,
+    StepError, StepResult, StoreError, TransactionalHandler, Trigger, Workflow, WorkflowBuilder, approval, ms, pause,
+    secs, transactional, wait,
 };
 use squidmesh_executor_redis::RedisExecutor;
 use squidmesh_executor_tokio::TokioExecutor;
@@ -26,7 +26,7 @@ use squidmesh_store::SeaOrmStore;
 use crate::ledger::Ledger;
 
 /// The shapes of workflows.
-pub const SHAPES: [&str; 14] = [
+pub const SHAPES: [&str; 15] = [
     "chain",
     "fan",
     "retried",
@@ -41,6 +41,7 @@ pub const SHAPES: [&str; 14] = [
     "slow",
     "cancelled",
     "scheduled",
+    "hosted",
 ];
 /// The step of [`booked`](SHAPES) workflows that writes a row.
 pub const BOOKING: &str = "book";
@@ -151,17 +152,21 @@ pub async fn carry_out(mesh: &Squidmesh, store: &SeaOrmStore, cells: &[Cell]) {
     let people = Squidmesh::builder(store.clone()).executor(TokioExecutor::new());
     let people = people.workflow(chained("people", [("nothing", Step::new("nothing", wait(ms(1))))]));
     let people = people.build().expect("the settings are sound");
-    let all = cells.iter().map(|cell| to_the_end(mesh, &people, cell));
+    let all = cells.iter().map(|cell| to_the_end(mesh, &people, store, cell));
     futures_util::future::join_all(all).await;
     drop(stop);
     workers.await.expect("no panic").expect("the executor can work");
 }
 
-async fn to_the_end(mesh: &Squidmesh, people: &Squidmesh, cell: &Cell) {
+async fn to_the_end(mesh: &Squidmesh, people: &Squidmesh, store: &SeaOrmStore, cell: &Cell) {
     let (begun, name) = (Instant::now(), cell.name());
     let run = loop {
-        match mesh.start_run(&name, &json!({})).trigger("go").idempotency_key(KEY).await {
-            Ok(run) => break run.id,
+        let started = match cell.shape.as_str() {
+            "hosted" => start_within(mesh, store, &name).await,
+            _ => mesh.start_run(&name, &json!({})).trigger("go").idempotency_key(KEY).await.map(|run| run.id),
+        };
+        match started {
+            Ok(run) => break run,
             Err(StartError::Store(_)) => tokio::time::sleep(ms(5)).await,
             Err(error) => panic!("{name} cannot be started: {error}"),
         }
@@ -170,25 +175,64 @@ async fn to_the_end(mesh: &Squidmesh, people: &Squidmesh, cell: &Cell) {
     if let Ok(again) = mesh.start_run(&name, &json!({})).trigger("go").idempotency_key(KEY).await {
         assert_eq!(again.id, run, "a key starts one run");
     }
+    // A process that ends gives back what it has claimed.
+    if let Ok(found) = mesh.runner().claim(1).await {
+        let _ = mesh.runner().release(found.claims).await;
+    }
+    let _ = people.find_run(&name, KEY).await;
+    let _ = people.prune_runs(secs(3_600)).dry_run().await;
     loop {
         let _ = people.list_runs(&RunFilter::new().limit(1)).await;
         if let Ok(details) = mesh.inspect_run(run).await {
             if details.run.status.is_terminal() && details.intents.is_empty() {
                 return;
             }
-            decide(people, &cell.shape, &details.run).await;
+            decide(people, store, &cell.shape, &details.run).await;
             assert!(begun.elapsed() < PATIENCE, "{cell:?} does not end: {:?}, {:?}", details.run, details.intents);
         }
         tokio::time::sleep(ms(8)).await;
     }
 }
 
+/// Starts a run in a transaction of the host's own.
+async fn start_within(mesh: &Squidmesh, store: &SeaOrmStore, name: &str) -> Result<RunId, StartError> {
+    let transaction = store.begin().await?;
+    let session = store.join(&transaction);
+    let joined = mesh.within(&session);
+    let run = joined.start_run(name, &json!({})).trigger("go").idempotency_key(KEY).await?;
+    let after = joined.into_after_commit();
+    drop(session);
+    transaction.commit().await.map_err(lost)?;
+    after.committed();
+    Ok(run.id)
+}
+
+/// Decides in a transaction of the host's own. Whatever comes of it: the next look tells.
+async fn approve_within(people: &Squidmesh, store: &SeaOrmStore, run: RunId) -> Result<(), StoreError> {
+    let transaction = store.begin().await?;
+    let session = store.join(&transaction);
+    let joined = people.within(&session);
+    let approved = joined.approve_run(run).actor("somebody").await.is_ok();
+    let after = joined.into_after_commit();
+    drop(session);
+    if approved {
+        transaction.commit().await.map_err(lost)?;
+        after.committed();
+    }
+    Ok(())
+}
+
+fn lost(error: DbErr) -> StoreError {
+    StoreError::OutcomeUnknown { source: Box::new(error) }
+}
+
 /// Whatever comes of it: the next look tells.
-async fn decide(people: &Squidmesh, shape: &str, run: &Run) {
+async fn decide(people: &Squidmesh, store: &SeaOrmStore, shape: &str, run: &Run) {
     match (shape, run.status) {
         ("approved", RunStatus::Paused) => drop(people.approve_run(run.id).actor("somebody").await),
         ("rejected", RunStatus::Paused) => drop(people.reject_run(run.id).actor("somebody").await),
         ("held", RunStatus::Paused) => drop(people.unblock_run(run.id).actor("somebody").await),
+        ("hosted", RunStatus::Paused) => drop(approve_within(people, store, run.id).await),
         ("cancelled", RunStatus::Running) => drop(people.cancel_run(run.id).actor("somebody").await),
         _ => {}
     }
@@ -266,7 +310,7 @@ pub fn workflow(cell: &Cell, ledger: &Arc<Ledger>) -> Workflow {
             &name,
             [("before", quick("before")), ("wait", Step::new("wait", wait(ms(60)))), ("after", quick("after"))],
         ),
-        "approved" | "rejected" => judged(Step::new("decide", approval())),
+        "approved" | "rejected" | "hosted" => judged(Step::new("decide", approval())),
         "expired" => judged(Step::new("decide", approval().deadline(ms(60)).then_to("no"))),
         "held" => chained(
             &name,

@@ -209,7 +209,7 @@ mod sqlite {
     use super::*;
 
     #[test]
-    fn every_cell_of_crash_points_ends_as_if_nothing_had_happened() {
+    fn crash_cells_all_end_as_if_nothing_had_happened() {
         block_on(async { every_cell(Ground::on(TestDatabase::sqlite(), None).await, |_| true).await });
     }
 }
@@ -218,13 +218,13 @@ mod postgres {
     use super::*;
 
     #[test]
-    fn every_cell_of_crash_points_ends_as_if_nothing_had_happened() {
+    fn crash_cells_all_end_as_if_nothing_had_happened() {
         block_on(async { every_cell(Ground::on(TestDatabase::postgres().await, None).await, |_| true).await });
     }
 
     /// What the executor over Redis calls; the rest is the same with any executor.
     #[test]
-    fn every_cell_of_crash_points_over_redis_ends_as_if_nothing_had_happened() {
+    fn crash_cells_over_redis_all_end_as_if_nothing_had_happened() {
         let over_redis = |point: &str| !is_of_the_store(point) || ["claim_keys", "due", "release"].contains(&point);
         block_on(async {
             let redis = RedisServer::start().await;
