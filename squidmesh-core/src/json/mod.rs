@@ -5,6 +5,7 @@
 mod canonical;
 mod check;
 mod decode;
+mod given;
 mod limits;
 mod parse;
 mod serialize;
@@ -19,4 +20,5 @@ pub use self::violation::JsonViolation;
 
 pub(crate) use self::canonical::canonical;
 pub(crate) use self::decode::decode;
+pub(crate) use self::given::given;
 pub(crate) use self::text::{Segment, path};

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::json::given;
 use crate::{StepError, StepName};
 
 /// A recorded failure: plain data that any process can show, whether or not it has the code that failed.
@@ -19,7 +20,7 @@ pub struct Failure {
     #[serde(default)]
     pub retryable: bool,
     /// The handler's details.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub details: Option<Value>,
     /// The messages of the error's sources, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

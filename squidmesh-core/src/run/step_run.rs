@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Attempt, AttemptStatus, Failure};
+use crate::json::given;
 use crate::{LeaseToken, RecoveryPolicy, RecoveryRoute, StepName, Target, Timestamp};
 
 /// Where a step of a run is.
@@ -203,7 +204,8 @@ pub enum CompensationStatus {
 pub struct CompensationRun {
     /// Where the callback is.
     pub status: CompensationStatus,
-    /// What it returned.
+    /// What it returned: `null` if that was nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub output: Option<Value>,
     /// Why it failed, the last time if it is repeated.
     pub error: Option<Failure>,

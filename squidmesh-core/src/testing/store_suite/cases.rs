@@ -136,6 +136,7 @@ macro_rules! __store_cases {
                 every_field_of_a_step_run_reads_back
                 every_status_of_a_step_run_reads_back
                 a_failure_reads_back_with_its_details
+                a_null_that_was_given_is_not_read_as_nothing
                 times_read_back_to_the_millisecond
                 names_read_back_whatever_letters_they_have;
             history:

@@ -123,6 +123,20 @@ pub async fn a_failure_reads_back_with_its_details(fixture: &dyn StoreFixture) {
     assert_eq!(history(&*store, run.id).await.attempts, [attempt]);
 }
 
+pub async fn a_null_that_was_given_is_not_read_as_nothing(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let failure = Failure { details: Some(Value::Null), ..failure() };
+    let callback = CompensationRun { output: Some(Value::Null), ..CompensationRun::pending(sample::STARTED) };
+    let step = StepRun { compensation: Some(callback), ..sample::step("first") };
+    let mut commit = sample::next(&started(&*store, 1).await);
+    commit.run.last_error = Some(failure.clone());
+    commit.steps.push(StepWrite::Update(step.clone()));
+    let run = committed(&*store, commit).await;
+    let stored = state(&*store, run.id).await;
+    assert_eq!(stored.run.last_error, Some(failure));
+    assert_eq!(stored.steps[&step.step].compensation, step.compensation);
+}
+
 pub async fn times_read_back_to_the_millisecond(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let latest = Timestamp::from_millis(i64::MAX);
