@@ -172,6 +172,7 @@ fn command(work: &mut UnitOfWork, definition: &Definition, source: &mut Source<'
         _ => {
             let lease = Lease { key: IntentKey { run_id: work.run().id, target: DispatchTarget::Compensation }, token };
             let BeginCompensation::Execute(task) = begin_compensation(work, &lease) else { return };
+            assert!(task.attempt > 0, "attempts count from 1");
             let _ = record_compensation(work, &task, outcome(source));
         }
     }

@@ -11,7 +11,7 @@ impl UnitOfWork {
         let now = self.now();
         let mut number = 0;
         self.change_step(step, |run| {
-            run.attempt += 1;
+            run.attempt = run.attempt.saturating_add(1);
             run.status = StepStatus::Running;
             run.lease = lease;
             run.started_at = run.started_at.or(Some(now));

@@ -181,10 +181,11 @@ fn pause(
     Ok(())
 }
 
-/// The task that is open already under this very claim: its begin was committed, but the answer was lost.
+/// The task that is open already under this very claim: its begin was committed, but the answer was lost. A step that is
+/// said to run without ever having been begun has none.
 fn resumed(work: &UnitOfWork, definition: &StepDefinition, lease: &Lease) -> Option<StepTask> {
     let run = work.state().steps.get(&definition.name)?;
-    (run.lease == Some(lease.token)).then(|| task(work, definition, run.attempt, lease))
+    (run.lease == Some(lease.token) && run.attempt > 0).then(|| task(work, definition, run.attempt, lease))
 }
 
 fn task(work: &UnitOfWork, definition: &StepDefinition, attempt: u32, lease: &Lease) -> StepTask {
@@ -205,8 +206,8 @@ fn reclaim(work: &mut UnitOfWork, step: &StepName) -> Failure {
     let failure = Failure { retryable: true, ..failure };
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Failed, Some(failure.clone()));
     work.change_step(step, |run| {
-        run.failures += 1;
-        run.crashes += 1;
+        run.failures = run.failures.saturating_add(1);
+        run.crashes = run.crashes.saturating_add(1);
     });
     work.tell(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone() });
     failure

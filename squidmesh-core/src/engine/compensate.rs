@@ -92,11 +92,11 @@ pub fn begin_compensation(work: &mut UnitOfWork, lease: &Lease) -> BeginCompensa
         let before = work.state().steps.get(&step).and_then(|run| run.compensation.clone());
         let mut callback = before.unwrap_or_else(|| CompensationRun::pending(work.now()));
         if callback.status == CompensationStatus::Running {
-            if callback.lease == Some(lease.token) {
+            if callback.lease == Some(lease.token) && callback.attempt > 0 {
                 // It was begun under this very claim, but the answer was lost.
                 return BeginCompensation::Execute(Box::new(task(work, step, callback.attempt, lease)));
             }
-            callback.crashes += 1;
+            callback.crashes = callback.crashes.saturating_add(1);
         }
         if callback.crashes >= work.limits().crashes {
             let message = format!("the compensation of step {step} ended with its worker {} times", callback.crashes);
@@ -105,7 +105,7 @@ pub fn begin_compensation(work: &mut UnitOfWork, lease: &Lease) -> BeginCompensa
             continue;
         }
         callback.status = CompensationStatus::Running;
-        callback.attempt += 1;
+        callback.attempt = callback.attempt.saturating_add(1);
         callback.lease = Some(lease.token);
         let attempt = callback.attempt;
         work.change_step(&step, |run| run.compensation = Some(callback));

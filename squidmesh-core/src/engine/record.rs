@@ -179,7 +179,7 @@ fn failed(
     let step = &task.step;
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Failed, Some(failure.clone()));
     work.change_step(step, |run| {
-        run.failures += 1;
+        run.failures = run.failures.saturating_add(1);
         run.crashes = 0;
     });
     work.tell(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone() });

@@ -123,8 +123,12 @@ pub(crate) fn optional_count<T: TryFrom<i64>>(row: &impl Cells, column: &'static
     get::<Option<i64>>(row, column)?.map(|number| within(number, column)).transpose()
 }
 
+/// No deployment counts this far; so there is always room to count on, and to write what comes next.
+const MOST: i64 = i64::MAX / 2;
+
 fn within<T: TryFrom<i64>>(number: i64, column: &'static str) -> Result<T, Unreadable> {
-    T::try_from(number).map_err(|_| Unreadable::new(column, "is out of range"))
+    let number = Some(number).filter(|number| *number <= MOST);
+    number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| Unreadable::new(column, "is out of range"))
 }
 
 /// JSON text.
