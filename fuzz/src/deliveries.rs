@@ -57,8 +57,7 @@ fn step(run: RunId, step: &str) -> Vec<u8> {
 }
 
 pub fn run(data: &[u8]) {
-    let parsed = DeliveryPayload::parse(data);
-    if let Ok(payload) = &parsed {
+    if let Ok(payload) = &DeliveryPayload::parse(data) {
         let written = payload.to_string();
         assert_eq!(DeliveryPayload::parse(written.as_bytes()).as_ref(), Ok(payload));
         let typed: DeliveryPayload = serde_json::from_str(&written).expect("it is its own JSON");
@@ -71,12 +70,12 @@ pub fn run(data: &[u8]) {
         let host = host.get_or_insert_with(self::host);
         // The bytes name runs as they like; the one that exists goes by the name `run`.
         let known = String::from_utf8_lossy(data).replace("\"run\"", &format!("\"{}\"", host.run));
-        match (block_on(host.mesh.runner().perform(known.as_bytes())), parsed) {
+        match (block_on(host.mesh.runner().perform(known.as_bytes())), DeliveryPayload::parse(known.as_bytes())) {
             (Ok(Delivery::Skipped(_)), _) => {}
             (Err(PerformError::InvalidPayload(_)), Err(_)) => {}
             // An occurrence may be started: it is another run.
             (Ok(_) | Err(PerformError::Cron { .. }), Ok(DeliveryPayload::Cron { .. })) => {}
-            (Err(PerformError::InvalidPayload(_)), Ok(_)) => panic!("what could be read was refused"),
+            (Err(PerformError::InvalidPayload(_)), Ok(_)) => panic!("what can be read was refused"),
             (answer, parsed) => panic!("{parsed:?} was answered by {answer:?}"),
         }
         let after = block_on(host.store.load(host.run)).expect("the store is there");

@@ -47,7 +47,7 @@ pub fn run(data: &[u8]) {
         assert_eq!(found.as_millis().rem_euclid(1_000), 0, "{shown}");
         let just_before = Timestamp::from_millis(found.as_millis() - 1);
         assert_eq!(same.after(just_before), Some(found), "{shown}: found from just before");
-        let between = last.as_millis().midpoint(found.as_millis()).max(last.as_millis());
+        let between = last.as_millis().midpoint(just_before.as_millis());
         assert_eq!(
             same.after(Timestamp::from_millis(between)),
             Some(found),
