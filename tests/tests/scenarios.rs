@@ -18,6 +18,7 @@ squidmesh_tests::scenarios! {
         a_started_run_and_its_dispatch_are_stored_before_any_work,
         a_trigger_is_named_where_there_are_several,
         a_payload_that_does_not_fit_starts_nothing,
+        a_payload_that_is_too_large_with_its_defaults_starts_nothing,
         defaults_are_resolved_when_the_run_starts,
         a_typed_payload_is_checked_against_its_type,
         a_key_starts_one_run,

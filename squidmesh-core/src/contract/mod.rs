@@ -19,6 +19,9 @@ pub use self::schema::PayloadSchema;
 
 use crate::json::JsonLimits;
 
+/// Whoever checks a value against a schema recurses: nothing deeper than the ceiling may get that far.
+const SHALLOW: JsonLimits = JsonLimits { max_bytes: usize::MAX, max_depth: JsonLimits::DEPTH_CEILING };
+
 /// Which payload a trigger takes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -35,15 +38,13 @@ pub enum Contract {
 
 impl Contract {
     /// Checks a payload and completes it with the defaults of what is missing; `today` is the date that stands for
-    /// "the current date". Null counts as an empty object.
+    /// "the current date". Null counts as an empty object. A payload that was completed once is accepted again as it is.
     ///
     /// # Errors
     /// Every missing, unknown and wrongly typed field at once, each with its path and none with its value. When a payload is
-    /// far too deep or not an object, that alone is reported.
+    /// far too deep, with its defaults or without them, or not an object, that alone is reported.
     pub fn resolve(&self, payload: Value, today: Date) -> Result<Map<String, Value>, PayloadErrors> {
-        // Whoever checks a value against a schema recurses: nothing deeper than the ceiling may get that far.
-        let shallow = JsonLimits { max_bytes: usize::MAX, max_depth: JsonLimits::DEPTH_CEILING };
-        if let Err(violation) = shallow.check(&payload) {
+        if let Err(violation) = SHALLOW.check(&payload) {
             return Err(PayloadErrors::only(PayloadProblem::Json(violation)));
         }
         let payload = match payload {

@@ -94,7 +94,7 @@ impl PayloadSchema {
             }
         };
         let mut payload = Value::Object(payload);
-        complete(&self.schema, &mut payload);
+        complete(&self.schema, &mut payload).map_err(PayloadErrors::only)?;
         let mut problems = Problems::default();
         let errors: Vec<_> = validator.iter_errors(&payload).take(Problems::REPORTED + 1).collect();
         report(&errors, &mut problems);

@@ -18,30 +18,13 @@ enum Level<'a> {
 pub(super) fn check(limits: &JsonLimits, value: &Value) -> Result<(), JsonViolation> {
     let mut walk = Walk { limits, bytes: 0, levels: Vec::new() };
     walk.visit(value)?;
-    while let Some(level) = walk.levels.last_mut() {
-        let next = match level {
-            Level::List { items, at } => items.next().map(|(place, item)| {
-                *at = place;
-                (None, item)
-            }),
-            Level::Object { members, at } => members.next().map(|(key, member)| {
-                *at = key;
-                (Some(key.as_str()), member)
-            }),
-        };
-        match next {
-            Some((key, value)) => {
-                if let Some(key) = key {
-                    walk.text(key)?;
-                }
-                walk.visit(value)?;
-            }
-            None => {
-                walk.levels.pop();
-            }
-        }
-    }
-    Ok(())
+    walk.finish()
+}
+
+pub(super) fn check_object(limits: &JsonLimits, members: &Map<String, Value>) -> Result<(), JsonViolation> {
+    let mut walk = Walk { limits, bytes: 0, levels: Vec::new() };
+    walk.object(members)?;
+    walk.finish()
 }
 
 struct Walk<'a> {
@@ -62,12 +45,42 @@ impl<'a> Walk<'a> {
                 self.levels.push(Level::List { items: items.iter().enumerate(), at: 0 });
                 Ok(())
             }
-            Value::Object(members) => {
-                self.enter(members.len(), members.len())?;
-                self.levels.push(Level::Object { members: Map::iter(members), at: "" });
-                Ok(())
+            Value::Object(members) => self.object(members),
+        }
+    }
+
+    fn object(&mut self, members: &'a Map<String, Value>) -> Result<(), JsonViolation> {
+        self.enter(members.len(), members.len())?;
+        self.levels.push(Level::Object { members: members.iter(), at: "" });
+        Ok(())
+    }
+
+    /// Walks what has been entered.
+    fn finish(&mut self) -> Result<(), JsonViolation> {
+        while let Some(level) = self.levels.last_mut() {
+            let next = match level {
+                Level::List { items, at } => items.next().map(|(place, item)| {
+                    *at = place;
+                    (None, item)
+                }),
+                Level::Object { members, at } => members.next().map(|(key, member)| {
+                    *at = key;
+                    (Some(key.as_str()), member)
+                }),
+            };
+            match next {
+                Some((key, value)) => {
+                    if let Some(key) = key {
+                        self.text(key)?;
+                    }
+                    self.visit(value)?;
+                }
+                None => {
+                    self.levels.pop();
+                }
             }
         }
+        Ok(())
     }
 
     /// Counts brackets, commas and colons.

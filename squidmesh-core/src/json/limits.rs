@@ -2,7 +2,7 @@
 //!
 //! Knows the limits and their defaults; the walk that applies them is in `check`.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::check;
 use super::violation::JsonViolation;
@@ -37,6 +37,11 @@ impl JsonLimits {
     /// [`JsonViolation`], naming the rule and the place.
     pub fn check(&self, value: &Value) -> Result<(), JsonViolation> {
         check::check(self, value)
+    }
+
+    /// Checks an object, as [`check`](Self::check) does.
+    pub(crate) fn check_object(&self, members: &Map<String, Value>) -> Result<(), JsonViolation> {
+        check::check_object(self, members)
     }
 
     /// The depth that is enforced.

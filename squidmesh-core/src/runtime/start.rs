@@ -220,6 +220,8 @@ impl<'a> StartRun<'a> {
         let payload: Map<String, Value> = trigger.contract().resolve(payload, now.date()).map_err(|errors| {
             StartError::InvalidPayload { workflow: definition.name().clone(), trigger: trigger.name().clone(), errors }
         })?;
+        // With its defaults it is stored, and given to a replay.
+        runtime.config.json.check_object(&payload)?;
         Ok(NewRun {
             id: runtime.entropy.run_id(now),
             trigger: trigger.name().clone(),

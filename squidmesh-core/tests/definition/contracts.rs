@@ -6,7 +6,7 @@ use jiff::civil::{Date, date};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use squidmesh_core::{Definition, Field, PayloadErrors, Trigger};
+use squidmesh_core::{Contract, Definition, Field, PayloadErrors, Trigger};
 
 use crate::declared::{step, triggered};
 
@@ -153,6 +153,51 @@ fn a_typed_payload_is_completed_with_the_defaults_of_its_type() {
     let completed = accepted(typed(), json!({"id": "o-1", "lines": [{"price": 1}], "notes": {}, "anything": null}));
     assert_eq!(completed["lines"], json!([{"price": 1, "copies": 0}]));
     assert_eq!(completed["shipping"], json!({"by": "standard"}));
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Parcel {
+    #[serde(default)]
+    packing: Packing,
+}
+
+/// Its `Default` lacks a field, and that has a default of its own.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+struct Packing {
+    #[serde(default = "one_box", skip_serializing_if = "Option::is_none")]
+    boxes: Option<Vec<Line>>,
+}
+
+fn one_box() -> Option<Vec<Line>> {
+    Some(vec![Line { price: 2.5, copies: 1 }])
+}
+
+#[test]
+fn a_default_is_completed_with_the_defaults_of_its_own_type() {
+    let parcel = || Trigger::manual("t").payload::<Parcel>();
+    let completed = accepted(parcel(), json!({}));
+    assert_eq!(completed, json!({"packing": {"boxes": [{"price": 2.5, "copies": 1}]}}));
+    assert_eq!(accepted(parcel(), completed.clone()), completed, "nothing is left to do");
+}
+
+/// A contract that no type has: each field within a default lacks its own.
+fn endless(default: Value) -> Contract {
+    let field = json!({"$ref": "#/$defs/again", "default": default});
+    let properties = json!({"a": field, "b": field, "c": field});
+    let again = json!({"type": "object", "properties": properties});
+    serde_json::from_value(json!({"schema": {"$ref": "#/$defs/again", "$defs": {"again": again}}})).unwrap()
+}
+
+#[test]
+fn defaults_without_end_are_refused() {
+    let errors = endless(json!({})).resolve(json!({}), TODAY).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "the payload does not fit: the payload has a type with more than 10000 defaults within its defaults"
+    );
+    let only_one = json!({"b": null, "c": null});
+    let errors = endless(only_one).resolve(json!({"b": null, "c": null}), TODAY).unwrap_err();
+    assert!(errors.to_string().contains("nested more deeply than 100 levels"), "{errors}");
 }
 
 /// One change of a good order.

@@ -94,6 +94,27 @@ pub async fn a_payload_that_does_not_fit_starts_nothing(ground: &Ground) {
     assert!(nothing_is_stored(&world).await);
 }
 
+pub async fn a_payload_that_is_too_large_with_its_defaults_starts_nothing(ground: &Ground) {
+    let journal = Journal::new();
+    let padded = Workflow::builder("padded")
+        .trigger(
+            Trigger::manual("manual")
+                .field(Field::string("text"))
+                .field(Field::string("padding").default("x".repeat(600 << 10))),
+        )
+        .step(journal.step("only", done))
+        .then("only", COMPLETE)
+        .build()
+        .unwrap();
+    let world = ground.world([padded]);
+    let started = world.start_run("padded", &json!({"text": "x".repeat(600 << 10)})).await;
+    assert!(matches!(started, Err(StartError::UnacceptablePayload(_))), "it could not be replayed: {started:?}");
+    assert!(nothing_is_stored(&world).await);
+    let run = world.start_run("padded", &json!({"text": "short"})).await.unwrap();
+    world.settle(run.id).await;
+    world.replay_run(run.id).await.unwrap();
+}
+
 pub async fn defaults_are_resolved_when_the_run_starts(ground: &Ground) {
     let journal = Journal::new();
     let defaults = Workflow::builder("defaults")
