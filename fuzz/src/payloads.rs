@@ -1,7 +1,7 @@
 //! Payloads against contracts, both made up: accepted and then accepted again unchanged, or refused without a word of what was in them.
 
 use serde_json::{Map, Value, json};
-use squidmesh_core::{Contract, Definition, Timestamp};
+use squidmesh_core::{Contract, Definition, JsonLimits, Timestamp};
 
 use crate::source::Source;
 
@@ -34,12 +34,13 @@ pub fn run(data: &[u8]) {
     if source.chance() {
         payload = Value::Object(source.object(&KEYS, 3));
     }
+    let limits = JsonLimits { max_bytes: 1 << 16, ..JsonLimits::default() };
     let today = Timestamp::from_millis(1_767_225_600_000).date();
-    match contract.resolve(payload, today) {
+    match contract.resolve(payload, today, &limits) {
         Ok(resolved) => {
             let resolved = Value::Object(resolved);
             assert_eq!(
-                contract.resolve(resolved.clone(), today).map(Value::Object),
+                contract.resolve(resolved.clone(), today, &limits).map(Value::Object),
                 Ok(resolved),
                 "nothing is left to do"
             );

@@ -6,29 +6,17 @@
 use serde_json::Value;
 
 use super::normalise::reference;
-use super::{PayloadProblem, SHALLOW};
-
-/// How many defaults may be missing within defaults.
-const WITHIN_DEFAULTS: usize = 10_000;
+use crate::json::{JsonLimits, JsonViolation};
 
 /// Gives an object the defaults of fields that it lacks, and so the objects within it, those of a default among them; writes
 /// whole numbers as integers where the type wants integers, because `1.0` is one to a schema and none to a decoder.
 ///
 /// # Errors
-/// With its defaults, and theirs, the payload is too deep, or there is no end to them: so much is said of types that nobody
-/// could write in Rust.
-pub(super) fn complete(root: &Value, payload: &mut Value) -> Result<(), PayloadProblem> {
-    let mut added = complete_within(root, root, payload, 0);
-    let mut within_defaults = 0;
-    while added > 0 {
-        // This recurses, and so does whoever checks a value against a schema.
-        SHALLOW.check(payload).map_err(PayloadProblem::Json)?;
-        added = complete_within(root, root, payload, 0);
-        within_defaults += added;
-        if within_defaults > WITHIN_DEFAULTS {
-            let rule = format!("has a type with more than {WITHIN_DEFAULTS} defaults within its defaults");
-            return Err(PayloadProblem::Rule { rule });
-        }
+/// With its defaults the payload is beyond the limits, such as where a default brings another without end.
+pub(super) fn complete(root: &Value, payload: &mut Value, limits: &JsonLimits) -> Result<(), JsonViolation> {
+    while complete_within(root, root, payload, 0) {
+        // What is too deep must not get to anyone who recurses.
+        limits.check(payload)?;
     }
     Ok(())
 }
@@ -36,14 +24,14 @@ pub(super) fn complete(root: &Value, payload: &mut Value) -> Result<(), PayloadP
 /// How many references may follow one another; a type is not behind more of them.
 const REFERENCES: usize = 16;
 
-/// Goes no deeper than the payload, whose depth was checked. How many defaults were added.
-fn complete_within(schema: &Value, root: &Value, value: &mut Value, references: usize) -> usize {
-    let mut added = 0;
+/// Goes no deeper than the payload, whose depth was checked. Whether defaults were added.
+fn complete_within(schema: &Value, root: &Value, value: &mut Value, references: usize) -> bool {
+    let mut added = false;
     if let Some(name) = reference(schema)
         && references < REFERENCES
         && let Some(definition) = root.get("$defs").and_then(|definitions| definitions.get(name))
     {
-        added += complete_within(definition, root, value, references + 1);
+        added |= complete_within(definition, root, value, references + 1);
     }
     match value {
         Value::Number(number) if number.is_f64() && wants_integer(schema) => {
@@ -57,10 +45,10 @@ fn complete_within(schema: &Value, root: &Value, value: &mut Value, references: 
         Value::Object(members) => {
             for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
                 match (members.get_mut(name), field.get("default")) {
-                    (Some(member), _) => added += complete_within(field, root, member, 0),
+                    (Some(member), _) => added |= complete_within(field, root, member, 0),
                     (None, Some(default)) => {
                         members.insert(name.clone(), default.clone());
-                        added += 1;
+                        added = true;
                     }
                     (None, None) => {}
                 }
@@ -68,7 +56,9 @@ fn complete_within(schema: &Value, root: &Value, value: &mut Value, references: 
         }
         Value::Array(items) => {
             if let Some(schema) = schema.get("items") {
-                added += items.iter_mut().map(|item| complete_within(schema, root, item, 0)).sum::<usize>();
+                for item in items {
+                    added |= complete_within(schema, root, item, 0);
+                }
             }
         }
         _ => {}

@@ -19,9 +19,6 @@ pub use self::schema::PayloadSchema;
 
 use crate::json::JsonLimits;
 
-/// Whoever checks a value against a schema recurses: nothing deeper than the ceiling may get that far.
-const SHALLOW: JsonLimits = JsonLimits { max_bytes: usize::MAX, max_depth: JsonLimits::DEPTH_CEILING };
-
 /// Which payload a trigger takes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,15 +35,21 @@ pub enum Contract {
 
 impl Contract {
     /// Checks a payload and completes it with the defaults of what is missing; `today` is the date that stands for
-    /// "the current date". Null counts as an empty object. A payload that was completed once is accepted again as it is.
+    /// "the current date". Null counts as an empty object. The limits hold with the defaults as without them. A payload that was
+    /// completed once is accepted again as it is.
     ///
     /// # Errors
     /// Every missing, unknown and wrongly typed field at once, each with its path and none with its value. When a payload is
-    /// far too deep, with its defaults or without them, or not an object, that alone is reported.
-    pub fn resolve(&self, payload: Value, today: Date) -> Result<Map<String, Value>, PayloadErrors> {
-        if let Err(violation) = SHALLOW.check(&payload) {
-            return Err(PayloadErrors::only(PayloadProblem::Json(violation)));
-        }
+    /// beyond the limits or not an object, that alone is reported.
+    pub fn resolve(
+        &self,
+        payload: Value,
+        today: Date,
+        limits: &JsonLimits,
+    ) -> Result<Map<String, Value>, PayloadErrors> {
+        let beyond = |violation| PayloadErrors::only(PayloadProblem::Json(violation));
+        // Whoever checks a value against a schema recurses: nothing deeper than the limit may get that far.
+        limits.check(&payload).map_err(beyond)?;
         let payload = match payload {
             Value::Null => Map::new(),
             Value::Object(payload) => payload,
@@ -55,11 +58,13 @@ impl Contract {
                 return Err(PayloadErrors::only(PayloadProblem::WrongType { expected: "an object".to_owned(), found }));
             }
         };
-        match self {
-            Self::Nothing => field::resolve(&[], payload, today),
-            Self::Fields(fields) => field::resolve(fields, payload, today),
-            Self::Schema(schema) => schema.resolve(payload),
-        }
+        let completed = match self {
+            Self::Nothing => field::resolve(&[], payload, today)?,
+            Self::Fields(fields) => field::resolve(fields, payload, today)?,
+            Self::Schema(schema) => schema.resolve(payload, limits)?,
+        };
+        limits.check_object(&completed).map_err(beyond)?;
+        Ok(completed)
     }
 
     /// Whether no payload is taken at all.

@@ -23,6 +23,14 @@ impl PayloadErrors {
         self.0.iter()
     }
 
+    /// Why the payload cannot be kept at all, if that is what is wrong with it.
+    pub fn violation(&self) -> Option<&JsonViolation> {
+        self.0.iter().find_map(|error| match &error.problem {
+            PayloadProblem::Json(violation) => Some(violation),
+            _ => None,
+        })
+    }
+
     /// How many errors there are; at least one. Never 0.
     #[expect(clippy::len_without_is_empty, reason = "there is always one")]
     pub fn len(&self) -> usize {

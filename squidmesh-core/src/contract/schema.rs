@@ -18,7 +18,7 @@ use super::complete::complete;
 use super::field::FieldKind;
 use super::normalise::normalise;
 use super::problem::{PayloadErrors, PayloadProblem, Problems, kind};
-use crate::json::{Segment, path};
+use crate::json::{JsonLimits, Segment, path};
 
 /// The schema of a payload type, in a normal form that says only what a payload must be: no titles and descriptions, closed
 /// to unknown fields, and with the ranges of integer types.
@@ -83,7 +83,11 @@ impl PayloadSchema {
         properties.iter().filter_map(|(name, schema)| Some((name.clone(), field_kind(schema)?))).collect()
     }
 
-    pub(super) fn resolve(&self, payload: Map<String, Value>) -> Result<Map<String, Value>, PayloadErrors> {
+    pub(super) fn resolve(
+        &self,
+        payload: Map<String, Value>,
+        limits: &JsonLimits,
+    ) -> Result<Map<String, Value>, PayloadErrors> {
         let validator = match self.compile() {
             Ok(validator) => validator,
             // A validated definition has only schemas that compile.
@@ -94,7 +98,8 @@ impl PayloadSchema {
             }
         };
         let mut payload = Value::Object(payload);
-        complete(&self.schema, &mut payload).map_err(PayloadErrors::only)?;
+        complete(&self.schema, &mut payload, limits)
+            .map_err(|violation| PayloadErrors::only(PayloadProblem::Json(violation)))?;
         let mut problems = Problems::default();
         let errors: Vec<_> = validator.iter_errors(&payload).take(Problems::REPORTED + 1).collect();
         report(&errors, &mut problems);

@@ -100,8 +100,7 @@ impl Runtime {
         let trigger = newest.and_then(|found| found.definition().trigger(state.run.trigger.as_str()));
         let payload = Value::Object((*state.run.payload).clone());
         let accepts = |found: &TriggerDefinition| {
-            let fits = found.contract().resolve(payload.clone(), self.clock.now().date()).is_ok();
-            fits && self.config.json.check(&payload).is_ok()
+            found.contract().resolve(payload.clone(), self.clock.now().date(), &self.config.json).is_ok()
         };
         Ok(explain(&Subject {
             definition: definition.as_deref(),

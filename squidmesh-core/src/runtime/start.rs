@@ -215,13 +215,16 @@ impl<'a> StartRun<'a> {
         };
         check_key(self.idempotency_key.as_deref())?;
         let payload = self.payload?;
-        runtime.config.json.check(&payload)?;
         let now = runtime.clock.now();
-        let payload: Map<String, Value> = trigger.contract().resolve(payload, now.date()).map_err(|errors| {
-            StartError::InvalidPayload { workflow: definition.name().clone(), trigger: trigger.name().clone(), errors }
+        let resolved = trigger.contract().resolve(payload, now.date(), &runtime.config.json);
+        let payload = resolved.map_err(|errors| match errors.violation() {
+            Some(violation) => StartError::UnacceptablePayload(violation.clone()),
+            None => StartError::InvalidPayload {
+                workflow: definition.name().clone(),
+                trigger: trigger.name().clone(),
+                errors,
+            },
         })?;
-        // With its defaults it is stored, and given to a replay.
-        runtime.config.json.check_object(&payload)?;
         Ok(NewRun {
             id: runtime.entropy.run_id(now),
             trigger: trigger.name().clone(),

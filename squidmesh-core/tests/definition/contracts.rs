@@ -6,19 +6,20 @@ use jiff::civil::{Date, date};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use squidmesh_core::{Contract, Definition, Field, PayloadErrors, Trigger};
+use squidmesh_core::{Contract, Definition, Field, JsonLimits, PayloadErrors, Trigger};
 
 use crate::declared::{step, triggered};
 
 const TODAY: Date = date(2026, 3, 1);
+const LIMITS: JsonLimits = JsonLimits { max_bytes: 1 << 20, max_depth: 100 };
 
 fn resolve(trigger: Trigger, payload: Value) -> Result<Map<String, Value>, PayloadErrors> {
     let workflow = triggered().trigger(trigger).step(step("a")).build().unwrap();
-    let resolved = workflow.definition().triggers()[1].contract().resolve(payload.clone(), TODAY);
+    let resolved = workflow.definition().triggers()[1].contract().resolve(payload.clone(), TODAY, &LIMITS);
     // A definition that was stored says the same.
     let stored = serde_json::to_string(workflow.definition().as_ref()).unwrap();
     let read: Definition = serde_json::from_str(&stored).unwrap();
-    assert_eq!(read.triggers()[1].contract().resolve(payload, TODAY), resolved);
+    assert_eq!(read.triggers()[1].contract().resolve(payload, TODAY, &LIMITS), resolved);
     resolved
 }
 
@@ -190,14 +191,24 @@ fn endless(default: Value) -> Contract {
 
 #[test]
 fn defaults_without_end_are_refused() {
-    let errors = endless(json!({})).resolve(json!({}), TODAY).unwrap_err();
-    assert_eq!(
-        errors.to_string(),
-        "the payload does not fit: the payload has a type with more than 10000 defaults within its defaults"
-    );
-    let only_one = json!({"b": null, "c": null});
-    let errors = endless(only_one).resolve(json!({"b": null, "c": null}), TODAY).unwrap_err();
-    assert!(errors.to_string().contains("nested more deeply than 100 levels"), "{errors}");
+    let wide = endless(json!({})).resolve(json!({}), TODAY, &LIMITS).unwrap_err();
+    assert!(wide.to_string().contains("larger than the limit of 1048576 bytes"), "{wide}");
+    let deep =
+        endless(json!({"b": null, "c": null})).resolve(json!({"b": null, "c": null}), TODAY, &LIMITS).unwrap_err();
+    assert!(deep.to_string().contains("nested more deeply than 100 levels"), "{deep}");
+}
+
+#[test]
+fn as_many_defaults_as_fit_are_added_to_a_long_list() {
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    struct Parcels {
+        all: Vec<Parcel>,
+    }
+    let parcels = || Trigger::manual("t").payload::<Parcels>();
+    let completed = accepted(parcels(), json!({"all": vec![json!({}); 15_000]}));
+    assert_eq!(completed["all"][14_999]["packing"]["boxes"], json!([{"price": 2.5, "copies": 1}]));
+    let errors = refused(parcels(), json!({"all": vec![json!({}); 50_000]}));
+    assert!(errors[0].contains("larger than the limit"), "{errors:?}");
 }
 
 /// One change of a good order.

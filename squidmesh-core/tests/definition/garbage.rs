@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use squidmesh_core::{COMPLETE, Definition, Field, Step, Trigger, approval, secs, wait};
+use squidmesh_core::{COMPLETE, Definition, Field, JsonLimits, Step, Trigger, approval, secs, wait};
 
 use crate::declared::{chain, step};
 
@@ -70,7 +70,7 @@ fn check(value: &Value) {
         }
         let today = jiff::civil::date(2026, 3, 1);
         for trigger in definition.triggers() {
-            let _ = trigger.contract().resolve(json!({"n": 1}), today);
+            let _ = trigger.contract().resolve(json!({"n": 1}), today, &JsonLimits::default());
         }
     }
 }

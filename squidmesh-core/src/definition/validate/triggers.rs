@@ -8,6 +8,7 @@ use super::super::draft::TriggerDraft;
 use super::super::error::DefinitionError;
 use super::super::trigger::TriggerKind;
 use crate::contract::{Contract, Field, FieldKind};
+use crate::json::JsonLimits;
 use crate::schedule::{InvalidSchedule, Schedule};
 
 pub(super) fn check(triggers: &[TriggerDraft], errors: &mut Vec<DefinitionError>) {
@@ -48,7 +49,8 @@ const ANY_TIME_ZONE: &str = "UTC";
 
 /// A schedule has no payload to give: whatever the trigger takes must have a default.
 fn check_filled_by_defaults(trigger: &TriggerDraft, errors: &mut Vec<DefinitionError>) {
-    if let Err(missing) = trigger.contract.resolve(Value::Null, jiff::civil::date(2000, 1, 1)) {
+    let day = jiff::civil::date(2000, 1, 1);
+    if let Err(missing) = trigger.contract.resolve(Value::Null, day, &JsonLimits::default()) {
         errors.push(DefinitionError::CronPayloadWithoutDefaults { trigger: trigger.name.clone(), missing });
     }
 }
