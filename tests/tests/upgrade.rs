@@ -1,8 +1,9 @@
 //! A database that an earlier version left in the middle of everything: runs that wait, are paused, are held by workers that are gone,
-//! are between attempts, or are being compensated. Several processes of this version migrate it at once, while workers are on it, and
-//! every run comes to its end.
+//! are between attempts, or are being compensated. Several processes of this version apply the migrations that are missing at once,
+//! while workers are on it and runs are started, and every run comes to its end: the history checker judges it from its beginning in
+//! the earlier version.
 //!
-//! What was left is in `tests/fixtures`, a file a release. `SQUIDMESH_WRITE_FIXTURE=1` writes that of this version anew, until it
+//! What was left is in `tests/fixtures`, a file a release, with what handlers had done in comments. `SQUIDMESH_WRITE_FIXTURE=1` writes that of this version anew, until it
 //! is released.
 
 #![allow(
@@ -21,17 +22,32 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
-use serde_json::json;
+use sea_orm_migration::MigratorTrait;
+use serde_json::{Value, json};
 use squidmesh_core::testing::{ManualClock, MemoryExecutor};
 use squidmesh_core::{RunFilter, RunStatus, Squidmesh, SquidmeshBuilder, StoreSession};
 use squidmesh_executor_tokio::TokioExecutor;
-use squidmesh_simulation::check::{Evidence, check_at_rest};
+use squidmesh_simulation::check::{Act, Answer, Call, Effect, EffectKind, Evidence, check_at_rest};
 use squidmesh_store::SeaOrmStore;
+use squidmesh_store::migration::Migrator;
 use squidmesh_tests::TestDatabase;
 use squidmesh_tests::shapes::{BOOKED, BOOKS, Ledger};
 use tokio::sync::oneshot;
 
-const TABLES: [&str; 7] = ["definitions", "runs", "step_runs", "attempts", "intents", "audit", "triggers"];
+const TABLES: [&str; 8] = [
+    "squidmesh_definitions",
+    "squidmesh_runs",
+    "squidmesh_step_runs",
+    "squidmesh_attempts",
+    "squidmesh_intents",
+    "squidmesh_audit",
+    "squidmesh_triggers",
+    "books",
+];
+/// How many migrations the earlier version had.
+const EARLIER: u32 = 1;
+/// What comes before an effect of a handler of the earlier version.
+const EFFECT: &str = "-- effect ";
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -99,13 +115,48 @@ async fn left_in_the_middle() -> String {
 
     let mut dump = String::from("-- Written by `SQUIDMESH_WRITE_FIXTURE=1`, and kept as it is once released.\n");
     for table in TABLES {
-        let columns = rows(&store, &format!("SELECT name AS found FROM pragma_table_info('squidmesh_{table}')")).await;
+        let columns = rows(&store, &format!("SELECT name AS found FROM pragma_table_info('{table}')")).await;
         let values = columns.iter().map(|column| format!("quote({column})")).collect::<Vec<_>>().join(" || ', ' || ");
-        for row in rows(&store, &format!("SELECT {values} AS found FROM squidmesh_{table}")).await {
-            dump.push_str(&format!("INSERT INTO squidmesh_{table} ({}) VALUES ({row});\n", columns.join(", ")));
+        for row in rows(&store, &format!("SELECT {values} AS found FROM {table}")).await {
+            dump.push_str(&format!("INSERT INTO {table} ({}) VALUES ({row});\n", columns.join(", ")));
         }
     }
+    for Effect { run_id, step, kind, attempt, input, .. } in ledger.effects() {
+        let compensation = kind == EffectKind::Compensation;
+        dump.push_str(&format!("{EFFECT}{}\n", json!([run_id, step, compensation, attempt, input])));
+    }
     dump
+}
+
+/// What handlers of the earlier version had done.
+fn effects(dump: &str) -> Vec<Effect> {
+    let lines = dump.lines().filter_map(|line| line.strip_prefix(EFFECT));
+    let effect = |line| {
+        let (run_id, step, compensation, attempt, input) = serde_json::from_str(line).unwrap();
+        let kind = if compensation { EffectKind::Compensation } else { EffectKind::Step };
+        Effect { run_id, step, kind, attempt, input, retry_after: None }
+    };
+    lines.map(effect).collect()
+}
+
+/// The rows that transactional steps have written.
+async fn booked(store: &SeaOrmStore) -> Vec<Effect> {
+    let rows = rows(store, "SELECT run_id || ' ' || step || ' ' || attempt AS found FROM books").await;
+    let effect = |row: &String| {
+        let [run, step, attempt] = row.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        let (run_id, step, attempt) = (run.parse().unwrap(), step.parse().unwrap(), attempt.parse().unwrap());
+        Effect { run_id, step, kind: EffectKind::Row, attempt, input: Value::Null, retry_after: None }
+    };
+    rows.iter().map(effect).collect()
+}
+
+/// Whether the database has what the second migration adds.
+async fn has_lineage(store: &SeaOrmStore) -> bool {
+    let indexes = match store.connection().get_database_backend() {
+        DbBackend::Sqlite => "SELECT name AS found FROM sqlite_master WHERE name = 'squidmesh_runs_by_replayed'",
+        _ => "SELECT indexname::text AS found FROM pg_indexes WHERE indexname = 'squidmesh_runs_by_replayed'",
+    };
+    !rows(store, indexes).await.is_empty()
 }
 
 /// SQLite has ids as bytes, Postgres as what they are.
@@ -113,10 +164,17 @@ fn in_dialect(statement: &str, backend: DbBackend) -> String {
     if backend == DbBackend::Sqlite { statement.to_owned() } else { statement.replace("X'", "'") }
 }
 
+async fn start(mesh: &Squidmesh) -> Call {
+    let run = mesh.start_run("chain", &json!({})).await.unwrap();
+    Call { act: Act::Start { workflow: run.workflow, key: None }, answer: Answer::Ok(run.id) }
+}
+
 async fn upgraded(database: &TestDatabase, version: &str) {
     let dump = std::fs::read_to_string(fixture(version)).unwrap();
-    let store = SeaOrmStore::connect(database.url()).await.unwrap();
+    let store = SeaOrmStore::builder(database.url()).migrate(false).connect().await.unwrap();
     let backend = store.connection().get_database_backend();
+    Migrator::up(store.connection(), Some(EARLIER)).await.unwrap();
+    assert!(!has_lineage(&store).await, "the database is of the earlier version");
     store.connection().execute_unprepared(BOOKS).await.unwrap();
     for statement in dump.lines().filter(|line| !line.starts_with("--")) {
         store.connection().execute_unprepared(&in_dialect(statement, backend)).await.unwrap();
@@ -132,32 +190,43 @@ async fn upgraded(database: &TestDatabase, version: &str) {
     let before = rows(&store, "SELECT status AS found FROM squidmesh_runs").await.len();
     println!("{before} runs, {} held, {} being compensated", held.len(), compensating.len());
 
-    // Workers are on it; then every process finds its migrations missing, and applies them beside the others.
-    let ledger = Ledger::default();
+    // Workers are on it and runs are started; then every process finds a migration missing, and applies it beside the others.
+    let ledger = Ledger::after(&effects(&dump));
     let executor = TokioExecutor::new().concurrency(4).poll_interval(Duration::from_millis(50));
     let mesh = with_workflows(Squidmesh::builder(store.clone()).executor(executor), &ledger);
     let (stop, stopped) = oneshot::channel::<()>();
     let working = mesh.clone();
     let workers = tokio::spawn(async move { working.run_workers(async { drop(stopped.await) }).await });
-    store.connection().execute_unprepared("DELETE FROM squidmesh_migrations").await.unwrap();
+    let (upgraded, mut is_upgraded) = oneshot::channel::<()>();
+    let starting = mesh.clone();
+    let started_meanwhile = tokio::spawn(async move {
+        let mut calls = Vec::new();
+        while is_upgraded.try_recv().is_err() {
+            calls.push(start(&starting).await);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        calls
+    });
     let processes: Vec<_> = (0..4)
         .map(|_| {
             let (url, ledger) = (database.url().to_owned(), ledger.clone());
             tokio::spawn(async move {
                 let store = SeaOrmStore::builder(&url).max_connections(2).connect().await.unwrap();
                 let mesh = with_workflows(Squidmesh::builder(store).executor(TokioExecutor::new()), &ledger);
-                for _ in 0..3 {
-                    mesh.start_run("chain", &json!({})).await.unwrap();
-                }
+                [start(&mesh).await, start(&mesh).await, start(&mesh).await]
             })
         })
         .collect();
+    let mut calls = Vec::new();
     for process in processes {
-        process.await.unwrap();
+        calls.extend(process.await.unwrap());
     }
+    upgraded.send(()).unwrap();
+    calls.extend(started_meanwhile.await.unwrap());
+    assert!(has_lineage(&store).await, "the migration that was missing is applied");
     let applied = rows(&store, "SELECT version AS found FROM squidmesh_migrations").await;
+    assert_eq!(applied.len(), Migrator::migrations().len());
     assert_eq!(applied.iter().collect::<BTreeSet<_>>().len(), applied.len(), "{applied:?}");
-    assert!(!applied.is_empty());
 
     let begun = Instant::now();
     loop {
@@ -168,11 +237,16 @@ async fn upgraded(database: &TestDatabase, version: &str) {
             }
         }
         let session: &dyn StoreSession = &store;
-        let evidence = Evidence::read(session).await.unwrap();
+        let mut evidence = Evidence::read(session).await.unwrap();
         let done = |run: &squidmesh_simulation::check::RunRecord| {
             run.state.run.status.is_terminal() && run.history.intents.is_empty()
         };
-        if evidence.runs.len() == before + 12 && evidence.runs.values().all(done) {
+        if evidence.runs.len() == before + calls.len() && evidence.runs.values().all(done) {
+            evidence.calls = calls;
+            evidence.effects = ledger.effects();
+            evidence.effects.extend(booked(&store).await);
+            let booking = |step: &str| (BOOKED.parse().unwrap(), step.parse().unwrap());
+            evidence.transactional = BTreeSet::from([booking("one"), booking("two")]);
             assert_eq!(check_at_rest(&evidence), []);
             break;
         }
