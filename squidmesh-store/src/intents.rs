@@ -52,16 +52,42 @@ async fn remove<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]
 /// Locks the intents of the other fences, and answers with those that are held.
 async fn still_held<C: ConnectionTrait>(connection: &C, members: &[(usize, &Member)]) -> Result<HashSet<Lease>, DbErr> {
     let fences: Vec<Row> = members.iter().flat_map(|(_, member)| &member.held).map(lease_to_row).collect();
-    lock_held(connection, &fences).await
+    lock_held(connection, &fences, WhenLocked::Wait).await
+}
+
+/// What to do about an intent that somebody else has locked. SQLite has no locks of rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WhenLocked {
+    /// Wait for it.
+    Wait,
+    /// Go on without it.
+    Skip,
 }
 
 /// Locks intents, in the order given, and answers with those that are held under the leases given.
-pub(crate) async fn lock_held<C: ConnectionTrait>(connection: &C, leases: &[Row]) -> Result<HashSet<Lease>, DbErr> {
+pub(crate) async fn lock_held<C: ConnectionTrait>(
+    connection: &C,
+    leases: &[Row],
+    when_locked: WhenLocked,
+) -> Result<HashSet<Lease>, DbErr> {
+    let lock = match when_locked {
+        WhenLocked::Wait => " FOR UPDATE",
+        WhenLocked::Skip => " FOR UPDATE SKIP LOCKED",
+    };
+    held(connection, leases, lock).await
+}
+
+/// Those that are held under the leases given, as it was committed last.
+pub(crate) async fn read_held<C: ConnectionTrait>(connection: &C, leases: &[Row]) -> Result<HashSet<Lease>, DbErr> {
+    held(connection, leases, "").await
+}
+
+async fn held<C: ConnectionTrait>(connection: &C, leases: &[Row], lock: &str) -> Result<HashSet<Lease>, DbErr> {
     let held = fetch_chunks(connection, &leases.iter().collect::<Vec<_>>(), |sql, rows| {
         let sql = sql.with_change(HELD_INTENT, rows).push("SELECT run_id, step, lease FROM change CROSS JOIN ");
         let intents = "squidmesh_intents WHERE run_id = run AND step = name AND lease = token";
         if sql.is_postgres() {
-            sql.push("LATERAL (SELECT run_id, step, lease FROM ").push(intents).push(" FOR UPDATE) AS found")
+            sql.push("LATERAL (SELECT run_id, step, lease FROM ").push(intents).push(lock).push(") AS found")
         } else {
             sql.push(intents)
         }

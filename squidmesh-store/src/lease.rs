@@ -9,19 +9,36 @@ use squidmesh_core::{Lease, StoreError};
 use crate::clock::millis;
 use crate::database::Database;
 use crate::error::failed;
-use crate::intents::{HELD_INTENT, lock_held};
+use crate::intents::{HELD_INTENT, WhenLocked, lock_held, read_held};
 use crate::rows::lease_to_row;
 use crate::sql::{Row, execute_chunks};
 
 /// Extends leases to so long from now, and answers for each whether it is held.
+///
+/// This waits for nobody: what is locked is being committed, by whoever has it locked, or by a transaction of the host that may take
+/// its time. Nobody else can claim it meanwhile, so that its lease may wait for the next extension, and the others need not wait for it.
 pub(crate) async fn extend(database: &Database, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
-    let held = change_held(database, leases, "", lease).await.map_err(failed("extending leases"))?;
+    let doing = failed("extending leases");
+    let mut held = change_held(database, leases, WhenLocked::Skip, "", lease).await.map_err(&doing)?;
+    let left = without(leases, &held);
+    if !left.is_empty() {
+        held.extend(read_held(database.reader(), &left).await.map_err(&doing)?);
+    }
     Ok(leases.iter().map(|lease| held.contains(lease)).collect())
 }
 
-/// Gives back what is still held, due after `delay`.
+/// Gives back what is still held, due after `delay`. What is locked is waited for, one at a time: whoever holds nothing while it
+/// waits is never waited for in a circle.
 pub(crate) async fn release(database: &Database, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
-    change_held(database, leases, "lease = NULL, ", delay).await.map_err(failed("giving work back"))?;
+    let doing = failed("giving work back");
+    let change = "lease = NULL, ";
+    let given = change_held(database, leases, WhenLocked::Skip, change, delay).await.map_err(&doing)?;
+    let left = without(leases, &given);
+    let held =
+        if left.is_empty() { HashSet::new() } else { read_held(database.reader(), &left).await.map_err(&doing)? };
+    for lease in held {
+        change_held(database, &[lease], WhenLocked::Wait, change, delay).await.map_err(&doing)?;
+    }
     Ok(())
 }
 
@@ -32,11 +49,12 @@ pub(crate) async fn release(database: &Database, leases: &[Lease], delay: Durati
 async fn change_held(
     database: &Database,
     leases: &[Lease],
+    when_locked: WhenLocked,
     change: &str,
     delay: Duration,
 ) -> Result<HashSet<Lease>, DbErr> {
     let transaction = database.begin().await?;
-    let held = lock_held(&transaction, &in_order(leases)).await?;
+    let held = lock_held(&transaction, &in_order(leases), when_locked).await?;
     let rows: Vec<Row> = in_order(held.iter());
     execute_chunks(&transaction, &rows.iter().collect::<Vec<_>>(), |sql, rows| {
         let sql = sql.with_change(HELD_INTENT, rows);
@@ -47,6 +65,10 @@ async fn change_held(
     .await?;
     transaction.commit().await?;
     Ok(held)
+}
+
+fn without(leases: &[Lease], held: &HashSet<Lease>) -> Vec<Row> {
+    in_order(leases.iter().filter(|lease| !held.contains(lease)))
 }
 
 const HELD: &str = "run_id = run AND step = name AND lease = token";

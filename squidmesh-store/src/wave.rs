@@ -18,7 +18,8 @@ use crate::clock::StoreClock;
 use crate::columns::{Column, fixed, names};
 use crate::error::{failed, is_division_by_zero};
 use crate::intents::{
-    HELD_INTENT, NEW_INTENT, PUT_INTENT, REMOVED_INTENT, REPIN_INTENT, REPINNED_INTENT, REPLACE_INTENT, lock_held,
+    HELD_INTENT, NEW_INTENT, PUT_INTENT, REMOVED_INTENT, REPIN_INTENT, REPINNED_INTENT, REPLACE_INTENT, WhenLocked,
+    lock_held,
 };
 use crate::member::{Member, RunWrite};
 use crate::rows::{
@@ -277,7 +278,7 @@ impl Wave {
 /// The places of the members whose claims have been lost: found out after a wave has undone itself.
 pub(crate) async fn lost<C: ConnectionTrait>(connection: &C, members: &[&Member]) -> Result<Vec<usize>, DbErr> {
     let fences: Vec<Row> = members.iter().flat_map(|member| &member.fences).map(lease_to_row).collect();
-    let held = lock_held(connection, &fences).await?;
+    let held = lock_held(connection, &fences, WhenLocked::Wait).await?;
     let is_lost = |member: &&Member| member.fences.iter().any(|fence| !held.contains(fence));
     Ok(members.iter().enumerate().filter(|(_, member)| is_lost(member)).map(|(place, _)| place).collect())
 }

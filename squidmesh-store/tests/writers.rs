@@ -198,3 +198,52 @@ async fn a_database_in_memory_lives_as_long_as_its_store() {
     let another = SeaOrmStore::connect("sqlite::memory:").await.unwrap();
     assert_eq!(another.load(sample::run_id(1)).await.unwrap(), None);
 }
+
+/// How many intents are held.
+async fn held(store: &SeaOrmStore) -> i64 {
+    let statement = sea_orm::Statement::from_string(
+        sea_orm::DbBackend::Postgres,
+        "SELECT count(*) AS number FROM squidmesh_intents WHERE lease IS NOT NULL",
+    );
+    store.connection().query_one_raw(statement).await.unwrap().unwrap().try_get_by("number").unwrap()
+}
+
+/// A transaction of the host, say, that is in no hurry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_somebody_else_has_locked_holds_up_no_other() {
+    let database = TestDatabase::postgres().await;
+    let store = database.store().await;
+    for number in 1..=3 {
+        store.commit(vec![sample::start(number)]).await.unwrap().remove(0).unwrap();
+    }
+    let claims = store.claim(&request(3, 1)).await.unwrap().claims;
+    let leases: Vec<_> = claims.into_iter().map(|claim| claim.lease).collect();
+    let (slow, at_leisure) = (database.connection().await, Duration::from_secs(20));
+    let transaction = slow.begin().await.unwrap();
+    let lock =
+        |number| format!("SELECT 1 FROM squidmesh_intents WHERE run_id = '{}' FOR UPDATE", sample::run_id(number));
+    transaction.execute_unprepared(&lock(2)).await.unwrap();
+
+    let extended = tokio::time::timeout(at_leisure, store.extend(&leases, LEASE)).await;
+    assert_eq!(extended.expect("it waits for nobody").unwrap(), [true, true, true]);
+    let gone = sample::lease(sample::run_id(1), "first", sample::lease_token(9));
+    assert_eq!(store.extend(&[gone], LEASE).await.unwrap(), [false]);
+
+    let giving = tokio::spawn({
+        let store = store.clone();
+        async move { store.release(&leases, Duration::ZERO).await }
+    });
+    tokio::time::timeout(at_leisure, async {
+        while held(&store).await > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("the others are given back at once");
+    for number in [1, 3] {
+        transaction.execute_unprepared(&lock(number)).await.expect("who gives back holds nothing that others wait for");
+    }
+    transaction.commit().await.unwrap();
+    giving.await.unwrap().unwrap();
+    assert_eq!(held(&store).await, 0);
+}
