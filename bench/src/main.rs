@@ -37,11 +37,20 @@ async fn main() -> Result<(), Failure> {
     }
 }
 
+fn earlier(path: &Path) -> Result<Figures, Failure> {
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
 async fn measure(arguments: Arguments) -> Result<(), Failure> {
     let earlier: Option<Figures> = match &arguments.compare {
-        Some(path) => Some(serde_json::from_slice(&fs::read(path)?)?),
+        Some(path) => Some(earlier(path).map_err(|error| format!("{}: {error}", path.display()))?),
         None => None,
     };
+    for path in arguments.json.iter().chain(&arguments.svg) {
+        // What cannot be written is said before minutes of measuring.
+        let opened = fs::OpenOptions::new().append(true).create(true).open(path);
+        opened.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     let url = std::env::var("SQUIDMESH_BENCH_POSTGRES")
         .map_err(|_| "SQUIDMESH_BENCH_POSTGRES names no server: use `cargo xtask bench`, which starts one")?;
     let server = Server::at(&url).await?;
@@ -56,16 +65,6 @@ async fn measure(arguments: Arguments) -> Result<(), Failure> {
              suffers more than what works in batches: the ratios will be wrong.\n"
         );
     }
-    for (setting, value) in [
-        ("processors, shared by program and server", processors.to_string()),
-        ("load of the machine before", load.to_string()),
-        ("steps at once in a process", CONCURRENCY.to_string()),
-        ("callers that start runs at once", STARTERS.to_string()),
-        ("SQLite", "journal_mode=wal, synchronous=full".to_owned()),
-    ] {
-        figures.settings.insert(setting.to_owned(), value);
-    }
-
     let redis = std::env::var("SQUIDMESH_BENCH_REDIS").ok();
     let plan = Plan {
         server,
@@ -75,6 +74,21 @@ async fn measure(arguments: Arguments) -> Result<(), Failure> {
         only: arguments.only.clone(),
         profile: arguments.profile,
     };
+    if let [unknown, ..] = &*plan.unknown() {
+        return Err(format!("there is no workload `{unknown}`; there are {}", Plan::workloads().join(", ")).into());
+    }
+    for (setting, value) in [
+        ("processors, shared by program and server", processors.to_string()),
+        ("load of the machine before", load.to_string()),
+        ("steps at once in a process", CONCURRENCY.to_string()),
+        ("callers that start runs at once", STARTERS.to_string()),
+        ("finished runs stored in `history`", plan.history().to_string()),
+        ("age of the snapshot in `snapshot`", format!("{} s and 10,000 runs", plan.snapshot().as_secs())),
+        ("SQLite", "journal_mode=wal, synchronous=full".to_owned()),
+    ] {
+        figures.settings.insert(setting.to_owned(), value);
+    }
+
     let begun = Instant::now();
     println!("Measuring{} …", if arguments.quick { " quickly" } else { "" });
     let failed = plan.carry_out(&mut figures).await?;

@@ -112,6 +112,27 @@ impl Plan {
         Ok(failed)
     }
 
+    /// What was asked for and is not there.
+    pub(crate) fn unknown(&self) -> Vec<&str> {
+        let is_known = |only: &&String| PLAN.iter().any(|entry| entry.name.contains(only.as_str()));
+        self.only.iter().filter(|only| !is_known(only)).map(String::as_str).collect()
+    }
+
+    /// What there is to measure.
+    pub(crate) fn workloads() -> Vec<&'static str> {
+        PLAN.iter().map(|entry| entry.name).collect()
+    }
+
+    /// How many finished runs there are beside what is measured.
+    pub(crate) fn history(&self) -> usize {
+        if self.quick { 100_000 } else { 1_000_000 }
+    }
+
+    /// How old the snapshot is at least, beside the time that ten thousand runs take.
+    pub(crate) fn snapshot(&self) -> Duration {
+        Duration::from_secs(if self.quick { 0 } else { 600 })
+    }
+
     /// The rounds of a workload in this run: those that were not asked for have none, the limits and what the others are
     /// compared with excepted.
     fn rounds(&self, entry: &Entry) -> usize {
@@ -195,7 +216,7 @@ impl Plan {
     async fn with_history(&self, ground: &Ground, kept: &mut Kept) -> Result<Round, Failure> {
         if kept.history.is_none() {
             let place = ground.fresh(name::HISTORY).await?;
-            history::fill(&place, if self.quick { 100_000 } else { 1_000_000 }).await?;
+            history::fill(&place, self.history()).await?;
             kept.history = Some(place);
         }
         self.chain_once_more(kept.history.as_ref().ok_or("there is no history")?).await
@@ -205,8 +226,7 @@ impl Plan {
     async fn with_snapshot(&self, ground: &Ground, kept: &mut Kept) -> Result<Round, Failure> {
         if kept.snapshot.is_none() {
             let mut place = ground.fresh(name::SNAPSHOT).await?;
-            let age = Duration::from_secs(if self.quick { 0 } else { 600 });
-            let snapshot = Snapshot::age(&mut place, 10_000, age).await?;
+            let snapshot = Snapshot::age(&mut place, 10_000, self.snapshot()).await?;
             kept.snapshot = Some((place, snapshot));
         }
         let (place, _) = kept.snapshot.as_ref().ok_or("there is no snapshot")?;
