@@ -2,7 +2,7 @@
 //!
 //! Start `cargo xtask services`, set the two variables that it prints, and then
 //! `cargo run --release -p squidmesh-tests --example processes -- [runs]`. Each line is measured on a fresh database:
-//! - *steps/s*: so many runs of five steps that do nothing, all started beforehand, from the moment at which the workers are ready;
+//! - *steps/s*: so many runs of five steps that do nothing, all started beforehand, from the moment at which all workers, ready by then, begin;
 //! - *hop*: from the end of a step's handler to the beginning of its successor's, which is recorded and committed in between;
 //! - *pick-up*: from the return of `start_run` to the beginning of the first step.
 //!
@@ -23,7 +23,7 @@ use squidmesh_executor_tokio::TokioExecutor;
 use squidmesh_store::SeaOrmStore;
 use squidmesh_tests::TestDatabase;
 use squidmesh_tests::cluster::WorkerProcess;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 const STEPS: [&str; 5] = ["one", "two", "three", "four", "five"];
 /// Steps at once in each process.
@@ -67,13 +67,15 @@ async fn mesh(kind: &str, store: &str, redis: &str, prefix: &str) -> Result<Squi
     Ok(Squidmesh::builder(store).executor(executor(kind, redis, prefix)?).workflow(chain()).build()?)
 }
 
-/// A worker process: works until its standard input closes.
+/// A worker process: begins when it is told, and works until its standard input closes.
 async fn work(arguments: &[String]) -> Result<(), Failure> {
     let [kind, store, redis, prefix] = arguments else { return Err("a worker is started by this program".into()) };
     let mesh = mesh(kind, store, redis, prefix).await?;
+    let mut input = BufReader::new(tokio::io::stdin());
     println!("ready");
+    input.read_line(&mut String::new()).await?;
     let closed = async {
-        let _ = tokio::io::stdin().read_to_end(&mut Vec::new()).await;
+        let _ = input.read_to_end(&mut Vec::new()).await;
     };
     mesh.run_workers(closed).await?;
     // Reading standard input holds a thread that no shutdown ends.
@@ -111,11 +113,14 @@ async fn measure(kind: &str, processes: usize, runs: usize, redis: &str) -> Resu
     let program = std::env::current_exe()?;
     let program = program.to_str().ok_or("the path of this program is text")?;
     let mut workers = Vec::new();
-    let working = Instant::now();
     for number in 0..processes {
         let name = format!("{kind}-{number}");
         let arguments = ["worker", kind, database.url(), redis, &prefix];
         workers.push(WorkerProcess::start_with(program, &name, &arguments).await);
+    }
+    let working = Instant::now();
+    for worker in &mut workers {
+        worker.begin().await;
     }
     until_all_are_done(&mesh).await?;
     let steps_per_s = (runs * STEPS.len()) as f64 / working.elapsed().as_secs_f64();

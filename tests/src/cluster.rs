@@ -10,7 +10,7 @@ use squidmesh_core::{
 };
 use squidmesh_executor_tokio::TokioExecutor;
 use squidmesh_store::SeaOrmStore;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 /// The steps of the workflow.
@@ -104,6 +104,12 @@ impl WorkerProcess {
         let mut worker = WorkerProcess { name: name.to_owned(), child, lines };
         assert_eq!(worker.line().await, "ready");
         worker
+    }
+
+    /// Lets a process begin that waits for a line after it is ready.
+    pub async fn begin(&mut self) {
+        let input = self.child.stdin.as_mut().expect("it was not told to stop");
+        input.write_all(b"begin\n").await.expect("its input is a pipe");
     }
 
     async fn line(&mut self) -> String {
