@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a program that reports to people")]
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -133,7 +134,7 @@ fn replay(seed: u64) -> bool {
     false
 }
 
-/// Proves that each deliberate defect is found.
+/// Proves that each deliberate defect is found, and by the rule that is about it.
 fn mutate(jobs: u64) -> bool {
     let next = AtomicU64::new(0);
     let survivors = Mutex::new(Vec::new());
@@ -142,17 +143,23 @@ fn mutate(jobs: u64) -> bool {
             Mutation::ALL.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX))
         {
             let begun = Instant::now();
+            let mut others = BTreeSet::new();
             let caught = (0..SEEDS_OF_MUTATION).find_map(|seed| {
                 let found = live(seed, Some(*mutation), false).violations;
-                found.into_iter().next().map(|violation| (seed, violation))
+                let rule =
+                    found.iter().map(|violation| violation.rule).find(|rule| mutation.noticed_by().contains(rule));
+                others.extend(found.iter().map(|violation| violation.rule).filter(|_| rule.is_none()));
+                rule.map(|rule| (seed, rule))
             });
             let spent = begun.elapsed().as_secs_f64();
             match caught {
-                Some((seed, violation)) => {
-                    println!("{mutation:?}: caught after {} seeds ({spent:.1} s) by [{}]", seed + 1, violation.rule);
+                Some((seed, rule)) => {
+                    println!("{mutation:?}: caught after {} seeds ({spent:.1} s) by [{rule}]", seed + 1)
                 }
                 None => {
-                    println!("{mutation:?}: NOT caught in {SEEDS_OF_MUTATION} seeds ({spent:.1} s)");
+                    let rules = mutation.noticed_by();
+                    println!("{mutation:?}: NOT caught by {rules:?} in {SEEDS_OF_MUTATION} seeds ({spent:.1} s)");
+                    println!("  others that noticed: {others:?}");
                     survivors.lock().expect("no panic").push(*mutation);
                 }
             }

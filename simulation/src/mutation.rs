@@ -11,6 +11,8 @@ use squidmesh_core::{
     IntentWrite, Run, RunState, RunStatus, Shape, StepDefinition, StepKind, StepRun, StepStatus, StepWrite,
 };
 
+use crate::check::{Violation, rules};
+
 /// A deliberate defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
@@ -20,6 +22,8 @@ pub enum Mutation {
     EarlyJoin,
     /// An outcome is recorded whoever holds the step by then.
     UnfencedOutcome,
+    /// A failure is recorded whoever holds the step by then.
+    UnfencedFailure,
     /// A change that was decided on an old state overwrites a newer one.
     LostUpdate,
     /// A successor is scheduled and not dispatched, now and then.
@@ -28,6 +32,10 @@ pub enum Mutation {
     LeftoverIntent,
     /// A compensation that succeeded is recorded as still to be done.
     DoubleCompensation,
+    /// A compensation that is to be repeated does not wait.
+    EarlyCompensation,
+    /// The failures of compensations are not counted.
+    UncountedCompensations,
     /// The first steps to complete are compensated first.
     ForwardCompensation,
     /// A sibling that completes after the run failed is not compensated.
@@ -56,12 +64,16 @@ pub enum Mutation {
     LostOutput,
     /// The snapshot of the input is changed as it is stored.
     ChangedSnapshot,
+    /// A step is not given what the steps gave that it depends on.
+    ForgottenOutput,
     /// A decision is not written to the trail.
     UnauditedDecision,
     /// A cancellation is confirmed and has no effect.
     LostCancellation,
     /// What is cancelled stays dispatched.
     CancelledGoesOn,
+    /// A run is started twice.
+    StartedTwice,
     /// An idempotency key is not stored.
     LostKey,
     /// An occurrence of a schedule is started without its key.
@@ -82,14 +94,17 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 32] = [
+    pub const ALL: [Mutation; 37] = [
         Mutation::LostJoin,
         Mutation::EarlyJoin,
         Mutation::UnfencedOutcome,
+        Mutation::UnfencedFailure,
         Mutation::LostUpdate,
         Mutation::ForgottenIntent,
         Mutation::LeftoverIntent,
         Mutation::DoubleCompensation,
+        Mutation::EarlyCompensation,
+        Mutation::UncountedCompensations,
         Mutation::ForwardCompensation,
         Mutation::LateSiblingForgotten,
         Mutation::EarlyRetry,
@@ -104,9 +119,11 @@ impl Mutation {
         Mutation::FailureAsSuccess,
         Mutation::LostOutput,
         Mutation::ChangedSnapshot,
+        Mutation::ForgottenOutput,
         Mutation::UnauditedDecision,
         Mutation::LostCancellation,
         Mutation::CancelledGoesOn,
+        Mutation::StartedTwice,
         Mutation::LostKey,
         Mutation::OccurrenceTwice,
         Mutation::SkippedOccurrence,
@@ -116,6 +133,67 @@ impl Mutation {
         Mutation::EndlessRun,
         Mutation::UnexplainedFailure,
     ];
+
+    /// The rules that are about it: one of them has to notice it.
+    pub fn noticed_by(self) -> &'static [&'static str] {
+        match self {
+            Mutation::LostJoin | Mutation::EarlyJoin => &[rules::JOINS],
+            Mutation::UnfencedOutcome | Mutation::UnfencedFailure => &[rules::FENCED],
+            Mutation::LostUpdate => &[rules::FINAL],
+            Mutation::ForgottenIntent
+            | Mutation::LeftoverIntent
+            | Mutation::LateSiblingForgotten
+            | Mutation::ForgottenDeadline
+            | Mutation::CancelledGoesOn => &[rules::INTENTS],
+            Mutation::DoubleCompensation | Mutation::EarlyCompensation | Mutation::UncountedCompensations => {
+                &[rules::CALLBACKS]
+            }
+            Mutation::ForwardCompensation => &[rules::COMPENSATIONS],
+            Mutation::EarlyRetry | Mutation::ShortWait | Mutation::EarlyDeadline => &[rules::TIMES],
+            Mutation::EventBeforeCommit => &[rules::EVENTS],
+            Mutation::AcknowledgedNotWritten | Mutation::LostKey => &[rules::STARTS],
+            Mutation::UncountedFailures | Mutation::UncountedCrashes => &[rules::LIMITS],
+            Mutation::LostAttempt => &[rules::NUMBERS],
+            Mutation::FailureAsSuccess | Mutation::LostOutput => &[rules::RESULTS],
+            Mutation::ChangedSnapshot => &[rules::INPUTS],
+            Mutation::ForgottenOutput => &[rules::SNAPSHOTS],
+            Mutation::UnauditedDecision => &[rules::DECISIONS],
+            Mutation::LostCancellation => &[rules::LIVES, rules::CANCELS],
+            Mutation::StartedTwice => &[rules::ANSWERS],
+            Mutation::OccurrenceTwice => &[rules::OCCURRENCES],
+            Mutation::SkippedOccurrence => &[rules::SCHEDULES],
+            Mutation::EndlessLease => &[rules::RESTLESS],
+            Mutation::RowsWithoutOutcome => &[rules::ROWS],
+            Mutation::SilentAdoption => &[rules::MOVES],
+            Mutation::EndlessRun => &[rules::REST],
+            Mutation::UnexplainedFailure => &[rules::LIVES],
+        }
+    }
+
+    /// Whether one of these is of a rule that is about it.
+    pub(crate) fn is_noticed(self, violations: &[Violation]) -> bool {
+        violations.iter().any(|violation| self.noticed_by().contains(&violation.rule))
+    }
+
+    /// A second run that is started beside one that a client starts without a key.
+    pub(crate) fn second(self, commit: &Commit) -> Option<Commit> {
+        let run = &commit.run;
+        let other = run.replayed_from.is_some() || run.resumed_from.is_some() || run.idempotency_key.is_some();
+        if self != Mutation::StartedTwice || commit.expected != Expected::New || other {
+            return None;
+        }
+        let mut second = commit.clone();
+        let mut id = run.id.to_string();
+        let last = id.pop()?;
+        id.push(if last == '0' { '1' } else { '0' });
+        second.run.id = id.parse().ok()?;
+        for write in &mut second.intents {
+            if let IntentWrite::Add(intent) | IntentWrite::Replace(intent) = write {
+                intent.key.run_id = second.run.id;
+            }
+        }
+        Some(second)
+    }
 
     /// Whether a commit is answered as applied without having been.
     pub(crate) fn lies_about(self, commit: &Commit) -> bool {
@@ -134,6 +212,11 @@ impl Mutation {
             Mutation::LostJoin => without_joins(commit, stored, definition),
             Mutation::EarlyJoin => early_join(commit, stored, definition),
             Mutation::UnfencedOutcome => commit.fences.clear(),
+            Mutation::UnfencedFailure => {
+                if commit.attempts.iter().any(|attempt| attempt.status == AttemptStatus::Failed) {
+                    commit.fences.clear();
+                }
+            }
             Mutation::LostUpdate => overwrite(commit, stored),
             Mutation::ForgottenIntent => {
                 if stored.is_some() && commit.run.revision.is_multiple_of(3) {
@@ -149,9 +232,21 @@ impl Mutation {
                 for callback in steps(commit).filter_map(|step| step.compensation.as_mut()) {
                     if callback.status == CompensationStatus::Completed && callback.attempt == 1 {
                         callback.status = CompensationStatus::Pending;
-                        callback.finished_at = None;
+                        (callback.finished_at, callback.output) = (None, None);
                     }
                 }
+            }
+            Mutation::EarlyCompensation => {
+                for write in &mut commit.intents {
+                    if let IntentWrite::Replace(intent) = write
+                        && intent.key.target == DispatchTarget::Compensation
+                    {
+                        intent.delay = Duration::ZERO;
+                    }
+                }
+            }
+            Mutation::UncountedCompensations => {
+                steps(commit).filter_map(|step| step.compensation.as_mut()).for_each(|callback| callback.failures = 0);
             }
             Mutation::ForwardCompensation => {
                 for step in steps(commit) {
@@ -199,6 +294,15 @@ impl Mutation {
                     }
                 }
             }
+            Mutation::ForgottenOutput => {
+                for write in &mut commit.steps {
+                    if let (StepWrite::Create(step), Some(definition)) = (write, definition)
+                        && definition.step(step.step.as_str()).is_some_and(|declared| !declared.after.is_empty())
+                    {
+                        step.input = Arc::clone(&commit.run.payload);
+                    }
+                }
+            }
             Mutation::UnauditedDecision => commit
                 .audit
                 .retain(|entry| !matches!(entry.kind, AuditKind::Approved | AuditKind::Rejected | AuditKind::Resumed)),
@@ -226,6 +330,7 @@ impl Mutation {
             Mutation::UnexplainedFailure => commit.run.last_error = None,
             Mutation::EventBeforeCommit
             | Mutation::AcknowledgedNotWritten
+            | Mutation::StartedTwice
             | Mutation::SkippedOccurrence
             | Mutation::EndlessLease
             | Mutation::RowsWithoutOutcome => {}

@@ -37,6 +37,7 @@ pub(crate) async fn judge(remains: Remains<'_>, tally: &mut Tally) -> Result<Vec
     evidence.times.compensated = compensated(&evidence);
     evidence.effects.extend(rows(remains.store).await?);
     evidence.calls = remains.calls;
+    evidence.calls_complete = true;
     evidence.skew = SKEW;
     evidence.crash_limit = Some(CRASH_LIMIT);
     let workflow = WorkflowName::new(BOOKED)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use squidmesh_core::AuditKind;
 
-use super::{Evidence, Findings};
+use super::{Evidence, Findings, life_cycle};
 
 pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
     for (id, record) in &evidence.runs {
@@ -24,7 +24,7 @@ pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
                 )
             });
         }
-        if record.state.run.status.is_terminal() {
+        if life_cycle::is_over(record.state.run.status) {
             for run in record.state.steps.values() {
                 findings
                     .demand(run.finished_at.is_some(), *id, || format!("it was cancelled, and {} is open", run.step));

@@ -1,4 +1,4 @@
-//! The completed steps of a failed run are compensated once each, the last to complete first; those of other runs never.
+//! The completed steps of a failed run are compensated, the last to complete first; those of other runs never.
 
 use std::collections::BTreeMap;
 
@@ -36,12 +36,8 @@ pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
         });
         // A worker that was held up may begin late, and cannot be kept from that; but nobody begins an attempt too many.
         let callback = record.state.steps.get(&effect.step).and_then(|run| run.compensation.as_ref());
-        let Some(callback) = callback else {
-            findings.add(id, format!("{} was compensated, and that is not recorded", effect.step));
-            continue;
-        };
-        findings.demand(effect.attempt <= callback.attempt, id, || {
-            format!("{} was compensated again after attempt {}", effect.step, callback.attempt)
+        findings.demand(callback.is_some_and(|callback| effect.attempt <= callback.attempt), id, || {
+            format!("attempt {} to compensate {} was carried out, and not recorded", effect.attempt, effect.step)
         });
     }
     for (id, record) in &evidence.runs {

@@ -2,7 +2,7 @@
 
 use squidmesh_core::{AttemptStatus, CompensationStatus, Event, EventKind, RunStatus, StepName, StepStatus};
 
-use super::{Evidence, Findings, RunRecord, Violation};
+use super::{Evidence, Findings, RunRecord, Violation, life_cycle, rules};
 
 pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
     for event in &evidence.events {
@@ -12,7 +12,7 @@ pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
 
 /// Judges an event at the moment in which it is told: what it says must be stored by then.
 pub fn check_told(event: &Event, record: Option<&RunRecord>) -> Vec<Violation> {
-    let mut findings = Findings::of("only what was committed is told");
+    let mut findings = Findings::of(rules::EVENTS);
     check_event(event, record, &mut findings);
     findings.into_violations()
 }
@@ -34,7 +34,7 @@ fn check_event(event: &Event, record: Option<&RunRecord>, findings: &mut Finding
     let holds = match &event.kind {
         EventKind::RunTransition { from, to } => {
             let status = record.state.run.status;
-            from.transition(*to).is_ok() && (!to.is_terminal() || status == *to)
+            life_cycle::moves(*from).contains(to) && (!life_cycle::is_over(*to) || status == *to)
         }
         EventKind::StepStarted { step, attempt: number } => attempt(step, *number).is_some(),
         EventKind::StepCompleted { step, attempt: number, .. } => {

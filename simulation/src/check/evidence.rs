@@ -10,6 +10,8 @@ use squidmesh_core::{
     StoreSession, Timestamp, WorkflowName,
 };
 
+use super::callbacks::Try;
+
 /// Everything that is known of a history.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
@@ -17,8 +19,12 @@ pub struct Evidence {
     pub runs: BTreeMap<RunId, RunRecord>,
     /// What handlers did, by number: they put their number into their output, under `effect`.
     pub effects: Vec<Effect>,
+    /// The effects whose handlers said that they succeeded, by number, where they were listened to.
+    pub succeeded: BTreeSet<usize>,
     /// What clients asked, and what they were answered.
     pub calls: Vec<Call>,
+    /// Whether that is all that anybody asked.
+    pub calls_complete: bool,
     /// What was told, by every process.
     pub events: Vec<Event>,
     /// When things happened by one clock, where somebody watched.
@@ -147,6 +153,8 @@ pub struct Times {
     pub ended: BTreeMap<(RunId, StepName, u32), Timestamp>,
     /// When runs were cancelled.
     pub cancelled: BTreeMap<RunId, Timestamp>,
+    /// The tries of compensation callbacks.
+    pub callbacks: BTreeMap<(RunId, StepName), Vec<Try>>,
     /// The compensation callbacks that began, in order.
     pub compensated: BTreeMap<RunId, Vec<StepName>>,
 }

@@ -1,8 +1,10 @@
 //! In a dependency workflow a step is scheduled once all that it depends on has completed, and as soon as that is so.
 
-use squidmesh_core::{Shape, StepName, StepStatus};
+use std::time::Duration;
 
-use super::{Evidence, Findings};
+use squidmesh_core::{Shape, StepDefinition, StepName, StepStatus};
+
+use super::{Evidence, Findings, RunRecord, life_cycle};
 
 pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
     for (id, record) in &evidence.runs {
@@ -17,8 +19,35 @@ pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
             findings.demand(runnable || !scheduled, *id, || {
                 format!("{} is scheduled, and waits for one of {:?}", declared.name, declared.after)
             });
-            findings.demand(scheduled || !runnable || !state.run.status.may_schedule(), *id, || {
+            findings.demand(scheduled || !runnable || !life_cycle::may_schedule(state.run.status), *id, || {
                 format!("{} has nothing to wait for, and is not scheduled", declared.name)
+            });
+            check_times(evidence, findings, record, declared);
+        }
+    }
+}
+
+/// What is done by now may not have been when the step began: the order of completion tells, and so do the times.
+fn check_times(evidence: &Evidence, findings: &mut Findings, record: &RunRecord, declared: &StepDefinition) {
+    let (id, steps) = (record.state.run.id, &record.state.steps);
+    let Some(run) = steps.get(&declared.name).filter(|run| !record.is_given(&run.step)) else { return };
+    let watched = evidence.times.scheduled.get(&(id, run.step.clone()));
+    let scheduled = watched.map_or((run.created_at, evidence.skew), |time| (*time, Duration::ZERO));
+    let began = record.attempts(&run.step).next().map(|first| evidence.began(id, &first));
+    for needed in declared.after.iter().filter_map(|step| steps.get(step)) {
+        findings.demand(run.sequence.is_none_or(|own| needed.sequence.is_some_and(|it| it < own)), id, || {
+            format!("{} completed as number {:?}, and {} as {:?}", run.step, run.sequence, needed.step, needed.sequence)
+        });
+        // What the run was given as done was never tried by it.
+        let Some((ended, _)) = record.attempts(&needed.step).last().and_then(|last| evidence.ended(id, &last)) else {
+            continue;
+        };
+        for (what, (time, trust)) in [("scheduled", Some(scheduled)), ("begun", began)]
+            .into_iter()
+            .filter_map(|(what, time)| Some((what, time?)))
+        {
+            findings.demand(time.after(trust) >= ended, id, || {
+                format!("{} was {what} {:?} before {} ended", run.step, ended.since(time), needed.step)
             });
         }
     }

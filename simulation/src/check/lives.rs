@@ -2,12 +2,12 @@
 
 use squidmesh_core::{AuditKind, RunStatus, Shape, StepStatus};
 
-use super::{Act, Answer, Evidence, Findings};
+use super::{Act, Answer, Evidence, Findings, life_cycle};
 
 pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
     for (id, record) in &evidence.runs {
         let run = &record.state.run;
-        findings.demand(run.status.is_terminal() == run.finished_at.is_some(), *id, || {
+        findings.demand(life_cycle::is_over(run.status) == run.finished_at.is_some(), *id, || {
             format!("it is {} and finished at {:?}", run.status, run.finished_at)
         });
         let audited = |kind| record.history.audit.iter().any(|entry| entry.kind == kind);

@@ -6,15 +6,20 @@
 //!
 //! Knows what the runtime promises; never how it keeps it.
 
+mod answers;
 mod attempts;
+mod back_off;
+mod callbacks;
 mod cancels;
 mod compensations;
 mod decisions;
 mod events;
 mod evidence;
+mod fences;
 mod inputs;
 mod intents;
 mod joins;
+mod life_cycle;
 mod lives;
 mod moves;
 mod occurrences;
@@ -22,6 +27,8 @@ mod rest;
 mod results;
 mod retries;
 mod rows;
+pub mod rules;
+mod snapshots;
 mod starts;
 #[cfg(test)]
 mod tests;
@@ -30,6 +37,8 @@ use std::fmt;
 
 use squidmesh_core::RunId;
 
+pub(crate) use callbacks::end;
+pub use callbacks::{End, Try};
 pub use events::check_told;
 pub use evidence::{Act, Answer, Call, Effect, EffectKind, Evidence, RunRecord, Times};
 pub use moves::{Change, check_change};
@@ -63,11 +72,11 @@ pub struct Findings {
 }
 
 impl Findings {
-    pub(crate) fn of(rule: &'static str) -> Self {
+    fn of(rule: &'static str) -> Self {
         Findings { rule, violations: Vec::new() }
     }
 
-    pub(crate) fn into_violations(self) -> Vec<Violation> {
+    fn into_violations(self) -> Vec<Violation> {
         self.violations
     }
 
@@ -87,28 +96,28 @@ type Rule = (&'static str, fn(&Evidence, &mut Findings));
 
 /// What must hold at any time.
 const ALWAYS: &[Rule] = &[
-    ("an acknowledged start exists, and a key starts one run", starts::check),
-    ("a run's end is final and explained", lives::check),
-    ("attempts are numbered without gaps, and one is open", attempts::check_numbers),
-    ("no step is tried more often than it may be", attempts::check_limits),
-    ("a completed step has one result, of its last attempt", results::check),
-    ("nothing is done before its time", retries::check),
-    ("a step is scheduled after its dependencies, and as soon as they are done", joins::check),
-    ("every attempt is given the step's snapshot", inputs::check),
-    ("nothing starts after a confirmed cancellation", cancels::check),
-    ("compensation runs once, backwards, and only in failed runs", compensations::check),
-    ("whoever waits for a person is decided once", decisions::check),
-    ("only what was committed is told", events::check),
-    ("what is to be done is dispatched, and nothing else", intents::check),
-    ("a cron occurrence starts one run", occurrences::check),
-    ("a transactional step's rows are there if and only if it completed", rows::check),
+    (rules::STARTS, starts::check),
+    (rules::ANSWERS, answers::check),
+    (rules::LIVES, lives::check),
+    (rules::NUMBERS, attempts::check_numbers),
+    (rules::LIMITS, attempts::check_limits),
+    (rules::RESULTS, results::check),
+    (rules::TIMES, retries::check),
+    (rules::JOINS, joins::check),
+    (rules::SNAPSHOTS, snapshots::check),
+    (rules::INPUTS, inputs::check),
+    (rules::CANCELS, cancels::check),
+    (rules::COMPENSATIONS, compensations::check),
+    (rules::CALLBACKS, callbacks::check),
+    (rules::DECISIONS, decisions::check),
+    (rules::EVENTS, events::check),
+    (rules::INTENTS, intents::check),
+    (rules::OCCURRENCES, occurrences::check),
+    (rules::ROWS, rows::check),
 ];
 
 /// What must hold besides, once nothing moves any more.
-const AT_REST: &[Rule] = &[
-    ("at rest, every run has ended or waits for a person, a time or a version", rest::check),
-    ("at rest, what was owed is compensated", compensations::check_rest),
-];
+const AT_REST: &[Rule] = &[(rules::REST, rest::check), (rules::OWED, compensations::check_rest)];
 
 /// Judges a history that may still go on.
 pub fn check(evidence: &Evidence) -> Vec<Violation> {

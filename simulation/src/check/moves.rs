@@ -1,13 +1,11 @@
 //! What must hold of each single change, for those who watch the commits as they are applied.
 
-use std::collections::BTreeMap;
-
 use squidmesh_core::{
-    Attempt, AttemptStatus, AuditKind, Commit, CompensationStatus, Definition, IntentKey, IntentRecord, IntentWrite,
-    LeaseToken, RunState, RunStatus, Shape, StepName, StepRun, StepStatus, StepWrite,
+    Attempt, AttemptStatus, AuditKind, Commit, Definition, IntentRecord, RunState, RunStatus, Shape, StepName, StepRun,
+    StepStatus, StepWrite,
 };
 
-use super::{Findings, Violation};
+use super::{Findings, Violation, callbacks, fences, life_cycle, rules};
 
 /// One applied commit.
 #[derive(Debug)]
@@ -24,14 +22,24 @@ pub struct Change<'a> {
     pub definition: Option<&'a Definition>,
 }
 
+type Rule = (&'static str, fn(&Change<'_>, &mut Findings));
+
+const RULES: &[Rule] = &[
+    (rules::MOVES, check_status),
+    (rules::FINAL, check_final),
+    (rules::FENCED, fences::check_change),
+    (rules::CALLBACKS, callbacks::check_change),
+    (rules::BEGINNINGS, check_beginnings),
+    (rules::SEQUENCE, check_order),
+];
+
 /// Judges one change.
 pub fn check_change(change: &Change<'_>) -> Vec<Violation> {
-    let mut findings = Findings::of("each change of a run is legal");
-    check_status(change, &mut findings);
-    check_final(change, &mut findings);
-    check_fence(change, &mut findings);
-    check_beginnings(change, &mut findings);
-    check_order(change, &mut findings);
+    let mut findings = Findings::default();
+    for (rule, check) in RULES {
+        findings.rule = rule;
+        check(change, &mut findings);
+    }
     findings.into_violations()
 }
 
@@ -44,10 +52,9 @@ fn reachable(from: RunStatus, to: RunStatus) -> bool {
             return true;
         }
         place += 1;
-        let next = RunStatus::ALL.into_iter().filter(|next| status.transition(*next).is_ok());
-        for next in next.collect::<Vec<_>>() {
-            if !seen.contains(&next) {
-                seen.push(next);
+        for next in life_cycle::moves(status) {
+            if !seen.contains(next) {
+                seen.push(*next);
             }
         }
     }
@@ -120,63 +127,11 @@ pub(crate) fn ended(commit: &Commit, before: Option<&RunState>) -> Vec<Attempt> 
     commit.attempts.iter().cloned().chain(completed).collect()
 }
 
-/// Who closes an attempt holds the step, or took it over from one who lost it; whoever begins one holds it as well.
-fn check_fence(change: &Change<'_>, findings: &mut Findings) {
-    let run = &change.after.run;
-    let mut held: BTreeMap<&IntentKey, LeaseToken> = BTreeMap::new();
-    for intent in change.intents {
-        if let Some(token) = intent.lease {
-            held.insert(&intent.key, token);
-        }
-    }
-    // A successor that is dispatched in the hands of the one who dispatches it is held as well.
-    for write in &change.commit.intents {
-        if let IntentWrite::Add(intent) | IntentWrite::Replace(intent) = write
-            && let Some(token) = intent.lease
-        {
-            held.entry(&intent.key).or_insert(token);
-        }
-    }
-    let holder = |step: &StepName| held.get(&IntentKey::step(run.id, step.clone())).copied();
-    for step in begun(change.commit, change.before).filter(|step| step.status == StepStatus::Running) {
-        findings.demand(step.lease.is_some() && holder(&step.step) == step.lease, run.id, || {
-            let holder = holder(&step.step);
-            format!("attempt {} of {} began under {:?}, and {holder:?} holds it", step.attempt, step.step, step.lease)
-        });
-    }
-    for attempt in ended(change.commit, change.before) {
-        let old = change.before.and_then(|before| before.steps.get(&attempt.step));
-        let was_open = old.is_some_and(|old| old.status == StepStatus::Running && old.attempt == attempt.number);
-        if was_open && attempt.status == AttemptStatus::Completed {
-            let token = old.and_then(|old| old.lease);
-            findings.demand(holder(&attempt.step) == token, run.id, || {
-                format!(
-                    "the outcome of {} came under {token:?}, and {:?} holds it",
-                    attempt.step,
-                    holder(&attempt.step)
-                )
-            });
-        }
-    }
-    for write in &change.commit.steps {
-        let (StepWrite::Create(step) | StepWrite::Update(step)) = write;
-        let old =
-            change.before.and_then(|before| before.steps.get(&step.step)).and_then(|old| old.compensation.as_ref());
-        let ends = step.compensation.as_ref().is_some_and(|new| new.status == CompensationStatus::Completed);
-        if let Some(old) = old.filter(|old| ends && old.status == CompensationStatus::Running) {
-            let holder = held.get(&IntentKey::compensation(run.id)).copied();
-            findings.demand(holder == old.lease, run.id, || {
-                format!("the compensation of {} was recorded by one who lost it", step.step)
-            });
-        }
-    }
-}
-
 /// Nothing begins or is scheduled in a run that is being cancelled or over, nor before what it depends on is done.
 fn check_beginnings(change: &Change<'_>, findings: &mut Findings) {
     let run = &change.after.run;
     let before = change.before.map_or(RunStatus::Pending, |before| before.run.status);
-    let may = before.may_schedule() || before == RunStatus::Paused;
+    let may = life_cycle::may_schedule(before) || before == RunStatus::Paused;
     for step in begun(change.commit, change.before) {
         findings.demand(may, run.id, || format!("attempt {} of {} began in a {before} run", step.attempt, step.step));
     }

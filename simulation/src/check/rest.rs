@@ -2,13 +2,13 @@
 
 use squidmesh_core::RunStatus;
 
-use super::{Evidence, Findings};
+use super::{Evidence, Findings, life_cycle};
 
 pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
     for (id, record) in &evidence.runs {
         let run = &record.state.run;
         let known = evidence.registered.as_ref().is_none_or(|registered| registered.contains(&run.fingerprint));
-        let rests = run.status.is_terminal() || run.status == RunStatus::Paused;
+        let rests = life_cycle::is_over(run.status) || run.status == RunStatus::Paused;
         findings.demand(rests || !known, *id, || format!("it is {} for ever", run.status));
         let person = run.status == RunStatus::Paused;
         findings.demand(person || !known || record.history.intents.is_empty(), *id, || {

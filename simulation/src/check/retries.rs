@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use squidmesh_core::{Attempt, AttemptStatus, AuditKind, Failure, RunId, StepDefinition, StepKind};
 
-use super::{EffectKind, Evidence, Findings, RunRecord};
+use super::{EffectKind, Evidence, Findings, RunRecord, back_off};
 
 pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
     for (id, record) in &evidence.runs {
@@ -53,13 +53,11 @@ fn delay(evidence: &Evidence, id: RunId, declared: &StepDefinition, before: &Att
         effect.kind == EffectKind::Step
             && (effect.run_id, &effect.step, effect.attempt) == (id, &declared.name, before.number)
     });
-    // With jitter, half of it at least.
-    let random = 0.0;
     let cut_off = before.error.as_ref().is_some_and(|error| [Failure::TIMEOUT, Failure::PANIC].contains(&&*error.kind));
     asked
         .filter(|_| !cut_off)
         .and_then(|effect| effect.retry_after)
-        .unwrap_or_else(|| declared.retry.delay(failures, random))
+        .unwrap_or_else(|| back_off::shortest(&declared.retry, failures))
 }
 
 fn check_deadline(

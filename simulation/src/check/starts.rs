@@ -1,4 +1,4 @@
-//! Acknowledged starts exist; a key starts one run; what was refused did not happen.
+//! Acknowledged starts exist, and a key starts one run.
 
 use std::collections::BTreeMap;
 

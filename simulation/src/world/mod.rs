@@ -31,7 +31,7 @@ use self::cast::{Deployed, Place, Process, Script};
 use self::plan::{EVERY_MINUTES, ORDERS, Plan, TICKS};
 use self::props::{Props, Temper};
 use self::stage::{BEGINNING, Stage};
-use crate::check::{Evidence, Violation, check_at_rest};
+use crate::check::{Evidence, Violation, check_at_rest, rules};
 use crate::mutation::Mutation;
 
 /// Whether a panic with this message is part of the play.
@@ -94,19 +94,15 @@ impl Tally {
 pub fn live(seed: u64, mutation: Option<Mutation>, keeps_trace: bool) -> Outcome {
     let stage = Stage::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x5171_d3e5, keeps_trace);
     let mut outcome = Outcome::default();
-    let lived = catch_unwind(AssertUnwindSafe(|| {
-        let mut world = World::draw(&stage, mutation);
-        world.live();
-        (world.violations, world.tally)
-    }));
-    match lived {
-        Ok((violations, tally)) => (outcome.violations, outcome.tally) = (violations, tally),
-        Err(panic) => {
-            let text =
-                panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-            let what = text.unwrap_or("without a message").to_owned();
-            outcome.violations.push(Violation { rule: "nothing panics", run: None, what });
-        }
+    let mut world = None;
+    let lived = catch_unwind(AssertUnwindSafe(|| world.insert(World::draw(&stage, mutation)).live()));
+    if let Some(world) = world {
+        (outcome.violations, outcome.tally) = (world.violations, world.tally);
+    }
+    if let Err(panic) = lived {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        let what = text.unwrap_or("without a message").to_owned();
+        outcome.violations.push(Violation { rule: rules::PANICS, run: None, what });
     }
     stage.clear();
     outcome.time = stage.now().since(BEGINNING);
@@ -176,10 +172,13 @@ impl World {
         Arc::clone(&self.props.stage)
     }
 
-    /// Whether something is found already.
+    /// Whether what is looked for is found already: anything at all, or what a mutation has to be noticed by.
     fn broken(&mut self) -> bool {
         self.violations.append(&mut self.props.watch().violations);
-        !self.violations.is_empty()
+        match self.props.mutation {
+            None => !self.violations.is_empty(),
+            Some(mutation) => mutation.is_noticed(&self.violations),
+        }
     }
 
     fn found(&mut self, rule: &'static str, run: Option<RunId>, what: String) {
@@ -351,7 +350,7 @@ impl World {
         drop(watch);
         let intents: Vec<String> = self.props.store.intents().iter().map(|intent| intent.key.to_string()).collect();
         let what = format!("after {PATIENCE} polls without a fault {restless:?}, and dispatched is {intents:?}");
-        self.found("everything comes to rest", None, what);
+        self.found(rules::RESTLESS, None, what);
     }
 
     fn rests(&self, registered: &BTreeSet<Fingerprint>) -> bool {
@@ -375,7 +374,9 @@ impl World {
             .expect("the store in memory answers at once")
             .expect("what is stored can be read");
         evidence.effects = self.props.effects();
+        evidence.succeeded = self.props.succeeded();
         evidence.calls = self.props.calls();
+        evidence.calls_complete = true;
         evidence.events = self.props.events();
         evidence.times = self.props.watch().times.clone();
         evidence.crash_limit = Some(3);
@@ -412,7 +413,7 @@ impl World {
             .collect();
         let every = EVERY_MINUTES * 60_000;
         if let Some(time) = intended.iter().find(|time| **time % every != 0) {
-            self.found("a cron occurrence starts one run", None, format!("a run was intended for {time}"));
+            self.found(rules::OCCURRENCES, None, format!("a run was intended for {time}"));
         }
         let span = self.props.watch().schedules.values().next().copied();
         let Some((from, to)) = span.filter(|_| missed == MissedPolicy::All) else { return };
@@ -420,11 +421,7 @@ impl World {
         while time <= to.as_millis() {
             if !intended.contains(&time) {
                 let time = Timestamp::from_millis(time);
-                self.found(
-                    "every occurrence of a schedule is caught up with",
-                    None,
-                    format!("that of {time} has no run"),
-                );
+                self.found(rules::SCHEDULES, None, format!("that of {time} has no run"));
             }
             time += every;
         }
@@ -454,7 +451,7 @@ impl World {
                 if accepted != offered {
                     let status = record.state.run.status;
                     let what = format!("it is {status}; {action:?} is offered: {offered}, and accepted: {accepted}");
-                    self.violations.push(Violation { rule: "what is offered is accepted", run: Some(*id), what });
+                    self.violations.push(Violation { rule: rules::OFFERS, run: Some(*id), what });
                 }
             }
         }

@@ -264,10 +264,15 @@ async fn act(props: &Props, poison: bool, kind: EffectKind, input: Value, contex
         9 => {
             // Too long for any lease that is not kept, and for most timeouts.
             stage.sleep(props.temper.lease * 2).await;
-            Ok(json!({ "effect": number }))
+            Ok(success(props, number))
         }
-        _ => Ok(json!({ "effect": number })),
+        _ => Ok(success(props, number)),
     }
+}
+
+fn success(props: &Props, number: usize) -> Value {
+    props.note_success(number);
+    json!({ "effect": number })
 }
 
 /// The message of panics that are part of the play.

@@ -1,5 +1,6 @@
 //! What all processes of a simulation share: the stage, the database, the queue, and the books that are kept about them.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -70,6 +71,7 @@ pub(crate) struct Props {
     pub(crate) mutation: Option<Mutation>,
     chaos: AtomicBool,
     effects: Mutex<Vec<Effect>>,
+    succeeded: Mutex<BTreeSet<usize>>,
     calls: Mutex<Vec<Call>>,
     events: Mutex<Vec<Event>>,
     watch: Mutex<Watch>,
@@ -90,6 +92,7 @@ impl Props {
             mutation,
             chaos: AtomicBool::new(true),
             effects: Mutex::default(),
+            succeeded: Mutex::default(),
             calls: Mutex::default(),
             events: Mutex::default(),
             watch: Mutex::default(),
@@ -139,6 +142,15 @@ impl Props {
         let mut effects = lock(&self.effects);
         effects.push(effect);
         effects.len() - 1
+    }
+
+    /// Notes that a handler says that it succeeded.
+    pub(crate) fn note_success(&self, effect: usize) {
+        lock(&self.succeeded).insert(effect);
+    }
+
+    pub(crate) fn succeeded(&self) -> BTreeSet<usize> {
+        lock(&self.succeeded).clone()
     }
 
     pub(crate) fn effects(&self) -> Vec<Effect> {

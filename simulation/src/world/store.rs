@@ -149,6 +149,10 @@ impl StoreSession for SimStore {
                         });
                     }
                 }
+                Some(mutation) if let Some(second) = mutation.second(&commit) => {
+                    answers.push(self.apply(commit));
+                    let _ = self.apply(second);
+                }
                 _ => answers.push(self.apply(commit)),
             }
         }

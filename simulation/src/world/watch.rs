@@ -8,7 +8,7 @@ use squidmesh_core::{
     TriggerRecord,
 };
 
-use crate::check::{Change, Times, Violation, begun, check_change, ended};
+use crate::check::{Change, Times, Try, Violation, begun, check_change, end, ended};
 
 #[derive(Default)]
 pub(crate) struct Watch {
@@ -48,10 +48,13 @@ impl Watch {
                 self.times.scheduled.insert((id, step.step.clone()), now);
             }
             let old = self.runs.get(&id).and_then(|run| run.steps.get(&step.step)?.compensation.as_ref());
-            let begun = |new: &squidmesh_core::CompensationRun| {
-                new.status == CompensationStatus::Running && old.is_none_or(|old| old.attempt < new.attempt)
-            };
-            if step.compensation.as_ref().is_some_and(begun) {
+            let Some(new) = &step.compensation else { continue };
+            let tries = self.times.callbacks.entry((id, step.step.clone())).or_default();
+            if let (Some(end), Some(last)) = (old.and_then(|old| end(old, new)), tries.last_mut()) {
+                last.ended = Some((now, end));
+            }
+            if new.status == CompensationStatus::Running && old.is_none_or(|old| old.attempt < new.attempt) {
+                tries.push(Try { attempt: new.attempt, began: now, ended: None });
                 self.times.compensated.entry(id).or_default().push(step.step.clone());
             }
         }

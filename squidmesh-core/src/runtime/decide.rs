@@ -9,8 +9,8 @@ use super::Runtime;
 use super::hot::{Closed, HotRun, Leader, Seat, Verdict};
 use crate::engine::{Decision, UnitOfWork};
 use crate::{
-    Commit, CommitOutcome, Definition, Event, Expected, Fingerprint, Intent, IntentWrite, Run, RunId, RunState,
-    StoreError, StoreSession,
+    AuditEvent, Commit, CommitOutcome, Definition, Event, Expected, Fingerprint, Intent, IntentWrite, Run, RunId,
+    RunState, StoreError, StoreSession,
 };
 
 /// How many times a decision is taken anew because the run changed meanwhile.
@@ -272,6 +272,7 @@ impl Runtime {
         patience: &mut Patience,
     ) -> Result<Settled, StoreError> {
         let (run_id, token, expected) = (commit.run.id, commit.run.token, commit.expected);
+        let trail = if patience.persistence == Persistence::Caller { commit.audit.clone() } else { Vec::new() };
         let answer = match session.commit(vec![commit]).await {
             Ok(mut answers) => answers.pop().unwrap_or(Ok(CommitOutcome::Conflict)),
             Err(error) => Err(error),
@@ -293,6 +294,15 @@ impl Runtime {
                             return Ok(Settled::Committed(Some(Box::new(found.run))));
                         }
                         Ok(None) if expected == Expected::New => return Ok(Settled::Again),
+                        // The run has changed since, and perhaps after this: what a person decided is in its trail then, and
+                        // must neither be refused to them nor be decided a second time.
+                        Ok(Some(_)) if !trail.is_empty() => match session.history(run_id).await {
+                            Ok(history) if trail.iter().all(|entry| holds(&history.audit, entry)) => {
+                                return Ok(Settled::Committed(None));
+                            }
+                            Ok(_) => return Ok(Settled::Conflict),
+                            Err(next) => error = next,
+                        },
                         Ok(_) => return Ok(Settled::Conflict),
                         Err(next) => error = next,
                     }
@@ -304,6 +314,14 @@ impl Runtime {
             }
         }
     }
+}
+
+/// Whether an entry is in a trail. What else was given with it is not compared: a database may write its numbers otherwise.
+fn holds(trail: &[AuditEvent], entry: &AuditEvent) -> bool {
+    trail.iter().any(|found| {
+        (found.revision, found.kind, found.at) == (entry.revision, entry.kind, entry.at)
+            && (&found.step, &found.actor, &found.comment) == (&entry.step, &entry.actor, &entry.comment)
+    })
 }
 
 /// How a commit ended, once its outcome is known.

@@ -1,0 +1,70 @@
+//! Whoever records what became of an attempt holds the step; only that it was lost is recorded by another, who took it over.
+
+use std::collections::BTreeMap;
+
+use squidmesh_core::{
+    AttemptStatus, CompensationStatus, Failure, IntentKey, IntentWrite, LeaseToken, StepName, StepStatus,
+};
+
+use super::callbacks::{End, end, written};
+use super::{Change, Findings, begun, ended, life_cycle};
+
+pub(super) fn check_change(change: &Change<'_>, findings: &mut Findings) {
+    let id = change.after.run.id;
+    let held = held(change);
+    let holder = |step: &StepName| held.get(&IntentKey::step(id, step.clone())).copied();
+    for step in begun(change.commit, change.before).filter(|step| step.status == StepStatus::Running) {
+        findings.demand(step.lease.is_some() && holder(&step.step) == step.lease, id, || {
+            let holder = holder(&step.step);
+            format!("attempt {} of {} began under {:?}, and {holder:?} holds it", step.attempt, step.step, step.lease)
+        });
+    }
+    for attempt in ended(change.commit, change.before) {
+        let old = change.before.and_then(|before| before.steps.get(&attempt.step));
+        let open = old.filter(|old| old.status == StepStatus::Running && old.attempt == attempt.number);
+        let Some(open) = open else { continue };
+        let lost = attempt.status == AttemptStatus::Failed
+            && attempt.error.as_ref().is_some_and(|error| error.kind == Failure::STALE_RUNNING_STEP);
+        let holder = holder(&attempt.step);
+        let own = holder == open.lease;
+        // Who began an attempt and was not told so gives it up if nothing may begin any more by the time that it looks again.
+        let given_up = change.before.is_some_and(|before| !life_cycle::may_schedule(before.run.status));
+        let legal = if lost { holder.is_some() && (!own || given_up) } else { own };
+        findings.demand(legal, id, || {
+            let what = if lost { "the loss" } else { "the outcome" };
+            let status = attempt.status.as_str();
+            format!("{what} of {}, {status}, came under {:?}, and {holder:?} holds it", attempt.step, open.lease)
+        });
+    }
+    let holder = held.get(&IntentKey::compensation(id)).copied();
+    for (step, old, new) in written(change) {
+        let lease = old.and_then(|old| old.lease);
+        let own = match old.and_then(|old| end(old, new)) {
+            None => true,
+            Some(End::Lost) => holder.is_some() && holder != lease,
+            Some(_) => holder == lease,
+        };
+        findings.demand(own, id, || {
+            format!("what became of the compensation of {} under {lease:?} was recorded by {holder:?}", step.step)
+        });
+        let began = new.status == CompensationStatus::Running && old.is_none_or(|old| old.attempt < new.attempt);
+        findings.demand(!began || (new.lease.is_some() && new.lease == holder), id, || {
+            format!("the compensation of {} began under {:?}, and {holder:?} holds it", step.step, new.lease)
+        });
+    }
+}
+
+/// Who holds what when a commit is applied.
+fn held<'a>(change: &Change<'a>) -> BTreeMap<&'a IntentKey, LeaseToken> {
+    let stored = change.intents.iter().filter_map(|intent| Some((&intent.key, intent.lease?)));
+    let mut held: BTreeMap<&IntentKey, LeaseToken> = stored.collect();
+    // A successor that is dispatched in the hands of the one who dispatches it is held as well.
+    for write in &change.commit.intents {
+        if let IntentWrite::Add(intent) | IntentWrite::Replace(intent) = write
+            && let Some(token) = intent.lease
+        {
+            held.entry(&intent.key).or_insert(token);
+        }
+    }
+    held
+}

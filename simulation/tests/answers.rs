@@ -1,0 +1,57 @@
+//! What a person decides is carried out once, and they are told so, although the answer of the store is lost and the run goes on before
+//! anybody can look at it again.
+#![allow(missing_docs, clippy::unwrap_used, reason = "these are tests")]
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use serde_json::json;
+use squidmesh_core::testing::{Fault, ManualClock, MemoryExecutor, MemoryStore, block_on};
+use squidmesh_core::{
+    AuditKind, COMPLETE, LogLevel, RunStatus, Squidmesh, Step, StoreSession, Trigger, Workflow, WorkflowBuilder, log,
+    pause, secs,
+};
+
+fn held() -> WorkflowBuilder {
+    Workflow::builder("held").trigger(Trigger::manual("go")).step(Step::new("first", pause()))
+}
+
+/// Releases the run of a workflow while the answer is lost and another process carries on with it: where it is then, and how
+/// often it was released.
+fn released(workflow: WorkflowBuilder) -> (RunStatus, usize) {
+    let workflow = workflow.build().unwrap();
+    let clock = Arc::new(ManualClock::default());
+    let store = MemoryStore::new(clock.clone());
+    let process = || {
+        let executor = MemoryExecutor::new(clock.clone());
+        let builder = Squidmesh::builder(store.clone()).executor(executor.clone());
+        (builder.workflow(workflow.clone()).build().unwrap(), executor)
+    };
+    let ((client, _), (worker, executor)) = (process(), process());
+    let run = block_on(client.start_run("held", &json!({})).into_future()).unwrap().id;
+    block_on(executor.run_to_rest(&worker)).unwrap();
+
+    store.fail_next_commit(Fault::ErrorAfterApply);
+    let mut asked = client.unblock_run(run).into_future();
+    assert!((&mut asked).now_or_never().is_none(), "it waits before it looks again");
+    block_on(executor.run_to_rest(&worker)).unwrap();
+    clock.advance(secs(1));
+    assert_eq!(block_on(asked).unwrap().id, run);
+
+    block_on(executor.run_to_rest(&worker)).unwrap();
+    let released = block_on(store.history(run)).unwrap().audit.into_iter().filter(|it| it.kind == AuditKind::Resumed);
+    (block_on(store.load(run)).unwrap().unwrap().run.status, released.count())
+}
+
+#[test]
+fn one_release_does_not_release_the_next_pause_as_well() {
+    let twice = held().step(Step::new("second", pause())).then("first", "second").then("second", COMPLETE);
+    assert_eq!(released(twice), (RunStatus::Paused, 1));
+}
+
+#[test]
+fn a_release_that_was_carried_out_is_not_refused() {
+    let on = held().step(Step::new("on", log("on", LogLevel::Debug))).then("first", "on").then("on", COMPLETE);
+    assert_eq!(released(on), (RunStatus::Completed, 1));
+}
