@@ -9,8 +9,8 @@ use futures_util::FutureExt;
 use serde_json::json;
 use squidmesh_core::testing::{Fault, ManualClock, MemoryExecutor, MemoryStore, block_on};
 use squidmesh_core::{
-    AuditKind, COMPLETE, LogLevel, RunStatus, Squidmesh, Step, StoreSession, Trigger, Workflow, WorkflowBuilder, log,
-    pause, secs,
+    AuditKind, COMPLETE, LogLevel, RunFilter, RunStatus, Squidmesh, Step, StoreSession, Trigger, Workflow,
+    WorkflowBuilder, log, pause, secs,
 };
 
 fn held() -> WorkflowBuilder {
@@ -42,6 +42,36 @@ fn released(workflow: WorkflowBuilder) -> (RunStatus, usize) {
     block_on(executor.run_to_rest(&worker)).unwrap();
     let released = block_on(store.history(run)).unwrap().audit.into_iter().filter(|it| it.kind == AuditKind::Resumed);
     (block_on(store.load(run)).unwrap().unwrap().run.status, released.count())
+}
+
+/// Asks while the answer is lost, and waits until it is asked again.
+fn asked_twice<T>(clock: &ManualClock, asked: impl Future<Output = T>) -> T {
+    let mut asked = Box::pin(asked);
+    assert!((&mut asked).now_or_never().is_none(), "it waits before it looks again");
+    clock.advance(secs(1));
+    block_on(asked)
+}
+
+#[test]
+fn what_is_carried_out_only_after_it_was_looked_for_is_not_done_twice() {
+    let twice = held().step(Step::new("second", pause())).then("first", "second").then("second", COMPLETE);
+    let clock = Arc::new(ManualClock::default());
+    let (store, executor) = (MemoryStore::new(clock.clone()), MemoryExecutor::new(clock.clone()));
+    let mesh = Squidmesh::builder(store.clone()).executor(executor.clone()).workflow(twice.build().unwrap()).build();
+    let mesh = mesh.unwrap();
+
+    store.fail_next_commit(Fault::AppliedLate);
+    let run = asked_twice(&clock, mesh.start_run("held", &json!({})).into_future()).unwrap().id;
+    let runs = block_on(mesh.list_runs(&RunFilter::new())).unwrap().runs;
+    assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), [run]);
+
+    block_on(executor.run_to_rest(&mesh)).unwrap();
+    store.fail_next_commit(Fault::AppliedLate);
+    assert_eq!(asked_twice(&clock, mesh.unblock_run(run).into_future()).unwrap().id, run);
+    block_on(executor.run_to_rest(&mesh)).unwrap();
+    let details = block_on(mesh.inspect_run(run)).unwrap();
+    assert_eq!((details.run.status, details.run.current_step.unwrap().as_str()), (RunStatus::Paused, "second"));
+    assert_eq!(details.audit.iter().filter(|it| it.kind == AuditKind::Resumed).count(), 1);
 }
 
 #[test]

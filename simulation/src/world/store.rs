@@ -97,6 +97,18 @@ impl SimStore {
         answer
     }
 
+    /// A server goes on with what it was sent, although nobody waits for it any more.
+    fn apply_late(&self, commits: Vec<Commit>) {
+        let (store, stage) = (self.clone(), Arc::clone(&self.props.stage));
+        let delay = Duration::from_millis(stage.below(2_000));
+        self.props.stage.spawn(0, async move {
+            stage.sleep(delay).await;
+            for commit in commits {
+                let _ = store.apply(commit);
+            }
+        });
+    }
+
     fn watched(
         &self,
         commit: &Commit,
@@ -133,7 +145,12 @@ impl StoreSession for SimStore {
     async fn commit(&self, commits: Vec<Commit>) -> Result<Answers, StoreError> {
         self.begin("committing").await?;
         if self.fails() {
-            self.props.stage.note(format_args!("the answer to a commit is lost, which was not applied"));
+            if self.props.stage.one_in(2) {
+                self.props.stage.note(format_args!("the answer to a commit is lost, which is applied later"));
+                self.apply_late(commits);
+            } else {
+                self.props.stage.note(format_args!("the answer to a commit is lost, which was not applied"));
+            }
             return Err(unknown());
         }
         let mut answers = Answers::new();

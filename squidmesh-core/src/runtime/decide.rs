@@ -145,7 +145,7 @@ impl Runtime {
             }
             Ok(Settled::Fenced) if shared => Verdict::Apart,
             Ok(Settled::Fenced) => Verdict::Fenced,
-            Ok(Settled::Conflict | Settled::KeyTaken(_)) => Verdict::Conflict,
+            Ok(Settled::Conflict | Settled::Unanswered | Settled::KeyTaken(_)) => Verdict::Conflict,
             Ok(Settled::Again) => Verdict::Again,
             Err(error) => Verdict::Failed(Arc::new(error)),
         };
@@ -204,6 +204,7 @@ impl Runtime {
     ) -> Result<(T, RunState, Announcement), DecideError<E>> {
         let mut patience = Patience::new(persistence);
         let mut conflicts = 0;
+        let mut unanswered: Vec<Unanswered<T>> = Vec::new();
         loop {
             let loaded = match state.take() {
                 Some(state) => state,
@@ -215,6 +216,20 @@ impl Runtime {
                     }
                 },
             };
+            if !unanswered.is_empty() {
+                match session.history(run_id).await {
+                    Ok(history) => {
+                        if let Some(place) = unanswered.iter().position(|decided| decided.is_in(&history.audit)) {
+                            let Unanswered { value, state, announcement, .. } = unanswered.swap_remove(place);
+                            return Ok((value, state, announcement));
+                        }
+                    }
+                    Err(error) => {
+                        patience.wait(self, error).await?;
+                        continue;
+                    }
+                }
+            }
             let definition = match self.definition(session, &loaded.run.fingerprint).await {
                 Ok(found) => found.ok_or(DecideError::UnknownDefinition(run_id))?,
                 Err(error) => {
@@ -230,12 +245,16 @@ impl Runtime {
             }
             let Decision { commit, events, state: after } = work.close();
             let announcement = Announcement::of(&commit, events);
+            let trail = if persistence == Persistence::Caller { commit.audit.clone() } else { Vec::new() };
             match self.commit_in(session, commit, &mut patience).await? {
                 Settled::Committed(_) => return Ok((value, after, announcement)),
+                Settled::Unanswered if !trail.is_empty() => {
+                    unanswered.push(Unanswered { trail, value, state: after, announcement });
+                }
                 Settled::Fenced => return Err(DecideError::Fenced(run_id)),
                 Settled::KeyTaken(id) => return Err(DecideError::KeyTaken(id)),
                 Settled::Again => {}
-                Settled::Conflict => {
+                Settled::Conflict | Settled::Unanswered => {
                     conflicts += 1;
                     if conflicts >= CONFLICTS {
                         return Err(DecideError::Conflict(run_id));
@@ -261,7 +280,9 @@ impl Runtime {
         match self.commit_in(session, commit, &mut Patience::new(Persistence::Caller)).await? {
             Settled::Committed(found) => Ok((found.map_or(state.run, |found| *found), announcement)),
             Settled::KeyTaken(id) => Err(DecideError::KeyTaken(id)),
-            Settled::Fenced | Settled::Conflict | Settled::Again => Err(DecideError::Conflict(run_id)),
+            Settled::Fenced | Settled::Conflict | Settled::Unanswered | Settled::Again => {
+                Err(DecideError::Conflict(run_id))
+            }
         }
     }
 
@@ -272,13 +293,17 @@ impl Runtime {
         patience: &mut Patience,
     ) -> Result<Settled, StoreError> {
         let (run_id, token, expected) = (commit.run.id, commit.run.token, commit.expected);
-        let trail = if patience.persistence == Persistence::Caller { commit.audit.clone() } else { Vec::new() };
         let answer = match session.commit(vec![commit]).await {
             Ok(mut answers) => answers.pop().unwrap_or(Ok(CommitOutcome::Conflict)),
             Err(error) => Err(error),
         };
         match answer {
             Ok(CommitOutcome::Committed) => Ok(Settled::Committed(None)),
+            // A fresh id is nobody else's: an earlier try was carried out after all.
+            Ok(CommitOutcome::Conflict) if expected == Expected::New => Ok(match session.load(run_id).await? {
+                Some(found) => Settled::Committed(Some(Box::new(found.run))),
+                None => Settled::Conflict,
+            }),
             Ok(CommitOutcome::Conflict) => Ok(Settled::Conflict),
             Ok(CommitOutcome::Fenced) => Ok(Settled::Fenced),
             Ok(CommitOutcome::KeyTaken(id)) => Ok(Settled::KeyTaken(id)),
@@ -294,16 +319,7 @@ impl Runtime {
                             return Ok(Settled::Committed(Some(Box::new(found.run))));
                         }
                         Ok(None) if expected == Expected::New => return Ok(Settled::Again),
-                        // The run has changed since, and perhaps after this: what a person decided is in its trail then, and
-                        // must neither be refused to them nor be decided a second time.
-                        Ok(Some(_)) if !trail.is_empty() => match session.history(run_id).await {
-                            Ok(history) if trail.iter().all(|entry| holds(&history.audit, entry)) => {
-                                return Ok(Settled::Committed(None));
-                            }
-                            Ok(_) => return Ok(Settled::Conflict),
-                            Err(next) => error = next,
-                        },
-                        Ok(_) => return Ok(Settled::Conflict),
+                        Ok(_) => return Ok(Settled::Unanswered),
                         Err(next) => error = next,
                     }
                 }
@@ -316,12 +332,27 @@ impl Runtime {
     }
 }
 
-/// Whether an entry is in a trail. What else was given with it is not compared: a database may write its numbers otherwise.
-fn holds(trail: &[AuditEvent], entry: &AuditEvent) -> bool {
-    trail.iter().any(|found| {
-        (found.revision, found.kind, found.at) == (entry.revision, entry.kind, entry.at)
-            && (&found.step, &found.actor, &found.comment) == (&entry.step, &entry.actor, &entry.comment)
-    })
+/// What was decided and sent to be committed, and may have been, or may yet be: the run's token is another one, but the run may have
+/// gone on since. It must neither be refused to who decided it nor be decided a second time, which could be about the next pause or
+/// approval by then.
+struct Unanswered<T> {
+    trail: Vec<AuditEvent>,
+    value: T,
+    state: RunState,
+    announcement: Announcement,
+}
+
+impl<T> Unanswered<T> {
+    /// Whether a trail tells that it was committed. What else was given with it is not compared: a database may write its numbers
+    /// otherwise.
+    fn is_in(&self, trail: &[AuditEvent]) -> bool {
+        self.trail.iter().all(|entry| {
+            trail.iter().any(|found| {
+                (found.revision, found.kind, found.at) == (entry.revision, entry.kind, entry.at)
+                    && (&found.step, &found.actor, &found.comment) == (&entry.step, &entry.actor, &entry.comment)
+            })
+        })
+    }
 }
 
 /// How a commit ended, once its outcome is known.
@@ -329,6 +360,8 @@ enum Settled {
     /// Applied; with the run as it was found, if it has gone on since.
     Committed(Option<Box<Run>>),
     Conflict,
+    /// Not to be seen, and not to be ruled out.
+    Unanswered,
     Fenced,
     KeyTaken(RunId),
     /// Nothing was changed; load and decide again.

@@ -14,6 +14,9 @@ pub enum Fault {
     ErrorAfterApply,
     /// The commit is not applied, and its caller cannot know: [`StoreError::OutcomeUnknown`].
     ErrorBefore,
+    /// The commit is not applied yet, and its caller cannot know: [`StoreError::OutcomeUnknown`]. It is applied when the store is
+    /// asked for the next commit, before that.
+    AppliedLate,
 }
 
 /// The source of every error that a planted [`Fault`] causes.
@@ -25,7 +28,7 @@ impl Fault {
     pub(super) fn error(self, doing: &'static str) -> StoreError {
         match self {
             Fault::Unavailable => StoreError::Unavailable { doing, source: Box::new(InjectedFault) },
-            Fault::ErrorAfterApply | Fault::ErrorBefore => {
+            Fault::ErrorAfterApply | Fault::ErrorBefore | Fault::AppliedLate => {
                 StoreError::OutcomeUnknown { source: Box::new(InjectedFault) }
             }
         }
@@ -44,7 +47,7 @@ impl Faults {
     pub(super) fn plant(&mut self, fault: Fault) {
         match fault {
             Fault::Unavailable => self.of_calls.push_back(fault),
-            Fault::ErrorAfterApply | Fault::ErrorBefore => self.of_commits.push_back(fault),
+            Fault::ErrorAfterApply | Fault::ErrorBefore | Fault::AppliedLate => self.of_commits.push_back(fault),
         }
     }
 

@@ -32,6 +32,8 @@ pub struct MemoryStore {
 pub(super) struct Shared {
     rows: Mutex<Rows>,
     faults: Mutex<Faults>,
+    /// Commits that are applied before the next one.
+    late: Mutex<Vec<Commit>>,
     clock: Arc<dyn Clock>,
     announced: AtomicU64,
     work: Event,
@@ -43,6 +45,7 @@ impl MemoryStore {
         let shared = Shared {
             rows: Mutex::default(),
             faults: Mutex::default(),
+            late: Mutex::default(),
             clock,
             announced: AtomicU64::new(0),
             work: Event::new(),
@@ -93,6 +96,10 @@ impl Shared {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn late(&self) -> MutexGuard<'_, Vec<Commit>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn faults(&self) -> MutexGuard<'_, Faults> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,6 +139,11 @@ impl StoreSession for MemoryStore {
         if let Some(fault @ (Fault::Unavailable | Fault::ErrorBefore)) = fault {
             return Err(fault.error("committing"));
         }
+        if let Some(fault @ Fault::AppliedLate) = fault {
+            self.shared.late().extend(commits);
+            return Err(fault.error("committing"));
+        }
+        let late = std::mem::take(&mut *self.shared.late());
         let now = self.shared.now();
         let mut work = false;
         let outcomes = {
@@ -141,7 +153,8 @@ impl StoreSession for MemoryStore {
                 work |= applied.work;
                 Ok(applied.outcome)
             };
-            commits.iter().map(apply).collect()
+            let mut outcomes: Vec<_> = late.iter().chain(&commits).map(apply).collect();
+            outcomes.split_off(late.len())
         };
         if work {
             self.shared.announce_work();
