@@ -17,6 +17,7 @@ mod errands;
 mod failover;
 mod hostile;
 mod loss;
+mod memory;
 mod newer;
 mod sentinels;
 mod slots;
