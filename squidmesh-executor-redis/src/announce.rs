@@ -58,6 +58,8 @@ struct Desk {
 pub(crate) struct Board {
     link: Arc<Link>,
     keys: Keys,
+    /// See [`MOST`].
+    pub(crate) most: usize,
 }
 
 /// What came of announcing.
@@ -132,7 +134,7 @@ async fn work(shift: Shift) {
 
 impl Board {
     pub(crate) fn new(link: Arc<Link>, keys: Keys) -> Self {
-        Board { link, keys }
+        Board { link, keys, most: MOST }
     }
 
     /// Announces what is not announced.
@@ -153,7 +155,7 @@ impl Board {
     }
 
     async fn announce_in(&self, stream: &Stream, keys: &[&IntentKey]) -> RedisResult<Announced> {
-        let call = ANNOUNCE.on([stream.name.to_string(), stream.index()]).arg(GROUP).arg(MOST).arg(LIVE.as_millis());
+        let call = ANNOUNCE.on([stream.name.to_string(), stream.index()]).arg(GROUP).arg(self.most).arg(LIVE.as_millis());
         let call = keys.iter().fold(call, |call, key| call.arg(key).arg(DeliveryPayload::from(*key)));
         let counts = list(self.link.call(&call).await?).into_iter().map(|count| match count {
             Value::Int(count) => usize::try_from(count).unwrap_or(0),
