@@ -13,7 +13,9 @@ use tokio::time::sleep;
 use crate::announce::{Announcement, Board};
 use crate::drain::drain;
 use crate::entry::{Content, Entry};
+use crate::link::is_the_commands_own;
 use crate::reader::Reader;
+use crate::trouble::Trouble;
 
 /// The most entries in one claim.
 const BATCH: usize = 64;
@@ -24,6 +26,8 @@ pub(crate) struct Lane {
     pub(crate) runner: Runner,
     pub(crate) reader: Reader,
     pub(crate) board: Board,
+    /// Reads that Redis refuses.
+    pub(crate) refused: Trouble,
     pub(crate) concurrency: usize,
     pub(crate) drain: Duration,
 }
@@ -69,9 +73,13 @@ impl Lane {
     ) -> bool {
         if waiting.is_empty() {
             match self.read(free, waiting, shutdown).await {
-                Ok(()) => {}
+                Ok(()) => self.refused.worked(),
                 Err(error) => {
-                    tracing::debug!(target: "squidmesh", %error, "the streams could not be read; tried again shortly");
+                    if is_the_commands_own(&error) {
+                        self.refused.failed(&error);
+                    } else {
+                        tracing::debug!(target: "squidmesh", %error, "the streams could not be read; tried again shortly");
+                    }
                     return false;
                 }
             }

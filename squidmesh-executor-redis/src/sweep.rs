@@ -18,8 +18,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::announce::{Announcement, Board};
 use crate::keys::Keys;
-use crate::link::Link;
+use crate::link::{Link, is_the_commands_own};
 use crate::signals::Signals;
+use crate::trouble::Trouble;
 
 /// The intents of one page.
 const PAGE: usize = 500;
@@ -46,6 +47,8 @@ pub(crate) struct Sweeper {
     look_key: String,
     /// Up to when everything due has been looked at, by the store's clock.
     looked: Option<Timestamp>,
+    /// Sweeps and looks that Redis refuses.
+    refused: Trouble,
 }
 
 /// When the next of each comes.
@@ -83,7 +86,17 @@ impl Sweeper {
         runner.routes().hash(&mut hasher);
         let routes = hasher.finish();
         let (sweep_key, look_key) = (keys.hint("sweep", routes), keys.hint("look", routes));
-        Sweeper { runner, board, link, signals, interval, sweep_key, look_key, looked: None }
+        Sweeper {
+            runner,
+            board,
+            link,
+            signals,
+            interval,
+            sweep_key,
+            look_key,
+            looked: None,
+            refused: Trouble::with("announcing what is due"),
+        }
     }
 
     /// Sweeps and looks until `shutdown`.
@@ -98,12 +111,20 @@ impl Sweeper {
                 plan.alone |= told.given_up;
             }
             plan.due_at = [plan.due_at, told.due_at].into_iter().flatten().min();
-            if let Err(error) = self.turn(&mut plan, now).await {
-                tracing::debug!(target: "squidmesh", %error, "due work could not be announced; tried again shortly");
-                // The link told of its own failure: what is heard of it meanwhile is not news.
-                self.signals.take();
-                plan.sweep_at = Instant::now() + PAUSE;
-                plan.look_at = plan.sweep_at;
+            match self.turn(&mut plan, now).await {
+                Ok(()) => self.refused.worked(),
+                Err(error) => {
+                    match &error {
+                        Broken::Redis(error) if is_the_commands_own(error) => self.refused.failed(error),
+                        error => {
+                            tracing::debug!(target: "squidmesh", %error, "due work could not be announced; tried again shortly");
+                        }
+                    }
+                    // The link told of its own failure: what is heard of it meanwhile is not news.
+                    self.signals.take();
+                    plan.sweep_at = Instant::now() + PAUSE;
+                    plan.look_at = plan.sweep_at;
+                }
             }
             let next = [Some(plan.sweep_at), Some(plan.look_at), plan.due_at].into_iter().flatten().min();
             let next = next.unwrap_or(plan.look_at).max(now + BREATH);

@@ -19,6 +19,7 @@ mod hostile;
 mod loss;
 mod memory;
 mod newer;
+mod outage;
 mod sentinels;
 mod slots;
 mod soak;
