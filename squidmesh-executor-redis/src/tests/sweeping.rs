@@ -31,7 +31,7 @@ async fn due(runs: &[(&str, usize)]) -> Runner {
     let mesh = builder.build().unwrap();
     for (queue, count) in runs {
         for _ in 0..*count {
-            mesh.start_run(*queue, &json!({})).await.unwrap();
+            mesh.start_run(queue, &json!({})).await.unwrap();
         }
         clock.advance(Duration::from_millis(1));
     }
