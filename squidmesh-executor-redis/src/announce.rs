@@ -19,6 +19,7 @@ use crate::keys::{GROUP, Keys, Stream};
 use crate::link::{Link, is_the_commands_own};
 use crate::script::ANNOUNCE;
 use crate::signals::Signals;
+use crate::trouble::Trouble;
 
 /// The most announcements that wait for Redis.
 const WAITING: usize = 10_000;
@@ -51,6 +52,8 @@ struct Desk {
     running: AtomicBool,
     unsent: AtomicUsize,
     signals: Arc<Signals>,
+    /// Announcements that Redis refuses.
+    refused: Trouble,
 }
 
 /// The streams, as somebody sees them who announces.
@@ -58,6 +61,8 @@ struct Desk {
 pub(crate) struct Board {
     link: Arc<Link>,
     keys: Keys,
+    /// See [`MOST`].
+    pub(crate) most: usize,
 }
 
 /// What came of announcing.
@@ -73,7 +78,8 @@ impl Announcer {
     pub(crate) fn new(board: Board, signals: Arc<Signals>) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         let (running, unsent) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Announcer { sender, desk: Arc::new(Desk { receiver: Mutex::new(receiver), board, running, unsent, signals }) }
+        let (receiver, refused) = (Mutex::new(receiver), Trouble::with("announcing work, which sweeps do otherwise"));
+        Announcer { sender, desk: Arc::new(Desk { receiver, board, running, unsent, signals, refused }) }
     }
 
     /// Takes note of a due intent. Never blocks.
@@ -117,13 +123,19 @@ async fn work(shift: Shift) {
     let mut batch = Vec::new();
     // The senders are gone when the executor is.
     while receiver.recv_many(&mut batch, BATCH).await > 0 {
-        while let Err(error) = desk.board.announce(&batch).await {
-            if is_the_commands_own(&error) {
-                tracing::warn!(target: "squidmesh", %error, "Redis refuses announcements; sweeps make them later");
-                desk.signals.announcements_were_given_up();
-                break;
+        loop {
+            match desk.board.announce(&batch).await {
+                Ok(_) => {
+                    desk.refused.worked();
+                    break;
+                }
+                Err(error) if is_the_commands_own(&error) => {
+                    desk.refused.failed(&error);
+                    desk.signals.announcements_were_given_up();
+                    break;
+                }
+                Err(_) => sleep(PAUSE).await,
             }
-            sleep(PAUSE).await;
         }
         desk.unsent.fetch_sub(batch.len(), Ordering::SeqCst);
         batch.clear();
@@ -132,7 +144,7 @@ async fn work(shift: Shift) {
 
 impl Board {
     pub(crate) fn new(link: Arc<Link>, keys: Keys) -> Self {
-        Board { link, keys }
+        Board { link, keys, most: MOST }
     }
 
     /// Announces what is not announced.
@@ -153,7 +165,8 @@ impl Board {
     }
 
     async fn announce_in(&self, stream: &Stream, keys: &[&IntentKey]) -> RedisResult<Announced> {
-        let call = ANNOUNCE.on([stream.name.to_string(), stream.index()]).arg(GROUP).arg(MOST).arg(LIVE.as_millis());
+        let call =
+            ANNOUNCE.on([stream.name.to_string(), stream.index()]).arg(GROUP).arg(self.most).arg(LIVE.as_millis());
         let call = keys.iter().fold(call, |call, key| call.arg(key).arg(DeliveryPayload::from(*key)));
         let counts = list(self.link.call(&call).await?).into_iter().map(|count| match count {
             Value::Int(count) => usize::try_from(count).unwrap_or(0),

@@ -20,6 +20,7 @@ use crate::reader::{BLOCK, Reader};
 use crate::server::Server;
 use crate::signals::Signals;
 use crate::sweep::Sweeper;
+use crate::trouble::Trouble;
 use crate::{DeadLetter, RedisExecutorError, SystemClock};
 
 /// How long an answer may take, besides the time that a read waits.
@@ -189,7 +190,8 @@ impl RedisExecutor {
                 let waiting = Link::new(shared.server.clone(), BLOCK + ANSWER, shared.signals.clone());
                 let (link, signals) = (shared.link.clone(), shared.signals.clone());
                 let reader = Reader::new(routes, &shared.keys, waiting, link, signals, self.sweep);
-                Lane { runner, reader, board: shared.board.clone(), concurrency, drain: self.drain }
+                let (board, refused) = (shared.board.clone(), Trouble::with("reading the streams"));
+                Lane { runner, reader, board, refused, concurrency, drain: self.drain }
             })
         };
         let rest: Vec<_> = runner.queues().iter().filter(|queue| !self.lanes.contains_key(*queue)).cloned().collect();
@@ -201,7 +203,7 @@ impl RedisExecutor {
 impl Shared {
     fn new(server: Server, keys: Keys) -> Self {
         let signals = Arc::new(Signals::default());
-        let link = Arc::new(Link::new(server.clone(), ANSWER, signals.clone()));
+        let link = Arc::new(Link::new(server.clone(), ANSWER, signals.clone()).telling());
         let board = Board::new(link.clone(), keys.clone());
         let announcer = Announcer::new(board.clone(), signals.clone());
         Shared { server, keys, signals, link, board, announcer }

@@ -13,7 +13,9 @@ use tokio::time::sleep;
 use crate::announce::{Announcement, Board};
 use crate::drain::drain;
 use crate::entry::{Content, Entry};
+use crate::link::is_the_commands_own;
 use crate::reader::Reader;
+use crate::trouble::Trouble;
 
 /// The most entries in one claim.
 const BATCH: usize = 64;
@@ -24,6 +26,8 @@ pub(crate) struct Lane {
     pub(crate) runner: Runner,
     pub(crate) reader: Reader,
     pub(crate) board: Board,
+    /// Reads that Redis refuses.
+    pub(crate) refused: Trouble,
     pub(crate) concurrency: usize,
     pub(crate) drain: Duration,
 }
@@ -68,10 +72,14 @@ impl Lane {
         shutdown: &Cancellation,
     ) -> bool {
         if waiting.is_empty() {
-            match self.read(free, shutdown).await {
-                Ok(entries) => waiting.extend(entries),
+            match self.read(free, waiting, shutdown).await {
+                Ok(()) => self.refused.worked(),
                 Err(error) => {
-                    tracing::debug!(target: "squidmesh", %error, "the streams could not be read; tried again shortly");
+                    if is_the_commands_own(&error) {
+                        self.refused.failed(&error);
+                    } else {
+                        tracing::debug!(target: "squidmesh", %error, "the streams could not be read; tried again shortly");
+                    }
                     return false;
                 }
             }
@@ -88,15 +96,23 @@ impl Lane {
         false
     }
 
-    async fn read(&mut self, free: usize, shutdown: &Cancellation) -> redis::RedisResult<Vec<Entry>> {
-        let mut entries = self.reader.read(free).await?;
-        if entries.len() < free {
-            entries.extend(self.reader.reclaim(free - entries.len()).await?);
+    /// Reads up to `free` entries. Some may be there even if it fails in the end.
+    async fn read(
+        &mut self,
+        free: usize,
+        waiting: &mut VecDeque<Entry>,
+        shutdown: &Cancellation,
+    ) -> redis::RedisResult<()> {
+        // First, whatever there is to read: under a backlog every read brings as much as is wanted, and what the dead hold would
+        // wait for its end.
+        waiting.extend(self.reader.reclaim(free).await?);
+        if waiting.len() < free {
+            waiting.extend(self.reader.read(free - waiting.len()).await?);
         }
-        if entries.is_empty() {
-            entries = self.reader.wait(shutdown).await?;
+        if waiting.is_empty() {
+            waiting.extend(self.reader.wait(shutdown).await?);
         }
-        Ok(entries)
+        Ok(())
     }
 
     /// Tells what is due from what is not to be carried out here, and deals with the latter. Tells whether that went well.
@@ -117,8 +133,16 @@ impl Lane {
                     settled
                 }
                 Content::Malformed(reason, payload) => {
-                    tracing::warn!(target: "squidmesh", entry = entry.id, reason, "an entry is set aside among the dead letters");
-                    self.reader.park(&entry, &reason, &payload).await
+                    let parked = self.reader.park(&entry, &reason, &payload).await;
+                    match &parked {
+                        Ok(()) => {
+                            tracing::warn!(target: "squidmesh", entry = entry.id, reason, "an entry is set aside among the dead letters");
+                        }
+                        Err(error) => {
+                            tracing::debug!(target: "squidmesh", %error, "an entry could not be set aside; tried again later");
+                        }
+                    }
+                    parked
                 }
             };
             done = done.and(dealt_with);

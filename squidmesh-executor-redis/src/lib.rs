@@ -26,6 +26,7 @@ mod signals;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 pub use clock::SystemClock;
 pub use dead_letter::DeadLetter;

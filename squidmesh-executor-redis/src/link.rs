@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::script::Call;
 use crate::server::{Connection, Server};
 use crate::signals::Signals;
+use crate::trouble::Trouble;
 
 /// The pause after the first attempt that failed, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -23,6 +24,8 @@ pub(crate) struct Link {
     answer: Duration,
     slot: Mutex<Slot>,
     signals: Arc<Signals>,
+    /// Of the one link of a process that tells of it: the others are to the same server.
+    outage: Option<Trouble>,
 }
 
 #[derive(Default)]
@@ -54,7 +57,12 @@ macro_rules! at {
 impl Link {
     /// A link that allows each answer so much time.
     pub(crate) fn new(server: Server, answer: Duration, signals: Arc<Signals>) -> Self {
-        Link { server, answer, slot: Mutex::default(), signals }
+        Link { server, answer, slot: Mutex::default(), signals, outage: None }
+    }
+
+    /// The same, which tells of outages of the server.
+    pub(crate) fn telling(self) -> Self {
+        Link { outage: Some(Trouble::with("reaching Redis")), ..self }
     }
 
     /// Sends a command.
@@ -100,6 +108,7 @@ impl Link {
                 slot.failures = slot.failures.saturating_add(1);
                 slot.retry_at = Some(Instant::now() + pause);
                 self.signals.something_may_be_lost();
+                self.failed(&error);
                 Err(error)
             }
         }
@@ -119,16 +128,23 @@ impl Link {
     /// After an error that is not the command's own, the connection is not used again: it may be to a server that is gone, that
     /// has become a replica, or whose answers come too late.
     async fn judge(&self, made: u64, answer: RedisResult<Value>) -> RedisResult<Value> {
-        if let Err(error) = &answer
-            && !is_the_commands_own(error)
-        {
-            self.signals.something_may_be_lost();
-            let mut slot = self.slot.lock().await;
-            if slot.made == made {
-                slot.open = None;
+        match &answer {
+            Err(error) if !is_the_commands_own(error) => {
+                self.signals.something_may_be_lost();
+                let mut slot = self.slot.lock().await;
+                // All that were on their way fail with a connection: once is enough.
+                if slot.made == made && slot.open.take().is_some() {
+                    self.failed(error);
+                }
             }
+            // It answers: to connect is not enough, for a replica or a server that is starting refuses everything.
+            _ => self.outage.iter().for_each(Trouble::worked),
         }
         answer
+    }
+
+    fn failed(&self, error: &RedisError) {
+        self.outage.iter().for_each(|outage| outage.failed(error));
     }
 }
 

@@ -7,18 +7,20 @@
 //! processes share both out by a key in Redis that says that somebody has just done it; the key is a hint, and gone with the rest
 //! when Redis loses everything.
 
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{RedisResult, Value};
-use squidmesh_core::{Cancellation, Due, DueIntent, Priority, Route, Runner, StoreError, Timestamp};
+use squidmesh_core::{Cancellation, Due, DueIntent, Priority, QueueName, Route, Runner, StoreError, Timestamp};
 use tokio::time::{Instant, sleep_until};
 
 use crate::announce::{Announcement, Board};
 use crate::keys::Keys;
-use crate::link::Link;
+use crate::link::{Link, is_the_commands_own};
 use crate::signals::Signals;
+use crate::trouble::Trouble;
 
 /// The intents of one page.
 const PAGE: usize = 500;
@@ -45,6 +47,8 @@ pub(crate) struct Sweeper {
     look_key: String,
     /// Up to when everything due has been looked at, by the store's clock.
     looked: Option<Timestamp>,
+    /// Sweeps and looks that Redis refuses.
+    refused: Trouble,
 }
 
 /// When the next of each comes.
@@ -82,7 +86,17 @@ impl Sweeper {
         runner.routes().hash(&mut hasher);
         let routes = hasher.finish();
         let (sweep_key, look_key) = (keys.hint("sweep", routes), keys.hint("look", routes));
-        Sweeper { runner, board, link, signals, interval, sweep_key, look_key, looked: None }
+        Sweeper {
+            runner,
+            board,
+            link,
+            signals,
+            interval,
+            sweep_key,
+            look_key,
+            looked: None,
+            refused: Trouble::with("announcing what is due"),
+        }
     }
 
     /// Sweeps and looks until `shutdown`.
@@ -97,12 +111,20 @@ impl Sweeper {
                 plan.alone |= told.given_up;
             }
             plan.due_at = [plan.due_at, told.due_at].into_iter().flatten().min();
-            if let Err(error) = self.turn(&mut plan, now).await {
-                tracing::debug!(target: "squidmesh", %error, "due work could not be announced; tried again shortly");
-                // The link told of its own failure: what is heard of it meanwhile is not news.
-                self.signals.take();
-                plan.sweep_at = Instant::now() + PAUSE;
-                plan.look_at = plan.sweep_at;
+            match self.turn(&mut plan, now).await {
+                Ok(()) => self.refused.worked(),
+                Err(error) => {
+                    match &error {
+                        Broken::Redis(error) if is_the_commands_own(error) => self.refused.failed(error),
+                        error => {
+                            tracing::debug!(target: "squidmesh", %error, "due work could not be announced; tried again shortly");
+                        }
+                    }
+                    // The link told of its own failure: what is heard of it meanwhile is not news.
+                    self.signals.take();
+                    plan.sweep_at = Instant::now() + PAUSE;
+                    plan.look_at = plan.sweep_at;
+                }
             }
             let next = [Some(plan.sweep_at), Some(plan.look_at), plan.due_at].into_iter().flatten().min();
             let next = next.unwrap_or(plan.look_at).max(now + BREATH);
@@ -122,9 +144,10 @@ impl Sweeper {
                 Some(wait) => plan.sweep_at = now + wait,
                 None => {
                     let (complete, next_in) = self.announce(None).await?;
-                    self.leave_to_others(self.interval.saturating_sub(now.elapsed())).await?;
-                    // With the streams full, more is announced as they empty.
-                    plan.sweep_at = now + if complete { self.interval } else { self.interval.min(LOOK) };
+                    // With a stream full, more is announced as it empties.
+                    let next = if complete { self.interval } else { self.interval.min(LOOK) };
+                    self.leave_to_others(next.saturating_sub(now.elapsed())).await?;
+                    plan.sweep_at = now + next;
                     plan.looked(now, self.next_look(), next_in);
                 }
             }
@@ -146,26 +169,36 @@ impl Sweeper {
     /// Announces what fell due since a time, or all that is due. Tells whether there was room for all, and how long until the next
     /// falls due.
     async fn announce(&mut self, since: Option<Timestamp>) -> Result<(bool, Option<Duration>), Broken> {
+        let mut runner = self.runner.clone();
         let mut after: Option<DueIntent> = None;
-        let mut complete = true;
-        let mut begun = None;
+        let mut room = Room::default();
+        let (mut begun, mut falls_due) = (None, None);
         loop {
-            let Due { intents, more, next_in, now, .. } = self.runner.due(since, after.take(), PAGE).await?;
+            let Due { intents, more, next_in, now, .. } = runner.due(since, after.take(), PAGE).await?;
             begun.get_or_insert(now);
-            let page: Vec<Announcement> = intents.iter().map(announcement).collect();
-            let announced = self.board.announce(&page).await?;
-            if announced.added > 0 {
-                tracing::debug!(target: "squidmesh", added = announced.added, "due work was announced from the store");
+            falls_due = [falls_due, next_in].into_iter().flatten().min();
+            let mut queues: BTreeMap<&QueueName, Vec<Announcement>> = BTreeMap::new();
+            for intent in &intents {
+                queues.entry(&intent.queue).or_default().push(announcement(intent));
             }
-            complete &= announced.refused == 0;
+            for (queue, announcements) in queues {
+                let announced = self.board.announce(&announcements).await?;
+                if announced.added > 0 {
+                    tracing::debug!(target: "squidmesh", %queue, added = announced.added, "due work was announced from the store");
+                }
+                room.found(queue, announcements.len(), announced.refused);
+            }
             if since.is_none() && more {
                 self.leave_to_others(self.interval.min(HOLD)).await?;
             }
-            let full = announced.refused > 0 && announced.refused == page.len();
+            // The others go on without the queues that are full: they may have lost something.
+            if runner.queues().iter().any(|queue| room.is_none(queue)) {
+                runner = runner.serving(runner.queues().iter().filter(|queue| !room.is_none(queue)).cloned());
+            }
             after = intents.into_iter().last();
-            if !more || full || after.is_none() {
+            if !more || runner.queues().is_empty() || after.is_none() {
                 self.looked = begun;
-                return Ok((complete, next_in));
+                return Ok((!room.was_missed, falls_due));
             }
         }
     }
@@ -206,6 +239,28 @@ impl Sweeper {
     /// How long until the next look if nobody tells of anything.
     fn next_look(&self) -> Duration {
         if self.runner.hears_of_work() { self.interval.min(QUIET) } else { self.look_every() }
+    }
+}
+
+/// Where a sweep found room.
+#[derive(Default)]
+struct Room {
+    /// Of each queue, how many found none one after the other.
+    refused: HashMap<QueueName, usize>,
+    was_missed: bool,
+}
+
+impl Room {
+    fn found(&mut self, queue: &QueueName, announced: usize, refused: usize) {
+        self.was_missed |= refused > 0;
+        let before = self.refused.entry(queue.clone()).or_default();
+        *before = if refused == announced { *before + refused } else { 0 };
+    }
+
+    /// Whether a queue has none, as far as one can see: it may have some for another class or version, but what there is to try
+    /// has no end.
+    fn is_none(&self, queue: &QueueName) -> bool {
+        self.refused.get(queue).is_some_and(|refused| *refused >= PAGE)
     }
 }
 

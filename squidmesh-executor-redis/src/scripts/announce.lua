@@ -36,16 +36,13 @@ for place = 4, #ARGV, 2 do
       refused = refused + 1
     else
       id = redis.pcall('XADD', stream, '*', 'payload', payload)
-      if failed(id) then
-        if string.find(id['err'], 'exhausted') or string.find(id['err'], 'equal or smaller') then
-          -- Somebody used up the ids of the stream: it begins anew, and the next sweep announces what was in it.
-          redis.call('DEL', stream, index)
-          ready(stream, group)
-          id = redis.call('XADD', stream, '*', 'payload', payload)
-        else
-          return id
-        end
+      if used_up(id) then
+        -- The stream begins anew, and the next sweep announces what was in it.
+        redis.call('DEL', stream, index)
+        ready(stream, group)
+        id = redis.pcall('XADD', stream, '*', 'payload', payload)
       end
+      if failed(id) then return id end
       redis.call('HSET', index, job, id)
       length = length + 1
       added = added + 1

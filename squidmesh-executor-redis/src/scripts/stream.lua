@@ -35,19 +35,28 @@ local function comes_after(one, other)
   return order > 0
 end
 
+-- Nothing can ever be added to the stream: somebody used up its ids. Any other failure, such as want of memory, passes.
+local function used_up(answer)
+  return failed(answer)
+    and (string.find(answer['err'], 'exhausted') ~= nil or string.find(answer['err'], 'equal or smaller') ~= nil)
+end
+
+-- Answers with the failure, if there is one: then the entry stays in its reader's hands, and is looked at again.
 local function park(stream, group, id, dead, bound, longest, reason, payload)
   typed(dead, 'stream')
   local pending = redis.pcall('XPENDING', stream, group, id, id, 1)
   local deliveries = (not failed(pending) and pending[1]) and pending[1][4] or 0
   local cut = #payload > longest and '1' or '0'
-  local set = redis.pcall('XADD', dead, 'MAXLEN', '~', bound, '*', 'reason', reason, 'payload',
-    string.sub(payload, 1, longest), 'cut', cut, 'stream', stream, 'entry', id, 'deliveries', tostring(deliveries))
-  if failed(set) then
-    -- Somebody used up its ids.
-    redis.call('DEL', dead)
-    redis.call('XADD', dead, '*', 'reason', reason, 'payload', string.sub(payload, 1, longest), 'cut', cut, 'stream',
-      stream, 'entry', id, 'deliveries', tostring(deliveries))
+  local function set_aside()
+    return redis.pcall('XADD', dead, 'MAXLEN', '~', bound, '*', 'reason', reason, 'payload',
+      string.sub(payload, 1, longest), 'cut', cut, 'stream', stream, 'entry', id, 'deliveries', tostring(deliveries))
   end
+  local set = set_aside()
+  if used_up(set) then
+    redis.call('DEL', dead)
+    set = set_aside()
+  end
+  if failed(set) then return set end
   redis.pcall('XACK', stream, group, id)
   redis.pcall('XDEL', stream, id)
 end
@@ -64,7 +73,7 @@ local function as_text(fields, longest)
   return table.concat(parts, ' ')
 end
 
--- Whether an entry is small enough to be sent to a worker; otherwise it is set aside here.
+-- Whether an entry is small enough to be sent to a worker; otherwise it is set aside here, or, where that fails, left for later.
 local function fits(stream, group, id, fields, dead, bound, longest)
   local size = 0
   for _, part in ipairs(fields) do size = size + #part end

@@ -3,6 +3,7 @@
 mod announcing;
 mod reading;
 mod setting_aside;
+mod sweeping;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,10 @@
 //! What Redis may lose while nobody looks, a thousand times each: whatever it is, every run completes, once.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use redis::cmd;
+use squidmesh_core::testing::SeededEntropy;
 use squidmesh_core::{ms, secs};
 use squidmesh_executor_redis::RedisExecutor;
 use squidmesh_tests::block_on;
@@ -12,6 +14,8 @@ use crate::errands::{Errands, SWEEP};
 
 /// How many of each.
 const MANY: usize = 1_000;
+/// The announcements that wait at any time, where there is a backlog.
+const BACKLOG: usize = 20_000;
 
 mod sqlite {
     use super::*;
@@ -24,6 +28,41 @@ mod sqlite {
             errands.read_and_die(MANY).await;
             errands.until(|held| held.pending == MANY).await;
             eprintln!("what a dead reader had read took {:?}", errands.finish(MANY).await);
+        });
+    }
+
+    /// As many announcements as anybody could want wait at any time, so that no reader ever finds less than it asks for.
+    #[test]
+    fn what_a_dead_reader_had_read_does_not_wait_for_the_end_of_a_backlog() {
+        const HELD: usize = 50;
+        block_on(async {
+            let errands = Errands::new().await;
+            errands.announce(HELD).await;
+            errands.read_and_die(HELD).await;
+            let stream = errands.look.streams().await.unwrap().remove(0);
+            backlog(&errands, &stream).await;
+            let done = errands.working(async {
+                let begun = Instant::now();
+                let all_done = async {
+                    errands.until_all_are_done().await;
+                    begun.elapsed()
+                };
+                let feeding = async {
+                    loop {
+                        let waiting = backlog(&errands, &stream).await;
+                        assert!(waiting > BACKLOG / 4, "the workers are faster than the backlog grows: {waiting}");
+                        tokio::time::sleep(ms(10)).await;
+                    }
+                };
+                tokio::select! {
+                    done = all_done => done,
+                    () = feeding => unreachable!("it feeds for ever"),
+                }
+            });
+            let done = done.await;
+            eprintln!("beside a backlog, what a dead reader had read took {done:?}");
+            assert!(done <= SWEEP + SLACK, "{done:?}");
+            errands.each_was_begun_once(HELD);
         });
     }
 
@@ -82,77 +121,95 @@ mod sqlite {
         block_on(async {
             let errands = Errands::new().await;
             errands.announce(MANY).await;
-            for stream in errands.look.streams().await.unwrap() {
-                errands.redis.ask::<()>(cmd("DEL").arg(stream)).await.unwrap();
-            }
+            delete_streams(&errands).await;
             eprintln!("what a deleted stream held took {:?}", errands.finish(MANY).await);
         });
     }
 
     #[test]
     fn groups_and_streams_that_vanish_under_their_readers_lose_nothing() {
+        const ROUNDS: usize = 300;
+        const RUNS: usize = 3;
         block_on(async {
             let errands = Errands::new().await;
+            let mut destroyed = 0;
             errands
                 .working(async {
-                    for round in 0..10 {
-                        errands.start(MANY / 10).await;
-                        match round % 3 {
-                            0 => destroy_groups(&errands).await,
-                            1 => errands.redis.flush().await,
-                            _ => {
-                                for stream in errands.look.streams().await.unwrap() {
-                                    errands.redis.ask::<()>(cmd("DEL").arg(stream)).await.unwrap();
-                                }
-                            }
+                    for round in 0..ROUNDS {
+                        // The groups go while the runs are announced, read and settled.
+                        let (gone, ()) = tokio::join!(destroy_groups(&errands), errands.start(RUNS));
+                        destroyed += gone;
+                        match round % 30 {
+                            10 => errands.redis.flush().await,
+                            20 => delete_streams(&errands).await,
+                            _ => {}
                         }
                     }
                     errands.until_all_are_done().await;
                     errands.look.until_at_rest(secs(30)).await;
                 })
                 .await;
-            errands.each_was_begun_once(MANY);
+            eprintln!("{destroyed} groups were destroyed under their readers");
+            assert!(destroyed >= ROUNDS / 2, "{destroyed}: they are made again in between");
+            errands.each_was_begun_once(ROUNDS * RUNS);
         });
     }
 
-    /// Twenty readers of twenty queues, all of whom are cut off or woken with an error while they wait.
+    /// Twenty readers of twenty queues, all of whom are cut off or woken with an error while they wait, and while something comes
+    /// for each of them.
     #[test]
     fn a_read_cancelled_while_it_waits_loses_nothing() {
         const QUEUES: usize = 20;
         block_on(async {
+            let seed = uuid::Uuid::new_v4().as_u64_pair().0;
+            eprintln!("seed {seed}");
+            let dice = SeededEntropy::new(seed);
             let queues: Vec<String> = (0..QUEUES).map(|number| format!("queue-{number}")).collect();
             let lanes = |executor: RedisExecutor| {
                 let lane = |executor: RedisExecutor, queue: &String| executor.queue(queue, 2).unwrap();
                 queues.iter().fold(executor, lane)
             };
             let errands = Errands::on_queues(&queues, lanes).await;
-            let (mut cancelled, mut rounds, mut started) = (0, 0, 0);
+            let (mut cancelled, mut started) = (0, 0);
             errands
                 .working(async {
+                    let mut connection = errands.redis.connect().await.unwrap();
                     while cancelled < MANY {
                         let waiting = blocked(&errands).await;
+                        if waiting.len() < QUEUES / 2 {
+                            tokio::time::sleep(ms(2)).await;
+                            continue;
+                        }
+                        let mut cancels = redis::pipe();
                         for (number, id) in waiting.iter().enumerate() {
-                            let mut cancel = cmd("CLIENT");
+                            let cancel = cancels.cmd("CLIENT");
                             match (cancelled + number) % 3 {
                                 0 => cancel.arg("KILL").arg("ID").arg(id),
                                 1 => cancel.arg("UNBLOCK").arg(id).arg("ERROR"),
                                 _ => cancel.arg("UNBLOCK").arg(id),
                             };
-                            errands.redis.ask::<usize>(&cancel).await.unwrap_or_default();
                         }
+                        // A run is announced on every queue: before the readers of some of them are cancelled, and after others.
+                        let moment = ms(dice.below(8));
+                        tokio::join!(errands.start(1), async {
+                            tokio::time::sleep(moment).await;
+                            // Some of them do not wait any more.
+                            if !waiting.is_empty() {
+                                cancels
+                                    .ignore_errors()
+                                    .query_async::<Vec<redis::Value>>(&mut connection)
+                                    .await
+                                    .unwrap();
+                            }
+                        });
                         cancelled += waiting.len();
-                        rounds += 1;
-                        if rounds % 10 == 0 {
-                            errands.start(1).await;
-                            started += 1;
-                        }
-                        tokio::time::sleep(ms(5)).await;
+                        started += 1;
                     }
                     errands.until_all_are_done().await;
                     errands.look.until_at_rest(secs(30)).await;
                 })
                 .await;
-            eprintln!("{cancelled} reads were cancelled, {started} runs started meanwhile");
+            eprintln!("{cancelled} reads were cancelled, beside {} announcements", started * QUEUES);
             errands.each_was_begun_once(started);
         });
     }
@@ -177,12 +234,37 @@ async fn trim(errands: &Errands) {
     }
 }
 
-async fn destroy_groups(errands: &Errands) {
+/// Answers how many there were.
+async fn destroy_groups(errands: &Errands) -> usize {
+    let mut destroyed = 0;
     for stream in errands.look.streams().await.unwrap() {
         for group in errands.look.groups(&stream).await.unwrap() {
-            errands.redis.ask::<usize>(cmd("XGROUP").arg("DESTROY").arg(&stream).arg(group)).await.unwrap();
+            destroyed +=
+                errands.redis.ask::<usize>(cmd("XGROUP").arg("DESTROY").arg(&stream).arg(group)).await.unwrap();
         }
     }
+    destroyed
+}
+
+async fn delete_streams(errands: &Errands) {
+    for stream in errands.look.streams().await.unwrap() {
+        errands.redis.ask::<()>(cmd("DEL").arg(stream)).await.unwrap();
+    }
+}
+
+/// Fills a stream up with announcements of what nobody has to do. Answers how many there were.
+async fn backlog(errands: &Errands, stream: &str) -> usize {
+    let waiting: usize = errands.redis.ask(cmd("XLEN").arg(stream)).await.unwrap();
+    let mut pipe = redis::pipe();
+    for _ in waiting..BACKLOG {
+        let run = uuid::Uuid::new_v4();
+        let payload = format!(r#"{{"v":1,"kind":"step","run_id":"{run}","step":"default"}}"#);
+        pipe.cmd("XADD").arg(stream).arg("*").arg("payload").arg(payload).ignore();
+    }
+    if waiting < BACKLOG {
+        pipe.query_async::<()>(&mut errands.redis.connect().await.unwrap()).await.unwrap();
+    }
+    waiting
 }
 
 /// The connections that wait in a blocking read.
