@@ -55,6 +55,19 @@ pub(crate) enum DecideError<E> {
     Store(#[from] StoreError),
 }
 
+/// Why a run was not started.
+#[derive(Debug)]
+pub(crate) enum NotStarted {
+    /// Another run was started under the same key.
+    KeyTaken(RunId),
+    /// It is not to be seen, and may yet be carried out: the id is taken then.
+    Unanswered(StoreError),
+    /// The store failed.
+    Store(StoreError),
+    /// The store refused it and has no run of this id.
+    Conflict,
+}
+
 /// What a committed decision leaves to be told.
 #[derive(Debug, Default)]
 pub(crate) struct Announcement {
@@ -145,7 +158,7 @@ impl Runtime {
             }
             Ok(Settled::Fenced) if shared => Verdict::Apart,
             Ok(Settled::Fenced) => Verdict::Fenced,
-            Ok(Settled::Conflict | Settled::Unanswered | Settled::KeyTaken(_)) => Verdict::Conflict,
+            Ok(Settled::Conflict | Settled::Unanswered(_) | Settled::KeyTaken(_)) => Verdict::Conflict,
             Ok(Settled::Again) => Verdict::Again,
             Err(error) => Verdict::Failed(Arc::new(error)),
         };
@@ -211,7 +224,7 @@ impl Runtime {
                 None => match session.load(run_id).await {
                     Ok(found) => found.ok_or(DecideError::NotFound(run_id))?,
                     Err(error) => {
-                        patience.wait(self, error).await?;
+                        patience.wait(self, error).await.map_err(|error| left_open(&mut unanswered, error))?;
                         continue;
                     }
                 },
@@ -225,7 +238,7 @@ impl Runtime {
                         }
                     }
                     Err(error) => {
-                        patience.wait(self, error).await?;
+                        patience.wait(self, error).await.map_err(|error| left_open(&mut unanswered, error))?;
                         continue;
                     }
                 }
@@ -233,28 +246,39 @@ impl Runtime {
             let definition = match self.definition(session, &loaded.run.fingerprint).await {
                 Ok(found) => found.ok_or(DecideError::UnknownDefinition(run_id))?,
                 Err(error) => {
-                    patience.wait(self, error).await?;
+                    patience.wait(self, error).await.map_err(|error| left_open(&mut unanswered, error))?;
                     state = Some(loaded);
                     continue;
                 }
             };
             let mut work = UnitOfWork::open(definition, loaded, self.moment(), self.config.limits());
-            let value = decision(&mut work).map_err(DecideError::Refused)?;
+            let value = match decision(&mut work) {
+                Ok(value) => value,
+                Err(refusal) => {
+                    let next = work.run().revision + 1;
+                    return Err(match unanswered.into_iter().find(|decided| decided.state.run.revision == next) {
+                        // It may yet be carried out.
+                        Some(decided) => DecideError::Store(decided.error),
+                        None => DecideError::Refused(refusal),
+                    });
+                }
+            };
             if !work.is_changed() {
                 return Ok((value, work.into_unchanged(), Announcement::default()));
             }
             let Decision { commit, events, state: after } = work.close();
             let announcement = Announcement::of(&commit, events);
             let trail = if persistence == Persistence::Caller { commit.audit.clone() } else { Vec::new() };
-            match self.commit_in(session, commit, &mut patience).await? {
+            let settled = self.commit_in(session, commit, &mut patience).await;
+            match settled.map_err(|error| left_open(&mut unanswered, error))? {
                 Settled::Committed(_) => return Ok((value, after, announcement)),
-                Settled::Unanswered if !trail.is_empty() => {
-                    unanswered.push(Unanswered { trail, value, state: after, announcement });
+                Settled::Unanswered(error) if !trail.is_empty() => {
+                    unanswered.push(Unanswered { trail, value, state: after, announcement, error });
                 }
                 Settled::Fenced => return Err(DecideError::Fenced(run_id)),
                 Settled::KeyTaken(id) => return Err(DecideError::KeyTaken(id)),
                 Settled::Again => {}
-                Settled::Conflict | Settled::Unanswered => {
+                Settled::Conflict | Settled::Unanswered(_) => {
                     conflicts += 1;
                     if conflicts >= CONFLICTS {
                         return Err(DecideError::Conflict(run_id));
@@ -265,24 +289,23 @@ impl Runtime {
     }
 
     /// Commits the start of a run; a start whose answer was lost is found again by its id.
-    pub(crate) async fn commit_start<E>(
+    pub(crate) async fn commit_start(
         &self,
         session: &dyn StoreSession,
         definition: &Arc<Definition>,
         mut work: UnitOfWork,
-    ) -> Result<(Run, Announcement), DecideError<E>> {
+    ) -> Result<(Run, Announcement), NotStarted> {
         if !self.is_stored(definition.fingerprint()) {
             work.store_definition();
         }
         let Decision { commit, events, state } = work.close();
-        let run_id = state.run.id;
         let announcement = Announcement::of(&commit, events);
-        match self.commit_in(session, commit, &mut Patience::new(Persistence::Caller)).await? {
+        let settled = self.commit_in(session, commit, &mut Patience::new(Persistence::Caller)).await;
+        match settled.map_err(NotStarted::Store)? {
             Settled::Committed(found) => Ok((found.map_or(state.run, |found| *found), announcement)),
-            Settled::KeyTaken(id) => Err(DecideError::KeyTaken(id)),
-            Settled::Fenced | Settled::Conflict | Settled::Unanswered | Settled::Again => {
-                Err(DecideError::Conflict(run_id))
-            }
+            Settled::KeyTaken(id) => Err(NotStarted::KeyTaken(id)),
+            Settled::Unanswered(error) => Err(NotStarted::Unanswered(error)),
+            Settled::Fenced | Settled::Conflict | Settled::Again => Err(NotStarted::Conflict),
         }
     }
 
@@ -309,6 +332,7 @@ impl Runtime {
             Ok(CommitOutcome::KeyTaken(id)) => Ok(Settled::KeyTaken(id)),
             Err(error @ StoreError::OutcomeUnknown { .. }) => {
                 // The answer was lost, not the commit. The run's token tells whether it was applied.
+                let lost = error.copy();
                 let mut error = error;
                 loop {
                     patience.wait(self, error).await?;
@@ -318,8 +342,7 @@ impl Runtime {
                         Ok(Some(found)) if expected == Expected::New => {
                             return Ok(Settled::Committed(Some(Box::new(found.run))));
                         }
-                        Ok(None) if expected == Expected::New => return Ok(Settled::Again),
-                        Ok(_) => return Ok(Settled::Unanswered),
+                        Ok(_) => return Ok(Settled::Unanswered(lost)),
                         Err(next) => error = next,
                     }
                 }
@@ -340,6 +363,12 @@ struct Unanswered<T> {
     value: T,
     state: RunState,
     announcement: Announcement,
+    error: StoreError,
+}
+
+/// Why a decision is given up: as long as an earlier try may yet be carried out, that it may.
+fn left_open<T>(unanswered: &mut Vec<Unanswered<T>>, error: StoreError) -> StoreError {
+    unanswered.pop().map_or(error, |decided| decided.error)
 }
 
 impl<T> Unanswered<T> {
@@ -361,7 +390,7 @@ enum Settled {
     Committed(Option<Box<Run>>),
     Conflict,
     /// Not to be seen, and not to be ruled out.
-    Unanswered,
+    Unanswered(StoreError),
     Fenced,
     KeyTaken(RunId),
     /// Nothing was changed; load and decide again.

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::decide::{Announcement, DecideError};
+use super::decide::{Announcement, NotStarted};
 use super::{AfterCommit, Runtime};
 use crate::engine::{self, NewRun, UnitOfWork};
 use crate::{
@@ -304,19 +304,24 @@ async fn begin_in(
     begin: impl Fn() -> Result<UnitOfWork, DispatchError>,
 ) -> Result<Begun, StartError> {
     let mut tries = 0;
+    let mut unanswered = None;
     loop {
-        let work = begin()?;
+        // An earlier try may yet be carried out: then that is what there is to say, whatever becomes of the next.
+        let work = match begin() {
+            Ok(work) => work,
+            Err(error) => return Err(unanswered.map_or_else(|| error.into(), StartError::from)),
+        };
         let id = work.run().id;
-        match runtime.commit_start::<DispatchError>(session, definition, work).await {
+        match runtime.commit_start(session, definition, work).await {
             Ok((run, announcement)) => return Ok(Begun::Started(Box::new(run), announcement)),
-            Err(DecideError::KeyTaken(id)) => return Ok(Begun::Taken(id)),
-            Err(DecideError::Store(error)) => return Err(error.into()),
-            Err(DecideError::Refused(error)) => return Err(error.into()),
-            Err(_) => {}
+            Err(NotStarted::KeyTaken(id)) => return Ok(Begun::Taken(id)),
+            Err(NotStarted::Store(error)) => return Err(unanswered.unwrap_or(error).into()),
+            Err(NotStarted::Unanswered(error)) => unanswered = Some(error),
+            Err(NotStarted::Conflict) => {}
         }
         tries += 1;
         if tries == CONFLICTING_STARTS {
-            return Err(DispatchError::Conflict(id).into());
+            return Err(unanswered.map_or_else(|| DispatchError::Conflict(id).into(), StartError::from));
         }
     }
 }
