@@ -27,8 +27,9 @@ pub(super) fn check_change(change: &Change<'_>, findings: &mut Findings) {
             && attempt.error.as_ref().is_some_and(|error| error.kind == Failure::STALE_RUNNING_STEP);
         let holder = holder(&attempt.step);
         let own = holder == open.lease;
-        // Who began an attempt and was not told so gives it up if nothing may begin any more by the time that it looks again.
-        let given_up = change.before.is_some_and(|before| !life_cycle::may_schedule(before.run.status));
+        // Who began an attempt and was not told so gives it up if nothing may begin any more by the time that it looks again: in the
+        // commit that ends the run at the latest.
+        let given_up = !life_cycle::may_schedule(change.after.run.status);
         let legal = if lost { holder.is_some() && (!own || given_up) } else { own };
         findings.demand(legal, id, || {
             let what = if lost { "the loss" } else { "the outcome" };
