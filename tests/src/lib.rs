@@ -29,6 +29,7 @@ pub mod documents;
 mod gate;
 mod ground;
 mod journal;
+mod log;
 mod moody;
 mod redis_server;
 mod suite;
@@ -41,6 +42,7 @@ pub use database::TestDatabase;
 pub use gate::Gate;
 pub use ground::Ground;
 pub use journal::{Call, Journal};
+pub use log::Log;
 pub use moody::{Mood, Moody};
 
 pub use redis_server::{RedisAddress, RedisServer, free_port};

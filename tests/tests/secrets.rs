@@ -12,9 +12,8 @@
 )]
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -26,10 +25,9 @@ use squidmesh_core::{
 };
 use squidmesh_executor_redis::RedisExecutor;
 use squidmesh_store::SeaOrmStore;
-use squidmesh_tests::{TestDatabase, TestRedis};
+use squidmesh_tests::{Log, TestDatabase, TestRedis};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 /// What every secret begins with.
@@ -44,35 +42,6 @@ fn secret() -> String {
 
 fn secrets(count: usize) -> Value {
     (0..count).map(|_| Value::from(secret())).collect()
-}
-
-/// Bytes that somebody said.
-#[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<u8>>>);
-
-impl Said {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-impl io::Write for Said {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Said {
-    type Writer = Said;
-
-    fn make_writer(&'a self) -> Said {
-        self.clone()
-    }
 }
 
 async fn spread(_: Value, _: StepContext) -> StepResult<Value> {
@@ -107,7 +76,7 @@ fn leaky() -> Workflow {
 }
 
 /// Everything that anybody sends to the server of the tests.
-async fn monitor() -> Said {
+async fn monitor() -> Log {
     let address = TestRedis::address();
     let host = address.trim_start_matches("redis://").split('/').next().unwrap().to_owned();
     let mut connection = tokio::net::TcpStream::connect(&host).await.unwrap();
@@ -115,12 +84,12 @@ async fn monitor() -> Said {
     let mut answer = [0; 5];
     connection.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"+OK\r\n");
-    let said = Said::default();
-    let kept = said.clone();
+    let said = Log::default();
+    let mut kept = said.clone();
     tokio::spawn(async move {
         let mut part = vec![0; 65_536];
         while let Ok(length @ 1..) = connection.read(&mut part).await {
-            kept.0.lock().unwrap().extend_from_slice(&part[..length]);
+            kept.write_all(&part[..length]).unwrap();
         }
     });
     said
@@ -210,7 +179,7 @@ mod redis_sqlite {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_secret_comes_out_of_a_deployment() {
         std::panic::set_hook(Box::new(|_| {})); // what a panic prints is the host's to decide
-        let log = Said::default();
+        let log = Log::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
             .with_span_events(FmtSpan::FULL)

@@ -1,14 +1,10 @@
 //! What the log says of a Redis that cannot be used: that it is so, why, and when it is over, once each.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use redis::cmd;
-use squidmesh_core::{ms, secs};
+use squidmesh_core::ms;
 use squidmesh_executor_redis::RedisExecutor;
-use squidmesh_tests::{RedisServer, block_on};
+use squidmesh_tests::{Log, RedisServer, block_on};
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::errands::{Errands, SWEEP};
 
@@ -17,25 +13,23 @@ mod sqlite {
 
     #[test]
     fn an_outage_is_told_once_and_so_is_its_end() {
-        let log = Log::listen();
+        let log = listen();
         block_on(async {
             let mut server = RedisServer::start().await;
             let errands = Errands::at(RedisServer::start().await, *server, &["default"], |executor| executor).await;
             let working = errands.working(async {
                 errands.start(5).await;
                 errands.until_all_are_done().await;
-                assert_eq!(log.lines("Redis"), Vec::<String>::new());
+                assert_eq!(told(&log, "Redis"), Vec::<String>::new());
                 server.kill();
-                log.until("WARN", "reaching Redis").await;
-                // Many attempts fail meanwhile.
-                tokio::time::sleep(secs(2)).await;
+                until_it_fails_again_and_again(&log, "reaching Redis").await;
                 server.restart().await;
                 errands.start(5).await;
                 errands.until_all_are_done().await;
-                log.until("INFO", "reaching Redis").await;
+                until(&log, "INFO", "reaching Redis", 1).await;
             });
             working.await;
-            let told = log.lines("reaching Redis");
+            let told = told(&log, "reaching Redis");
             assert_eq!(told.len(), 2, "{told:?}");
             assert!(told[0].contains("connection refused"), "{told:?}");
         });
@@ -43,7 +37,7 @@ mod sqlite {
 
     #[test]
     fn a_wrong_password_is_told_once_and_not_shown() {
-        let log = Log::listen();
+        let log = listen();
         block_on(async {
             let server = RedisServer::with_settings("user worker on >right ~* +@all").await;
             let (address, port) = (*server, server.port());
@@ -51,23 +45,21 @@ mod sqlite {
             let errands = Errands::at(server, address, &["default"], |_| wrong).await;
             let working = errands.working(async {
                 errands.start(5).await;
-                log.until("WARN", "reaching Redis").await;
-                tokio::time::sleep(secs(2)).await;
+                until_it_fails_again_and_again(&log, "reaching Redis").await;
                 errands.redis.ask::<()>(cmd("ACL").arg("SETUSER").arg("worker").arg(">wrong")).await.unwrap();
                 errands.until_all_are_done().await;
-                log.until("INFO", "reaching Redis").await;
+                until(&log, "INFO", "reaching Redis", 1).await;
             });
             working.await;
-            let told = log.lines("");
-            assert_eq!(log.lines("reaching Redis").len(), 2, "{told:?}");
-            assert!(told.iter().any(|line| line.contains("authentication failed")), "{told:?}");
-            assert!(!told.iter().any(|line| line.contains("wrong@") || line.contains(":wrong")), "{told:?}");
+            assert_eq!(told(&log, "reaching Redis").len(), 2, "{}", log.text());
+            assert!(told(&log, "reaching Redis")[0].contains("authentication failed"), "{}", log.text());
+            assert!(!log.text().contains("wrong@") && !log.text().contains(":wrong"), "at no level: {}", log.text());
         });
     }
 
     #[test]
     fn reads_that_are_refused_are_told_once_and_so_is_their_end() {
-        let log = Log::listen();
+        let log = listen();
         block_on(async {
             let server = RedisServer::with_settings("user worker on >right ~* +@all -xreadgroup").await;
             let (address, port) = (*server, server.port());
@@ -76,65 +68,45 @@ mod sqlite {
                 Errands::at(server, address, &["default"], |_| executor.concurrency(4).sweep_interval(SWEEP)).await;
             let working = errands.working(async {
                 errands.start(5).await;
-                log.until("WARN", "reading the streams").await;
-                tokio::time::sleep(secs(2)).await;
+                until_it_fails_again_and_again(&log, "reading the streams").await;
                 errands.redis.ask::<()>(cmd("ACL").arg("SETUSER").arg("worker").arg("+xreadgroup")).await.unwrap();
                 errands.until_all_are_done().await;
-                log.until("INFO", "reading the streams").await;
+                until(&log, "INFO", "reading the streams", 1).await;
             });
             working.await;
-            assert_eq!(log.lines("reading the streams").len(), 2, "{:?}", log.lines(""));
+            assert_eq!(told(&log, "reading the streams").len(), 2, "{}", log.text());
         });
     }
 }
 
-/// What hosts see at the level that most of them choose.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+/// Listens to the whole process, which is that of one test.
+fn listen() -> Log {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(LevelFilter::DEBUG).with_ansi(false);
+    tracing::subscriber::set_global_default(subscriber.with_writer(log.clone()).finish())
+        .expect("each test has a process of its own");
+    log
+}
 
-impl Log {
-    /// Listens to the whole process, which is that of one test.
-    fn listen() -> Self {
-        let log = Log::default();
-        let subscriber = tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).with_ansi(false);
-        let subscriber = subscriber.with_writer(log.clone()).finish();
-        tracing::subscriber::set_global_default(subscriber).expect("each test has a process of its own");
-        log
-    }
+/// What hosts see of something, at the level that most of them choose.
+fn told(log: &Log, what: &str) -> Vec<String> {
+    log.lines(what).into_iter().filter(|line| !line.contains("DEBUG")).collect()
+}
 
-    /// The lines with this in them.
-    fn lines(&self, with: &str) -> Vec<String> {
-        let text = String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned();
-        text.lines().filter(|line| line.contains(with)).map(str::to_owned).collect()
-    }
-
-    /// Waits until something is told at a level.
-    async fn until(&self, level: &str, what: &str) {
-        for _ in 0..1_000 {
-            if self.lines(what).iter().any(|line| line.contains(level)) {
-                return;
-            }
-            tokio::time::sleep(ms(10)).await;
+/// Waits until so much is logged of something at a level.
+async fn until(log: &Log, level: &str, what: &str, times: usize) {
+    for _ in 0..1_000 {
+        if log.lines(what).iter().filter(|line| line.contains(level)).count() >= times {
+            return;
         }
-        panic!("{what} is not told at {level}: {:?}", self.lines(""));
+        tokio::time::sleep(ms(10)).await;
     }
+    panic!("{what} is not logged at {level}, {times} times: {}", log.text());
 }
 
-impl io::Write for Log {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Log;
-
-    fn make_writer(&'a self) -> Log {
-        self.clone()
-    }
+/// Waits until it is told that something does not work, and until it has failed a few times more.
+async fn until_it_fails_again_and_again(log: &Log, what: &str) {
+    until(log, "WARN", what, 1).await;
+    let before = log.lines(what).iter().filter(|line| line.contains("DEBUG")).count();
+    until(log, "DEBUG", what, before + 4).await;
 }
