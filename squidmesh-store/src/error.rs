@@ -2,6 +2,8 @@
 //!
 //! Knows SQLSTATE and SQLite result codes. The driver's error stays the source; no driver type leaves the crate.
 
+use std::borrow::Cow;
+
 use sea_orm::sqlx::Error as SqlxError;
 use sea_orm::{DbErr, RuntimeErr};
 use squidmesh_core::StoreError;
@@ -62,10 +64,24 @@ impl Fault {
 
 /// Whether a statement undid itself because what it found was not what it had to find.
 pub(crate) fn is_division_by_zero(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
-        return false;
+    code_of(error).as_deref() == Some("22012")
+}
+
+/// Whether a SQLite file is in use by somebody else (`SQLITE_BUSY`, with whatever it is extended by).
+#[cfg(feature = "sqlite")]
+pub(crate) fn is_busy(error: &DbErr) -> bool {
+    code_of(error).and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+}
+
+/// The code that the database gave.
+fn code_of(error: &DbErr) -> Option<Cow<'_, str>> {
+    let (DbErr::Conn(RuntimeErr::SqlxError(error))
+    | DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
+        return None;
     };
-    matches!(&**error, SqlxError::Database(error) if error.code().as_deref() == Some("22012"))
+    error.as_database_error()?.code()
 }
 
 /// The error of anything but a COMMIT: nothing was changed.

@@ -60,12 +60,13 @@ fn options(url: &str, max_connections: u32) -> ConnectOptions {
     options
 }
 
-async fn connect(options: ConnectOptions, url: &str) -> Result<DatabaseConnection, ConnectError> {
-    // The driver's own spans show the URL, with its password, to whoever records everything.
-    Database::connect(options)
-        .with_subscriber(NoSubscriber::default())
-        .await
-        .map_err(|error| ConnectError::Unreachable { url: masked(url), source: without_url(error, url) })
+/// The driver's own spans show the URL, with its password, to whoever records everything.
+async fn connect(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+    Database::connect(options).with_subscriber(NoSubscriber::default()).await
+}
+
+fn unreachable(url: &str) -> impl Fn(DbErr) -> ConnectError + '_ {
+    move |error| ConnectError::Unreachable { url: masked(url), source: without_url(error, url) }
 }
 
 /// The driver's error, unless it shows the URL as it was given, with its password: then what it says, without that.
@@ -80,15 +81,19 @@ fn without_url(error: DbErr, url: &str) -> Box<dyn std::error::Error + Send + Sy
 #[cfg(feature = "sqlite")]
 mod sqlite {
     use std::str::FromStr;
+    use std::time::Instant;
 
     use sea_orm::sqlx::pool::PoolOptions;
     use sea_orm::sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
     use sea_orm::sqlx::{Connection, Executor};
 
     use super::*;
+    use crate::error::is_busy;
 
     /// How long one waits for another process that writes.
     const BUSY: Duration = Duration::from_secs(10);
+    /// How long one waits before a file that was refused is opened again.
+    const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
     pub(super) async fn open(url: &str, max_connections: u32) -> Result<Pools, ConnectError> {
         if SqliteConnectOptions::from_str(url).is_err() || url == "sqlite:" || url == "sqlite://" {
@@ -99,7 +104,7 @@ mod sqlite {
             let mut options = options(url, 1);
             options.min_connections(1).idle_timeout(None).max_lifetime(None).map_sqlx_sqlite_pool_opts(cleared);
             options.map_sqlx_sqlite_opts(|options| options.statement_cache_capacity(STATEMENTS));
-            let connection = connect(options, url).await?;
+            let connection = connect(options).await.map_err(unreachable(url))?;
             return Ok(Pools { writer: connection.clone(), reader: connection.clone(), host: connection });
         }
         let pool = |size| {
@@ -116,9 +121,21 @@ mod sqlite {
             options
         };
         // One after the other: the first creates the file and switches it to the write-ahead log.
-        let writer = connect(pool(1), url).await?;
-        let host = connect(pool(max_connections), url).await?;
+        let writer = connect_in_turn(pool(1)).await.map_err(unreachable(url))?;
+        let host = connect_in_turn(pool(max_connections)).await.map_err(unreachable(url))?;
         Ok(Pools { writer, reader: host.clone(), host })
+    }
+
+    /// While another process switches a new file to the write-ahead log, or is the last to leave it, SQLite refuses whoever
+    /// opens it at once, whatever `busy_timeout` says.
+    async fn connect_in_turn(options: ConnectOptions) -> Result<DatabaseConnection, DbErr> {
+        let begun = Instant::now();
+        loop {
+            match connect(options.clone()).await {
+                Err(error) if is_busy(&error) && begun.elapsed() < BUSY => tokio::time::sleep(BETWEEN_TRIES).await,
+                answer => return answer,
+            }
+        }
     }
 
     fn is_in_memory(url: &str) -> bool {
@@ -185,8 +202,8 @@ mod postgres {
                 });
             options
         };
-        let own = connect(pool(OWN, |pool| pool, OWN_SETTINGS), url).await?;
-        let host = connect(pool(max_connections, cleared, HOST_SETTINGS), url).await?;
+        let own = connect(pool(OWN, |pool| pool, OWN_SETTINGS)).await.map_err(unreachable(url))?;
+        let host = connect(pool(max_connections, cleared, HOST_SETTINGS)).await.map_err(unreachable(url))?;
         Ok(Pools { writer: own.clone(), reader: own, host })
     }
 

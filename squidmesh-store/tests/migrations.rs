@@ -45,6 +45,21 @@ async fn eight_that_connect_to_an_empty_database_at_once_all_succeed() {
     }
 }
 
+/// SQLite refuses whoever opens a file that somebody else is just switching to the write-ahead log, without any patience.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_that_open_a_new_file_at_once_all_succeed() {
+    for _ in 0..50 {
+        let database = TestDatabase::sqlite();
+        let opened = join_all((0..8).map(|_| {
+            let store = SeaOrmStore::builder(&database.url).max_connections(1).migrate(false);
+            tokio::spawn(store.connect())
+        }));
+        for store in opened.await {
+            store.unwrap().unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_host_may_run_the_migrations_itself() {
     for database in TestDatabase::each().await {
