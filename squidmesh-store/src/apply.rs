@@ -12,9 +12,10 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use squidmesh_core::{CommitOutcome, Fingerprint, RunId, StoreError};
 
 use crate::clock::StoreClock;
-use crate::columns::{Column, fixed, nullable};
+use crate::columns::{Column, fixed, nullable, rare};
 use crate::error::{Fault, failed};
 use crate::intents;
+use crate::keyed::Lookup;
 use crate::member::{Member, RunWrite};
 use crate::rows::{ATTEMPT_COLUMNS, AUDIT_COLUMNS, DEFINITION_COLUMNS, RUN_COLUMNS, STEP_RUN_COLUMNS};
 use crate::sql::Sql;
@@ -79,12 +80,13 @@ pub(crate) type Answer = Result<CommitOutcome, StoreError>;
 /// Writes members of different runs. The answer for each is its own, in their order; members that conflict write nothing.
 pub(crate) async fn apply<C: ConnectionTrait>(
     connection: &C,
+    lookup: Lookup,
     clock: &StoreClock,
     known: &HashSet<Fingerprint>,
     members: &[&Member],
 ) -> Result<Vec<Answer>, Undo> {
     if Sql::on(connection).is_postgres() {
-        return wave::write(connection, clock, known, members).await;
+        return wave::write(connection, lookup, clock, known, members).await;
     }
     let mut outcomes = vec![CommitOutcome::Committed; members.len()];
     insert_runs(connection, members, &mut outcomes).await?;
@@ -263,7 +265,7 @@ pub(crate) const CHANGED_RUN: &[Column] = &[
     fixed("expected"),
     fixed("new_status"),
     nullable("step"),
-    nullable("error"),
+    rare("error"),
     fixed("version"),
     fixed("new_revision"),
     fixed("new_token"),
@@ -277,16 +279,16 @@ pub(crate) const CHANGED_STEP_RUN: &[Column] = &[
     fixed("name"),
     fixed("new_status"),
     nullable("new_output"),
-    nullable("error"),
+    rare("error"),
     fixed("new_attempt"),
     fixed("new_failures"),
     fixed("new_crashes"),
     nullable("new_lease"),
     nullable("place_in_run"),
-    nullable("new_resume"),
-    nullable("new_manual"),
-    nullable("new_routes"),
-    nullable("new_compensation"),
+    rare("new_resume"),
+    rare("new_manual"),
+    rare("new_routes"),
+    rare("new_compensation"),
     nullable("started"),
     nullable("attempt_started"),
     nullable("finished"),

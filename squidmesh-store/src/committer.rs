@@ -1,13 +1,17 @@
 //! Group commit: what has queued up while the last transaction ran goes into the next one together.
 //!
-//! A lane is a task of its own, so that no transaction is ever cut short because its caller went away. Batches grow with the
-//! load by themselves; idle, a commit waits for nobody.
+//! Batches grow with the load by themselves; idle, a commit waits for nobody. Another transaction begins beside those that run once
+//! enough has come together for it, so that one can be written while another waits for the disk, and none is small because
+//! there are several. Each runs in a task of its own, so that none is ever cut short because its caller went away.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sea_orm::DbErr;
 use squidmesh_core::{Commit, CommitOutcome, StoreError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
 use crate::apply::{Answer, Undo, apply};
 use crate::database::Database;
@@ -16,16 +20,20 @@ use crate::member::Member;
 use crate::wave::{self, UNSETTLED};
 use crate::waves::waves;
 
-/// How many calls wait for a lane before callers are held up.
+/// How many calls wait before callers are held up.
 const QUEUE: usize = 1_024;
 /// How many commits, and how many rows by and large, go into one transaction. A single commit may be larger.
 const MAX_MEMBERS: usize = 128;
 const MAX_WEIGHT: usize = 8_192;
+/// How many commits are enough for a transaction beside others,
+const ENOUGH: usize = 64;
+/// and how long they wait for more: one transaction that waits for a lock of the host's holds nobody else up.
+const LONG: Duration = Duration::from_millis(10);
 
-/// The way to the lanes.
+/// The way to the writer.
 #[derive(Clone, Debug)]
 pub(crate) struct Committer {
-    lanes: Arc<[mpsc::Sender<Request>]>,
+    queue: mpsc::Sender<Request>,
 }
 
 #[derive(Debug)]
@@ -35,14 +43,11 @@ struct Request {
 }
 
 impl Committer {
-    /// Starts so many lanes. They end when the last handle is gone and their queues are empty.
-    pub(crate) fn start(database: &Arc<Database>, lanes: usize) -> Self {
-        let lane = |_| {
-            let (sender, inbox) = mpsc::channel(QUEUE);
-            tokio::spawn(run(Arc::clone(database), inbox));
-            sender
-        };
-        Committer { lanes: (0..lanes.max(1)).map(lane).collect() }
+    /// Starts the writer, with at most so many transactions at once. It ends when the last handle is gone and its queue is empty.
+    pub(crate) fn start(database: &Arc<Database>, at_once: usize) -> Self {
+        let (queue, inbox) = mpsc::channel(QUEUE);
+        tokio::spawn(run(Arc::clone(database), inbox, at_once));
+        Committer { queue }
     }
 
     /// Commits, in the order given.
@@ -62,44 +67,61 @@ impl Committer {
         Ok(answers)
     }
 
-    /// A call goes to one lane as a whole, chosen by the run of its first commit.
     async fn send(&self, members: Vec<Member>) -> Result<Vec<Answer>, StoreError> {
-        let Some(first) = members.first() else { return Ok(Vec::new()) };
-        let bits = first.run_id.as_uuid().as_u128();
-        let lane = usize::try_from(bits % self.lanes.len() as u128).unwrap_or(0);
-        let (reply, answers) = oneshot::channel();
-        let sent = match self.lanes.get(lane) {
-            Some(lane) => lane.send(Request { members, reply }).await.is_ok(),
-            None => false,
-        };
-        if !sent {
-            return Err(StoreError::Unavailable { doing: "committing", source: Box::new(LaneClosed) });
+        if members.is_empty() {
+            return Ok(Vec::new());
         }
-        answers.await.map_err(|_| StoreError::OutcomeUnknown { source: Box::new(LaneClosed) })
+        let (reply, answers) = oneshot::channel();
+        if self.queue.send(Request { members, reply }).await.is_err() {
+            return Err(StoreError::Unavailable { doing: "committing", source: Box::new(WriterGone) });
+        }
+        answers.await.map_err(|_| StoreError::OutcomeUnknown { source: Box::new(WriterGone) })
     }
 }
 
 /// The task that writes is gone, such as when the async runtime shuts down.
 #[derive(Debug, thiserror::Error)]
 #[error("the store's writer has stopped")]
-struct LaneClosed;
+struct WriterGone;
 
-async fn run(database: Arc<Database>, mut inbox: mpsc::Receiver<Request>) {
-    let mut requests = Vec::new();
-    while inbox.recv_many(&mut requests, MAX_MEMBERS).await > 0 {
-        let (members, replies): (Vec<_>, Vec<_>) = requests
-            .drain(..)
-            .map(|request: Request| {
-                let count = request.members.len();
-                (request.members, (count, request.reply))
-            })
-            .unzip();
-        let members: Vec<Member> = members.into_iter().flatten().collect();
-        let mut answers = commit_all(&database, &members).await.into_iter();
-        for (count, reply) in replies {
-            // Nobody waits for the answer any more: what is committed is committed.
-            let _ = reply.send(answers.by_ref().take(count).collect());
+/// Begins transactions as calls come in and transactions end.
+async fn run(database: Arc<Database>, mut inbox: mpsc::Receiver<Request>, at_once: usize) {
+    let mut waiting: Vec<Request> = Vec::new();
+    let mut running = JoinSet::new();
+    let mut open = true;
+    // When the first of those that wait came.
+    let mut since = Instant::now();
+    while open || !running.is_empty() {
+        let (nobody, room) = (waiting.is_empty(), MAX_MEMBERS.saturating_sub(waiting.len()));
+        let beside = !nobody && !running.is_empty() && running.len() < at_once;
+        tokio::select! {
+            came = inbox.recv_many(&mut waiting, room), if open && room > 0 => {
+                open = came > 0;
+                since = if nobody { Instant::now() } else { since };
+            }
+            _ = running.join_next(), if !running.is_empty() => {}
+            () = sleep_until(since + LONG), if beside => {}
         }
+        let enough = if running.is_empty() || since.elapsed() >= LONG { 1 } else { ENOUGH };
+        let commits: usize = waiting.iter().map(|request| request.members.len()).sum();
+        if commits >= enough && running.len() < at_once {
+            let (database, requests) = (Arc::clone(&database), std::mem::take(&mut waiting));
+            running.spawn(async move { answer(&database, requests).await });
+        }
+    }
+}
+
+/// Carries calls out together, and answers each.
+async fn answer(database: &Database, requests: Vec<Request>) {
+    let (mut members, mut replies) = (Vec::new(), Vec::new());
+    for request in requests {
+        replies.push((request.members.len(), request.reply));
+        members.extend(request.members);
+    }
+    let mut answers = commit_all(database, &members).await.into_iter();
+    for (count, reply) in replies {
+        // Nobody waits for the answer any more: what is committed is committed.
+        let _ = reply.send(answers.by_ref().take(count).collect());
     }
 }
 
@@ -187,7 +209,7 @@ async fn commit_together(database: &Database, members: &[&Member]) -> Result<Vec
 async fn transaction(database: &Database, members: &[&Member]) -> Result<Vec<Answer>, Undo> {
     let known = database.known_definitions();
     if !database.is_sqlite() {
-        return match apply(database.writer(), database.clock(), &known, members).await {
+        return match apply(database.writer(), database.lookup(), database.clock(), &known, members).await {
             Ok(answers) => Ok(answers),
             // Whether it was carried out, nobody knows.
             Err(Undo::Database(error)) if Fault::of(&error) == Fault::Connection => {
@@ -197,7 +219,7 @@ async fn transaction(database: &Database, members: &[&Member]) -> Result<Vec<Ans
         };
     }
     let transaction = database.begin().await.map_err(Undo::NotBegun)?;
-    match apply(&transaction, database.clock(), &known, members).await {
+    match apply(&transaction, database.lookup(), database.clock(), &known, members).await {
         Ok(answers) => match transaction.commit().await {
             Ok(()) => Ok(answers),
             Err(error) => commit_refused(error, answers),

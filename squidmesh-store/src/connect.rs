@@ -8,13 +8,13 @@ use squidmesh_core::Clock;
 use crate::clock::StoreClock;
 use crate::committer::Committer;
 use crate::database::Database;
+use crate::keyed::Lookup;
 use crate::migration::{Unmigrated, migrate};
 use crate::pool::{self, Pools};
 use crate::{SeaOrmStore, masked};
 
-/// How many transactions commit at once. SQLite has one writer; on Postgres a second one is under way while the first
-/// waits for the disk.
-const LANES_ON_POSTGRES: usize = 2;
+/// How many transactions commit at once at most. SQLite has one writer; on Postgres others are under way while one waits for the disk.
+const WRITERS_ON_POSTGRES: usize = 3;
 
 /// How a store is opened. Made by [`SeaOrmStore::builder`] or [`SeaOrmStore::builder_on`].
 #[derive(Clone, Debug)]
@@ -88,13 +88,16 @@ impl StoreBuilder {
         }
         let pools = match self.source {
             Source::Url(url) => pool::open(&url, self.max_connections).await?,
-            Source::Connection(connection) => {
-                Pools { writer: connection.clone(), reader: connection.clone(), host: connection }
-            }
+            Source::Connection(connection) => Pools {
+                writer: connection.clone(),
+                reader: connection.clone(),
+                host: connection,
+                lookup: Lookup::Place,
+            },
         };
-        let lanes = match pools.writer.get_database_backend() {
+        let writers = match pools.writer.get_database_backend() {
             DbBackend::Sqlite => 1,
-            DbBackend::Postgres => LANES_ON_POSTGRES,
+            DbBackend::Postgres => WRITERS_ON_POSTGRES,
             _ => return Err(ConnectError::UnsupportedDatabase { url: name }),
         };
         let database = Arc::new(Database::new(pools, self.clock));
@@ -113,7 +116,7 @@ impl StoreBuilder {
                 Err(error) => return Err(ConnectError::Migration { url: name, source: Box::new(error) }),
             }
         }
-        let committer = Committer::start(&database, lanes);
+        let committer = Committer::start(&database, writers);
         Ok(SeaOrmStore::new(database, committer))
     }
 }

@@ -12,6 +12,7 @@ use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
 use crate::ConnectError;
+use crate::keyed::Lookup;
 use crate::masked;
 
 /// How long to wait for a free connection, and for one to be made.
@@ -30,6 +31,8 @@ pub(crate) struct Pools {
     pub(crate) reader: DatabaseConnection,
     /// What the host does.
     pub(crate) host: DatabaseConnection,
+    /// How the writer finds rows.
+    pub(crate) lookup: Lookup,
 }
 
 /// Opens the database of a URL.
@@ -105,7 +108,8 @@ mod sqlite {
             options.min_connections(1).idle_timeout(None).max_lifetime(None).map_sqlx_sqlite_pool_opts(cleared);
             options.map_sqlx_sqlite_opts(|options| options.statement_cache_capacity(STATEMENTS));
             let connection = connect(options).await.map_err(unreachable(url))?;
-            return Ok(Pools { writer: connection.clone(), reader: connection.clone(), host: connection });
+            let (writer, reader) = (connection.clone(), connection.clone());
+            return Ok(Pools { writer, reader, host: connection, lookup: Lookup::Place });
         }
         let pool = |size| {
             let create = !url.contains("mode=");
@@ -123,7 +127,7 @@ mod sqlite {
         // One after the other: the first creates the file and switches it to the write-ahead log.
         let writer = connect_in_turn(pool(1)).await.map_err(unreachable(url))?;
         let host = connect_in_turn(pool(max_connections)).await.map_err(unreachable(url))?;
-        Ok(Pools { writer, reader: host.clone(), host })
+        Ok(Pools { writer, reader: host.clone(), host, lookup: Lookup::Place })
     }
 
     /// While another process switches a new file to the write-ahead log, or is the last to leave it, SQLite refuses whoever
@@ -174,14 +178,14 @@ mod postgres {
 
     use super::*;
 
-    /// Two for the lanes that commit, the others for claims, leases and reading.
+    /// Three for transactions that commit, the others for claims, leases and reading.
     const OWN: u32 = 8;
 
-    /// For the store's own connections. They go by keys and by the index on due times, always: a plan that was made while a
-    /// table was empty must not read all of it once it is full. And a row that somebody keeps locked must not hold up the rest
+    /// For the store's own connections. They go by keys and by the index on due times, always, one row after the other: a plan that was
+    /// made while a table was empty must not read all of it once it is full. And a row that somebody keeps locked must not hold up the rest
     /// for long. As there is but one good plan for each statement, none is made twice.
     const OWN_SETTINGS: &str = "SET lock_timeout = '5s'; SET enable_seqscan = off; SET enable_bitmapscan = off; \
-        SET plan_cache_mode = force_generic_plan";
+        SET enable_mergejoin = off; SET enable_memoize = off; SET plan_cache_mode = force_generic_plan";
 
     /// For the host's connections, where the store's statements run in joined transactions: plans by the size that the tables
     /// have, not by that which they had once.
@@ -204,7 +208,7 @@ mod postgres {
         };
         let own = connect(pool(OWN, |pool| pool, OWN_SETTINGS)).await.map_err(unreachable(url))?;
         let host = connect(pool(max_connections, cleared, HOST_SETTINGS)).await.map_err(unreachable(url))?;
-        Ok(Pools { writer: own.clone(), reader: own, host })
+        Ok(Pools { writer: own.clone(), reader: own, host, lookup: Lookup::Join })
     }
 
     fn cleared(pool: PoolOptions<Postgres>) -> PoolOptions<Postgres> {

@@ -90,19 +90,22 @@ impl Sql {
     /// Adds `SELECT … FROM unnest($1, $2, …)`.
     #[cfg(feature = "postgres")]
     fn arrays(mut self, columns: &[Column], rows: &[&Row]) -> Self {
-        let mut taken = Vec::with_capacity(columns.len());
-        let mut lists = Vec::with_capacity(columns.len());
+        let (mut taken, mut names, mut lists) = (Vec::with_capacity(columns.len()), Vec::new(), Vec::new());
         for (place, column) in columns.iter().enumerate() {
-            let values = rows.iter().filter_map(|row| row.get(place)).map(|value| column.into_list(value)).collect();
-            let (array, of) = crate::columns::array(values);
+            let values = rows.iter().filter_map(|row| row.get(place));
+            if column.is_left_out(rows, place) {
+                taken.extend(values.take(1).map(crate::columns::null_of));
+                continue;
+            }
+            let (array, of) = crate::columns::array(values.map(|value| column.into_list(value)).collect());
             taken.push(column.listed_as(of));
+            names.push(column.name());
             lists.push((array, of));
         }
         self = self.push("SELECT ").push(&taken.join(", ")).push(" FROM unnest(");
         for (place, (array, of)) in lists.into_iter().enumerate() {
             self = self.push(if place > 0 { ", " } else { "" }).bind(array).push("::").push(of).push("[]");
         }
-        let names: Vec<&str> = columns.iter().map(Column::name).collect();
         self.push(") AS listed(").push(&names.join(", ")).push(")")
     }
 
@@ -193,7 +196,7 @@ pub(crate) async fn fetch_chunks<C: ConnectionTrait>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::{fixed, nullable};
+    use crate::columns::{fixed, nullable, rare};
 
     #[test]
     fn chunks_cover_every_row_once_in_sizes_of_powers_of_two() {
@@ -221,5 +224,19 @@ mod tests {
         );
         assert_eq!(written(DbBackend::Sqlite).sql, "VALUES (?, ?), (?, ?) LIMIT ?");
         assert_eq!(written(DbBackend::Sqlite).values.map(|values| values.0.len()), Some(5));
+    }
+
+    #[test]
+    fn a_list_leaves_out_what_it_has_no_value_of() {
+        let written = |second: Option<String>| {
+            let sql = Sql { backend: DbBackend::Postgres, text: String::new(), values: Vec::new() };
+            let rows = [vec![Value::from(1), Value::String(None)], vec![Value::from(2), second.into()]];
+            sql.rows(&[fixed("a"), rare("b")], &rows.iter().collect::<Vec<_>>()).statement().sql
+        };
+        assert_eq!(written(None), "SELECT a, NULL::text FROM unnest($1::integer[]) AS listed(a)");
+        assert_eq!(
+            written(Some("x".to_owned())),
+            "SELECT a, nullif(b, ''::text) FROM unnest($1::integer[], $2::text[]) AS listed(a, b)"
+        );
     }
 }

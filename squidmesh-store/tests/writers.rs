@@ -64,7 +64,7 @@ async fn commits_that_queue_up_share_transactions() {
     let database = TestDatabase::postgres().await;
     let store = database.store().await;
     store.commit(vec![sample::start(0)]).await.unwrap().remove(0).unwrap();
-    // A table that is locked holds the lanes up, so that the rest queues up behind it.
+    // A table that is locked holds the writers up, so that the rest queues up behind them.
     let locks = store.connection().begin().await.unwrap();
     locks.execute_unprepared("LOCK TABLE squidmesh_runs").await.unwrap();
     let commits: Vec<_> = (1..=1_000)
@@ -80,6 +80,32 @@ async fn commits_that_queue_up_share_transactions() {
     }
     let transactions = transactions(&store).await;
     assert!(transactions < 100, "{transactions} transactions for 1,000 commits");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_waits_for_a_lock_of_the_hosts_holds_up_no_other() {
+    let database = TestDatabase::postgres().await;
+    let store = database.store().await;
+    store.commit(vec![sample::start(0)]).await.unwrap().remove(0).unwrap();
+    let run = store.load(sample::run_id(0)).await.unwrap().unwrap().run;
+    let host = database.connection().await;
+    let transaction = host.begin().await.unwrap();
+    let lock = format!("SELECT 1 FROM squidmesh_runs WHERE id = '{}' FOR UPDATE", run.id);
+    transaction.execute_unprepared(&lock).await.unwrap();
+    let held_up = tokio::spawn({
+        let store = store.clone();
+        async move { store.commit(vec![sample::next(&run)]).await.unwrap().remove(0) }
+    });
+    // Some of them on their own, some while others wait.
+    for number in 1..=20 {
+        let others = [2 * number - 1, 2 * number].map(|number| store.commit(vec![sample::start(number)]));
+        for answer in join_all(others).await {
+            assert_eq!(answer.unwrap().remove(0).unwrap(), CommitOutcome::Committed);
+        }
+    }
+    assert!(!held_up.is_finished(), "it waits for the lock, and for no longer than the store's patience");
+    transaction.commit().await.unwrap();
+    assert_eq!(held_up.await.unwrap().unwrap(), CommitOutcome::Committed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

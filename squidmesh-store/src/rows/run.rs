@@ -9,7 +9,7 @@ use super::cell::{
     to_json, to_millis, to_optional_json, to_optional_millis, uuid,
 };
 use super::{Cells, Unreadable};
-use crate::columns::{Column, fixed, free_text, nullable};
+use crate::columns::{Column, fixed, free_text, nullable, rare};
 use crate::sql::Row;
 
 /// The columns, in the order of [`run_to_row`].
@@ -21,16 +21,16 @@ pub(crate) const RUN_COLUMNS: &[Column] = &[
     fixed("status"),
     fixed("payload"),
     nullable("current_step"),
-    nullable("last_error"),
-    nullable("replayed_from"),
-    nullable("resumed_from"),
-    nullable("intended_at"),
+    rare("last_error"),
+    rare("replayed_from"),
+    rare("resumed_from"),
+    rare("intended_at"),
     free_text("idempotency_key"),
     fixed("revision"),
     fixed("token"),
     fixed("created_at"),
     fixed("updated_at"),
-    nullable("finished_at"),
+    rare("finished_at"),
 ];
 
 pub(crate) fn run_to_row(run: &Run) -> Result<Row, StoreError> {

@@ -9,7 +9,7 @@ use super::cell::{
     to_millis, to_optional_json, to_optional_millis, word,
 };
 use super::{Cells, Unreadable};
-use crate::columns::{Column, fixed, nullable};
+use crate::columns::{Column, fixed, nullable, rare};
 use crate::sql::Row;
 
 /// The columns, in the order of [`step_run_to_row`].
@@ -17,20 +17,20 @@ pub(crate) const STEP_RUN_COLUMNS: &[Column] = &[
     fixed("run_id"),
     fixed("step"),
     fixed("status"),
-    nullable("output"),
-    nullable("last_error"),
+    rare("output"),
+    rare("last_error"),
     fixed("attempt"),
     fixed("failures"),
     fixed("crashes"),
     nullable("lease"),
-    nullable("sequence"),
-    nullable("resume"),
-    nullable("manual"),
-    nullable("routes"),
-    nullable("compensation"),
+    rare("sequence"),
+    rare("resume"),
+    rare("manual"),
+    rare("routes"),
+    rare("compensation"),
     nullable("started_at"),
     nullable("attempt_started_at"),
-    nullable("finished_at"),
+    rare("finished_at"),
     fixed("input"),
     fixed("recovery"),
     fixed("created_at"),
