@@ -15,8 +15,10 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::recorder::Recorder;
 use crate::{Failure, workflows};
 
-/// How often a child looks whether there is something to tell.
+/// How long a child waits after it has told something. While nothing happens it sleeps: it is measured idle, too.
 const TELLS_EVERY: Duration = Duration::from_millis(10);
+/// Longer than anything is measured.
+const FOREVER: Duration = Duration::from_secs(86_400);
 
 /// The child's side: `concurrency` 0 leaves the executor's default.
 pub(crate) async fn work(url: &str, concurrency: usize) -> Result<(), Failure> {
@@ -35,13 +37,10 @@ pub(crate) async fn work(url: &str, concurrency: usize) -> Result<(), Failure> {
         let recorder = recorder.clone();
         async move {
             let mut told = 0;
-            loop {
+            while recorder.completed(told + 1, FOREVER).await.is_ok() {
+                told = recorder.ended();
+                println!("completed {told}");
                 tokio::time::sleep(TELLS_EVERY).await;
-                let ended = recorder.ended();
-                if ended != told {
-                    println!("completed {ended}");
-                    told = ended;
-                }
             }
         }
     });

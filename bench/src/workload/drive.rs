@@ -19,7 +19,7 @@ use crate::recorder::Recorder;
 
 /// How many steps run at once in a process, in every workload: no-op steps spend their time in the database, so that this is the
 /// number of commits that can come together.
-pub(crate) const CONCURRENCY: usize = 256;
+pub(crate) const CONCURRENCY: usize = 512;
 
 /// How many calls of a host start runs at once, like so many requests being served.
 pub(crate) const STARTERS: usize = 256;

@@ -183,7 +183,7 @@ impl Plan {
                 arrival::round(&place, peak / 2.0, Duration::from_secs(size(6, 20) as u64)).await?
             }
             name::FAN_10 => fan(&place, 10, 1_000).await?,
-            name::FAN_1000 => fan(&place, 1_000, size(2, 10)).await?,
+            name::FAN_1000 => fan(&place, 1_000, 10).await?,
             name::OUTPUTS_1K => carrying(&place, 1_024, 1_000).await?,
             name::OUTPUTS_64K => carrying(&place, 65_536, 100).await?,
             name::RETRIES => drive::round(&place, &Load::new(&workflows::stumbling, 1_000, 5).in_attempt(2)).await?,
