@@ -103,7 +103,8 @@ pub(crate) fn held_until(sql: Sql, clock: &StoreClock, token: LeaseToken, lease:
 fn due(sql: Sql, clock: &StoreClock, request: &ClaimRequest) -> Sql {
     let limit = i64::try_from(request.limit).unwrap_or(i64::MAX);
     let left = |mut sql: Sql, class: usize| {
-        sql = sql.bind(limit);
+        // SQLite makes a new plan whenever what is bound to a bare `LIMIT ?` changes.
+        sql = sql.bind(limit).on_sqlite(" + 0");
         for earlier in 0..class {
             sql = sql.push(&format!(" - (SELECT count(*) FROM class_{earlier})"));
         }

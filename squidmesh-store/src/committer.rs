@@ -25,9 +25,9 @@ const QUEUE: usize = 1_024;
 /// How many commits, and how many rows by and large, go into one transaction. A single commit may be larger.
 const MAX_MEMBERS: usize = 128;
 const MAX_WEIGHT: usize = 8_192;
-/// How many commits are enough for a transaction beside others,
-const ENOUGH: usize = 64;
-/// and how long they wait for more: one transaction that waits for a lock of the host's holds nobody else up.
+/// How many rows by and large, those of some sixty steps, are enough for a transaction beside others,
+const ENOUGH: usize = 320;
+/// and how long commits wait for more: one transaction that waits for a lock of the host's holds nobody else up.
 const LONG: Duration = Duration::from_millis(10);
 
 /// The way to the writer.
@@ -103,8 +103,8 @@ async fn run(database: Arc<Database>, mut inbox: mpsc::Receiver<Request>, at_onc
             () = sleep_until(since + LONG), if beside => {}
         }
         let enough = if running.is_empty() || since.elapsed() >= LONG { 1 } else { ENOUGH };
-        let commits: usize = waiting.iter().map(|request| request.members.len()).sum();
-        if commits >= enough && running.len() < at_once {
+        let weight: usize = waiting.iter().flat_map(|request| &request.members).map(Member::weight).sum();
+        if weight >= enough && running.len() < at_once {
             let (database, requests) = (Arc::clone(&database), std::mem::take(&mut waiting));
             running.spawn(async move { answer(&database, requests).await });
         }

@@ -134,8 +134,8 @@ impl Sql {
     }
 }
 
-/// Splits rows into chunks whose sizes are powers of two: however many rows there are, a statement has one of nine texts,
-/// so that the database parses each only once.
+/// Splits rows into chunks whose sizes are powers of two, or three times one: however many rows there are, a statement has one of
+/// sixteen texts, so that the database parses each only once, and there are two or three chunks, not one for each digit.
 pub(crate) fn chunks<T>(rows: &[T]) -> Chunks<'_, T> {
     Chunks { rows }
 }
@@ -149,8 +149,10 @@ impl<'a, T> Iterator for Chunks<'a, T> {
     type Item = &'a [T];
 
     fn next(&mut self) -> Option<&'a [T]> {
-        let size = 1 << self.rows.len().min(MAX_ROWS).checked_ilog2()?;
-        let (chunk, rest) = self.rows.split_at_checked(size)?;
+        let len = self.rows.len().min(MAX_ROWS);
+        let power = 1 << len.checked_ilog2()?;
+        let half_more = power + power / 2;
+        let (chunk, rest) = self.rows.split_at_checked(if half_more <= len { half_more } else { power })?;
         self.rows = rest;
         Some(chunk)
     }
@@ -199,14 +201,17 @@ mod tests {
     use crate::columns::{fixed, nullable, rare};
 
     #[test]
-    fn chunks_cover_every_row_once_in_sizes_of_powers_of_two() {
-        for len in [0, 1, 2, 3, 7, 255, 256, 257, 1_000] {
+    fn chunks_cover_every_row_once_in_few_sizes() {
+        let mut sizes = std::collections::BTreeSet::new();
+        for len in 0..=1_000 {
             let rows: Vec<usize> = (0..len).collect();
             let chunks: Vec<&[usize]> = chunks(&rows).collect();
             assert_eq!(chunks.concat(), rows);
-            assert!(chunks.iter().all(|chunk| chunk.len().is_power_of_two() && chunk.len() <= MAX_ROWS), "{len}");
+            assert!(chunks.len() <= len / MAX_ROWS + 4, "{len} in {} chunks", chunks.len());
+            sizes.extend(chunks.iter().map(|chunk| chunk.len()));
         }
-        assert_eq!(chunks(&[0; 1_000]).count(), 7);
+        assert!(sizes.iter().all(|size| (1..=MAX_ROWS).contains(size)));
+        assert_eq!(sizes.len(), 16, "{sizes:?}");
     }
 
     #[test]
