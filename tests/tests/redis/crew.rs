@@ -112,8 +112,9 @@ impl Crew {
     pub(crate) async fn all_is_well(&self, runs: &[RunId]) -> usize {
         let carried_by = begun(self.journals.path());
         let mut died = 0;
-        for id in runs {
-            let details = self.mesh.inspect_run(*id).await.unwrap();
+        let inspected = runs.iter().map(|id| async move { (id, self.mesh.inspect_run(*id).await.unwrap()) });
+        let mut inspected = stream::iter(inspected).buffer_unordered(16);
+        while let Some((id, details)) = inspected.next().await {
             assert_eq!(details.run.status, RunStatus::Completed, "{:?}", details.run);
             assert_eq!(details.steps.len(), STEPS.len());
             for step in &details.steps {

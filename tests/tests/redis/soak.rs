@@ -1,6 +1,6 @@
 //! Full speed for a while: what grows without bound would show.
 //!
-//! Two minutes of it; `SQUIDMESH_SOAK_SECONDS=3600 cargo xtask test -p squidmesh-tests soak` is the hour.
+//! Two minutes of it; `SQUIDMESH_SOAK_SECONDS=3600 cargo xtask test -p squidmesh-tests --profile long soak` is the hour.
 
 use std::time::{Duration, Instant};
 

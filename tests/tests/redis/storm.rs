@@ -1,6 +1,6 @@
 //! Workers die every second, and Redis loses everything time and again.
 //!
-//! `SQUIDMESH_STORM_RUNS=10000 SQUIDMESH_STORM_SECONDS=10 cargo xtask test -p squidmesh-tests storm` is the long form.
+//! `SQUIDMESH_STORM_RUNS=10000 SQUIDMESH_STORM_SECONDS=10 cargo xtask test -p squidmesh-tests --profile long storm` is the long form.
 
 use std::time::{Duration, Instant};
 
