@@ -55,16 +55,27 @@ async fn plans_made_on_empty_tables_do_not_read_full_ones_whole() {
     for number in 0..40 {
         round(&store, number).await;
     }
-    let strange = "INSERT INTO squidmesh_intents (run_id, step, queue, priority, fingerprint, available_at) \
-                   SELECT gen_random_uuid(), 'step', 'another', 1, 'f', number FROM generate_series(1, 50000) number";
-    other.execute_unprepared(strange).await.unwrap();
+    for strange in [
+        "INSERT INTO squidmesh_intents (run_id, step, queue, priority, fingerprint, available_at) \
+         SELECT gen_random_uuid(), 'step', 'another', 1, 'f', number FROM generate_series(1, 50000) number",
+        "INSERT INTO squidmesh_runs \
+         (id, workflow, fingerprint, trigger_name, status, payload, revision, token, created_at, updated_at) \
+         SELECT gen_random_uuid(), 'w', 'f', 't', 's', '{}', 1, gen_random_uuid(), 1, 1 FROM generate_series(1, 50000) number",
+        "INSERT INTO squidmesh_step_runs \
+         (run_id, step, status, input, recovery, attempt, failures, crashes, created_at) \
+         SELECT gen_random_uuid(), 'step', 's', '{}', '{}', 1, 0, 0, 1 FROM generate_series(1, 50000) number",
+    ] {
+        other.execute_unprepared(strange).await.unwrap();
+    }
     for number in 40..60 {
         round(&store, number).await;
     }
     drop(store);
-    let read = intents_read(&other).await;
-    // Some twenty rows for each intent that came and went.
-    assert!(read < 60 * 8 * 40, "{read} intents were read");
+    for table in ["squidmesh_intents", "squidmesh_runs", "squidmesh_step_runs"] {
+        let read = rows_read(&other, table).await;
+        // Some twenty rows for each intent that came and went.
+        assert!(read < 60 * 8 * 40, "{read} rows of {table} were read");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,7 +88,7 @@ async fn a_look_for_stranded_runs_does_not_read_what_waits_or_is_held() {
                   CASE WHEN number % 5 = 0 THEN gen_random_uuid() END FROM generate_series(1, 50000) number";
     other.execute_unprepared(filled).await.unwrap();
     other.execute_unprepared("VACUUM ANALYZE").await.unwrap();
-    let before = number(&other, INTENTS_READ).await;
+    let before = number(&other, &read_of("squidmesh_intents")).await;
     let run = sample::start(1).run.id;
     store.commit(vec![sample::start(1)]).await.unwrap().remove(0).unwrap();
     let request = StrandedRequest::new(vec![sample::unknown_fingerprint()], Duration::ZERO, 100);
@@ -85,7 +96,7 @@ async fn a_look_for_stranded_runs_does_not_read_what_waits_or_is_held() {
         assert_eq!(store.stranded(&request).await.unwrap(), [run]);
     }
     drop(store);
-    let read = intents_read(&other).await - before;
+    let read = rows_read(&other, "squidmesh_intents").await - before;
     assert!(read < 1_000, "{read} intents were read by ten looks");
 }
 
@@ -135,21 +146,24 @@ async fn pruning_reads_no_table_whole_and_no_more_than_the_runs_that_are_old() {
     }
     assert_eq!(i64::try_from(deleted).unwrap(), OLD);
     drop(store);
-    intents_read(&other).await;
+    rows_read(&other, "squidmesh_intents").await;
     assert_eq!(number(&other, whole).await - before.0, 0, "a table was read whole");
     let read = number(&other, by_index).await - before.1;
     assert!(read < 20_000, "{read} rows were read by four batches of 50 runs");
 }
 
-/// How many intents were read in all, once every session but this one has ended: what a session counts is there for all to see
-/// then.
-async fn intents_read(connection: &DatabaseConnection) -> i64 {
+/// How many rows of a table were read in all, once every session but this one has ended: what a session counts is there for all
+/// to see then.
+async fn rows_read(connection: &DatabaseConnection, table: &str) -> i64 {
     let sessions = "SELECT count(*) AS number FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     while number(connection, sessions).await > 0 {
         tokio::task::yield_now().await;
     }
-    number(connection, INTENTS_READ).await
+    number(connection, &read_of(table)).await
 }
 
-const INTENTS_READ: &str = "SELECT (seq_tup_read + idx_tup_fetch)::bigint AS number FROM pg_stat_user_tables \
-                            WHERE relname = 'squidmesh_intents'";
+fn read_of(table: &str) -> String {
+    format!(
+        "SELECT (seq_tup_read + idx_tup_fetch)::bigint AS number FROM pg_stat_user_tables WHERE relname = '{table}'"
+    )
+}

@@ -10,7 +10,8 @@ pub trait Entropy: Send + Sync + 'static {
     fn bits(&self) -> u128;
 }
 
-/// The operating system's randomness.
+/// Random numbers of the process, which the operating system seeds in each thread. A process that goes on as two by `fork`, without
+/// `exec`, may draw the same ones twice.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RandomEntropy;
 
