@@ -61,12 +61,14 @@ pub(crate) fn configured(builder: SquidmeshBuilder, orders: &Orders) -> std::io:
 /// Works until its input ends, unless something ends it before.
 pub(crate) async fn work(orders: Orders) -> ExitCode {
     let level = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned());
-    tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).with_ansi(false).init();
+    // The log is a file too. When the disk is full, what cannot be written is lost, and is no reason to panic.
+    let subscriber = tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).with_ansi(false);
+    subscriber.log_internal_errors(false).init();
     let builder = SeaOrmStore::builder(&orders.store).migrate(false).max_connections(orders.connections);
     let store = match builder.connect().await {
         Ok(store) => store,
         Err(error) => {
-            eprintln!("{error}");
+            let _ = writeln!(std::io::stderr(), "{error}");
             return ExitCode::from(UNREACHABLE);
         }
     };
@@ -89,7 +91,7 @@ pub(crate) async fn work(orders: Orders) -> ExitCode {
     };
     let worked = mesh.run_workers(closed).await;
     if let Err(error) = &worked {
-        eprintln!("the workers ended: {error}");
+        let _ = writeln!(std::io::stderr(), "the workers ended: {error}");
     }
     // Reading standard input holds a thread that no shutdown ends.
     std::process::exit(i32::from(worked.is_err()));

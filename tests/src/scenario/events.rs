@@ -39,8 +39,10 @@ pub async fn a_run_tells_its_life_in_order(ground: &Ground) {
         "step.completed",
         "run.transition", // running → completed
     ];
-    assert_eq!(world.told(&run), expected);
-    let events = world.sink.of_run(run.id);
+    // What is delivered twice is skipped, which is no part of its life.
+    let mut events = world.sink.of_run(run.id);
+    events.retain(|event| !matches!(event.kind, EventKind::StepSkipped { .. }));
+    assert_eq!(events.iter().map(|event| event.kind.name()).collect::<Vec<_>>(), expected);
     assert!(events.iter().all(|event| event.workflow.as_str() == "flaky" && event.trigger.as_str() == "manual"));
     assert_eq!(events.last().unwrap().status, RunStatus::Completed);
     assert_eq!(events[1].current_step.as_ref().unwrap().as_str(), "one");
