@@ -15,7 +15,6 @@ use crate::clock::StoreClock;
 use crate::columns::{Column, fixed, nullable, rare};
 use crate::error::{Fault, failed};
 use crate::intents;
-use crate::keyed::Lookup;
 use crate::member::{Member, RunWrite};
 use crate::rows::{ATTEMPT_COLUMNS, AUDIT_COLUMNS, DEFINITION_COLUMNS, RUN_COLUMNS, STEP_RUN_COLUMNS};
 use crate::sql::Sql;
@@ -80,13 +79,12 @@ pub(crate) type Answer = Result<CommitOutcome, StoreError>;
 /// Writes members of different runs. The answer for each is its own, in their order; members that conflict write nothing.
 pub(crate) async fn apply<C: ConnectionTrait>(
     connection: &C,
-    lookup: Lookup,
     clock: &StoreClock,
     known: &HashSet<Fingerprint>,
     members: &[&Member],
 ) -> Result<Vec<Answer>, Undo> {
     if Sql::on(connection).is_postgres() {
-        return wave::write(connection, lookup, clock, known, members).await;
+        return wave::write(connection, clock, known, members).await;
     }
     let mut outcomes = vec![CommitOutcome::Committed; members.len()];
     insert_runs(connection, members, &mut outcomes).await?;

@@ -27,7 +27,7 @@ const MAX_MEMBERS: usize = 128;
 const MAX_WEIGHT: usize = 8_192;
 /// How many rows by and large, those of some sixty steps, are enough for a transaction beside others,
 const ENOUGH: usize = 320;
-/// and how long commits wait for more: one transaction that waits for a lock of the host's holds nobody else up.
+/// and how long commits wait for more: one transaction that waits for a lock of the host's holds up only what is in it.
 const LONG: Duration = Duration::from_millis(10);
 
 /// The way to the writer.
@@ -104,7 +104,7 @@ async fn run(database: Arc<Database>, mut inbox: mpsc::Receiver<Request>, at_onc
         }
         let enough = if running.is_empty() || since.elapsed() >= LONG { 1 } else { ENOUGH };
         let weight: usize = waiting.iter().flat_map(|request| &request.members).map(Member::weight).sum();
-        if weight >= enough && running.len() < at_once {
+        if (weight >= enough || waiting.len() >= MAX_MEMBERS) && running.len() < at_once {
             let (database, requests) = (Arc::clone(&database), std::mem::take(&mut waiting));
             running.spawn(async move { answer(&database, requests).await });
         }
@@ -209,7 +209,7 @@ async fn commit_together(database: &Database, members: &[&Member]) -> Result<Vec
 async fn transaction(database: &Database, members: &[&Member]) -> Result<Vec<Answer>, Undo> {
     let known = database.known_definitions();
     if !database.is_sqlite() {
-        return match apply(database.writer(), database.lookup(), database.clock(), &known, members).await {
+        return match apply(database.writer(), database.clock(), &known, members).await {
             Ok(answers) => Ok(answers),
             // Whether it was carried out, nobody knows.
             Err(Undo::Database(error)) if Fault::of(&error) == Fault::Connection => {
@@ -219,7 +219,7 @@ async fn transaction(database: &Database, members: &[&Member]) -> Result<Vec<Ans
         };
     }
     let transaction = database.begin().await.map_err(Undo::NotBegun)?;
-    match apply(&transaction, database.lookup(), database.clock(), &known, members).await {
+    match apply(&transaction, database.clock(), &known, members).await {
         Ok(answers) => match transaction.commit().await {
             Ok(()) => Ok(answers),
             Err(error) => commit_refused(error, answers),

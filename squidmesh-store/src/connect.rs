@@ -8,7 +8,6 @@ use squidmesh_core::Clock;
 use crate::clock::StoreClock;
 use crate::committer::Committer;
 use crate::database::Database;
-use crate::keyed::Lookup;
 use crate::migration::{Unmigrated, migrate};
 use crate::pool::{self, Pools};
 use crate::{SeaOrmStore, masked};
@@ -88,12 +87,9 @@ impl StoreBuilder {
         }
         let pools = match self.source {
             Source::Url(url) => pool::open(&url, self.max_connections).await?,
-            Source::Connection(connection) => Pools {
-                writer: connection.clone(),
-                reader: connection.clone(),
-                host: connection,
-                lookup: Lookup::Place,
-            },
+            Source::Connection(connection) => {
+                Pools { writer: connection.clone(), reader: connection.clone(), host: connection }
+            }
         };
         let writers = match pools.writer.get_database_backend() {
             DbBackend::Sqlite => 1,

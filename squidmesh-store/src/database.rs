@@ -12,7 +12,6 @@ use sea_orm::{
 use squidmesh_core::Fingerprint;
 
 use crate::clock::StoreClock;
-use crate::keyed::Lookup;
 use crate::pool::Pools;
 
 /// What every operation of a store works on.
@@ -47,11 +46,6 @@ impl Database {
 
     pub(crate) fn is_sqlite(&self) -> bool {
         self.pools.writer.get_database_backend() == DbBackend::Sqlite
-    }
-
-    /// How what is written is found on the store's own connections.
-    pub(crate) fn lookup(&self) -> Lookup {
-        self.pools.lookup
     }
 
     /// Begins a transaction that writes. On SQLite it has the write lock from the start: one that reads first and writes

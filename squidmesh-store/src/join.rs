@@ -16,7 +16,6 @@ use crate::apply::{Undo, apply};
 use crate::crash_point::at;
 use crate::database::Database;
 use crate::error::failed;
-use crate::keyed::Lookup;
 use crate::member::Member;
 use crate::wave::{self, UNSETTLED};
 use crate::{history, list, load, lookup};
@@ -41,7 +40,7 @@ impl<'a> JoinedStore<'a> {
         let mut unsettled = 0;
         loop {
             let savepoint = self.transaction.begin().await.map_err(&doing)?;
-            let undo = match apply(&savepoint, Lookup::Place, self.database.clock(), &known, &[member]).await {
+            let undo = match apply(&savepoint, self.database.clock(), &known, &[member]).await {
                 Ok(answers) => {
                     let outcome = answers.into_iter().next().unwrap_or(Ok(CommitOutcome::Conflict))?;
                     savepoint.commit().await.map_err(&doing)?;

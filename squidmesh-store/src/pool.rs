@@ -12,7 +12,6 @@ use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
 use crate::ConnectError;
-use crate::keyed::Lookup;
 use crate::masked;
 
 /// How long to wait for a free connection, and for one to be made.
@@ -31,8 +30,6 @@ pub(crate) struct Pools {
     pub(crate) reader: DatabaseConnection,
     /// What the host does.
     pub(crate) host: DatabaseConnection,
-    /// How the writer finds rows.
-    pub(crate) lookup: Lookup,
 }
 
 /// Opens the database of a URL.
@@ -108,8 +105,7 @@ mod sqlite {
             options.min_connections(1).idle_timeout(None).max_lifetime(None).map_sqlx_sqlite_pool_opts(cleared);
             options.map_sqlx_sqlite_opts(|options| options.statement_cache_capacity(STATEMENTS));
             let connection = connect(options).await.map_err(unreachable(url))?;
-            let (writer, reader) = (connection.clone(), connection.clone());
-            return Ok(Pools { writer, reader, host: connection, lookup: Lookup::Place });
+            return Ok(Pools { writer: connection.clone(), reader: connection.clone(), host: connection });
         }
         let pool = |size| {
             let create = !url.contains("mode=");
@@ -127,7 +123,7 @@ mod sqlite {
         // One after the other: the first creates the file and switches it to the write-ahead log.
         let writer = connect_in_turn(pool(1)).await.map_err(unreachable(url))?;
         let host = connect_in_turn(pool(max_connections)).await.map_err(unreachable(url))?;
-        Ok(Pools { writer, reader: host.clone(), host, lookup: Lookup::Place })
+        Ok(Pools { writer, reader: host.clone(), host })
     }
 
     /// While another process switches a new file to the write-ahead log, or is the last to leave it, SQLite refuses whoever
@@ -208,7 +204,7 @@ mod postgres {
         };
         let own = connect(pool(OWN, |pool| pool, OWN_SETTINGS)).await.map_err(unreachable(url))?;
         let host = connect(pool(max_connections, cleared, HOST_SETTINGS)).await.map_err(unreachable(url))?;
-        Ok(Pools { writer: own.clone(), reader: own, host, lookup: Lookup::Join })
+        Ok(Pools { writer: own.clone(), reader: own, host })
     }
 
     fn cleared(pool: PoolOptions<Postgres>) -> PoolOptions<Postgres> {

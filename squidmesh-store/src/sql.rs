@@ -135,7 +135,7 @@ impl Sql {
 }
 
 /// Splits rows into chunks whose sizes are powers of two, or three times one: however many rows there are, a statement has one of
-/// sixteen texts, so that the database parses each only once, and there are two or three chunks, not one for each digit.
+/// sixteen texts, so that the database parses each only once, and there are two or three chunks as a rule, four at most, not one for each digit.
 pub(crate) fn chunks<T>(rows: &[T]) -> Chunks<'_, T> {
     Chunks { rows }
 }

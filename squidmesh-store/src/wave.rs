@@ -21,7 +21,6 @@ use crate::intents::{
     HELD_INTENT, NEW_INTENT, PUT_INTENT, REMOVED_INTENT, REPIN_INTENT, REPINNED_INTENT, REPLACE_INTENT, WhenLocked,
     lock_held,
 };
-use crate::keyed::Lookup;
 use crate::member::{Member, RunWrite};
 use crate::rows::{
     ATTEMPT_COLUMNS, AUDIT_COLUMNS, DEFINITION_COLUMNS, INTENT_COLUMNS, RUN_COLUMNS, STEP_RUN_COLUMNS, lease_to_row,
@@ -38,12 +37,11 @@ const APPLIED: &str = "IN (SELECT id FROM applied)";
 /// Without an error they are written, whatever the answers say of those that were refused.
 pub(crate) async fn write<C: ConnectionTrait>(
     connection: &C,
-    lookup: Lookup,
     clock: &StoreClock,
     known: &HashSet<Fingerprint>,
     members: &[&Member],
 ) -> Result<Vec<Answer>, Undo> {
-    let applied = match statement(Sql::on(connection), lookup, clock, known, members).fetch(connection).await {
+    let applied = match statement(Sql::on(connection), clock, known, members).fetch(connection).await {
         Ok(applied) => applied,
         Err(error) if is_division_by_zero(&error) => return Err(Undo::Unsettled),
         Err(error) => return Err(error.into()),
@@ -80,12 +78,11 @@ fn answer(member: &Member, applied: &HashSet<RunId>, owners: &Result<HashMap<Key
 /// A statement in the making: its parts so far, and what must hold when all of them are done.
 struct Wave {
     sql: Sql,
-    lookup: Lookup,
     checks: Vec<String>,
 }
 
-fn statement(sql: Sql, lookup: Lookup, clock: &StoreClock, known: &HashSet<Fingerprint>, members: &[&Member]) -> Sql {
-    let wave = Wave { sql: sql.push("WITH "), lookup, checks: Vec::new() }.runs(members).definitions(known, members);
+fn statement(sql: Sql, clock: &StoreClock, known: &HashSet<Fingerprint>, members: &[&Member]) -> Sql {
+    let wave = Wave { sql: sql.push("WITH "), checks: Vec::new() }.runs(members).definitions(known, members);
     // Everybody who locks rows of several runs does so in the order of the runs.
     let mut members = members.to_vec();
     members.sort_by_key(|member| member.run_id);
@@ -103,7 +100,7 @@ fn statement(sql: Sql, lookup: Lookup, clock: &StoreClock, known: &HashSet<Finge
         .put_intents("replaced", clock, &rows(members, |member| &member.replaced_intents), REPLACE_INTENT)
         .repin_intents(&rows(members, |member| &member.repinned_intents))
         .insert("new_audit", "squidmesh_audit", AUDIT_COLUMNS, &audit);
-    let Wave { sql, checks, .. } = wave;
+    let Wave { sql, checks } = wave;
     if checks.is_empty() {
         return sql.push(" SELECT id FROM applied");
     }
@@ -153,7 +150,7 @@ impl Wave {
                 .sql
                 .list_of("change", CHANGED_RUN, &changed)
                 .push(&format!(", changed AS ({CHANGE_RUN}"))
-                .join_list(self.lookup, "change", "squidmesh_runs", "id = run AND revision = expected")
+                .join_list("change", "squidmesh_runs", "id = run AND revision = expected")
                 .push(" AND revision = expected RETURNING id), ");
             applied.push("SELECT id FROM changed");
         }
@@ -211,7 +208,7 @@ impl Wave {
         self.sql = self
             .sql
             .push(&format!(", changed_steps AS ({CHANGE_STEP_RUN}"))
-            .join_list(self.lookup, "step_change", "squidmesh_step_runs", "run_id = run AND step = name")
+            .join_list("step_change", "squidmesh_step_runs", "run_id = run AND step = name")
             .push(&format!(" AND run {APPLIED} RETURNING 1)"));
         self.check(format!(
             "(SELECT count(*) FROM changed_steps) = (SELECT count(*) FROM step_change WHERE run {APPLIED})"
