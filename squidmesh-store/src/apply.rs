@@ -13,13 +13,13 @@ use squidmesh_core::{CommitOutcome, Fingerprint, RunId, StoreError};
 
 use crate::clock::StoreClock;
 use crate::columns::{Column, fixed, nullable, rare};
-use crate::error::{Fault, failed};
+use crate::error::{Fault, failed, is_lock_timeout};
 use crate::intents;
 use crate::member::{Member, RunWrite};
 use crate::rows::{ATTEMPT_COLUMNS, AUDIT_COLUMNS, DEFINITION_COLUMNS, RUN_COLUMNS, STEP_RUN_COLUMNS};
 use crate::sql::Sql;
 use crate::sql::{Row, execute_chunks, fetch_chunks};
-use crate::wave;
+use crate::wave::{self, Within};
 
 /// Why what was written must be undone.
 #[derive(Debug)]
@@ -56,6 +56,11 @@ impl Undo {
         }
     }
 
+    /// Whether somebody else has something locked that is to be written, and may let go of it yet.
+    pub(crate) fn is_locked(&self) -> bool {
+        matches!(self, Undo::Database(error) if is_lock_timeout(error))
+    }
+
     /// The error of one member.
     pub(crate) fn to_error(&self, run: RunId) -> StoreError {
         match self {
@@ -76,7 +81,8 @@ impl Undo {
 /// How one commit ended.
 pub(crate) type Answer = Result<CommitOutcome, StoreError>;
 
-/// Writes members of different runs. The answer for each is its own, in their order; members that conflict write nothing.
+/// Writes members of different runs within a transaction that somebody began. The answer for each is its own, in their order;
+/// members that conflict write nothing.
 pub(crate) async fn apply<C: ConnectionTrait>(
     connection: &C,
     clock: &StoreClock,
@@ -84,7 +90,7 @@ pub(crate) async fn apply<C: ConnectionTrait>(
     members: &[&Member],
 ) -> Result<Vec<Answer>, Undo> {
     if Sql::on(connection).is_postgres() {
-        return wave::write(connection, clock, known, members).await;
+        return wave::write(connection, clock, known, members, Within::Hosts).await;
     }
     let mut outcomes = vec![CommitOutcome::Committed; members.len()];
     insert_runs(connection, members, &mut outcomes).await?;

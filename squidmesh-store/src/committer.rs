@@ -3,12 +3,15 @@
 //! Batches grow with the load by themselves; idle, a commit waits for nobody. Another transaction begins beside those that run once
 //! enough has come together for it, so that one can be written while another waits for the disk, and none is small because
 //! there are several. Each runs in a task of its own, so that none is ever cut short because its caller went away.
+//!
+//! A commit that meets a lock of somebody else's leaves the others, and [waits](crate::held_up) where nobody waits for it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::DbErr;
-use squidmesh_core::{Commit, CommitOutcome, StoreError};
+use squidmesh_core::{Commit, CommitOutcome, RunId, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -16,8 +19,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::apply::{Answer, Undo, apply};
 use crate::database::Database;
 use crate::error::{Fault, commit_failed};
+use crate::held_up::HeldUp;
 use crate::member::Member;
-use crate::wave::{self, UNSETTLED};
+use crate::wave::{self, UNSETTLED, Within};
 use crate::waves::waves;
 
 /// How many calls wait before callers are held up.
@@ -27,7 +31,7 @@ const MAX_MEMBERS: usize = 128;
 const MAX_WEIGHT: usize = 8_192;
 /// How many rows by and large, those of some sixty steps, are enough for a transaction beside others,
 const ENOUGH: usize = 320;
-/// and how long commits wait for more: one transaction that waits for a lock of the host's holds up only what is in it.
+/// and how long commits wait for more.
 const LONG: Duration = Duration::from_millis(10);
 
 /// The way to the writer.
@@ -88,6 +92,7 @@ struct WriterGone;
 async fn run(database: Arc<Database>, mut inbox: mpsc::Receiver<Request>, at_once: usize) {
     let mut waiting: Vec<Request> = Vec::new();
     let mut running = JoinSet::new();
+    let held_up = HeldUp::default();
     let mut open = true;
     // When the first of those that wait came.
     let mut since = Instant::now();
@@ -105,60 +110,96 @@ async fn run(database: Arc<Database>, mut inbox: mpsc::Receiver<Request>, at_onc
         let enough = if running.is_empty() || since.elapsed() >= LONG { 1 } else { ENOUGH };
         let weight: usize = waiting.iter().flat_map(|request| &request.members).map(Member::weight).sum();
         if (weight >= enough || waiting.len() >= MAX_MEMBERS) && running.len() < at_once {
-            let (database, requests) = (Arc::clone(&database), std::mem::take(&mut waiting));
-            running.spawn(async move { answer(&database, requests).await });
+            running.spawn(answer(Arc::clone(&database), std::mem::take(&mut waiting), held_up.clone()));
         }
     }
 }
 
 /// Carries calls out together, and answers each.
-async fn answer(database: &Database, requests: Vec<Request>) {
+async fn answer(database: Arc<Database>, requests: Vec<Request>, held_up: HeldUp) {
     let (mut members, mut replies) = (Vec::new(), Vec::new());
     for request in requests {
         replies.push((request.members.len(), request.reply));
         members.extend(request.members);
     }
-    let mut answers = commit_all(database, &members).await.into_iter();
+    let answers = commit_all(&database, &members).await;
+    let mut answered = members.into_iter().zip(answers);
     for (count, reply) in replies {
-        // Nobody waits for the answer any more: what is committed is committed.
-        let _ = reply.send(answers.by_ref().take(count).collect());
+        let (members, answers): (Vec<Member>, Vec<Option<Answer>>) = answered.by_ref().take(count).unzip();
+        if answers.iter().all(Option::is_some) {
+            // Nobody waits for the answer any more: what is committed is committed.
+            let _ = reply.send(answers.into_iter().flatten().collect());
+        } else {
+            held_up.go_on(Arc::clone(&database), members, answers, reply);
+        }
     }
 }
 
-/// Commits members in as few transactions as their size allows, commits of one run one after the other.
-async fn commit_all(database: &Database, members: &[Member]) -> Vec<Answer> {
+/// Commits members in as few transactions as their size allows, commits of one run one after the other. No answer is there
+/// for those that a lock holds up, and for those that come after them.
+async fn commit_all(database: &Database, members: &[Member]) -> Vec<Option<Answer>> {
     let mut answers = Vec::with_capacity(members.len());
+    let mut held_up: HashSet<RunId> = HashSet::new();
     let mut rest = members;
     while !rest.is_empty() {
         let (batch, later) = rest.split_at(batch_len(rest));
         rest = later;
         let mut of_batch: Vec<Option<Answer>> = batch.iter().map(|_| None).collect();
         for wave in waves(batch) {
-            let (places, wave): (Vec<usize>, Vec<&Member>) = wave.into_iter().unzip();
-            for (place, answer) in places.into_iter().zip(commit_wave(database, &wave).await) {
+            let free = wave.into_iter().filter(|(_, member)| !held_up.contains(&member.run_id));
+            let (places, wave): (Vec<usize>, Vec<&Member>) = free.unzip();
+            let answers = commit_wave(database, &wave).await;
+            for ((place, member), answer) in places.into_iter().zip(wave).zip(answers) {
+                if answer.is_none() {
+                    held_up.insert(member.run_id);
+                }
                 if let Some(slot) = of_batch.get_mut(place) {
-                    *slot = Some(answer);
+                    *slot = answer;
                 }
             }
         }
-        answers.extend(of_batch.into_iter().map(|answer| answer.unwrap_or(Ok(CommitOutcome::Conflict))));
+        answers.append(&mut of_batch);
     }
     answers
 }
 
 /// Commits members of different runs. When they fail as a whole, each of them is tried alone, so that only what is bad fails.
-async fn commit_wave(database: &Database, members: &[&Member]) -> Vec<Answer> {
+/// No answer is there for those that a lock holds up.
+async fn commit_wave(database: &Database, members: &[&Member]) -> Vec<Option<Answer>> {
     match commit_together(database, members).await {
-        Ok(answers) => answers,
+        Ok(answers) => answers.into_iter().map(Some).collect(),
+        Err(undo) if undo.is_locked() => commit_unlocked(database, members).await,
         Err(undo) if members.len() > 1 && !undo.strikes_all() => {
             let mut answers = Vec::with_capacity(members.len());
             for member in members {
-                let alone = commit_together(database, &[member]).await;
-                answers.extend(alone.unwrap_or_else(|undo| vec![Err(undo.to_error(member.run_id))]));
+                answers.push(commit_alone(database, member).await.ok());
             }
             answers
         }
-        Err(undo) => members.iter().map(|member| Err(undo.to_error(member.run_id))).collect(),
+        Err(undo) => members.iter().map(|member| Some(Err(undo.to_error(member.run_id)))).collect(),
+    }
+}
+
+/// Commits those of a wave whose runs nobody else has locked.
+async fn commit_unlocked(database: &Database, members: &[&Member]) -> Vec<Option<Answer>> {
+    let mut answers: Vec<Option<Answer>> = members.iter().map(|_| None).collect();
+    let locked = if members.len() > 1 { wave::locked(database.writer(), members).await } else { Ok(HashSet::new()) };
+    // Where no run is locked, it is a key or a table that is, and nobody knows whom it holds up.
+    let Some(locked) = locked.ok().filter(|locked| !locked.is_empty()) else { return answers };
+    let unlocked = answers.iter_mut().zip(members).filter(|(_, member)| !locked.contains(&member.run_id));
+    let (slots, free): (Vec<&mut Option<Answer>>, Vec<&Member>) = unlocked.unzip();
+    if let Ok(written) = commit_together(database, &free).await {
+        slots.into_iter().zip(written).for_each(|(slot, answer)| *slot = Some(answer));
+    }
+    answers
+}
+
+/// Commits one member. An error means that a lock holds it up.
+pub(crate) async fn commit_alone(database: &Database, member: &Member) -> Result<Answer, Undo> {
+    match commit_together(database, &[member]).await {
+        Ok(mut answers) => Ok(answers.pop().unwrap_or(Ok(CommitOutcome::Conflict))),
+        Err(undo) if undo.is_locked() => Err(undo),
+        Err(undo) => Ok(Err(undo.to_error(member.run_id))),
     }
 }
 
@@ -209,7 +250,7 @@ async fn commit_together(database: &Database, members: &[&Member]) -> Result<Vec
 async fn transaction(database: &Database, members: &[&Member]) -> Result<Vec<Answer>, Undo> {
     let known = database.known_definitions();
     if !database.is_sqlite() {
-        return match apply(database.writer(), database.clock(), &known, members).await {
+        return match wave::write(database.writer(), database.clock(), &known, members, Within::Own).await {
             Ok(answers) => Ok(answers),
             // Whether it was carried out, nobody knows.
             Err(Undo::Database(error)) if Fault::of(&error) == Fault::Connection => {

@@ -67,6 +67,11 @@ pub(crate) fn is_division_by_zero(error: &DbErr) -> bool {
     code_of(error).as_deref() == Some("22012")
 }
 
+/// Whether a statement gave up waiting for a lock.
+pub(crate) fn is_lock_timeout(error: &DbErr) -> bool {
+    code_of(error).as_deref() == Some("55P03")
+}
+
 /// Whether a SQLite file is in use by somebody else (`SQLITE_BUSY`, with whatever it is extended by).
 #[cfg(feature = "sqlite")]
 pub(crate) fn is_busy(error: &DbErr) -> bool {

@@ -10,11 +10,12 @@
 //!
 //! # How it works
 //!
-//! **Commits** are encoded into rows where they come from and queue up for a writer: one task on SQLite, two on Postgres. The
-//! writer takes all that has queued up while its last transaction ran and writes it in the next one, as a few statements of
-//! many rows. The run's own row goes first: that takes its lock and checks its revision, so commits that conflict drop out
-//! before anything else of them is written. A commit whose fence turns out to be stale has the transaction begun again without
-//! it; a transaction that fails is split into one for each commit, so that only the bad one fails.
+//! **Commits** are encoded into rows where they come from and queue up for a writer: one transaction at a time on SQLite, up to three
+//! on Postgres. The writer takes all that has queued up while its last transaction ran and writes it in the next one, in few
+//! statements of many rows. The run's own row goes first: that takes its lock and checks its revision, so commits that conflict
+//! drop out before anything else of them is written. A commit whose fence turns out to be stale has the transaction begun
+//! again without it; a transaction that fails is split into one for each commit, so that only the bad one fails. A commit
+//! that meets a lock of somebody else's, such as that of a host's transaction, leaves the others and waits by itself, for five seconds.
 //!
 //! **Claims** walk one index, on queue, priority and due time. An intent is due at `available_at`; a claim moves that to the
 //! end of its lease, so that a dead worker's intent falls due by itself. On Postgres claimers skip what others have
@@ -54,6 +55,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod held_up;
 mod history;
 mod intents;
 mod join;

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sea_orm::prelude::Uuid;
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use squidmesh_core::{CommitOutcome, Fingerprint, RunId};
 
 use crate::apply::{Answer, CHANGE_RUN, CHANGE_STEP_RUN, CHANGED_RUN, CHANGED_STEP_RUN, Key, Undo, key_owners, rows};
@@ -30,6 +30,19 @@ use crate::sql::{Row, Sql};
 /// How many times a wave is tried again that found something moved in the moment in which it was to be changed.
 pub(crate) const UNSETTLED: u32 = 5;
 
+/// How a statement of the store's own waits for the lock of a row: for a short time, since many commits wait with the one whose row it is.
+/// It is set where the rows of runs come from, so that it holds before the first of them is locked, and for this transaction alone.
+const PATIENCE: &str = "patience AS MATERIALIZED (SELECT set_config('lock_timeout', '250ms', true)), ";
+
+/// Whose transaction a wave is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Within {
+    /// One of its own, which is the statement.
+    Own,
+    /// One of the host's, which waits for locks as the host says.
+    Hosts,
+}
+
 /// Only what belongs to runs whose own row was written.
 const APPLIED: &str = "IN (SELECT id FROM applied)";
 
@@ -40,18 +53,22 @@ pub(crate) async fn write<C: ConnectionTrait>(
     clock: &StoreClock,
     known: &HashSet<Fingerprint>,
     members: &[&Member],
+    within: Within,
 ) -> Result<Vec<Answer>, Undo> {
-    let applied = match statement(Sql::on(connection), clock, known, members).fetch(connection).await {
+    let applied = match statement(Sql::on(connection), clock, known, members, within).fetch(connection).await {
         Ok(applied) => applied,
         Err(error) if is_division_by_zero(&error) => return Err(Undo::Unsettled),
         Err(error) => return Err(error.into()),
     };
-    let applied: HashSet<RunId> =
-        applied.iter().map(|row| row.try_get_by::<Uuid, _>("id").map(RunId::from_uuid)).collect::<Result<_, _>>()?;
+    let applied: HashSet<RunId> = applied.iter().map(id_of).collect::<Result<_, _>>()?;
     let refused = members.iter().filter(|member| !applied.contains(&member.run_id));
     let keys: Vec<&Key> = refused.filter_map(|member| key_of(member)).collect();
     let owners = key_owners(connection, &keys).await;
     Ok(members.iter().map(|member| answer(member, &applied, &owners)).collect())
+}
+
+fn id_of(row: &QueryResult) -> Result<RunId, DbErr> {
+    row.try_get_by::<Uuid, _>("id").map(RunId::from_uuid)
 }
 
 /// The key that a member starts its run under.
@@ -81,8 +98,8 @@ struct Wave {
     checks: Vec<String>,
 }
 
-fn statement(sql: Sql, clock: &StoreClock, known: &HashSet<Fingerprint>, members: &[&Member]) -> Sql {
-    let wave = Wave { sql: sql.push("WITH "), checks: Vec::new() }.runs(members).definitions(known, members);
+fn statement(sql: Sql, clock: &StoreClock, known: &HashSet<Fingerprint>, members: &[&Member], within: Within) -> Sql {
+    let wave = Wave { sql: sql.push("WITH "), checks: Vec::new() }.runs(members, within).definitions(known, members);
     // Everybody who locks rows of several runs does so in the order of the runs.
     let mut members = members.to_vec();
     members.sort_by_key(|member| member.run_id);
@@ -124,7 +141,12 @@ impl Wave {
         self
     }
 
-    fn runs(mut self, members: &[&Member]) -> Self {
+    fn runs(mut self, members: &[&Member], within: Within) -> Self {
+        let (patience, of_changes, of_starts) = match within {
+            Within::Own => (PATIENCE, "patience CROSS JOIN change", " CROSS JOIN patience"),
+            Within::Hosts => ("", "change", ""),
+        };
+        self = self.push(patience);
         let mut changed: Vec<_> = members
             .iter()
             .filter_map(|member| match &member.run {
@@ -150,7 +172,7 @@ impl Wave {
                 .sql
                 .list_of("change", CHANGED_RUN, &changed)
                 .push(&format!(", changed AS ({CHANGE_RUN}"))
-                .join_list("change", "squidmesh_runs", "id = run AND revision = expected")
+                .join_list(of_changes, "squidmesh_runs", "id = run AND revision = expected")
                 .push(" AND revision = expected RETURNING id), ");
             applied.push("SELECT id FROM changed");
         }
@@ -159,6 +181,7 @@ impl Wave {
                 .sql
                 .push("started AS (")
                 .insert("squidmesh_runs", RUN_COLUMNS, &started)
+                .push(of_starts)
                 .push(" ON CONFLICT DO NOTHING RETURNING id), ");
             applied.push("SELECT id FROM started");
         }
@@ -273,6 +296,18 @@ impl Wave {
         ))
         .check("(SELECT count(*) FROM moved) = (SELECT count(*) FROM lying)".to_owned())
     }
+}
+
+/// The runs of members that somebody else has locked: found out after a wave gave up waiting. This waits for none of them.
+pub(crate) async fn locked<C: ConnectionTrait>(connection: &C, members: &[&Member]) -> Result<HashSet<RunId>, DbErr> {
+    let changed = |member: &&&Member| matches!(member.run, RunWrite::Change { .. });
+    let ids = || members.iter().filter(changed).map(|member| member.run_id);
+    let find = Sql::on(connection).push("SELECT id FROM squidmesh_runs WHERE id");
+    let find = find.one_of(ids().map(|id| id.as_uuid()).collect::<Vec<_>>());
+    // The lock that a change takes, and no stronger one: a reference to the run from a table of the host's is none.
+    let free = find.push(" FOR NO KEY UPDATE SKIP LOCKED").fetch(connection).await?;
+    let free: HashSet<RunId> = free.iter().map(id_of).collect::<Result<_, _>>()?;
+    Ok(ids().filter(|id| !free.contains(id)).collect())
 }
 
 /// The places of the members whose claims have been lost: found out after a wave has undone itself.

@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use databases::TestDatabase;
 use futures_util::future::join_all;
-use sea_orm::{ConnectionTrait, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
 use squidmesh_core::testing::sample;
 use squidmesh_core::{
-    ClaimRequest, CommitOutcome, IntentKey, IntentWrite, QueueName, SingleClaim, StepWrite, Store, StoreError,
-    StoreSession,
+    ClaimRequest, Commit, CommitOutcome, IntentKey, IntentWrite, QueueName, Run, RunId, SingleClaim, StepWrite, Store,
+    StoreError, StoreSession,
 };
 use squidmesh_store::SeaOrmStore;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -27,10 +29,8 @@ fn request(limit: usize, token: u64) -> ClaimRequest {
 
 /// How many transactions wrote the runs that are there.
 async fn transactions(store: &SeaOrmStore) -> i64 {
-    let statement = sea_orm::Statement::from_string(
-        sea_orm::DbBackend::Postgres,
-        "SELECT count(DISTINCT xmin::text) AS number FROM squidmesh_runs",
-    );
+    let statement =
+        Statement::from_string(DbBackend::Postgres, "SELECT count(DISTINCT xmin::text) AS number FROM squidmesh_runs");
     store.connection().query_one_raw(statement).await.unwrap().unwrap().try_get_by("number").unwrap()
 }
 
@@ -82,30 +82,93 @@ async fn commits_that_queue_up_share_transactions() {
     assert!(transactions < 100, "{transactions} transactions for 1,000 commits");
 }
 
+/// Commits in a task of its own.
+fn commit(store: &SeaOrmStore, commits: Vec<Commit>) -> JoinHandle<Vec<Result<CommitOutcome, StoreError>>> {
+    let store = store.clone();
+    tokio::spawn(async move { store.commit(commits).await.unwrap() })
+}
+
+/// Starts runs at once with a call that is held up, the first alone and the others in one transaction with it, and some after
+/// them. They must all be there while it waits.
+async fn hold_up_no_other(
+    store: &SeaOrmStore,
+    held_up: Vec<Commit>,
+) -> JoinHandle<Vec<Result<CommitOutcome, StoreError>>> {
+    let mut others: Vec<_> = (101..=120).map(|number| commit(store, vec![sample::start(number)])).collect();
+    let held_up = commit(store, held_up);
+    others.extend((121..=140).map(|number| commit(store, vec![sample::start(number)])));
+    for other in join_all(others).await {
+        assert_eq!(other.unwrap().remove(0).unwrap(), CommitOutcome::Committed);
+    }
+    for number in 141..=160 {
+        assert_eq!(
+            commit(store, vec![sample::start(number)]).await.unwrap().remove(0).unwrap(),
+            CommitOutcome::Committed
+        );
+    }
+    assert!(!held_up.is_finished(), "it waits for the lock, and for no longer than the store's patience");
+    held_up
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_waits_for_a_lock_of_the_hosts_holds_up_no_other() {
     let database = TestDatabase::postgres().await;
     let store = database.store().await;
-    store.commit(vec![sample::start(0)]).await.unwrap().remove(0).unwrap();
-    let run = store.load(sample::run_id(0)).await.unwrap().unwrap().run;
-    let host = database.connection().await;
-    let transaction = host.begin().await.unwrap();
-    let lock = format!("SELECT 1 FROM squidmesh_runs WHERE id = '{}' FOR UPDATE", run.id);
-    transaction.execute_unprepared(&lock).await.unwrap();
-    let held_up = tokio::spawn({
-        let store = store.clone();
-        async move { store.commit(vec![sample::next(&run)]).await.unwrap().remove(0) }
-    });
-    // Some of them on their own, some while others wait.
-    for number in 1..=20 {
-        let others = [2 * number - 1, 2 * number].map(|number| store.commit(vec![sample::start(number)]));
-        for answer in join_all(others).await {
-            assert_eq!(answer.unwrap().remove(0).unwrap(), CommitOutcome::Committed);
-        }
-    }
-    assert!(!held_up.is_finished(), "it waits for the lock, and for no longer than the store's patience");
+    let (run, transaction) = (started(&store).await, store.begin().await.unwrap());
+    lock(&transaction, run.id).await;
+    // Of one run, and so one after the other, also when they come through late.
+    let first = sample::next(&run);
+    let second = sample::next(&first.run);
+    let held_up = hold_up_no_other(&store, vec![first, sample::start(1), second]).await;
     transaction.commit().await.unwrap();
-    assert_eq!(held_up.await.unwrap().unwrap(), CommitOutcome::Committed);
+    for answer in held_up.await.unwrap() {
+        assert_eq!(answer.unwrap(), CommitOutcome::Committed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_waits_for_a_key_of_the_hosts_holds_up_no_other() {
+    let database = TestDatabase::postgres().await;
+    let store = database.store().await;
+    let keyed = |number| {
+        let mut commit = sample::start(number);
+        commit.run.idempotency_key = Some("key".to_owned());
+        commit
+    };
+    // The definition is there, so that the key is all that they have in common.
+    started(&store).await;
+    let transaction = store.begin().await.unwrap();
+    let of_the_host = store.join(&transaction).commit(vec![keyed(1)]).await.unwrap().remove(0).unwrap();
+    assert_eq!(of_the_host, CommitOutcome::Committed);
+    let held_up = hold_up_no_other(&store, vec![keyed(2)]).await;
+    transaction.commit().await.unwrap();
+    assert_eq!(held_up.await.unwrap().remove(0).unwrap(), CommitOutcome::KeyTaken(sample::run_id(1)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_waits_for_a_lock_for_five_seconds_and_is_refused_as_one_to_try_again() {
+    let database = TestDatabase::postgres().await;
+    let store = database.store().await;
+    let (run, transaction) = (started(&store).await, store.begin().await.unwrap());
+    lock(&transaction, run.id).await;
+    let begun = Instant::now();
+    let answer = store.commit(vec![sample::next(&run)]).await.unwrap().remove(0);
+    assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
+    transaction.rollback().await.unwrap();
+    assert_eq!(store.commit(vec![sample::next(&run)]).await.unwrap().remove(0).unwrap(), CommitOutcome::Committed);
+}
+
+/// A run that is there.
+async fn started(store: &SeaOrmStore) -> Run {
+    store.commit(vec![sample::start(0)]).await.unwrap().remove(0).unwrap();
+    store.load(sample::run_id(0)).await.unwrap().unwrap().run
+}
+
+/// Locks a run, as any change of it in a joined transaction does.
+async fn lock(transaction: &DatabaseTransaction, run: RunId) {
+    let lock = format!("SELECT 1 FROM squidmesh_runs WHERE id = '{run}' FOR UPDATE");
+    transaction.execute_unprepared(&lock).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -227,8 +290,8 @@ async fn a_database_in_memory_lives_as_long_as_its_store() {
 
 /// How many intents are held.
 async fn held(store: &SeaOrmStore) -> i64 {
-    let statement = sea_orm::Statement::from_string(
-        sea_orm::DbBackend::Postgres,
+    let statement = Statement::from_string(
+        DbBackend::Postgres,
         "SELECT count(*) AS number FROM squidmesh_intents WHERE lease IS NOT NULL",
     );
     store.connection().query_one_raw(statement).await.unwrap().unwrap().try_get_by("number").unwrap()
@@ -261,7 +324,7 @@ async fn a_lease_that_somebody_else_has_locked_holds_up_no_other() {
     });
     tokio::time::timeout(at_leisure, async {
         while held(&store).await > 1 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
     })
     .await
