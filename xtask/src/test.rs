@@ -23,7 +23,8 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let mut variables = vec![(postgres::VARIABLE, postgres.url.as_str())];
     variables.extend(redis.iter().map(|redis| (redis::VARIABLE, redis.url.as_str())));
 
-    let report = workspace::target_directory()?.join("nextest/default/junit.xml");
+    // Wherever the target directory is, nextest keeps its own under the workspace's root.
+    let report = workspace::root().join("target/nextest").join(profile(arguments)).join("junit.xml");
     if report.exists() {
         fs::remove_file(&report).while_doing("remove the report of the last run")?;
     }
@@ -54,5 +55,30 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
             "no test ran on {store}: a store was left out, so this run proves less than it should"
         ))),
         _ => Ok(()),
+    }
+}
+
+/// The nextest profile that is asked for.
+fn profile(arguments: &[String]) -> &str {
+    let mut arguments = arguments.iter().map(String::as_str);
+    let named = arguments.find_map(|argument| match argument {
+        "--profile" | "-P" => Some(None),
+        _ => argument.strip_prefix("--profile=").map(Some),
+    });
+    named.and_then(|name| name.or_else(|| arguments.next())).unwrap_or("default")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_is_that_of_the_profile_asked_for() {
+        let of =
+            |arguments: &str| profile(&arguments.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).to_owned();
+        assert_eq!(of("-p squidmesh-tests soak"), "default");
+        assert_eq!(of("-p squidmesh-tests --profile long soak"), "long");
+        assert_eq!(of("-P long"), "long");
+        assert_eq!(of("soak --profile=long"), "long");
     }
 }

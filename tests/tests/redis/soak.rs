@@ -51,14 +51,18 @@ async fn soak() {
         memory.push(crew.workers.iter().map(|worker| resident_kib(worker.pid())).sum::<u64>());
     }
     let ids = starting.await.unwrap();
-    assert_eq!(crew.all_is_well(&ids).await, 0, "nobody died");
     let rate = ids.len() as f64 * 5.0 / begun.elapsed().as_secs_f64();
-    eprintln!("{} runs, {rate:.0} steps/s; at most {most:?}; resident KiB of both processes: {memory:?}", ids.len());
+    assert_eq!(crew.all_is_well(&ids).await, 0, "nobody died");
+    let third = memory.len() / 3;
+    let [start, middle, end] = [&memory[..third], &memory[third..2 * third], &memory[2 * third..]].map(median);
+    eprintln!(
+        "{} runs, {rate:.0} steps/s; at most {most:?}; resident KiB of both processes in each third of the time: \
+         {start}, {middle}, {end}",
+        ids.len()
+    );
     // Five steps of a run are never announced at once: three of a fan are.
     assert!(most.entries <= 3 * UNDER_WAY, "{most:?}");
     assert!(most.pending <= crew.workers.len() * IN_HAND, "{most:?}");
-    let third = memory.len() / 3;
-    let (middle, end) = (median(&memory[third..2 * third]), median(&memory[2 * third..]));
     assert!(end <= middle + middle / 10 + 4_096, "resident memory grew from {middle} to {end} KiB: {memory:?}");
     crew.stop().await;
 }
