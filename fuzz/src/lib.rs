@@ -14,6 +14,10 @@
     reason = "what cannot go on here has found a defect, and names are documentation"
 )]
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::LazyLock;
+
 pub mod definitions;
 pub mod deliveries;
 pub mod entries;
@@ -41,3 +45,17 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("schedules", schedules::run),
     ("states", states::run),
 ];
+
+/// Where the input under way is kept, if `SQUIDMESH_FUZZ_INPUT` names a file for it.
+static UNDER_WAY: LazyLock<Option<File>> = LazyLock::new(|| {
+    let path = std::env::var_os("SQUIDMESH_FUZZ_INPUT")?;
+    Some(File::create(path).expect("a file for the input under way"))
+});
+
+/// Runs a target, and keeps its input while it does: who overflows the stack is killed before libFuzzer can write down on what.
+pub fn run(target: Target, data: &[u8]) {
+    if let Some(file) = &*UNDER_WAY {
+        file.set_len(data.len() as u64).and_then(|()| file.write_all_at(data, 0)).expect("the input under way is kept");
+    }
+    target(data);
+}

@@ -115,6 +115,8 @@ struct Running {
     name: String,
     child: std::process::Child,
     log: PathBuf,
+    /// The input under way, for as long as it runs.
+    input: PathBuf,
     findings: PathBuf,
 }
 
@@ -122,7 +124,8 @@ impl Running {
     fn start(program: &Path, options: &Options) -> Result<Running, Failure> {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let work = workspace::target_directory()?.join("fuzz").join(&name);
-        let (found, findings, log) = (work.join("found"), work.join("findings"), work.join("log"));
+        let (found, findings) = (work.join("found"), work.join("findings"));
+        let (log, input) = (work.join("log"), work.join("input"));
         for directory in [&found, &findings] {
             fs::create_dir_all(directory).while_doing(format!("make {}", directory.display()))?;
         }
@@ -140,9 +143,10 @@ impl Running {
                 .args(runs.map(|runs| format!("-runs={runs}")))
                 .args(seconds.map(|seconds| format!("-max_total_time={seconds}"))),
         };
+        command.env("SQUIDMESH_FUZZ_INPUT", &input);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
         let child = command.spawn().while_doing(format!("start {}", program.display()))?;
-        Ok(Running { name, child, log, findings })
+        Ok(Running { name, child, log, input, findings })
     }
 
     fn end(mut self) -> Outcome {
@@ -162,6 +166,10 @@ impl Running {
         let lines: Vec<&str> = log.lines().collect();
         let last = lines.len().saturating_sub(40);
         lines.iter().skip(last).for_each(|line| println!("{line}"));
+        if status.code().is_none() {
+            // Killed by a signal, such as for a stack that overflowed: libFuzzer could not write down on what.
+            fs::copy(&self.input, self.findings.join("killed")).while_doing("keep the input")?;
+        }
         Err(Failure::new(format!(
             "{} has found something ({status}, {:.0} s): the input is in {}; put it into fuzz/corpus/{} once it is mended",
             self.name,
