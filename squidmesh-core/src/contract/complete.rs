@@ -63,7 +63,11 @@ fn complete_within<'a>(schemas: Vec<&'a Value>, root: &'a Value, value: &mut Val
             if of_items.is_empty() {
                 return false;
             }
-            items.iter_mut().fold(false, |added, item| complete_within(of_items.clone(), root, item) || added)
+            let mut added = false;
+            for item in items {
+                added |= complete_within(of_items.clone(), root, item);
+            }
+            added
         }
         _ => false,
     }
