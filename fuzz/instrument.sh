@@ -1,6 +1,6 @@
 #!/bin/sh
-# Calls the compiler for a crate of this workspace so that libFuzzer sees which ways an input takes through it. The crates that it
-# depends on are built as always, and so need not be built again. All of these are options of the stable compiler.
+# Compiles a crate of this workspace with instrumentation, so that libFuzzer sees which paths an input takes. The
+# dependencies are built as usual, and so need not be built again. All options are those of the stable compiler.
 exec "$@" --cfg fuzzing --check-cfg 'cfg(fuzzing)' -Copt-level=2 -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \

@@ -2,22 +2,22 @@
 
 use std::path::PathBuf;
 
-use crate::Failure;
+use crate::failure::Failure;
 
-/// What was asked for.
+/// The parsed arguments.
 #[derive(Debug, Default)]
 pub(crate) struct Arguments {
-    /// Fewer rounds, and only the workloads that form the ratios.
+    /// Whether to run fewer rounds, and only the workloads that form the ratios.
     pub(crate) quick: bool,
-    /// Only workloads whose names contain one of these.
+    /// The names, or parts of names, of the workloads to run.
     pub(crate) only: Vec<String>,
-    /// Prints the statements that took the server longest, after each round of most workloads.
+    /// Whether the statements that took the server longest are printed, after each round of most workloads.
     pub(crate) profile: bool,
     /// An earlier result to compare with.
     pub(crate) compare: Option<PathBuf>,
-    /// Where the figures go as JSON.
+    /// The file for the figures, as JSON.
     pub(crate) json: Option<PathBuf>,
-    /// Where the plot goes.
+    /// The file for the plot.
     pub(crate) svg: Option<PathBuf>,
 }
 

@@ -1,7 +1,7 @@
-//! A worker as a process of its own: this program, called with `worker`, and the parent's handle on it.
+//! A worker as a separate process: this program, called with `worker`, and the parent's handle on it.
 //!
-//! The child says `ready`, begins on a line of input, tells how many runs it completed whenever that changed, and stops when
-//! its input ends.
+//! The child prints `ready`, begins on a line of input, prints how many runs it has completed whenever that changes,
+//! and stops when its input ends.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,15 +12,16 @@ use squidmesh_store::SeaOrmStore;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::failure::Failure;
 use crate::recorder::Recorder;
-use crate::{Failure, workflows};
+use crate::workflows;
 
-/// How long a child waits after it has told something. While nothing happens it sleeps: it is measured idle, too.
-const TELLS_EVERY: Duration = Duration::from_millis(10);
-/// Longer than anything is measured.
+/// The minimum time between two reports of a child. While nothing happens it sleeps: it is measured idle, too.
+const REPORT_INTERVAL: Duration = Duration::from_millis(10);
+/// Longer than any measurement.
 const FOREVER: Duration = Duration::from_secs(86_400);
 
-/// The child's side: `concurrency` 0 leaves the executor's default.
+/// Runs the child's side; a `concurrency` of 0 leaves the executor's default.
 pub(crate) async fn work(url: &str, concurrency: usize) -> Result<(), Failure> {
     let recorder = Recorder::new();
     let executor = TokioExecutor::new();
@@ -33,14 +34,14 @@ pub(crate) async fn work(url: &str, concurrency: usize) -> Result<(), Failure> {
     println!("ready");
     let mut input = tokio::io::stdin();
     input.read_u8().await?;
-    let telling = tokio::spawn({
+    let reporting = tokio::spawn({
         let recorder = recorder.clone();
         async move {
-            let mut told = 0;
-            while recorder.completed(told + 1, FOREVER).await.is_ok() {
-                told = recorder.ended();
-                println!("completed {told}");
-                tokio::time::sleep(TELLS_EVERY).await;
+            let mut reported = 0;
+            while recorder.completed(reported + 1, FOREVER).await.is_ok() {
+                reported = recorder.ended();
+                println!("completed {reported}");
+                tokio::time::sleep(REPORT_INTERVAL).await;
             }
         }
     });
@@ -49,7 +50,7 @@ pub(crate) async fn work(url: &str, concurrency: usize) -> Result<(), Failure> {
         let _ = input.read_to_end(&mut rest).await;
     })
     .await?;
-    telling.abort();
+    reporting.abort();
     println!("handled {}", recorder.handled());
     Ok(())
 }
@@ -63,7 +64,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a process that is connected and waits.
+    /// Starts a process, which connects and waits.
     pub(crate) async fn start(url: &str, concurrency: usize) -> Result<Worker, Failure> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["worker", url, &concurrency.to_string()])
@@ -84,21 +85,21 @@ impl Worker {
         Ok(self.child.id().ok_or("a worker has ended by itself")?)
     }
 
-    /// Lets it begin.
+    /// Lets the child begin.
     pub(crate) async fn go(&mut self) -> Result<(), Failure> {
-        let input = self.input.as_mut().ok_or("a worker cannot be told to begin")?;
+        let input = self.input.as_mut().ok_or("a worker cannot be made to begin")?;
         input.write_all(b"\n").await?;
         Ok(input.flush().await?)
     }
 
-    /// Waits for the next news of it.
+    /// Waits for the child's next report.
     pub(crate) async fn progress(&mut self) -> Result<(), Failure> {
         let line = self.lines.next_line().await?.ok_or("a worker has ended by itself")?;
         self.completed = number_after("completed ", &line)?;
         Ok(())
     }
 
-    /// Stops it in order; how many handlers it called.
+    /// Stops the child gracefully; returns the number of handlers that it called.
     pub(crate) async fn stop(mut self) -> Result<usize, Failure> {
         drop(self.input.take());
         let mut handled = None;

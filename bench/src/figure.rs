@@ -1,4 +1,4 @@
-//! Figures: what one round of a workload measured, and the rounds of it taken together.
+//! Figures: what one round of a workload measured, and the rounds taken together.
 //!
 //! Knows medians and spreads. Knows no workload and no goal.
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What one round measured: the name of each measure, with its unit, and the value.
+/// The measurements of one round: the name of each measure, with its unit, and the value.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Round(BTreeMap<String, f64>);
 
@@ -15,7 +15,7 @@ impl Round {
         Round::default()
     }
 
-    /// Adds a measure. What could not be measured (a division by nothing) is left out.
+    /// Adds a measure. A value that could not be measured (a division by zero) is left out.
     pub(crate) fn with(mut self, measure: impl Into<String>, value: f64) -> Self {
         if value.is_finite() {
             self.0.insert(measure.into(), value);
@@ -28,7 +28,7 @@ impl Round {
         self
     }
 
-    /// Takes a measure out that means nothing where it was taken.
+    /// Removes a measure that means nothing for this workload.
     pub(crate) fn without(mut self, measure: &str) -> Self {
         self.0.remove(measure);
         self
@@ -53,7 +53,7 @@ impl Rounds {
         }
     }
 
-    /// The lowest and the highest.
+    /// Returns the lowest and the highest.
     pub(crate) fn spread(&self) -> Option<(f64, f64)> {
         let sorted = self.sorted();
         Some((*sorted.first()?, *sorted.last()?))
@@ -69,7 +69,7 @@ impl Rounds {
 /// Every measure of every workload, round by round. This is what the JSON file holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Figures {
-    /// The server and machine, as they said themselves.
+    /// The settings of the server and the machine, as they report them.
     pub(crate) settings: BTreeMap<String, String>,
     pub(crate) workloads: BTreeMap<String, BTreeMap<String, Rounds>>,
 }
@@ -91,11 +91,11 @@ impl Figures {
     }
 }
 
-/// The value below which a share of the values lies; nothing of nothing. Sorts them.
+/// Returns the value below which a share of the values falls; NaN for no values. Sorts them.
 pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    let place = (share * values.len().saturating_sub(1) as f64).round() as usize;
-    values.get(place).copied().unwrap_or(f64::NAN)
+    let index = (share * values.len().saturating_sub(1) as f64).round() as usize;
+    values.get(index).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle_whatever_the_order() {
+    fn the_median_is_the_middle_in_any_order() {
         assert_eq!(Rounds(vec![3.0, 1.0, 2.0]).median(), Some(2.0));
         assert_eq!(Rounds(vec![4.0, 1.0, 2.0, 3.0]).median(), Some(2.5));
         assert_eq!(Rounds(vec![]).median(), None);

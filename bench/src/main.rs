@@ -1,14 +1,16 @@
 //! Measures Squidmesh beside the limit of the database that it works on.
 //!
-//! `cargo xtask bench` builds this program, starts the servers and runs it. `docs/cost-model.md` says what the figures mean.
+//! `cargo xtask bench` builds this program, starts the servers and runs it. `docs/cost-model.md` explains the
+//! figures.
 
 #![allow(clippy::print_stdout, reason = "a program that prints what it measures")]
 
 mod arguments;
 mod bare;
 mod child;
+mod database;
+mod failure;
 mod figure;
-mod place;
 mod processes;
 mod recorder;
 mod report;
@@ -21,12 +23,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::arguments::Arguments;
+use crate::failure::Failure;
 use crate::figure::Figures;
 use crate::server::Server;
 use crate::workload::{CONCURRENCY, Plan, STARTERS};
-
-/// Whatever kept a measurement from being one.
-pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -47,7 +47,7 @@ async fn measure(arguments: Arguments) -> Result<(), Failure> {
         None => None,
     };
     for path in arguments.json.iter().chain(&arguments.svg) {
-        // What cannot be written is said before minutes of measuring.
+        // A file that cannot be written is reported before minutes of measuring.
         let opened = fs::OpenOptions::new().append(true).create(true).open(path);
         opened.map_err(|error| format!("{}: {error}", path.display()))?;
     }

@@ -2,28 +2,28 @@
 
 use std::fs;
 
-use crate::Failure;
+use crate::failure::Failure;
 
-/// Clock ticks a second of `/proc`, which Linux has fixed for every architecture that it offers to programs.
+/// The clock ticks a second of `/proc`, which Linux has fixed for every architecture that it offers to programs.
 const TICKS: f64 = 100.0;
 
-/// How many processes of the whole machine want a processor, on average over the last minute.
+/// Returns how many processes of the whole machine want a processor, on average over the last minute.
 pub(crate) fn load() -> f64 {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(f64::NAN)
 }
 
-/// The processor time of this process so far, in seconds.
+/// Returns the processor time of this process so far, in seconds.
 pub(crate) fn own_cpu() -> f64 {
     own_and_reaped("self").map_or(f64::NAN, |(own, _)| own)
 }
 
-/// The processor time of another process, in seconds.
+/// Returns the processor time of another process, in seconds.
 pub(crate) fn cpu_of(pid: u32) -> f64 {
     own_and_reaped(&pid.to_string()).map_or(f64::NAN, |(own, _)| own)
 }
 
-/// The processor time of a server and of all its children, dead or alive, in seconds.
+/// Returns the processor time of a server and of all its children, dead or alive, in seconds.
 pub(crate) fn family_cpu(pid: u32) -> f64 {
     let Some((own, reaped)) = own_and_reaped(&pid.to_string()) else { return f64::NAN };
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
@@ -31,24 +31,24 @@ pub(crate) fn family_cpu(pid: u32) -> f64 {
     own + reaped + alive
 }
 
-/// The parent of a process.
+/// Returns the parent of a process.
 pub(crate) fn parent_of(pid: u32) -> Result<u32, Failure> {
     let parent = fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|stat| field(&stat, 4)?.parse().ok());
     parent.ok_or_else(|| format!("process {pid} cannot be seen: the server must be on this machine").into())
 }
 
-/// From here on, [`peak_mib`] tells the peak since now.
+/// Makes [`peak_mib`] return the peak since now.
 pub(crate) fn forget_peak() {
     // Where the kernel refuses, the peak is that of the whole life of the process: too high, never too low.
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
-/// The most memory that was resident, in MiB.
+/// Returns the maximum resident memory, in MiB.
 pub(crate) fn peak_mib() -> f64 {
     status_mib("self", "VmHWM:")
 }
 
-/// The memory that is resident now, in MiB.
+/// Returns the present resident memory, in MiB.
 pub(crate) fn resident_mib(pid: u32) -> f64 {
     status_mib(&pid.to_string(), "VmRSS:")
 }
@@ -60,14 +60,14 @@ fn status_mib(process: &str, name: &str) -> f64 {
     kib.map_or(f64::NAN, |kib| kib / 1024.0)
 }
 
-/// The seconds that a process has used itself, and those of its children that have ended.
+/// Returns the seconds that a process has used itself, and those of its children that have ended.
 fn own_and_reaped(process: &str) -> Option<(f64, f64)> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let ticks = |number| field(&stat, number)?.parse::<f64>().ok();
     Some(((ticks(14)? + ticks(15)?) / TICKS, (ticks(16)? + ticks(17)?) / TICKS))
 }
 
-/// A field of `/proc/…/stat` by its number in the manual; the second, the program's name, may hold blanks.
+/// Returns a field of `/proc/…/stat` by its number in the manual; the second, the program's name, may contain blanks.
 fn field(stat: &str, number: usize) -> Option<&str> {
     let (_, after_name) = stat.rsplit_once(") ")?;
     after_name.split(' ').nth(number.checked_sub(3)?)

@@ -1,7 +1,7 @@
-//! What the handlers and the event sink of a workload see: how long hops take, and when all is done.
+//! What the handlers and the event sink of a workload see: how long hops take, and when all runs are done.
 //!
-//! A hop is measured by the handlers themselves, from the end of one to the beginning of the next in the same run: the outcome
-//! was recorded durably in between, and the next step begun.
+//! A hop is measured by the handlers themselves, from the end of one to the beginning of the next in the same run:
+//! the outcome was recorded durably in between, and the next step begun.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use squidmesh_core::{Event, EventKind, EventSink, RunId, RunStatus};
+use squidmesh_core::event::{Event, EventKind};
+use squidmesh_core::port::EventSink;
+use squidmesh_core::{RunId, RunStatus};
 use tokio::sync::Notify;
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::figure::percentile;
 
-/// So many locks that workers rarely meet at one.
+/// Enough locks that workers rarely contend for one.
 const SHARDS: usize = 64;
 
 /// Shared by the handlers and the event sink of one round.
@@ -30,7 +32,7 @@ struct Inner {
     astray: AtomicUsize,
     wanted: AtomicUsize,
     changed: Notify,
-    /// When runs were due whose start nobody told.
+    /// When runs were due whose start was not recorded.
     base: Instant,
 }
 
@@ -52,7 +54,7 @@ impl Recorder {
         Recorder::measuring_from(Instant::now())
     }
 
-    /// Pick-ups of runs of which nobody tells when they were started are measured from this time.
+    /// Creates a recorder that measures pick-ups from this time, for runs whose start is not recorded.
     pub(crate) fn measuring_from(base: Instant) -> Self {
         Recorder(Arc::new(Inner {
             base,
@@ -66,7 +68,7 @@ impl Recorder {
         }))
     }
 
-    /// A handler begins: the hop that led to it is over.
+    /// Records that a handler begins: the hop that led to it is over.
     pub(crate) fn enter(&self, run: RunId) {
         let now = Instant::now();
         self.0.handled.fetch_add(1, Ordering::Relaxed);
@@ -77,12 +79,12 @@ impl Recorder {
         });
     }
 
-    /// A handler ends.
+    /// Records that a handler ends.
     pub(crate) fn leave(&self, run: RunId) {
         self.with_shard(run, |shard| shard.last.insert(run, Last::Handled(Instant::now())));
     }
 
-    /// A run was started, at this time, unless its first handler was quicker than this call.
+    /// Records that a run was started at this time, unless its first handler was quicker than this call.
     pub(crate) fn started(&self, run: RunId, at: Instant) {
         self.with_shard(run, |shard| {
             shard.last.entry(run).or_insert(Last::Started(at));
@@ -90,31 +92,31 @@ impl Recorder {
     }
 
     fn with_shard<T>(&self, run: RunId, act: impl FnOnce(&mut Shard) -> T) {
-        let place = self.0.hasher.hash_one(run) as usize % SHARDS;
-        if let Some(shard) = self.0.shards.get(place) {
+        let index = self.0.hasher.hash_one(run) as usize % SHARDS;
+        if let Some(shard) = self.0.shards.get(index) {
             act(&mut shard.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
-    /// How long ago the time was from which pick-ups are measured, in seconds.
+    /// Returns the seconds since the time from which pick-ups are measured.
     pub(crate) fn since_base(&self) -> f64 {
         self.0.base.elapsed().as_secs_f64()
     }
 
-    /// How many handlers were called.
+    /// Returns the number of handlers called.
     pub(crate) fn handled(&self) -> usize {
         self.0.handled.load(Ordering::SeqCst)
     }
 
-    /// How many runs completed.
+    /// Returns the number of completed runs.
     pub(crate) fn ended(&self) -> usize {
         self.0.ended.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many runs have completed.
+    /// Waits until `runs` runs have completed.
     ///
     /// # Errors
-    /// If a run ended otherwise, or it takes too long.
+    /// Returns an error if a run ended otherwise, or it takes too long.
     pub(crate) async fn completed(&self, runs: usize, within: Duration) -> Result<(), Failure> {
         self.0.wanted.store(runs, Ordering::SeqCst);
         let all = async {
@@ -130,12 +132,12 @@ impl Recorder {
         }
     }
 
-    /// The median and the 99th percentile of the hops, in milliseconds.
+    /// Returns the median and the 99th percentile of the hops, in milliseconds.
     pub(crate) fn hops(&self) -> (f64, f64) {
         self.percentiles(|shard| &shard.hops)
     }
 
-    /// The same of the time from the call that started a run to its first handler.
+    /// Returns the same of the time from the call that started a run to its first handler.
     pub(crate) fn pickups(&self) -> (f64, f64) {
         self.percentiles(|shard| &shard.pickups)
     }

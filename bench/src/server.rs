@@ -1,4 +1,4 @@
-//! The Postgres that is measured: fresh databases, its settings as it tells them, and its own counters.
+//! The measured Postgres: fresh databases, its reported settings, and its own counters.
 //!
 //! Knows `pg_stat_*`. Knows no table of Squidmesh.
 
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection};
 use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, query_as, query_scalar};
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::processes::{family_cpu, own_cpu, parent_of};
 
-/// What is read back and printed: whatever makes a commit durable, or cheap.
+/// The settings that are read back and printed: those that make a commit durable, or cheap.
 const SETTINGS: &[&str] = &[
     "server_version",
     "fsync",
@@ -29,7 +29,7 @@ const SETTINGS: &[&str] = &[
     "data_checksums",
 ];
 
-/// What durability needs; the benchmark refuses a server that is set otherwise.
+/// The settings that durability needs; the benchmark refuses a server with others.
 const REQUIRED: &[(&str, &str)] = &[("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")];
 
 /// A server on this machine.
@@ -48,7 +48,7 @@ pub(crate) struct PgDatabase {
     pub(crate) server: Server,
     pub(crate) name: String,
     pub(crate) url: String,
-    /// How many connections a workload keeps open on purpose while the counters are read.
+    /// The number of connections that a workload deliberately keeps open while the counters are read.
     pub(crate) held_open: i64,
 }
 
@@ -65,7 +65,7 @@ impl Server {
         Ok(Server { options, base: base.to_owned(), postmaster, counts_statements })
     }
 
-    /// The settings in force, as the server tells them.
+    /// Returns the settings in force, as the server reports them.
     pub(crate) async fn settings(&self) -> Result<BTreeMap<String, String>, Failure> {
         let mut connection = self.options.connect().await?;
         let mut settings = BTreeMap::new();
@@ -82,7 +82,7 @@ impl Server {
         Ok(settings)
     }
 
-    /// A new, empty database.
+    /// Creates a new, empty database.
     pub(crate) async fn fresh(&self, name: &str) -> Result<PgDatabase, Failure> {
         let mut connection = self.options.connect().await?;
         let name = format!("bench_{name}").replace('-', "_");
@@ -97,15 +97,15 @@ impl PgDatabase {
         Ok((*self.server.options).clone().database(&self.name).connect().await?)
     }
 
-    /// Takes it away again.
+    /// Drops the database.
     pub(crate) async fn drop_it(self) -> Result<(), Failure> {
         let mut connection = self.server.options.connect().await?;
         connection.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name))).await?;
         Ok(())
     }
 
-    /// The counters as they stand. Waits until every other connection to the database is closed: a server process hands its
-    /// counts in when it ends.
+    /// Returns the counters as they stand. Waits until every other connection to the database is closed: a server
+    /// process submits its counts when it ends.
     pub(crate) async fn read(&self) -> Result<Reading, Failure> {
         let mut connection = self.connect().await?;
         let begun = Instant::now();
@@ -152,7 +152,8 @@ impl PgDatabase {
         })
     }
 
-    /// How many statements were carried out in it; asked from another database, so that asking does not count.
+    /// Returns the number of statements executed in the database; queried from another database, so that the query
+    /// does not count.
     pub(crate) async fn statements(&self) -> Result<f64, Failure> {
         if !self.server.counts_statements {
             return Ok(f64::NAN);
@@ -169,7 +170,7 @@ impl PgDatabase {
         Ok(statements as f64)
     }
 
-    /// The statements that took the server longest, for a profile.
+    /// Returns the statements that took the server longest, for a profile.
     pub(crate) async fn slowest(&self, count: i64) -> Result<Vec<String>, Failure> {
         if !self.server.counts_statements {
             return Ok(Vec::new());
@@ -193,7 +194,7 @@ impl PgDatabase {
     }
 }
 
-/// What the server and the kernel had counted at one moment.
+/// The counts of the server and the kernel at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
     wal: f64,
@@ -208,7 +209,7 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Where the database is in this program there is nothing else to read.
+    /// Reads only this program: an embedded database has no other counters.
     pub(crate) fn of_this_program() -> Self {
         let none = f64::NAN;
         let own_cpu = own_cpu();
@@ -225,7 +226,7 @@ impl Reading {
         }
     }
 
-    /// What was spent from an earlier reading to this one, for each of so many units.
+    /// Returns the cost from an earlier reading to this one, for each of `units` units.
     pub(crate) fn since(&self, earlier: &Reading, units: usize) -> crate::figure::Round {
         let units = units as f64;
         crate::figure::Round::new()

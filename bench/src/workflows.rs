@@ -1,24 +1,24 @@
-//! The workflows that are measured. Their handlers do nothing but tell the recorder when they begin and end, unless the workload
-//! is about what they do.
+//! The measured workflows. Their handlers only notify the recorder when they begin and end, unless the workload is
+//! about what they do.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::{Map, Value, json};
+use squidmesh_core::workflow::TransactionalHandler;
 use squidmesh_core::{
-    COMPLETE, Retry, Step, StepContext, StepError, StepResult, TransactionalHandler, Trigger, Workflow, transactional,
-    wait,
+    COMPLETE, Retry, Step, StepContext, StepError, StepResult, Trigger, Workflow, transactional, wait,
 };
 
-use crate::Failure;
+use crate::failure::Failure;
 use crate::recorder::Recorder;
 
-fn named(name: &str) -> squidmesh_core::WorkflowBuilder {
+fn named(name: &str) -> squidmesh_core::workflow::WorkflowBuilder {
     Workflow::builder(name).trigger(Trigger::manual("start"))
 }
 
-/// A step whose handler returns the same output every time.
+/// Returns a step whose handler returns the same output every time.
 fn step(recorder: &Recorder, name: &str, output: Value) -> Step {
     let recorder = recorder.clone();
     Step::new(name, move |_: Map<String, Value>, context: StepContext| {
@@ -31,7 +31,7 @@ fn step(recorder: &Recorder, name: &str, output: Value) -> Step {
     })
 }
 
-/// Steps one after the other.
+/// Returns steps one after the other.
 fn in_a_row(name: &str, steps: Vec<(String, Step)>) -> Result<Workflow, Failure> {
     let mut builder = named(name);
     let mut previous: Option<String> = None;
@@ -49,12 +49,12 @@ fn names(steps: usize) -> impl Iterator<Item = String> {
     (1..=steps).map(|number| format!("step-{number}"))
 }
 
-/// So many steps that do nothing, one after the other.
+/// Returns `steps` steps that do nothing, one after the other.
 pub(crate) fn chain(recorder: &Recorder, steps: usize) -> Result<Workflow, Failure> {
     in_a_row("chain", names(steps).map(|name| (name.clone(), step(recorder, &name, json!({})))).collect())
 }
 
-/// Five steps, each with an output of so many bytes under a key of its own, so that the context of the run grows.
+/// Returns five steps, each with an output of `bytes` bytes under its own key, so that the context of the run grows.
 pub(crate) fn carrying(recorder: &Recorder, bytes: usize) -> Result<Workflow, Failure> {
     let output = json!({ "text": noise(bytes) });
     in_a_row(
@@ -63,7 +63,7 @@ pub(crate) fn carrying(recorder: &Recorder, bytes: usize) -> Result<Workflow, Fa
     )
 }
 
-/// A text that a database cannot make smaller: repetitions would cost it next to nothing.
+/// Returns a text that a database cannot compress: repetitions would cost it next to nothing.
 fn noise(bytes: usize) -> String {
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let letter = |_| {
@@ -75,7 +75,7 @@ fn noise(bytes: usize) -> String {
     (0..bytes).map(letter).map(|letter| if letter == '\\' { '-' } else { letter }).collect()
 }
 
-/// One step, so many beside each other, one step that waits for them all.
+/// Returns one step, `width` parallel steps, and one step that waits for them all.
 pub(crate) fn fan(recorder: &Recorder, width: usize) -> Result<Workflow, Failure> {
     let siblings: Vec<String> = names(width).collect();
     let mut builder = named("fan").step(step(recorder, "root", json!({})));
@@ -85,7 +85,7 @@ pub(crate) fn fan(recorder: &Recorder, width: usize) -> Result<Workflow, Failure
     Ok(builder.step(step(recorder, "join", json!({})).after(&siblings)).build()?)
 }
 
-/// A wait, and a step after it.
+/// Returns a wait, and a step after it.
 pub(crate) fn delayed(recorder: &Recorder, delay: Duration) -> Result<Workflow, Failure> {
     in_a_row(
         "delayed",
@@ -96,7 +96,7 @@ pub(crate) fn delayed(recorder: &Recorder, delay: Duration) -> Result<Workflow, 
     )
 }
 
-/// Five steps of which each fails once and is tried again after a millisecond.
+/// Returns five steps, each of which fails once and is retried after a millisecond.
 pub(crate) fn stumbling(recorder: &Recorder) -> Result<Workflow, Failure> {
     let step = |name: String| {
         let recorder = recorder.clone();
@@ -135,7 +135,7 @@ impl TransactionalHandler for Booking {
     }
 }
 
-/// Five transactional steps that insert a row of the host each.
+/// Returns five transactional steps, each of which inserts a row of the host.
 pub(crate) fn booking(recorder: &Recorder) -> Result<Workflow, Failure> {
     let step = |name: String| (name.clone(), Step::new(name, transactional(Booking(recorder.clone()))));
     in_a_row("booking", names(5).map(step).collect())

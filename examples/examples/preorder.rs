@@ -1,9 +1,10 @@
-//! A workflow with its tests, in one file, to copy and begin with. `cargo run --example preorder` lets five days pass in no time.
+//! A workflow with its tests, in one file, to copy and begin with. `cargo run --example preorder` lets five days pass
+//! in no real time.
 //!
-//! Instruments that are built to order: somebody approves the order within two days, building takes three, and then the
-//! customer's bank is asked for the money, as often as it takes. No database, no async runtime and no waiting: the tests
-//! below run in memory, on a clock that moves when it is told to. A service has `SeaOrmStore` in place of `MemoryStore` and
-//! `TokioExecutor` in place of `MemoryExecutor`; the workflow stays as it is.
+//! Instruments that are built to order: a person approves the order within two days, building takes three, and then
+//! the customer's bank is charged, with retries. No database, no async runtime and no waiting: the tests below run in
+//! memory, on a clock that moves only when a test moves it. A service uses `SeaOrmStore` in place of `MemoryStore`
+//! and `TokioExecutor` in place of `MemoryExecutor`; the workflow stays as it is.
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
@@ -20,7 +21,7 @@ use squidmesh_core::{
     approval, hours, minutes, secs, wait,
 };
 
-/// What a customer orders: the payload.
+/// A customer's order: the payload.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 struct Preorder {
     order_id: String,
@@ -29,10 +30,11 @@ struct Preorder {
     amount_cents: u64,
 }
 
-/// What the workflow needs from outside. A trait, so that a test can be the bank.
+/// The workflow's outside dependency. A trait, so that a test can be the bank.
 #[async_trait]
 trait Bank: Send + Sync + 'static {
-    /// Takes money, once for each key however often it is asked; gives its own number of the payment.
+    /// Charges the customer, once for each key however often it is called; returns the bank's own number of the
+    /// payment.
     async fn charge(&self, key: &str, customer: &str, amount_cents: u64) -> Result<String, BankError>;
 }
 
@@ -44,7 +46,7 @@ enum BankError {
     NoAccount { customer: String },
 }
 
-/// The workflow. What is wrong with it, it says when the program starts, all at once.
+/// The workflow. `build` returns all of its errors at once, when the program starts.
 fn preorder(bank: Arc<dyn Bank>) -> Result<Workflow, DefinitionErrors> {
     Workflow::builder("preorder")
         .trigger(Trigger::manual("ordered").payload::<Preorder>())
@@ -66,7 +68,7 @@ fn preorder(bank: Arc<dyn Bank>) -> Result<Workflow, DefinitionErrors> {
         .build()
 }
 
-/// A step with something of its own: a type.
+/// A step with a field of its own: a type.
 struct Charge {
     bank: Arc<dyn Bank>,
 }
@@ -82,8 +84,8 @@ impl Handler for Charge {
     type Output = Payment;
 
     async fn run(&self, order: Preorder, context: StepContext) -> StepResult<Payment> {
-        // The same at every attempt, since a worker may die after the bank has paid and before anybody knows; and the same in
-        // a run that resumes this one.
+        // The key is the same at every attempt, since a worker may die after the bank has paid and before the outcome
+        // is recorded; and the same in a run that resumes this one.
         let key = format!("{}/{}", order.order_id, context.step);
         match self.bank.charge(&key, &order.customer, order.amount_cents).await {
             Err(error @ BankError::NoAccount { .. }) => Err(StepError::terminal(error.to_string()).kind("no_account")),
@@ -92,7 +94,7 @@ impl Handler for Charge {
     }
 }
 
-/// What the step `decline` looks at: of the payload the customer, and what the step `review` gave.
+/// The input of the step `decline`: the customer from the payload, and the output of the step `review`.
 #[derive(Deserialize)]
 struct Declined {
     customer: String,
@@ -105,7 +107,7 @@ struct Review {
     comment: Option<String>,
 }
 
-/// A step without anything of its own: a function.
+/// A step without any state: a function.
 async fn decline(Declined { customer, review }: Declined, _: StepContext) -> StepResult<String> {
     let reason = match (review.decision.as_str(), review.comment) {
         ("rejected", Some(comment)) => comment,
@@ -114,7 +116,7 @@ async fn decline(Declined { customer, review }: Declined, _: StepContext) -> Ste
     Ok(format!("Dear {customer}, we cannot take your order: {reason}."))
 }
 
-/// A runtime in memory, on a clock that stands still until it is moved.
+/// Creates a runtime in memory, on a clock that stands still until it is moved.
 fn in_memory(bank: Arc<dyn Bank>) -> Result<(Squidmesh, MemoryExecutor), Box<dyn Error>> {
     let clock = Arc::new(ManualClock::default());
     let executor = MemoryExecutor::new(clock.clone());
@@ -123,7 +125,7 @@ fn in_memory(bank: Arc<dyn Bank>) -> Result<(Squidmesh, MemoryExecutor), Box<dyn
     Ok((mesh, executor))
 }
 
-/// A bank that is closed for the first few calls, and knows nobody called Nobody.
+/// A bank that is closed for the first few calls, and has no customer named Nobody.
 #[derive(Default)]
 struct MoodyBank {
     closed_for: u32,
@@ -169,8 +171,11 @@ mod tests {
 
     use std::time::{Duration, Instant};
 
-    use squidmesh_core::inspect::{NextAction, Reason};
-    use squidmesh_core::{AuditKind, Clock, CommandError, RunDetails, RunId, RunStatus, Timestamp};
+    use squidmesh_core::command::CommandError;
+    use squidmesh_core::inspect::{NextAction, Reason, RunDetails};
+    use squidmesh_core::port::Clock;
+    use squidmesh_core::run::AuditKind;
+    use squidmesh_core::{RunId, RunStatus, Timestamp};
 
     use super::*;
 
@@ -196,7 +201,7 @@ mod tests {
             block_on(self.mesh.approve_run(self.run).actor("grace").into_future()).unwrap();
         }
 
-        /// Lets time pass until nothing is left to do, and gives all that is known of the run.
+        /// Lets time pass until no work is left, and returns the details of the run.
         fn to_its_end(&self) -> RunDetails {
             block_on(self.executor.run_to_rest(&self.mesh)).unwrap();
             block_on(self.mesh.inspect_run(self.run)).unwrap()
@@ -245,7 +250,8 @@ mod tests {
         let why = block_on(shop.mesh.explain_run(shop.run)).unwrap();
         assert_eq!(why.reason, Reason::RetryExhausted);
 
-        // The charge is irreversible and was tried: to try it once more is a decision. Nothing is reviewed or built again.
+        // The charge is irreversible and was attempted: retrying it is a person's decision. Nothing is reviewed or
+        // built again.
         assert!(why.actions.contains(&NextAction::ResumeAllowingIrreversible), "{:?}", why.actions);
         let resumed = shop.mesh.resume_run(shop.run).allow_irreversible().actor("grace");
         let resumed = block_on(resumed.into_future()).unwrap();
@@ -278,7 +284,7 @@ mod tests {
         assert_eq!(shop.bank.calls.load(Ordering::Relaxed), 0);
         let decision = details.audit.iter().find(|event| event.kind == AuditKind::Rejected).unwrap();
         assert_eq!(decision.actor.as_deref(), Some("grace"));
-        // A second decision comes too late, and says so.
+        // A second decision comes too late, and is refused.
         let late = block_on(shop.mesh.approve_run(shop.run).actor("ada").into_future());
         assert!(matches!(late, Err(CommandError::InvalidTransition(_))), "{late:?}");
     }

@@ -1,4 +1,5 @@
-//! The workflow `checkout`: one order, from the shelf to the money. One step at a time, each outcome choosing the next.
+//! The workflow `checkout`: one order, from the shelf to the payment. One step at a time, each outcome choosing the
+//! next.
 //!
 //! ```text
 //! reserve ─▶ screen ───────────▶ authorise ─▶ capture ─▶ book ─▶ cool_off ─▶ hand_over ─▶ (fulfilment, a run of its own)
@@ -6,20 +7,22 @@
 //!    └─ error             └─ no, or no answer ───────────┴─▶ release
 //! ```
 //!
-//! Three ways back: an outcome that the workflow expects has a route of its own, marked as undo where it undoes; a capture that
-//! fails has none, so the run fails and what its steps did is compensated, the last first; and once the money is taken there is
-//! no way back at all, so that what follows is tried for days.
+//! There are three ways back. An outcome that the workflow expects has a route of its own, marked as undo where it
+//! undoes. A capture that fails has none, so the run fails and its completed steps are compensated, the last first.
+//! Once the money is taken there is no way back at all, so the steps after it are retried for days.
 //!
-//! Knows which steps there are and what each asks of the shop and the gateway. Knows no store and no executor.
+//! Knows which steps there are and what each does with the shop and the gateway. Knows no store and no executor.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
+use squidmesh_core::definition::RecoveryRoute;
+use squidmesh_core::workflow::Compensation;
 use squidmesh_core::{
-    COMPLETE, Compensation, DefinitionErrors, Handler, RecoveryRoute, Retry, RunId, Step, StepContext, StepError,
-    StepResult, Trigger, Workflow, approval, minutes, ms, secs, wait,
+    COMPLETE, DefinitionErrors, Handler, Retry, RunId, Step, StepContext, StepError, StepResult, Trigger, Workflow,
+    approval, minutes, ms, secs, wait,
 };
 
 use crate::fulfilment::Parcel;
@@ -31,16 +34,16 @@ use crate::payments::{Ask, Book, Free};
 use crate::shop::Shop;
 use crate::tables::orders::{self, State};
 
-/// Somebody has to look at an order that costs more than this.
+/// An order that costs more than this is reviewed.
 pub const REVIEWED_ABOVE_CENTS: i64 = 600_000;
 
-/// How long an order waits for somebody to look at it; a real shop would say days.
+/// How long an order waits for its review; a real shop would set days.
 pub const REVIEW_TIME: Duration = secs(6);
 
-/// The workflow.
+/// Returns the workflow.
 ///
 /// # Errors
-/// None; a change that breaks it would be told here.
+/// Never fails as it stands; a change that breaks the definition would be reported here.
 pub fn checkout(shop: &Shop, gateway: Arc<dyn Gateway>, mesh: MeshSlot) -> Result<Workflow, DefinitionErrors> {
     let patient = Retry::exponential(12, ms(100)..secs(10)).jitter(true);
     let stubborn = Retry::exponential(1_000, ms(100)..minutes(5)).jitter(true);
@@ -83,19 +86,21 @@ pub fn checkout(shop: &Shop, gateway: Arc<dyn Gateway>, mesh: MeshSlot) -> Resul
         .then("book", "cool_off")
         .then("cool_off", "hand_over")
         .then("hand_over", COMPLETE)
-        .on_error_recovering("reserve", "release", RecoveryRoute::Undo)
-        .on_error_recovering("authorise", "void", RecoveryRoute::Undo)
+        .on_error("reserve", "release")
+        .recovery(RecoveryRoute::Undo)
+        .on_error("authorise", "void")
+        .recovery(RecoveryRoute::Undo)
         .then("void", "release")
         .then("release", COMPLETE)
         .build()
 }
 
-/// Puts the goods aside.
+/// Reserves the goods.
 struct Reserve {
     shop: Shop,
 }
 
-/// What was put aside.
+/// The reserved goods.
 #[derive(Serialize)]
 struct Reservation {
     articles: usize,
@@ -119,7 +124,7 @@ impl Handler for Reserve {
     }
 }
 
-/// Lets an order pass, or sends it to the review: the error is a way to go, and not a mishap.
+/// Lets an order pass, or sends it to the review: here an error is a route, not a failure.
 async fn screen(order: Order, _: StepContext) -> StepResult<()> {
     match order.total_cents() {
         ..=REVIEWED_ABOVE_CENTS => Ok(()),
@@ -132,7 +137,7 @@ struct HandOver {
     mesh: MeshSlot,
 }
 
-/// Who goes on with the order.
+/// The workflow and run that continue with the order.
 #[derive(Serialize)]
 struct HandedOver {
     run_id: RunId,
@@ -150,7 +155,7 @@ impl Handler for HandOver {
     }
 }
 
-/// Gives the goods back and closes the order.
+/// Releases the goods and closes the order.
 struct Release {
     shop: Shop,
 }
@@ -165,7 +170,7 @@ impl Handler for Release {
     }
 }
 
-/// The same, as the compensation of the step that put the goods aside.
+/// Releases the goods too, as the compensation of the step that reserved them.
 struct GiveBack {
     shop: Shop,
 }

@@ -1,8 +1,8 @@
-//! The worker processes of a shop: the same program again, started, replaced when they die, and told to finish at the end.
+//! The worker processes of a shop: the same program again, started, replaced when they die, and stopped at the end.
 //!
-//! A worker hears of the shop through its standard input alone: the word `FINISH` means that it is to end in good order, and the end of
-//! the input that the shop is dead, so that it dies as well. It tells of its work through its standard output.
-//! Knows processes; knows no workflow.
+//! A worker receives commands through its standard input alone: the word `FINISH` means that it is to stop
+//! gracefully, and the end of the input that the shop is dead, so that it exits as well. It reports its work through
+//! its standard output. Knows processes; knows no workflow.
 
 use std::env;
 use std::future::Future;
@@ -19,37 +19,38 @@ use tokio::time::{sleep, timeout};
 use crate::options::Options;
 use crate::progress::Progress;
 
-/// The word on which a worker ends in good order.
+/// The command on which a worker stops gracefully.
 pub(crate) const FINISH: &str = "finish";
-/// Where a worker finds the URLs of the database and of Redis, which nobody else needs to see.
+/// The variable from which a worker reads the URL of the database. The URLs are secret: no other program needs to see
+/// them.
 pub(crate) const STORE: &str = "CHECKOUT_STORE";
-/// The same for Redis.
+/// The variable from which a worker reads the URL of Redis.
 pub(crate) const REDIS: &str = "CHECKOUT_REDIS";
 
-/// How long it takes until a dead worker is replaced.
+/// The delay before a dead worker is replaced.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long workers may take to finish.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// The time that workers have to finish.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Why the worker processes could not go on.
+/// Why the worker processes could not be kept running.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrewError {
     /// No process could be started.
     #[error("a worker process could not be started or followed")]
     Process(#[from] io::Error),
-    /// One of them gave up; what it said is on standard error.
+    /// One of them gave up; its message is on standard error.
     #[error("a worker process gave up ({0}); what it said stands above")]
     GaveUp(ExitStatus),
-    /// The task of one of them ended.
+    /// The task that supervises one of them panicked.
     #[error("the supervision of a worker process panicked")]
     Panicked(#[from] tokio::task::JoinError),
 }
 
-/// Keeps so many workers as the options say until `closed`, and then lets them finish.
+/// Keeps as many workers as the options request until `closed`, and then lets them finish.
 ///
 /// # Errors
-/// [`CrewError`]. A worker that is killed is none: it is replaced.
+/// Returns a [`CrewError`]. A killed worker is not an error: it is replaced.
 pub async fn keep(
     options: &Options,
     gateway: SocketAddr,
@@ -76,7 +77,7 @@ pub async fn keep(
     all_ended.await
 }
 
-/// Keeps one worker: another one when it is killed.
+/// Keeps one worker: a killed one is replaced.
 async fn keep_one(
     options: Options,
     gateway: SocketAddr,
@@ -89,7 +90,7 @@ async fn keep_one(
         if *closing.borrow() {
             return Ok(());
         }
-        // A process that ends by itself with a code has a reason that the next one will have, too.
+        // A process that exits by itself with a code has a reason that would stop the next one, too.
         if status.code().is_some_and(|code| code != 0) {
             return Err(CrewError::GaveUp(status));
         }
@@ -110,7 +111,7 @@ fn start(options: &Options, gateway: SocketAddr) -> io::Result<Child> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()
 }
 
-/// Counts what a worker tells until it ends. Tells it to finish when the shop closes.
+/// Counts the work that a worker reports until it ends. Asks it to finish when the shop closes.
 async fn follow(
     worker: &mut Child,
     progress: &Progress,
@@ -126,16 +127,16 @@ async fn follow(
             }
         }
     });
-    let told = tokio::select! {
+    let finished = tokio::select! {
         () = &mut ended => false,
         _ = closing.wait_for(|closing| *closing) => true,
     };
-    if told {
+    if finished {
         if let Some(input) = &mut input {
-            // It may be dead already.
+            // The worker may be dead already.
             let _ = input.write_all(format!("{FINISH}\n").as_bytes()).await;
         }
-        if timeout(PATIENCE, ended).await.is_err() {
+        if timeout(EXIT_TIMEOUT, ended).await.is_err() {
             worker.start_kill()?;
         }
     }

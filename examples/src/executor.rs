@@ -1,36 +1,36 @@
-//! Which executor carries the workflows: the one place that features decide.
+//! The choice of the executor that delivers the workflows: the only place that depends on features.
 
 use std::sync::Arc;
 
-use squidmesh_core::Executor;
+use squidmesh_core::port::Executor;
 
 use crate::options::Options;
 
 #[cfg(not(any(feature = "tokio", feature = "redis")))]
 compile_error!("the model host needs an executor: enable the feature `tokio` (the default) or `redis`");
 
-/// Why there is no executor.
+/// Why the requested executor is not available.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecutorChoice {
-    /// Built without Redis, and asked for it.
+    /// The program was built without Redis, and Redis was requested.
     #[error(
         "this program was built without Redis, so it cannot use --redis: run it with \
          `cargo run -p squidmesh-examples --example checkout --no-default-features --features redis -- …`"
     )]
     WithoutRedis,
-    /// Built with Redis alone, and not told where it is.
+    /// The program was built with Redis alone, and no URL was given.
     #[error(
         "this program was built for Redis alone, so it needs --redis URL; without Redis run it with its default features"
     )]
     RedisAlone,
-    /// The URL of the Redis is not one.
+    /// The URL of the Redis is invalid.
     #[cfg(feature = "redis")]
     #[error("--redis names no server")]
     Redis(#[from] squidmesh_executor_redis::RedisExecutorError),
 }
 
-/// The executor that the options ask for.
+/// Returns the executor that the options request.
 pub(crate) fn executor(options: &Options) -> Result<Arc<dyn Executor>, ExecutorChoice> {
     match &options.redis {
         Some(url) => over_redis(url, options.concurrency),
@@ -68,16 +68,16 @@ mod tests {
 
     #[test]
     fn an_option_that_the_program_was_not_built_for_says_how_to_build_it() {
-        let told = |redis| choose(redis).err().map(|error| error.to_string());
+        let refusal = |redis| choose(redis).err().map(|error| error.to_string());
         if cfg!(feature = "redis") {
-            assert_eq!(told(Some("redis://127.0.0.1")), None, "nothing is connected yet");
+            assert_eq!(refusal(Some("redis://127.0.0.1")), None, "nothing is connected yet");
         } else {
-            assert!(told(Some("redis://127.0.0.1")).unwrap().contains("--features redis"));
+            assert!(refusal(Some("redis://127.0.0.1")).unwrap().contains("--features redis"));
         }
         if cfg!(feature = "tokio") {
-            assert_eq!(told(None), None);
+            assert_eq!(refusal(None), None);
         } else {
-            assert!(told(None).unwrap().contains("--redis URL"));
+            assert!(refusal(None).unwrap().contains("--redis URL"));
         }
     }
 }

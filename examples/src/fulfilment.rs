@@ -6,7 +6,7 @@
 //!          └─▶ invoice ─┘
 //! ```
 //!
-//! A parcel that customs hold fails the run; once they let it go, somebody resumes it.
+//! A parcel that customs hold fails the run; once customs clear it, the operator resumes the run.
 //!
 //! Knows which steps there are and what each does to the shop's tables. Knows no store, no executor and no gateway.
 
@@ -14,9 +14,9 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
+use squidmesh_core::workflow::TransactionalHandler;
 use squidmesh_core::{
-    DefinitionErrors, Retry, Step, StepContext, StepError, StepResult, TransactionalHandler, Trigger, Workflow, ms,
-    secs, transactional,
+    DefinitionErrors, Retry, Step, StepContext, StepError, StepResult, Trigger, Workflow, ms, secs, transactional,
 };
 
 use crate::inventory;
@@ -33,10 +33,10 @@ pub struct Parcel {
     pub amount_cents: i64,
 }
 
-/// The workflow.
+/// Returns the workflow.
 ///
 /// # Errors
-/// None; a change that breaks it would be told here.
+/// Never fails as it stands; a change that breaks the definition would be reported here.
 pub fn fulfilment() -> Result<Workflow, DefinitionErrors> {
     let patient = Retry::exponential(10, ms(50)..secs(5)).jitter(true);
     let step = |name, task| Step::new(name, transactional(Desk { task })).retry(patient.clone());
@@ -50,7 +50,7 @@ pub fn fulfilment() -> Result<Workflow, DefinitionErrors> {
         .build()
 }
 
-/// Does one task on a parcel, in the transaction in which it is recorded that it is done.
+/// Does one task on a parcel, in the transaction that records the step's completion.
 struct Desk {
     task: Task,
 }

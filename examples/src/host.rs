@@ -1,6 +1,6 @@
-//! The shop as a process: opens everything, works until no order is open, and sums up.
+//! The shop as a process: opens everything, works until no order is open, and prints the summary.
 //!
-//! The one place where store, executor, workflows and gateway meet.
+//! The only place where store, executor, workflows and gateway meet.
 
 use std::future::Future;
 use std::io;
@@ -8,7 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sea_orm::DbErr;
-use squidmesh_core::{CancelReason, Cancellation, ConfigError, DefinitionErrors, Executor, ExecutorError, Squidmesh};
+use squidmesh_core::command::ConfigError;
+use squidmesh_core::port::{Executor, ExecutorError};
+use squidmesh_core::workflow::{CancelReason, Cancellation};
+use squidmesh_core::{DefinitionErrors, Squidmesh};
 use squidmesh_store::{ConnectError, SeaOrmStore};
 use tokio::task::JoinError;
 
@@ -36,30 +39,30 @@ pub enum Ending {
     Done {
         /// What happened in this process.
         journey: Journey,
-        /// What became of all orders.
+        /// The outcome of all orders.
         summary: Box<Summary>,
     },
-    /// It was told to stop before. Started again, it goes on.
-    Stopped,
+    /// It was asked to stop before that. Started again, it continues.
+    Interrupted,
 }
 
-/// What happened on the way, in this process.
+/// What happened meanwhile, in this process.
 #[derive(Clone, Debug)]
 pub struct Journey {
-    /// What became of the file of orders.
+    /// The result of taking in the file of orders.
     pub intake: Intake,
-    /// How many attempts of steps completed.
+    /// The number of step attempts that completed.
     pub completed: u64,
-    /// How many attempts of steps failed.
+    /// The number of step attempts that failed.
     pub failed: u64,
-    /// What the operator was told of runs that waited or failed.
-    pub told: Vec<String>,
+    /// What the operator learned about runs that waited or failed.
+    pub reasons: Vec<String>,
 }
 
 /// Opens the shop, works until no order is open or until `stop`, and sums up.
 ///
 /// # Errors
-/// [`HostError`] names the part that failed. Started again, it goes on.
+/// Returns a [`HostError`] that names the part that failed. Started again, the shop continues.
 pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<Ending, HostError> {
     let executor = executor(options)?;
     let files = options.files();
@@ -119,17 +122,17 @@ pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<En
     closing.cancel(CancelReason::ShuttingDown);
     workers.await??;
 
-    let Some(intake) = intake.transpose()? else { return Ok(Ending::Stopped) };
+    let Some(intake) = intake.transpose()? else { return Ok(Ending::Interrupted) };
     let summary =
         Box::new(Summary::of(Facts::gather(orders, &shop, &mesh, &journal, options.scenario.has_a_night()).await?));
     let (completed, failed) = progress.attempts();
-    Ok(Ending::Done { journey: Journey { intake, completed, failed, told: operator.told() }, summary })
+    Ok(Ending::Done { journey: Journey { intake, completed, failed, reasons: operator.reasons() }, summary })
 }
 
-/// The runtime of a process that works on the shop's orders.
+/// Creates the runtime of a process that works on the shop's orders.
 ///
 /// # Errors
-/// [`HostError`] names the part that failed.
+/// Returns a [`HostError`] that names the part that failed.
 pub fn open_mesh(
     options: &Options,
     executor: Arc<dyn Executor>,
@@ -154,7 +157,7 @@ pub fn open_mesh(
     Ok(mesh)
 }
 
-/// The orders of the file that was named, or of the scenario, which is written the first time.
+/// Returns the orders of the named file, or of the scenario, which are written to a file the first time.
 fn read_orders(options: &Options) -> Result<Vec<Order>, OrdersError> {
     let read = |path: &Path| orders::read(path);
     if let Some(path) = &options.orders {
@@ -171,61 +174,61 @@ fn read_orders(options: &Options) -> Result<Vec<Order>, OrdersError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
-    /// A file or directory.
+    /// A file or directory failed.
     #[error("the files of the example could not be opened: name another directory with --files")]
     Files(#[source] io::Error),
-    /// The file of orders.
+    /// The file of orders could not be read or written.
     #[error(transparent)]
     Orders(#[from] OrdersError),
-    /// The database.
+    /// The database could not be connected.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The shop's tables.
+    /// The shop's tables could not be opened.
     #[error(transparent)]
     Shop(#[from] ShopError),
-    /// The shop's account.
+    /// The shop's account could not be read.
     #[error("the shop's account at the gateway could not be read")]
     Account(#[from] DbErr),
-    /// The client of the gateway.
+    /// The client of the gateway could not be created.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
-    /// A workflow.
+    /// A workflow's definition is invalid.
     #[error(transparent)]
     Definition(#[from] DefinitionErrors),
-    /// The runtime's settings.
+    /// The runtime's settings are invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// An order that was not taken.
+    /// An order was not taken in.
     #[error(transparent)]
     Intake(#[from] IntakeError),
-    /// The night.
+    /// The night could not be simulated.
     #[error(transparent)]
     Night(#[from] NightError),
-    /// The work could not be followed.
+    /// The progress could not be followed.
     #[error(transparent)]
     Progress(#[from] ProgressError),
-    /// The reviewers.
+    /// The reviewers failed.
     #[error(transparent)]
     Review(#[from] RunsError),
-    /// The operator.
+    /// The operator failed.
     #[error(transparent)]
     Operator(#[from] OperatorError),
-    /// The executor that was asked for.
+    /// The requested executor is not available.
     #[error(transparent)]
     Choice(#[from] ExecutorChoice),
-    /// The workers.
+    /// The workers failed.
     #[error(transparent)]
     Executor(#[from] ExecutorError),
-    /// The worker processes.
+    /// The worker processes failed.
     #[error(transparent)]
     Crew(#[from] CrewError),
-    /// The workers' task.
+    /// The workers' task panicked.
     #[error("the workers panicked")]
     WorkersPanicked(#[from] JoinError),
-    /// The workers ended without being told to.
+    /// The workers ended without being asked to.
     #[error("the workers ended before the work did")]
     WorkersEnded,
-    /// The facts for the summary.
+    /// The facts for the summary could not be gathered.
     #[error(transparent)]
     Facts(#[from] FactsError),
 }

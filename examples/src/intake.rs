@@ -1,26 +1,29 @@
-//! Takes orders in: the shop's row and the run that carries it are one transaction, so that neither is ever without the other.
+//! Takes orders in: the shop's row and the order's run are created in one transaction, so that neither is ever
+//! without the other.
 
 use std::collections::HashSet;
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{DbErr, EntityTrait, QuerySelect};
-use squidmesh_core::{Squidmesh, StartError, StoreError};
+use squidmesh_core::Squidmesh;
+use squidmesh_core::command::StartError;
+use squidmesh_core::port::StoreError;
 
 use crate::orders::Order;
 use crate::shop::Shop;
 use crate::tables::{customs, orders};
 
-/// What became of a file of orders.
+/// The result of taking in a file of orders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Intake {
-    /// How many were started.
+    /// The number of orders started.
     pub started: usize,
-    /// How many the shop knew already.
+    /// The number of orders that the shop knew already.
     pub known: usize,
 }
 
-/// Why an order was not taken. It has neither a row nor a run.
+/// Why an order was not taken in. It has neither a row nor a run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IntakeError {
@@ -32,7 +35,7 @@ pub enum IntakeError {
     Start {
         /// The order.
         order_id: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: StartError,
     },
@@ -44,7 +47,7 @@ pub enum IntakeError {
 /// Takes in the orders that the shop does not know yet, one by one.
 ///
 /// # Errors
-/// [`IntakeError`] at the first order that cannot be taken in; those before it are.
+/// Returns an [`IntakeError`] at the first order that cannot be taken in; those before it stay taken in.
 pub async fn take_in(shop: &Shop, mesh: &Squidmesh, orders: &[Order]) -> Result<Intake, IntakeError> {
     let known = orders::Entity::find().select_only().column(orders::Column::OrderId).into_tuple::<String>();
     let known: HashSet<String> = known.all(shop.connection()).await?.into_iter().collect();
@@ -59,7 +62,7 @@ pub async fn take_in(shop: &Shop, mesh: &Squidmesh, orders: &[Order]) -> Result<
     Ok(intake)
 }
 
-/// Takes one order in; tells whether it is new.
+/// Takes one order in; returns whether it is new.
 async fn take(shop: &Shop, mesh: &Squidmesh, order: &Order) -> Result<bool, IntakeError> {
     let transaction = shop.begin().await?;
     let session = shop.store().join(&transaction);

@@ -1,7 +1,7 @@
-//! Goods: put aside for an order, given back, packed and sent.
+//! Goods: reserved for an order, released, picked and shipped.
 //!
-//! Each function changes the goods of one order in the caller's transaction, and changes nothing when it was done before.
-//! Articles are always taken in the same order, so that two orders never wait for each other.
+//! Each function changes the goods of one order in the caller's transaction, and changes nothing when it was done
+//! before. Articles are always taken in the same order, so that two orders never deadlock.
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
@@ -11,7 +11,7 @@ use crate::orders::Order;
 use crate::tables::reservations::State;
 use crate::tables::{reservations, stock};
 
-/// Why goods were not put aside.
+/// Why goods were not reserved.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReserveError {
@@ -26,10 +26,10 @@ pub enum ReserveError {
     Database(#[from] DbErr),
 }
 
-/// Puts the goods of an order aside.
+/// Reserves the goods of an order.
 ///
 /// # Errors
-/// [`ReserveError`]: roll the transaction back.
+/// Returns a [`ReserveError`]: roll the transaction back.
 pub async fn reserve(database: &impl ConnectionTrait, order: &Order) -> Result<(), ReserveError> {
     let mut lines: Vec<_> = order.lines.iter().collect();
     lines.sort_by_key(|line| &line.sku);
@@ -61,10 +61,10 @@ pub async fn reserve(database: &impl ConnectionTrait, order: &Order) -> Result<(
     Ok(())
 }
 
-/// Gives the goods of an order back to the shelves.
+/// Releases the goods of an order to the shelves.
 ///
 /// # Errors
-/// The database's own.
+/// Returns the database's error.
 pub async fn release(database: &impl ConnectionTrait, order_id: &str) -> Result<(), DbErr> {
     for moved in move_all(database, order_id, State::Reserved, State::Released).await? {
         change_stock(database, &moved, moved.quantity).await?;
@@ -72,18 +72,18 @@ pub async fn release(database: &impl ConnectionTrait, order_id: &str) -> Result<
     Ok(())
 }
 
-/// Packs the goods of an order.
+/// Picks the goods of an order.
 ///
 /// # Errors
-/// The database's own.
+/// Returns the database's error.
 pub async fn pick(database: &impl ConnectionTrait, order_id: &str) -> Result<(), DbErr> {
     move_all(database, order_id, State::Reserved, State::Picked).await.map(drop)
 }
 
-/// Sends the packed goods of an order.
+/// Ships the picked goods of an order.
 ///
 /// # Errors
-/// The database's own.
+/// Returns the database's error.
 pub async fn ship(database: &impl ConnectionTrait, order_id: &str) -> Result<(), DbErr> {
     for moved in move_all(database, order_id, State::Picked, State::Shipped).await? {
         change_stock(database, &moved, 0).await?;
@@ -91,7 +91,7 @@ pub async fn ship(database: &impl ConnectionTrait, order_id: &str) -> Result<(),
     Ok(())
 }
 
-/// Moves what an order has in one state to another, and tells what moved.
+/// Moves the goods that an order has in one state to another, and returns what moved.
 async fn move_all(
     database: &impl ConnectionTrait,
     order_id: &str,
@@ -106,7 +106,7 @@ async fn move_all(
         .await?;
     let mut moved = Vec::with_capacity(found.len());
     for row in found {
-        // The state is asked for again: of two attempts that found the row, only one moves it.
+        // The state is checked again: of two attempts that found the row, only one moves it.
         let update = reservations::Entity::update_many()
             .col_expr(reservations::Column::State, Expr::value(to))
             .filter(reservations::Column::OrderId.eq(order_id))
@@ -121,7 +121,7 @@ async fn move_all(
     Ok(moved)
 }
 
-/// Takes what was reserved off the books, and puts so much of it back on the shelf.
+/// Removes reserved goods from the reservations, and returns a part of them to the shelf.
 async fn change_stock(
     database: &impl ConnectionTrait,
     reservation: &reservations::Model,

@@ -1,13 +1,14 @@
-//! The model host: an online shop that takes its orders through durable workflows.
+//! The model host: an online shop that processes its orders with durable workflows.
 //!
-//! Read it in the order in which an order goes: [`intake`] starts a run with the order's row, [`checkout`] reserves the goods, has
-//! [`reviewers`] look at big orders and takes the money, [`fulfilment`] packs, ships and invoices, [`settlement`] settles by night
-//! what was taken by day, [`summary`] proves from three independent sources (the shop's tables, the runs, the gateway's journal)
-//! that nothing was lost and nothing happened twice. Meanwhile the [`operator`] asks why runs wait, and resumes what failed.
-//! [`host`] puts it together, and a [`scenario`] brings the orders. Many hands make light work: a [`crew`] of [`worker`] processes may do it.
+//! Read it in the order that an order follows: [`intake`] starts a run with the order's row, [`checkout`] reserves
+//! the goods, has [`reviewers`] look at big orders and takes the money, [`fulfilment`] packs, ships and invoices,
+//! [`settlement`] settles by night what was taken by day, and [`summary`] proves from three independent sources (the
+//! shop's tables, the runs, the gateway's journal) that nothing was lost and nothing happened twice. Meanwhile the
+//! [`operator`] asks why runs wait, and resumes failed ones. [`host`] puts it together, and a [`scenario`] provides
+//! the orders. A [`crew`] of [`worker`] processes may share the work.
 //!
-//! Workflows know steps, steps know the shop's tables and the payment gateway's interface. No step knows how it is delivered,
-//! how often it is tried, or on which database it runs.
+//! Workflows know steps; steps know the shop's tables and the payment gateway's interface. No step knows how it is
+//! delivered, how often it is attempted, or on which database it runs.
 
 pub mod checkout;
 pub mod crew;

@@ -1,13 +1,13 @@
-//! How a step comes by the runtime that runs it.
+//! How a step gets the runtime that runs it.
 //!
-//! A step that starts another workflow needs the runtime; the runtime is built from the workflows. The slot is given to the step
-//! empty, and filled once the runtime is there.
+//! A step that starts another workflow needs the runtime; the runtime is built from the workflows. The slot is given
+//! to the step empty, and filled once the runtime is built.
 
 use std::sync::{Arc, OnceLock};
 
 use squidmesh_core::Squidmesh;
 
-/// A place for the runtime. Clones are the same place.
+/// A slot for the runtime. Clones share the slot.
 #[derive(Clone, Default)]
 pub struct MeshSlot(Arc<OnceLock<Squidmesh>>);
 
@@ -22,10 +22,10 @@ impl MeshSlot {
         let _ = self.0.set(mesh);
     }
 
-    /// The runtime.
+    /// Returns the runtime.
     ///
     /// # Errors
-    /// [`SlotEmpty`].
+    /// Returns [`SlotEmpty`] if the slot has not been filled.
     pub fn mesh(&self) -> Result<&Squidmesh, SlotEmpty> {
         self.0.get().ok_or(SlotEmpty)
     }

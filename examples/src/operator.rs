@@ -1,6 +1,7 @@
-//! The operator, scripted: looks at the runs that wait or have failed, asks the runtime why, and lets go on what can go on.
+//! The operator, scripted: looks at the runs that wait or have failed, asks the runtime why, and resumes those that
+//! can be resumed.
 //!
-//! Whatever it knows of a run, [`Squidmesh::explain_run`] has told it.
+//! Everything it knows of a run comes from [`Squidmesh::explain_run`].
 
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
@@ -9,28 +10,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sea_orm::DbErr;
+use squidmesh_core::command::{CommandError, ResumeError};
 use squidmesh_core::inspect::{Explanation, NextAction};
-use squidmesh_core::{CommandError, ResumeError, Run, RunFilter, RunId, RunStatus, Squidmesh, StoreError};
+use squidmesh_core::port::StoreError;
+use squidmesh_core::{Run, RunFilter, RunId, RunStatus, Squidmesh};
 use tokio::time::sleep;
 
 use crate::runs::{self, RunsError};
 use crate::shop::Shop;
 use crate::tables::customs;
 
-/// How often it looks.
+/// The interval at which it looks.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What it looks at, beside all that failed: a few runs of each of these.
+/// The statuses of which it looks at a few runs, beside all failed runs.
 const WAITING: [RunStatus; 3] = [RunStatus::Paused, RunStatus::Retrying, RunStatus::Running];
 const A_FEW: usize = 5;
 
-/// An operator. Clones see the same.
+/// An operator. Clones share what they learn.
 #[derive(Clone)]
 pub struct Operator {
     shop: Shop,
     mesh: Squidmesh,
-    /// What was told, by workflow and reason: the first of each.
-    told: Arc<Mutex<BTreeMap<(String, String), String>>>,
+    /// The explanations, by workflow and reason: the first of each.
+    reasons: Arc<Mutex<BTreeMap<(String, String), String>>>,
 }
 
 /// Why the operator stopped.
@@ -61,20 +64,20 @@ impl From<CommandError> for OperatorError {
 }
 
 impl Operator {
-    /// An operator of this shop.
+    /// Creates an operator of this shop.
     pub fn new(shop: Shop, mesh: Squidmesh) -> Self {
-        Operator { shop, mesh, told: Arc::default() }
+        Operator { shop, mesh, reasons: Arc::default() }
     }
 
-    /// What the runtime told of runs that waited or failed: one sentence for each workflow and reason.
-    pub fn told(&self) -> Vec<String> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    /// Returns the explanations of runs that waited or failed: one sentence for each workflow and reason.
+    pub fn reasons(&self) -> Vec<String> {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Works for as long as it is awaited.
     ///
     /// # Errors
-    /// [`OperatorError`].
+    /// Returns an [`OperatorError`].
     pub async fn work(&self) -> Result<Infallible, OperatorError> {
         let mut settled = HashSet::new();
         loop {
@@ -93,11 +96,11 @@ impl Operator {
         }
     }
 
-    /// Resumes a failed run if it can go on; tells whether there is nothing more to do about it.
+    /// Resumes a failed run if that is possible; returns whether the operator is done with it.
     async fn settle(&self, run: &Run) -> Result<bool, OperatorError> {
         let why = self.explain(run).await?;
         if !why.actions.contains(&NextAction::Resume) {
-            // A sibling of the failed step may still run; what is compensated is done with.
+            // A sibling of the failed step may still run; a run that is compensated needs nothing more.
             return Ok(run.workflow != "fulfilment");
         }
         let Some(order_id) = run.payload.get("order_id").and_then(|id| id.as_str()) else { return Ok(true) };
@@ -116,13 +119,14 @@ impl Operator {
             return Ok(why); // it did not wait for long
         }
         let (reason, sentence) = (word(&why.reason), sentence(run, &why));
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.entry((run.workflow.to_string(), reason)).or_insert(sentence);
+        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        reasons.entry((run.workflow.to_string(), reason)).or_insert(sentence);
         Ok(why)
     }
 }
 
-/// `checkout of order-000007 is paused: paused_for_approval at review, until 2026-…; could be: approve, reject, cancel`.
+/// Returns a sentence such as `checkout of order-000007 is paused: paused_for_approval at review, until 2026-…; could
+/// be: approve, reject, cancel`.
 fn sentence(run: &Run, why: &Explanation) -> String {
     let mut text = run.workflow.to_string();
     if let Some(order_id) = run.payload.get("order_id").and_then(|id| id.as_str()) {
@@ -146,7 +150,7 @@ fn sentence(run: &Run, why: &Explanation) -> String {
     text
 }
 
-/// The name that a word of the runtime has in JSON.
+/// Returns the JSON name of a value.
 fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
@@ -154,10 +158,10 @@ fn word(value: &impl serde::Serialize) -> String {
     }
 }
 
-/// A run that has failed and is neither compensated to its end nor resumed: there is still something to wait for.
+/// Returns whether any failed run is neither fully compensated nor resumed: there is still something to wait for.
 ///
 /// # Errors
-/// The store's own.
+/// Returns the store's error.
 pub async fn any_unsettled(mesh: &Squidmesh) -> Result<bool, RunsError> {
     let failed = runs::all(mesh, RunFilter::new().status(RunStatus::Failed)).await?;
     if failed.is_empty() {

@@ -9,7 +9,7 @@ use lexopt::prelude::*;
 
 use crate::scenario::Scenario;
 
-/// What the command line can say.
+/// The usage text.
 pub const USAGE: &str = "\
 Takes orders through the durable workflows of a shop, and proves at the end that nothing was lost or done twice.
 Stop it whenever you like, kill it even, and start it again.
@@ -29,33 +29,34 @@ Stop it whenever you like, kill it even, and start it again.
 RUST_LOG=squidmesh=debug shows what happens.
 ";
 
-/// How many plain orders there are in the sample.
+/// The number of plain orders in the sample.
 pub const SAMPLE: usize = 1_000;
 
-/// What the command line said.
+/// The parsed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// What is tried.
+    /// The scenario to run.
     pub scenario: Scenario,
-    /// The database of the shop and its workflows; a file of its own if not given.
+    /// The database of the shop and its workflows; a file for the scenario if not given.
     pub store: Option<String>,
-    /// The orders; the sample if not given.
+    /// The file of orders; the scenario's sample if not given.
     pub orders: Option<PathBuf>,
-    /// Where files are kept that are not the shop's; a place for the scenario if not given.
+    /// The directory for files that are not the shop's; one for the scenario if not given.
     pub files: Option<PathBuf>,
-    /// The Redis that delivers; the workers look into the database by themselves if not given.
+    /// The Redis that announces work; the workers poll the database if not given.
     pub redis: Option<String>,
-    /// How many worker processes there are. Without any, this process works.
+    /// The number of worker processes. Without any, this process works.
     pub workers: usize,
-    /// How many steps run at once in each process that works.
+    /// The number of concurrent steps in each process that works.
     pub concurrency: usize,
-    /// The lease; the runtime's own if not given.
+    /// The duration of leases; the runtime's default if not given.
     pub lease: Option<Duration>,
-    /// Whether the bar is left out.
+    /// Whether the progress bar is left out.
     pub quiet: bool,
-    /// Where the gateway of the shop is that this process is a worker of. Said by a shop to its workers, never by people.
+    /// The gateway's address, if this process is a worker of a shop. A shop passes it to its workers; people never
+    /// do.
     pub worker_of: Option<SocketAddr>,
-    /// Whether only the usage is wanted.
+    /// Whether only the usage is printed.
     pub help: bool,
 }
 
@@ -78,13 +79,13 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The URL of the database.
+    /// Returns the URL of the database.
     pub fn store_url(&self) -> String {
         let own = || format!("sqlite://{}", self.files().join("shop.db").display());
         self.store.clone().unwrap_or_else(own)
     }
 
-    /// Where files are kept that are not the shop's. A scenario has a place of its own, and so a shop.
+    /// Returns the directory for files that are not the shop's. Each scenario, and so each shop, has its own.
     pub fn files(&self) -> PathBuf {
         let own = || match self.scenario {
             Scenario::Plain => PathBuf::from("target/checkout"),
@@ -93,10 +94,10 @@ impl Options {
         self.files.clone().unwrap_or_else(own)
     }
 
-    /// Reads the arguments after the program's name.
+    /// Parses the arguments after the program's name.
     ///
     /// # Errors
-    /// Names the argument that is not understood.
+    /// Returns an error that names the argument that is not understood.
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, lexopt::Error> {
         let mut parser = lexopt::Parser::from_args(arguments);
         let mut options = Options::default();
@@ -119,8 +120,8 @@ impl Options {
         Ok(options)
     }
 
-    /// What a shop says to its workers: what it was told itself, and where its gateway is. URLs go another way, for arguments can
-    /// be read by everybody on the machine.
+    /// Returns the arguments that a shop passes to its workers: its own, and its gateway's address. URLs are passed
+    /// another way, since every user of the machine can read arguments.
     pub fn for_workers(&self, gateway: SocketAddr) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["--worker-of".into(), gateway.to_string().into()];
         arguments.extend(["--concurrency".into(), self.concurrency.to_string().into()]);

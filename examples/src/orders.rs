@@ -1,6 +1,6 @@
 //! Orders, as customers place them: one JSON object a line.
 //!
-//! Knows the form of an order and how a file of them is read. Knows nothing of stock, money or workflows.
+//! Knows the form of an order and how a file of orders is read. Knows nothing of stock, money or workflows.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -16,12 +16,12 @@ use crate::gateway::{Card, Operation, Payment};
 pub struct Order {
     /// The shop's own number, unique for ever.
     pub order_id: String,
-    /// What is ordered; each article once.
+    /// The ordered lines; each article once.
     pub lines: Vec<Line>,
-    /// What it is paid with.
+    /// The card that pays.
     #[serde(default, skip_serializing_if = "is_ordinary")]
     pub card: Card,
-    /// Whether customs want to look into the parcel before it leaves.
+    /// Whether customs inspect the parcel before it leaves.
     #[serde(default, skip_serializing_if = "is_ordinary")]
     pub inspected: bool,
 }
@@ -35,19 +35,19 @@ fn is_ordinary<T: Default + PartialEq>(value: &T) -> bool {
 pub struct Line {
     /// The article.
     pub sku: String,
-    /// How many of it.
+    /// The quantity.
     pub quantity: u32,
     /// The price of one, in cents.
     pub unit_cents: u32,
 }
 
 impl Order {
-    /// What the order costs, in cents.
+    /// Returns the price of the order, in cents.
     pub fn total_cents(&self) -> i64 {
         self.lines.iter().map(|line| i64::from(line.quantity) * i64::from(line.unit_cents)).sum()
     }
 
-    /// What the gateway is asked for, to do this with the price of the order.
+    /// Returns the gateway request for an operation with the price of the order.
     pub fn payment(&self, operation: Operation) -> Payment {
         Payment { operation, order_id: self.order_id.clone(), amount_cents: self.total_cents(), card: self.card }
     }
@@ -62,7 +62,7 @@ pub enum OrdersError {
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
@@ -73,7 +73,7 @@ pub enum OrdersError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// Why.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
@@ -82,7 +82,7 @@ pub enum OrdersError {
 /// Reads a file of orders.
 ///
 /// # Errors
-/// [`OrdersError`] names the line that is wrong.
+/// Returns an [`OrdersError`] that names the line that is wrong.
 pub fn read(path: &Path) -> Result<Vec<Order>, OrdersError> {
     let file = |source| OrdersError::File { path: path.to_owned(), source };
     let mut orders = Vec::new();
@@ -93,10 +93,10 @@ pub fn read(path: &Path) -> Result<Vec<Order>, OrdersError> {
     Ok(orders)
 }
 
-/// Writes a file of orders, whole or not at all.
+/// Writes a file of orders, completely or not at all.
 ///
 /// # Errors
-/// [`OrdersError::File`].
+/// Returns [`OrdersError::File`].
 pub fn write(path: &Path, orders: &[Order]) -> Result<(), OrdersError> {
     let mut text = String::new();
     for order in orders {

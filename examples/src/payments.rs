@@ -1,25 +1,26 @@
-//! The steps that move money: asking the gateway, and writing down what it took.
+//! The steps that move money: requests to the gateway, and the entries about them in the ledger.
 //!
-//! An attempt may be cut off after the gateway has done its part, so each asks under a key that is the same at every attempt; the
-//! gateway carries it out once. One effect a step: what is asked of the gateway and what is written in the books never wait for
-//! each other. Knows the gateway's interface and the ledger.
+//! An attempt may be cut off after the gateway has executed its request, so each request has a key that is the same
+//! at every attempt; the gateway executes it once. A step has a single effect: a request to the gateway and an entry
+//! in the ledger never wait for each other. Knows the gateway's interface and the ledger.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use squidmesh_core::{Compensation, Handler, StepContext, StepError, StepResult};
+use squidmesh_core::workflow::Compensation;
+use squidmesh_core::{Handler, StepContext, StepError, StepResult};
 
 use crate::gateway::{Gateway, GatewayError, Operation, Receipt};
 use crate::orders::Order;
 use crate::shop::Shop;
 use crate::tables::ledger::{self, Kind};
 
-/// Asks the gateway to do something with the price of an order.
+/// Requests an operation with the price of the order from the gateway.
 pub struct Ask {
     /// The gateway.
     pub gateway: Arc<dyn Gateway>,
-    /// What it is to do.
+    /// The operation.
     pub operation: Operation,
 }
 
@@ -33,7 +34,7 @@ impl Handler for Ask {
     }
 }
 
-/// Frees the money that was put aside for an order: the compensation of the step that put it aside.
+/// Frees the money that was authorised for an order: the compensation of the step that authorised it.
 pub struct Free {
     /// The gateway.
     pub gateway: Arc<dyn Gateway>,
@@ -49,10 +50,10 @@ impl Handler for Free {
     }
 }
 
-/// The key names the order and not the run, so that it is the same in a run that resumes or replays another.
+/// The key contains the order and not the run, so that it is the same in a run that resumes or replays another.
 async fn ask(gateway: &dyn Gateway, operation: Operation, order: &Order) -> StepResult<Receipt> {
     let key = format!("{}/{operation:?}", order.order_id);
-    // All but a refusal is worth another attempt.
+    // Every error but a refusal is worth another attempt.
     match gateway.ask(&key, &order.payment(operation)).await {
         Err(GatewayError::Refused { reason }) => Err(StepError::terminal(reason).kind("refused")),
         Err(busy @ GatewayError::Busy { retry_after: Some(delay), .. }) => {
@@ -62,13 +63,13 @@ async fn ask(gateway: &dyn Gateway, operation: Operation, order: &Order) -> Step
     }
 }
 
-/// Enters the payment of an order in the books.
+/// Enters the payment of an order in the ledger.
 pub struct Book {
     /// The shop.
     pub shop: Shop,
 }
 
-/// What is entered: the order, which is the run's payload, and the output of the step `capture`.
+/// The input of the entry: the order, which is the run's payload, and the output of the step `capture`.
 #[derive(Debug, Deserialize)]
 pub struct Paid {
     #[serde(flatten)]

@@ -12,25 +12,25 @@ use crate::host::{self, Ending, Journey};
 use crate::options::{Options, USAGE};
 use crate::{crew, worker};
 
-/// Runs the shop as these arguments (without the program's name) say.
+/// Runs the shop with these arguments (without the program's name).
 ///
-/// The exit code is 0 only if every order is closed and everything reconciles; 2 for arguments that are not understood; 130 if
-/// it was stopped by Ctrl-C.
+/// The exit code is 0 only if every order is closed and everything reconciles; 2 for arguments that are not
+/// understood; 130 if it was stopped by Ctrl-C.
 pub async fn program(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut options = match Options::parse(arguments) {
-        Ok(options) if options.help => return tell(&mut io::stdout(), USAGE, 0),
+        Ok(options) if options.help => return print(&mut io::stdout(), USAGE, 0),
         Ok(options) => options,
-        Err(error) => return tell(&mut io::stderr(), &format!("{error}\n\n{USAGE}"), 2),
+        Err(error) => return print(&mut io::stderr(), &format!("{error}\n\n{USAGE}"), 2),
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 
     if let Some(gateway) = options.worker_of {
-        let told = |name| std::env::var(name).ok();
-        (options.store, options.redis) = (told(crew::STORE), told(crew::REDIS));
+        let variable = |name| std::env::var(name).ok();
+        (options.store, options.redis) = (variable(crew::STORE), variable(crew::REDIS));
         return match worker::work(&options, gateway).await {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => tell(&mut io::stderr(), &with_causes(&error), 1),
+            Err(error) => print(&mut io::stderr(), &with_causes(&error), 1),
         };
     }
     let ctrl_c = async {
@@ -41,19 +41,19 @@ pub async fn program(arguments: impl IntoIterator<Item = OsString>) -> ExitCode 
     match host::run(&options, ctrl_c).await {
         Ok(Ending::Done { journey, summary }) => {
             let code = if summary.violations().is_empty() { 0 } else { 1 };
-            tell(&mut io::stdout(), &format!("{}{summary}", this_time(&journey)), code)
+            print(&mut io::stdout(), &format!("{}{summary}", this_time(&journey)), code)
         }
-        Ok(Ending::Stopped) => tell(&mut io::stderr(), "stopped; start again to go on\n", 130),
-        Err(error) => tell(&mut io::stderr(), &with_causes(&error), 1),
+        Ok(Ending::Interrupted) => print(&mut io::stderr(), "stopped; start again to continue\n", 130),
+        Err(error) => print(&mut io::stderr(), &with_causes(&error), 1),
     }
 }
 
-/// What differs from run to run: before the summary, which does not.
+/// Formats what differs between executions: printed before the summary, which does not differ.
 fn this_time(journey: &Journey) -> String {
-    let Journey { intake, completed, failed, told } = journey;
-    let told: String = told.iter().map(|sentence| format!("  why? {sentence}\n")).collect();
+    let Journey { intake, completed, failed, reasons } = journey;
+    let reasons: String = reasons.iter().map(|sentence| format!("  why? {sentence}\n")).collect();
     format!(
-        "this time: {} orders started, {} already known; {completed} steps done, {failed} attempts failed\n{told}",
+        "this time: {} orders started, {} already known; {completed} steps done, {failed} attempts failed\n{reasons}",
         intake.started, intake.known
     )
 }
@@ -68,8 +68,8 @@ fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// Writes and gives the exit code; a reader that is gone is no reason to fail.
-fn tell(to: &mut impl io::Write, text: &str, code: u8) -> ExitCode {
+/// Writes a text and returns the exit code; a reader that is gone is not an error.
+fn print(to: &mut impl io::Write, text: &str, code: u8) -> ExitCode {
     let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
     ExitCode::from(code)
 }

@@ -1,28 +1,29 @@
-//! The people who look at big orders, scripted: they decide by the sum alone, and on some of the orders not at all.
+//! The people who review big orders, scripted: they decide by the sum alone, and leave some orders undecided.
 //!
-//! Two of them look at the same orders, and neither asks the other: the first decision counts.
+//! Two of them review the same orders, and neither asks the other: the first decision counts.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use serde_json::Value;
-use squidmesh_core::{CommandError, Run, RunStatus, Squidmesh};
+use squidmesh_core::command::CommandError;
+use squidmesh_core::{Run, RunStatus, Squidmesh};
 use tokio::time::sleep;
 
 use crate::orders::Order;
 use crate::runs::{self, RunsError};
 
-/// How often they look.
+/// The interval at which they look.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Up to this sum an order is approved, and above the other it is rejected. In between nobody dares decide.
+/// Up to this sum an order is approved, and above the other it is rejected. In between it is left undecided.
 const APPROVED_TO_CENTS: i64 = 1_000_000;
 const REJECTED_ABOVE_CENTS: i64 = 2_000_000;
 
-/// Decides on orders for as long as it is awaited.
+/// Decides about orders for as long as it is awaited.
 ///
 /// # Errors
-/// [`RunsError`]: the store's own.
+/// Returns a [`RunsError`]: the store's error.
 pub async fn review(mesh: &Squidmesh, reviewer: &str) -> Result<Infallible, RunsError> {
     loop {
         for run in runs::of(mesh, "checkout", &[RunStatus::Paused]).await? {
@@ -40,7 +41,7 @@ async fn decide(mesh: &Squidmesh, reviewer: &str, run: &Run) -> Result<(), RunsE
         _ => return Ok(()),
     };
     match decision {
-        // Decided by the other in the meantime, or by the deadline.
+        // Decided by the other reviewer in the meantime, or by the deadline.
         Ok(_) | Err(CommandError::InvalidTransition(_) | CommandError::Conflict(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }

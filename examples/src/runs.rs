@@ -1,6 +1,9 @@
-//! Reading runs: all of a kind, page by page.
+//! Reading runs: all that match, page by page.
 
-use squidmesh_core::{CommandError, InvalidName, Run, RunFilter, RunStatus, Squidmesh, StoreError, WorkflowName};
+use squidmesh_core::command::CommandError;
+use squidmesh_core::definition::{InvalidName, WorkflowName};
+use squidmesh_core::port::StoreError;
+use squidmesh_core::{Run, RunFilter, RunStatus, Squidmesh};
 
 /// Why runs could not be read or commanded.
 #[derive(Debug, thiserror::Error)]
@@ -12,24 +15,24 @@ pub enum RunsError {
     /// A command was refused, or did not reach the run.
     #[error("a run could not be commanded")]
     Command(#[from] CommandError),
-    /// This is no name of a workflow.
+    /// The name of the workflow is invalid.
     #[error(transparent)]
     Name(#[from] InvalidName),
 }
 
-/// All runs of a workflow that are in one of these statuses, or in any if none is given; the newest first.
+/// Returns all runs of a workflow that are in one of these statuses, or in any if none is given; the newest first.
 ///
 /// # Errors
-/// [`RunsError`].
+/// Returns a [`RunsError`].
 pub async fn of(mesh: &Squidmesh, workflow: &str, statuses: &[RunStatus]) -> Result<Vec<Run>, RunsError> {
     let filter = RunFilter::new().workflow(WorkflowName::new(workflow)?);
     all(mesh, statuses.iter().copied().fold(filter, RunFilter::status)).await.map_err(RunsError::from)
 }
 
-/// All runs that match.
+/// Returns all matching runs.
 ///
 /// # Errors
-/// The store's own.
+/// Returns the store's error.
 pub async fn all(mesh: &Squidmesh, filter: RunFilter) -> Result<Vec<Run>, StoreError> {
     let mut filter = filter.limit(500);
     let mut runs = Vec::new();

@@ -6,7 +6,7 @@ use crate::gateway::Card;
 use crate::orders::{Line, Order};
 use crate::shop::CATALOGUE;
 
-/// So many orders of one to three articles. A longer list begins with the shorter one.
+/// Returns `count` orders of one to three articles. A longer list begins with the shorter one.
 pub fn sample_orders(count: usize) -> Vec<Order> {
     (1..).take(count).map(order).collect()
 }
@@ -31,7 +31,7 @@ fn order(number: u64) -> Order {
 struct Draws(u64);
 
 impl Draws {
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     fn next(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,6 +1,6 @@
-//! What can be tried with the shop: each scenario is a list of orders that brings out a part of it.
+//! The scenarios of the shop: each is a list of orders that exercises a part of it.
 //!
-//! The shop is the same in all of them. Knows which orders there are; nothing of how they fare.
+//! The shop is the same in all of them. Knows which orders there are; nothing of how they proceed.
 
 use std::str::FromStr;
 
@@ -11,16 +11,16 @@ use crate::sample_orders::sample_orders;
 /// A scenario.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scenario {
-    /// Orders like any other.
+    /// Ordinary orders.
     #[default]
     Plain,
-    /// Big orders, which somebody has to look at: some are approved, some rejected, some left until the time is up.
+    /// Big orders, which have to be reviewed: some are approved, some rejected, some left until the deadline.
     Approvals,
-    /// Cards that expire before the money is taken: what was done is taken back.
+    /// Cards that expire before the money is captured: the completed steps are compensated.
     Saga,
-    /// Parcels that customs hold: the run fails, and goes on when they let go.
+    /// Parcels that customs hold: the run fails, and is resumed when they clear the parcel.
     Customs,
-    /// A night that falls while orders are under way: what the gateway took is settled.
+    /// A nightly settlement job: what the gateway took is settled while orders are being processed.
     Settlement,
     /// All of them together.
     All,
@@ -36,7 +36,7 @@ impl Scenario {
     pub const ALL: [Scenario; 6] =
         [Scenario::Plain, Scenario::Approvals, Scenario::Saga, Scenario::Customs, Scenario::Settlement, Scenario::All];
 
-    /// Its name on the command line.
+    /// Returns its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Scenario::Plain => "plain",
@@ -48,12 +48,13 @@ impl Scenario {
         }
     }
 
-    /// Whether a night falls.
+    /// Returns whether the scenario includes a night.
     pub const fn has_a_night(self) -> bool {
         matches!(self, Scenario::Settlement | Scenario::All)
     }
 
-    /// Its orders: so many plain ones where it has any, a sixteenth of that, at least six, of each other kind.
+    /// Returns its orders: `plain` plain ones where it has any, and a sixteenth of that, at least six, of each other
+    /// kind.
     pub fn orders(self, plain: usize) -> Vec<Order> {
         let few = (plain / 16).max(6);
         match self {
@@ -78,13 +79,13 @@ impl FromStr for Scenario {
     }
 }
 
-/// Sample orders with numbers of their own, each changed.
+/// Returns sample orders with their own numbers, each changed.
 fn numbered(prefix: &str, count: usize, change: impl Fn(Order) -> Order) -> Vec<Order> {
     let renamed = |order: Order| Order { order_id: order.order_id.replace("order", prefix), ..order };
     sample_orders(count).into_iter().map(renamed).map(change).collect()
 }
 
-/// Six, twelve or eighteen diving bells more: sums to approve, to leave and to reject.
+/// Adds six, twelve or eighteen diving bells: sums to approve, to leave and to reject.
 fn big(mut order: Order) -> Order {
     let number: u32 = order.order_id.rsplit('-').next().and_then(|digits| digits.parse().ok()).unwrap_or_default();
     order.lines.retain(|line| line.sku != "diving-bell");

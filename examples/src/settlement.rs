@@ -1,10 +1,11 @@
-//! The workflow `settlement`: every night, what the gateway took by day is settled. A schedule starts it.
+//! The workflow `settlement`: every night, the payments that the gateway took by day are settled. A schedule starts
+//! it.
 //!
 //! ```text
 //! close_day ─▶ settle
 //! ```
 //!
-//! Knows the schedule, the shop's orders and its books. Knows no executor.
+//! Knows the schedule, the shop's orders and its ledger. Knows no executor.
 
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use async_trait::async_trait;
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
 use serde::Serialize;
 use serde_json::Value;
-use squidmesh_core::schedule::{InvalidSchedule, Schedule};
+use squidmesh_core::definition::{InvalidName, MissedPolicy, TriggerName, WorkflowName};
+use squidmesh_core::port::{Store, StoreError};
+use squidmesh_core::schedule::{InvalidSchedule, Schedule, TriggerRecord};
 use squidmesh_core::{
-    COMPLETE, DefinitionErrors, Handler, InvalidName, MissedPolicy, Retry, Squidmesh, Step, StepContext, StepError,
-    StepResult, Store, StoreError, Timestamp, Trigger, TriggerName, TriggerRecord, Workflow, WorkflowName, hours, ms,
-    transactional,
+    COMPLETE, DefinitionErrors, Handler, Retry, Squidmesh, Step, StepContext, StepError, StepResult, Timestamp,
+    Trigger, Workflow, hours, ms, transactional,
 };
 
 use crate::shop::Shop;
@@ -26,14 +28,15 @@ use crate::tables::settlements;
 const WORKFLOW: &str = "settlement";
 const TRIGGER: &str = "nightly";
 
-/// When: at three in the morning, where the shop is.
+/// Three in the morning, where the shop is.
 const EXPRESSION: &str = "0 3 * * *";
 const TIME_ZONE: &str = "Europe/Lisbon";
 
-/// The workflow. Of the nights that were missed while no process ran, only the last is made up for: it settles everything.
+/// Returns the workflow. Of the nights that were missed while no process ran, only the last is run: it settles
+/// everything.
 ///
 /// # Errors
-/// None; a change that breaks it would be told here.
+/// Never fails as it stands; a change that breaks the definition would be reported here.
 pub fn settlement(shop: &Shop) -> Result<Workflow, DefinitionErrors> {
     let nightly = Trigger::cron(TRIGGER).expression(EXPRESSION).time_zone(TIME_ZONE).missed(MissedPolicy::Once);
     Workflow::builder(WORKFLOW)
@@ -45,7 +48,7 @@ pub fn settlement(shop: &Shop) -> Result<Workflow, DefinitionErrors> {
         .build()
 }
 
-/// Waits until no order is under way any more: an attempt that finds one is repeated, and holds no worker in between.
+/// Waits until no order is being processed: an attempt that finds one is retried, and holds no worker in between.
 struct CloseDay {
     shop: Shop,
 }
@@ -64,23 +67,23 @@ impl Handler for CloseDay {
     }
 }
 
-/// What was settled.
+/// The settled payments.
 #[derive(Serialize)]
-struct Settled {
+struct Settlement {
     night: String,
     payments: i64,
     amount_cents: i64,
 }
 
-/// Settles the night that the schedule meant, however late it is: in the transaction in which this is recorded.
-async fn settle(_: Value, transaction: &DatabaseTransaction, context: StepContext) -> StepResult<Settled> {
+/// Settles the scheduled night, however late it is, in the transaction that records the step's completion.
+async fn settle(_: Value, transaction: &DatabaseTransaction, context: StepContext) -> StepResult<Settlement> {
     let night = context.intended_at.ok_or_else(|| StepError::terminal("only the schedule settles a night"))?;
     let settlement = settlements::settle(transaction, &night.to_string()).await?;
     let settlements::Model { night, payments, amount_cents } = settlement;
-    Ok(Settled { night, payments, amount_cents })
+    Ok(Settlement { night, payments, amount_cents })
 }
 
-/// Why no night fell.
+/// Why no night could be simulated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NightError {
@@ -90,19 +93,19 @@ pub enum NightError {
     /// The trigger could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The schedule is not one.
+    /// The schedule is invalid.
     #[error(transparent)]
     Schedule(#[from] InvalidSchedule),
-    /// A name is not one.
+    /// A name is invalid.
     #[error(transparent)]
     Name(#[from] InvalidName),
 }
 
-/// Lets a night fall for those who cannot wait for it, once for each shop: the schedule is told that the last day and night have
-/// not been dealt with, as if the shop had been closed.
+/// Makes a night due at once, once for each shop: the trigger's position is moved back by more than a day, as if the
+/// shop had been closed.
 ///
 /// # Errors
-/// [`NightError`].
+/// Returns a [`NightError`].
 pub async fn let_a_night_fall(shop: &Shop, mesh: &Squidmesh) -> Result<(), NightError> {
     if settlements::Entity::find().count(shop.connection()).await? > 0 {
         return Ok(());
@@ -111,16 +114,16 @@ pub async fn let_a_night_fall(shop: &Shop, mesh: &Squidmesh) -> Result<(), Night
     let (workflow, trigger) = (WorkflowName::new(WORKFLOW)?, TriggerName::new(TRIGGER)?);
     loop {
         let found = shop.store().triggers(std::slice::from_ref(&workflow)).await?;
-        let record = found.of(WORKFLOW, TRIGGER).cloned();
+        let record = found.of(WORKFLOW, TRIGGER)?.cloned();
         let mut record = record.unwrap_or_else(|| TriggerRecord::new(workflow.clone(), trigger.clone()));
         record.positions.insert(schedule.clone(), before(found.now, hours(25)));
         record.revision += 1;
-        // Workers look at the trigger too, and may have been first.
-        if shop.store().put_trigger(&record).await? {
+        // Workers process the trigger too, and may have been first.
+        if shop.store().compare_and_set_trigger(&record).await? {
             break;
         }
     }
-    // It would be found soon, and this way it is now. Whoever fires the night a second time finds that its run has started.
+    // Workers would fire it soon; this fires it now. A second firing of the night finds that its run has started.
     mesh.runner().fire_due().await?;
     Ok(())
 }

@@ -1,17 +1,17 @@
 //! The shop's side of the database: opening it, and the transactions of its steps.
 //!
-//! Knows the database and the catalogue. Knows nothing of workflows, though they live in the same database.
+//! Knows the database and the catalogue. Knows nothing of workflows, though they are stored in the same database.
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait};
-use squidmesh_core::StoreError;
+use squidmesh_core::port::StoreError;
 use squidmesh_store::SeaOrmStore;
 use uuid::Uuid;
 
 use crate::tables::{self, account, stock};
 
-/// What the shop sells, with the price of each in cents.
+/// The articles that the shop sells, with the price of each in cents.
 pub const CATALOGUE: [(&str, u32); 12] = [
     ("anchor", 18_900),
     ("barometer", 7_450),
@@ -27,7 +27,7 @@ pub const CATALOGUE: [(&str, u32); 12] = [
     ("tide-table", 1_050),
 ];
 
-/// How many of each article the shop begins with.
+/// The initial stock of each article.
 const FIRST_DELIVERY: i64 = 100_000;
 
 /// The shop's tables. Cheap to clone.
@@ -37,10 +37,10 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// Opens the shop in the database of the store: creates the tables that are missing, and fills the shelves of a new one.
+    /// Opens the shop in the database of the store: creates the missing tables, and fills the shelves of a new one.
     ///
     /// # Errors
-    /// [`ShopError`]: the database's own.
+    /// Returns a [`ShopError`]: the database's error.
     pub async fn open(store: SeaOrmStore) -> Result<Shop, ShopError> {
         let shop = Shop { store };
         let transaction = shop.begin().await?;
@@ -60,21 +60,21 @@ impl Shop {
         Ok(shop)
     }
 
-    /// The gateway's name for the shop.
+    /// Returns the gateway's name for the shop.
     ///
     /// # Errors
-    /// The database's own.
+    /// Returns the database's error.
     pub async fn merchant(&self) -> Result<String, DbErr> {
         let account = account::Entity::find_by_id(1).one(self.connection()).await?;
         account.map(|account| account.merchant).ok_or_else(|| DbErr::RecordNotFound("the shop's account".to_owned()))
     }
 
-    /// The store that shares the database.
+    /// Returns the store that shares the database.
     pub fn store(&self) -> &SeaOrmStore {
         &self.store
     }
 
-    /// For reading.
+    /// Returns a connection for reading.
     pub fn connection(&self) -> &DatabaseConnection {
         self.store.connection()
     }
@@ -82,7 +82,7 @@ impl Shop {
     /// Begins a transaction that writes. Dropped without a commit, it is rolled back.
     ///
     /// # Errors
-    /// The store's own: the database cannot be reached or is too busy.
+    /// Returns the store's error: the database cannot be reached or is too busy.
     pub async fn begin(&self) -> Result<DatabaseTransaction, StoreError> {
         self.store.begin().await
     }
@@ -95,7 +95,7 @@ pub enum ShopError {
     /// No transaction could be begun.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The tables could not be made or filled.
+    /// The tables could not be created or filled.
     #[error("the shop's tables could not be made or filled")]
     Tables(#[from] DbErr),
 }

@@ -1,4 +1,5 @@
-//! The shop's workflows with a gateway that does as the test says, on an SQLite in memory and a clock that the test moves.
+//! The shop's workflows with a gateway that answers as the test scripts it, on an SQLite in memory and a clock that
+//! the test moves.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,11 +16,12 @@ use async_trait::async_trait;
 use sea_orm::ActiveValue::Set;
 use sea_orm::{EntityTrait, QueryOrder};
 use serde_json::{Map, Value};
+use squidmesh_core::definition::StepName;
+use squidmesh_core::inspect::RunDetails;
+use squidmesh_core::run::{AuditKind, CompensationStatus};
 use squidmesh_core::testing::{ManualClock, MemoryExecutor};
-use squidmesh_core::{
-    AuditKind, Cancellation, CompensationStatus, RunDetails, RunFilter, RunId, RunStatus, Squidmesh, StepContext,
-    StepName, Workflow, hours,
-};
+use squidmesh_core::workflow::Cancellation;
+use squidmesh_core::{RunFilter, RunId, RunStatus, Squidmesh, StepContext, Workflow, hours};
 use squidmesh_examples::checkout::checkout;
 use squidmesh_examples::fulfilment::fulfilment;
 use squidmesh_examples::gateway::{Card, Gateway, GatewayError, Operation, Payment, Receipt};
@@ -30,7 +32,7 @@ use squidmesh_examples::shop::Shop;
 use squidmesh_examples::tables::{customs, ledger, orders, settlements, stock};
 use squidmesh_store::SeaOrmStore;
 
-/// Gives the answers of a list, then success; keeps what it did by key, as a gateway must.
+/// Returns the answers of a list, then success; records what it did by key, as a gateway must.
 #[derive(Default)]
 struct Scripted {
     answers: Mutex<VecDeque<GatewayError>>,
@@ -45,7 +47,7 @@ impl Gateway for Scripted {
         }
         let answer = self.answers.lock().unwrap().pop_front();
         if !matches!(answer, Some(GatewayError::Refused { .. })) {
-            // A busy answer may come after the deed: the worst case for whoever tries again.
+            // A busy answer may come after the effect: the worst case for a caller that retries.
             self.done.lock().unwrap().insert(idempotency_key.to_owned(), payment.clone());
         }
         answer.map_or_else(|| Ok(Receipt { id: idempotency_key.to_owned() }), Err)
@@ -80,13 +82,13 @@ impl Fixture {
         Fixture { shop, gateway, executor, mesh, checkout }
     }
 
-    /// Takes an order through both workflows.
+    /// Processes an order through both workflows.
     async fn place(&self, order: &Order) -> RunDetails {
         let run = self.begin(order).await;
         self.finish(run).await
     }
 
-    /// Takes an order as far as it goes now.
+    /// Processes an order as far as it can proceed now.
     async fn begin(&self, order: &Order) -> RunId {
         self.write_down(order).await;
         let run = self.mesh.start_run("checkout", order).await.unwrap();
@@ -94,7 +96,7 @@ impl Fixture {
         run.id
     }
 
-    /// Takes it to its end, whatever time that needs.
+    /// Processes a run to its end, however much time passes.
     async fn finish(&self, run: RunId) -> RunDetails {
         self.executor.run_to_rest(&self.mesh).await.unwrap();
         self.mesh.inspect_run(run).await.unwrap()
@@ -114,7 +116,7 @@ impl Fixture {
         orders::Entity::find().one(self.shop.connection()).await.unwrap().unwrap().state
     }
 
-    /// What is on hand and what is reserved of an article.
+    /// Returns the on-hand and the reserved quantity of an article.
     async fn stock_of(&self, sku: &str) -> (i64, i64) {
         let article = stock::Entity::find_by_id(sku).one(self.shop.connection()).await.unwrap().unwrap();
         (article.on_hand, article.reserved)

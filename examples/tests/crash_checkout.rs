@@ -1,9 +1,9 @@
 //! `kill -9` at any moment: started again, the shop comes to the same summary.
 //!
-//! Twenty plain shops on each database, and some in which everything happens at once: reviews, sagas, held parcels and a night. Each is
-//! started, killed at a moment of its own between its start and the time that an undisturbed one takes, and started again. What it
-//! prints at the end must be, to the letter, what an undisturbed shop prints; a summary names every violation and only a sound one
-//! ends with exit code 0.
+//! Twenty plain shops on each database, and some in which everything happens at once: reviews, sagas, held parcels
+//! and a night. Each is started, killed at a moment of its own between its start and the time that an undisturbed one
+//! takes, and started again. The output at the end must be exactly that of an undisturbed shop; a summary names every
+//! violation, and only a sound one ends with exit code 0.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,12 +24,13 @@ use shop_process::{Home, Ran};
 use squidmesh_core::testing::SeededEntropy;
 use squidmesh_examples::scenario::Scenario;
 
-/// How many shops are killed on each database, and how many of them live at a time: mostly they wait for leases and backoff.
+/// The number of shops killed on each database, and the number of concurrent ones: mostly they wait for leases and
+/// backoff.
 const PLAIN_SHOPS: usize = 20;
 const EVENTFUL_SHOPS: usize = 4;
 const AT_A_TIME: usize = 4;
 
-/// Kills so many shops, each on a database of its own that `home` makes.
+/// Kills `shops` shops, each on its own database created by `home`.
 fn are_killed(shops: usize, home: impl Fn() -> Home + Sync) {
     let undisturbed = home();
     let begun = Instant::now();
@@ -53,7 +54,7 @@ fn are_killed(shops: usize, home: impl Fn() -> Home + Sync) {
     assert!(killed_at_work > 0, "no shop had begun to work when it was killed, so nothing was tried");
 }
 
-/// Kills a shop once and starts it again; tells whether it was killed at work, and not before or after.
+/// Kills a shop once and starts it again; returns whether it was killed at work, and not before or after.
 fn killed_once(home: &Home, moment: Duration, expected: &str) -> bool {
     home.kill_after(moment);
     let Ran { summary, journey } = home.run();

@@ -1,5 +1,5 @@
-//! A shop with worker processes, over the database alone and over Redis: the same summary as from one process that nobody disturbs,
-//! whichever process is killed.
+//! A shop with worker processes, over the database alone and over Redis: the same summary as from one undisturbed
+//! process, whichever process is killed.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ use std::time::Duration;
 use shop_process::Home;
 use squidmesh_examples::scenario::Scenario;
 
-/// Early and in the midst of the life of a shop that takes some seconds.
+/// Early and midway in the life of a shop that takes some seconds.
 const MOMENTS: [Duration; 2] = [Duration::from_millis(900), Duration::from_millis(2_100)];
 
 /// Kills the shop with all its workers, and then a worker alone, at each of the moments.

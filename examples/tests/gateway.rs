@@ -1,4 +1,4 @@
-//! The scripted gateway over HTTP: whatever its mood, a key has one effect, before and after it was closed.
+//! The scripted gateway over HTTP: in every mood, a key has one effect, before and after a restart.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ use squidmesh_examples::gateway::{
 };
 use squidmesh_examples::sample_orders::sample_orders;
 
-/// Asks until there is a verdict, without a pause: all moods but patience are tried.
+/// Requests until there is a verdict, without a pause.
 async fn verdict(gateway: &HttpGateway, key: &str, payment: &Payment) -> Result<String, String> {
     loop {
         match tokio::time::timeout(Duration::from_millis(500), gateway.ask(key, payment)).await {

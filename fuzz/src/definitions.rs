@@ -1,18 +1,20 @@
-//! Definitions from data: valid, or refused with reasons; and a valid one is the same however often it is written and read.
+//! Definitions from data are valid, or rejected with reasons; a valid one is unchanged by any number of writes and
+//! reads.
 //!
-//! An input that begins with `{` is a definition as text. Any other makes changes to a valid one: parts of it are replaced by other
-//! parts, and by whatever else comes.
+//! An input that begins with `{` is a definition as text. Any other input changes a valid definition: some of its
+//! parts are replaced by other parts, or by arbitrary data.
 
 use std::collections::HashSet;
 
 use serde_json::Value;
+use squidmesh_core::definition::{Definition, Shape, TransitionOutcome};
 use squidmesh_core::inspect::graph;
+use squidmesh_core::run::{RunSnapshot, StepRun};
 use squidmesh_core::testing::sample;
-use squidmesh_core::{Definition, RunState, Shape, StepRun, TransitionOutcome};
 
 use crate::source::Source;
 
-/// Definitions that have a bit of everything.
+/// Definitions that contain some of everything.
 const VALID: [&str; 3] = [
     include_str!("../corpus/definitions/sequence.json"),
     include_str!("../corpus/definitions/fan.json"),
@@ -54,7 +56,7 @@ fn change(value: &mut Value, source: &mut Source<'_>) {
     }
 }
 
-/// Pointers to every part of a value.
+/// Returns pointers to every part of a value.
 fn places(value: &Value) -> Vec<String> {
     fn walk(value: &Value, at: &str, found: &mut Vec<String>) {
         found.push(at.to_owned());
@@ -73,7 +75,7 @@ fn places(value: &Value) -> Vec<String> {
     found
 }
 
-/// What is true of every definition.
+/// Asserts what is true of every definition.
 fn hold(definition: &Definition) {
     let stored = serde_json::to_string(definition).expect("a definition is data");
     let again: Definition = serde_json::from_str(&stored).expect("what was stored reads back");
@@ -101,7 +103,7 @@ fn hold(definition: &Definition) {
         definition.steps().iter().step_by(2).map(|step| {
             StepRun::pending(step.name.clone(), Default::default(), step.recovery.clone(), sample::STARTED)
         });
-    let graph = graph(&RunState::new(run, steps), definition);
+    let graph = graph(&RunSnapshot::new(run, steps), definition);
     let ends = usize::from(graph.edges.iter().any(|edge| edge.to.is_none()));
     let drawn = graph.nodes.len() + graph.edges.len() + ends;
     assert_eq!(graph.to_mermaid().lines().count(), 1 + drawn, "no name breaks out of its line");

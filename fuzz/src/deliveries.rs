@@ -1,20 +1,22 @@
-//! Delivered payloads: read, or refused; and what is refused, or is nobody's work, touches nothing.
+//! Delivered payloads are read or rejected; a payload that is rejected, or names no existing work, changes
+//! nothing.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use serde_json::json;
+use squidmesh_core::command::{DeliveryOutcome, PerformError};
+use squidmesh_core::dispatch::DeliveryMessage;
+use squidmesh_core::port::StoreSession;
+use squidmesh_core::run::RunSnapshot;
 use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore, block_on};
-use squidmesh_core::{
-    COMPLETE, Delivery, DeliveryPayload, PerformError, RunId, RunState, Squidmesh, Step, StepContext, StepResult,
-    StoreSession, Trigger, Workflow,
-};
+use squidmesh_core::{COMPLETE, RunId, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow};
 
 struct Host {
     mesh: Squidmesh,
     store: MemoryStore,
     run: RunId,
-    before: RunState,
+    before: RunSnapshot,
 }
 
 thread_local! {
@@ -25,7 +27,7 @@ async fn nothing(_: serde_json::Value, _: StepContext) -> StepResult<()> {
     Ok(())
 }
 
-/// A host with a run whose first step waits for its time, so that no delivery is ever due.
+/// Returns a host with a run whose first step waits, so that no delivery is ever due.
 fn host() -> Host {
     let clock = Arc::new(ManualClock::default());
     let (store, executor) = (MemoryStore::new(clock.clone()), MemoryExecutor::new(clock));
@@ -57,25 +59,30 @@ fn step(run: RunId, step: &str) -> Vec<u8> {
 }
 
 pub fn run(data: &[u8]) {
-    if let Ok(payload) = &DeliveryPayload::parse(data) {
+    if let Ok(payload) = &DeliveryMessage::parse(data) {
         let written = payload.to_string();
-        assert_eq!(DeliveryPayload::parse(written.as_bytes()).as_ref(), Ok(payload));
-        let typed: DeliveryPayload = serde_json::from_str(&written).expect("it is its own JSON");
+        assert_eq!(DeliveryMessage::parse(written.as_bytes()).as_ref(), Ok(payload));
+        let typed: DeliveryMessage = serde_json::from_str(&written).expect("it is its own JSON");
         assert_eq!(&typed, payload);
         if let Some(key) = payload.intent() {
-            assert_eq!(&DeliveryPayload::from(&key), payload);
+            assert_eq!(&DeliveryMessage::from(&key), payload);
         }
     }
     HOST.with_borrow_mut(|host| {
         let host = host.get_or_insert_with(self::host);
-        // The bytes name runs as they like; the one that exists goes by the name `run`.
+        // The bytes may name any run; `run` is the name of the one that exists.
         let known = String::from_utf8_lossy(data).replace("\"run\"", &format!("\"{}\"", host.run));
-        match (block_on(host.mesh.runner().perform(known.as_bytes())), DeliveryPayload::parse(known.as_bytes())) {
-            (Ok(Delivery::Skipped(_)), _) => {}
-            (Err(PerformError::InvalidPayload(_)), Err(_)) => {}
+        match (block_on(host.mesh.runner().perform(known.as_bytes())), DeliveryMessage::parse(known.as_bytes())) {
+            (Ok(DeliveryOutcome::Ignored(_)), _) => {}
+            (Err(PerformError::InvalidMessage(_)), Err(_)) => {}
             // An occurrence may be started: it is another run.
-            (Ok(_) | Err(PerformError::Cron { .. }), Ok(DeliveryPayload::Cron { .. })) => {}
-            (Err(PerformError::InvalidPayload(_)), Ok(_)) => panic!("what can be read was refused"),
+            (Ok(_) | Err(PerformError::Cron { .. }), Ok(DeliveryMessage::Cron { .. })) => {}
+            // An occurrence may also be left for another process, or never be fired by its trigger.
+            (
+                Err(PerformError::UnknownTrigger { .. } | PerformError::InvalidMessage(_)),
+                Ok(DeliveryMessage::Cron { .. }),
+            ) => {}
+            (Err(PerformError::InvalidMessage(_)), Ok(_)) => panic!("what can be read was refused"),
             (answer, parsed) => panic!("{parsed:?} was answered by {answer:?}"),
         }
         let after = block_on(host.store.load(host.run)).expect("the store is there");

@@ -1,4 +1,5 @@
-//! Answers of Redis, as bytes of its protocol: whatever is in the entries of a stream, each is an intent or says why it is none.
+//! Answers of Redis, as bytes of its protocol: each entry of a stream, with any content, is an intent or has a
+//! reason why it is none.
 
 use squidmesh_executor_redis::fuzzing::read;
 

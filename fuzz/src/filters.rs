@@ -1,9 +1,11 @@
-//! Filters of lists: page by page, whatever the filter and the cursor, the runs that match come newest first and once each.
+//! Filters of lists: page by page, for any filter and cursor, the matching runs are listed newest first and once
+//! each.
 
 use std::cell::OnceCell;
 
+use squidmesh_core::port::StoreSession;
 use squidmesh_core::testing::{ManualClock, MemoryStore, block_on, sample};
-use squidmesh_core::{Run, RunFilter, RunId, RunStatus, StoreSession, Timestamp};
+use squidmesh_core::{Run, RunFilter, RunId, RunStatus, Timestamp};
 
 use crate::source::Source;
 
@@ -77,7 +79,7 @@ fn filter(source: &mut Source<'_>, all: &[Run]) -> RunFilter {
     filter
 }
 
-/// What the words of the filter's documentation say.
+/// Returns whether a run matches, according to the documentation of the filter.
 fn matches(run: &Run, filter: &RunFilter) -> bool {
     filter.workflow.as_ref().is_none_or(|workflow| run.workflow == *workflow)
         && (filter.statuses.is_empty() || filter.statuses.contains(&run.status))

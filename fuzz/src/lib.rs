@@ -1,9 +1,9 @@
-//! What is fuzzed, as functions over bytes: one target a file. `cargo xtask fuzz` runs them under libFuzzer, with coverage; the tests
-//! go through the corpus.
+//! The fuzz targets, as functions over bytes: one target per file. `cargo xtask fuzz` runs them under libFuzzer,
+//! with coverage; the tests run the corpus through them.
 //!
-//! A target asserts more than that nothing panics: what is read reads back the same, what is refused says why and shows nothing of
-//! what it must not, and what was decided can be decided again. Knows everything that takes input from outside; nothing of
-//! servers.
+//! A target asserts more than the absence of panics: data that is read reads back the same, an input that is
+//! rejected gets a reason that shows nothing secret, and a decision can be repeated. Knows everything that takes
+//! input from outside, and nothing of servers.
 
 #![allow(
     clippy::expect_used,
@@ -27,6 +27,8 @@ pub mod rows;
 pub mod schedules;
 pub mod states;
 
+mod bounds;
+mod recursive;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -34,7 +36,7 @@ mod tests;
 /// A target: reads bytes, and panics if it has found a defect.
 pub type Target = fn(&[u8]);
 
-/// Every target, by the name of its program and of its corpus.
+/// All targets, by the name of their program and of their corpus.
 pub const TARGETS: [(&str, Target); 8] = [
     ("definitions", definitions::run),
     ("deliveries", deliveries::run),
@@ -46,16 +48,17 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("states", states::run),
 ];
 
-/// Where the input under way is kept, if `SQUIDMESH_FUZZ_INPUT` names a file for it.
+/// Where the current input is kept, if `SQUIDMESH_FUZZ_INPUT` names a file for it.
 static UNDER_WAY: LazyLock<Option<File>> = LazyLock::new(|| {
     let path = std::env::var_os("SQUIDMESH_FUZZ_INPUT")?;
     Some(File::create(path).expect("a file for the input under way"))
 });
 
-/// Runs a target, and keeps its input while it does: who overflows the stack is killed before libFuzzer can write down on what.
+/// Runs a target, and keeps its input meanwhile: a process that overflows its stack is killed before libFuzzer can
+/// record the input.
 pub fn run(target: Target, data: &[u8]) {
     if let Some(file) = &*UNDER_WAY {
         file.set_len(data.len() as u64).and_then(|()| file.write_all_at(data, 0)).expect("the input under way is kept");
     }
-    target(data);
+    bounds::keep(|| target(data));
 }

@@ -1,17 +1,19 @@
-//! Rows of every table with anything in any column: read, or a typed error that shows nothing; and what is read is written back as it is.
+//! Rows of every table with any value in any column: they are read, or return a typed error that shows nothing; a
+//! row that is read is written back unchanged.
 
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
+use squidmesh_core::port::StoreError;
+use squidmesh_core::run::{Attempt, AuditEvent, AuditKind, Failure, StepRun, StepStatus};
+use squidmesh_core::schedule::TriggerRecord;
 use squidmesh_core::testing::sample;
-use squidmesh_core::{
-    Attempt, AuditEvent, AuditKind, Failure, Run, RunStatus, StepRun, StepStatus, StoreError, TriggerRecord,
-};
+use squidmesh_core::{Run, RunStatus};
 use squidmesh_store::fuzzing::{Cell, Cellular, Decoded, NULL, Table, encode, intent};
 
 use crate::source::Source;
 
-/// What no error may show.
+/// Text that no error may show.
 const SECRET: &str = "S3CRET";
 
 /// A valid row of each table, in the order of [`Table::ALL`].
@@ -35,7 +37,7 @@ static VALID: LazyLock<Vec<Cellular>> = LazyLock::new(|| {
     ]
 });
 
-/// A run with something in every column.
+/// Returns a run with a value in every column.
 pub(crate) fn full_run() -> Run {
     let mut run = sample::run(1);
     run.status = RunStatus::Running;
@@ -48,7 +50,7 @@ pub(crate) fn full_run() -> Run {
     run
 }
 
-/// A step run with something in every column.
+/// Returns a step run with a value in every column.
 pub(crate) fn full_step() -> StepRun {
     let valid = json!({
         "step": "first", "status": "running", "input": { "a": 1 }, "recovery": sample::step("first").recovery,
@@ -95,7 +97,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Something else for a cell: of any type, or much like what was there.
+/// Returns another value for a cell: of any type, or similar to the given one.
 pub(crate) fn damaged(cell: &Cell, source: &mut Source<'_>) -> Cell {
     match source.below(9) {
         0 => NULL,
@@ -116,7 +118,7 @@ pub(crate) fn damaged(cell: &Cell, source: &mut Source<'_>) -> Cell {
     }
 }
 
-/// JSON with a part replaced; of any other text, a part is cut out.
+/// Replaces a part of JSON, or cuts a part out of any other text.
 fn changed(text: &str, source: &mut Source<'_>) -> String {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::Object(mut parts)) if !parts.is_empty() => {

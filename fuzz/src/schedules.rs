@@ -1,11 +1,12 @@
-//! Cron expressions: refused with a reason, or a schedule whose occurrences come in order and are found again from anywhere.
+//! Cron expressions are rejected with a reason, or are schedules whose occurrences are in order and are the same
+//! from any start.
 
 use squidmesh_core::Timestamp;
 use squidmesh_core::schedule::{InvalidSchedule, Schedule};
 
 use crate::source::Source;
 
-/// Zones with every sort of jump: none, an hour, half an hour, at midnight, and a day that never was.
+/// Zones with every kind of jump: none, an hour, half an hour, at midnight, and a skipped day.
 const ZONES: [&str; 7] = [
     "UTC",
     "Europe/Berlin",
@@ -21,7 +22,7 @@ pub fn run(data: &[u8]) {
     let zone = source.of(&ZONES);
     let from = match source.below(4) {
         0 => Timestamp::from_millis(source.integer()),
-        // Around a change of the clocks, or not, some time in this century.
+        // Any time in this century, near a clock change or not.
         _ => Timestamp::from_millis(
             946_684_800_000 + i64::try_from(source.number() % 3_155_760_000_000).expect("a century"),
         ),

@@ -1,8 +1,8 @@
-//! Bytes as a source of choices: numbers, texts and JSON, for as long as there are any; zeros after that.
+//! Bytes as a source of choices: numbers, texts and JSON, until they are used up; zeros after that.
 
 use serde_json::{Map, Number, Value};
 
-/// The bytes that are left.
+/// The remaining bytes.
 pub(crate) struct Source<'a>(&'a [u8]);
 
 impl<'a> Source<'a> {
@@ -24,7 +24,7 @@ impl<'a> Source<'a> {
         self.byte() & 1 == 1
     }
 
-    /// A number below `end`, of at most 256.
+    /// Returns a number below `end`, which is at most 256.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::from(self.byte()) % end.max(1)
     }
@@ -42,7 +42,7 @@ impl<'a> Source<'a> {
         u64::from_le_bytes(std::array::from_fn(|_| self.byte()))
     }
 
-    /// Numbers near the edges more often than others.
+    /// Returns an integer, more often near the limits than elsewhere.
     pub(crate) fn integer(&mut self) -> i64 {
         match self.below(8) {
             0 => i64::from(self.byte()),
@@ -66,13 +66,13 @@ impl<'a> Source<'a> {
         String::from_utf8_lossy(self.bytes(24)).into_owned()
     }
 
-    /// All that is left, as text.
+    /// Returns all remaining bytes, as text.
     pub(crate) fn rest(&mut self) -> String {
         let rest = std::mem::take(&mut self.0);
         String::from_utf8_lossy(rest).into_owned()
     }
 
-    /// JSON whose objects have mostly these keys.
+    /// Returns JSON whose objects mostly have these keys.
     pub(crate) fn json(&mut self, keys: &[&str], depth: usize) -> Value {
         match self.below(if depth == 0 { 7 } else { 10 }) {
             0 => Value::Null,
@@ -87,7 +87,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// An object whose keys are mostly these.
+    /// Returns an object that mostly has these keys.
     pub(crate) fn object(&mut self, keys: &[&str], depth: usize) -> Map<String, Value> {
         (0..self.below(5)).map(|_| (self.key(keys), self.json(keys, depth.saturating_sub(1)))).collect()
     }

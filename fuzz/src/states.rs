@@ -1,20 +1,23 @@
-//! Runs as bad rows may leave them: rows that can be read one by one and contradict each other. The engine goes on, refuses, or
-//! says that the state contradicts itself; whatever it decides is a commit that can be written and read back.
+//! Runs from damaged rows, which are readable one by one and contradict each other. The engine continues, rejects,
+//! or reports that the run snapshot contradicts itself; each of its decisions is a commit that can be written and
+//! read back.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde_json::json;
-use squidmesh_core::engine::{
-    BeginCompensation, Decided, GoOn, Limits, Moment, Outcome, UnitOfWork, Verdict, begin, begin_compensation, cancel,
-    decide, differences, record, record_compensation, resumption, unblock, unsafe_to_replay,
-};
+use squidmesh_core::definition::Definition;
+use squidmesh_core::dispatch::{DispatchTarget, IntentKey, Job, JobMetadata, Lease, Refusal};
 use squidmesh_core::inspect::{Subject, explain, graph};
-use squidmesh_core::testing::sample;
-use squidmesh_core::{
-    Definition, DispatchTarget, Failure, History, IntentKey, Job, JobMetadata, Lease, Refusal, RunState, RunStatus,
-    StepRun, StepStatus, Timestamp,
+use squidmesh_core::port::RunHistory;
+use squidmesh_core::run::{Failure, RunSnapshot, StepRun, StepStatus};
+use squidmesh_core::testing::engine::{
+    ApprovalDecision, Attribution, BeginCompensation, Continuation, DecisionInputs, Limits, Outcome, UnitOfWork, begin,
+    begin_compensation, cancel, decide, differences, record, record_compensation, resumption, unblock,
+    unsafe_to_replay,
 };
+use squidmesh_core::testing::sample;
+use squidmesh_core::{RunStatus, Timestamp};
 use squidmesh_store::fuzzing::{Decoded, NULL, Table, encode};
 
 use crate::rows::{damaged, full_run};
@@ -30,7 +33,7 @@ pub fn run(data: &[u8]) {
     let definition = source.of(&*DEFINITIONS);
     let Some(state) = state(&definition, &mut source) else { return };
     look(&definition, &state, &mut source);
-    let moment = Moment {
+    let moment = DecisionInputs {
         now: Timestamp::from_millis(source.integer()),
         random: f64::from(source.byte()) / 256.0,
         token: sample::commit_token(9),
@@ -51,8 +54,9 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// A run of the definition with step runs for some of its steps, as read from rows with some columns damaged.
-fn state(definition: &Definition, source: &mut Source<'_>) -> Option<RunState> {
+/// Returns a run of the definition with step runs for some of its steps, as read from rows with some columns
+/// damaged.
+fn state(definition: &Definition, source: &mut Source<'_>) -> Option<RunSnapshot> {
     let mut run = full_run();
     run.fingerprint = *definition.fingerprint();
     run.workflow = definition.name().clone();
@@ -76,10 +80,10 @@ fn state(definition: &Definition, source: &mut Source<'_>) -> Option<RunState> {
         };
         steps.push(*found);
     }
-    Some(RunState::new(*run, steps))
+    Some(RunSnapshot::new(*run, steps))
 }
 
-/// Written as a row, damaged, and read.
+/// Writes it as a row, damages the row, and reads it.
 fn through(table: Table, decoded: Decoded, source: &mut Source<'_>) -> Option<Decoded> {
     let damages = source.byte() % 8;
     if damages < 4 {
@@ -89,7 +93,7 @@ fn through(table: Table, decoded: Decoded, source: &mut Source<'_>) -> Option<De
     for _ in 4..damages {
         let column = source.of(&table.columns());
         let cell = match column {
-            // The parts that take JSON of a form: most other JSON would not be read at all.
+            // The parts that take JSON of a certain form: most other JSON would not be read at all.
             "compensation" => compensation(source).to_string().into(),
             "resume" => resume(source).to_string().into(),
             "attempt" | "failures" | "crashes" | "sequence" | "revision" => source.integer().into(),
@@ -120,9 +124,9 @@ fn resume(source: &mut Source<'_>) -> serde_json::Value {
     json!({ "ok": ok, "error": error, "expired": expired, "output_key": null })
 }
 
-/// What people look at.
-fn look(definition: &Definition, state: &RunState, source: &mut Source<'_>) {
-    let history = History::new(Vec::new(), Vec::new(), Vec::new());
+/// Runs the queries of operators.
+fn look(definition: &Definition, state: &RunSnapshot, source: &mut Source<'_>) {
+    let history = RunHistory::new(Vec::new(), Vec::new(), Vec::new());
     let registered = source.chance();
     let subject = Subject {
         state,
@@ -134,8 +138,8 @@ fn look(definition: &Definition, state: &RunState, source: &mut Source<'_>) {
         history: &history,
         now: Timestamp::from_millis(source.integer()),
     };
-    let told = explain(&subject);
-    assert_eq!(told.run_id, state.run.id);
+    let explanation = explain(&subject);
+    assert_eq!(explanation.run_id, state.run.id);
     assert_eq!(graph(state, definition).nodes.len(), definition.steps().len());
     let _ = (unsafe_to_replay(state), resumption(state, definition), differences(state, definition, &DEFINITIONS[1]));
     for step in definition.steps() {
@@ -151,24 +155,27 @@ fn command(work: &mut UnitOfWork, definition: &Definition, source: &mut Source<'
     let step = source.of(definition.steps()).name;
     let token = sample::lease_token(u64::from(source.byte() % 2));
     let lease = Lease { key: IntentKey::step(work.run().id, step.clone()), token };
-    let decided = Decided { step: source.maybe(|_| step.to_string()), ..Decided::default() };
-    let jobs: &dyn squidmesh_core::DescribeJobs = &describe;
+    let decided = Attribution { step: source.maybe(|_| step.to_string()), ..Attribution::default() };
+    let jobs: &dyn squidmesh_core::command::DescribeJobs = &describe;
     match source.below(6) {
         0 => {
-            let Ok(squidmesh_core::engine::Begin::Execute(task)) = begin(work, &step, &lease, jobs) else { return };
+            let Ok(squidmesh_core::testing::engine::Begin::Execute(task)) = begin(work, &step, &lease, jobs) else {
+                return;
+            };
             assert!(task.attempt > 0, "attempts count from 1");
-            let queues = [squidmesh_core::QueueName::default()];
-            let go_on = source.chance().then_some(GoOn {
+            let queues = [squidmesh_core::definition::QueueName::default()];
+            let go_on = source.chance().then_some(Continuation {
                 token: sample::lease_token(3),
                 lease: Duration::from_secs(1),
                 queues: &queues,
+                lowest: squidmesh_core::definition::Priority::Low,
             });
             let _ = record(work, &task, outcome(source), go_on, jobs);
         }
         1 => drop(cancel(work, decided)),
         2 => drop(unblock(work, decided, jobs)),
-        3 => drop(decide(work, Verdict::Approve, decided, jobs)),
-        4 => drop(decide(work, Verdict::Reject, decided, jobs)),
+        3 => drop(decide(work, ApprovalDecision::Approve, decided, jobs)),
+        4 => drop(decide(work, ApprovalDecision::Reject, decided, jobs)),
         _ => {
             let lease = Lease { key: IntentKey { run_id: work.run().id, target: DispatchTarget::Compensation }, token };
             let BeginCompensation::Execute(task) = begin_compensation(work, &lease) else { return };

@@ -1,10 +1,10 @@
-//! Every input of the corpus through its target, and some thousand more that chance makes of it.
+//! Runs every input of the corpus through its target, and some thousand random variations.
 
 use std::path::{Path, PathBuf};
 
 use crate::TARGETS;
 
-/// How many inputs are made of each one in the corpus.
+/// The number of variations of each input in the corpus.
 const OFFSPRING: u64 = 40;
 
 fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -15,7 +15,7 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect()
 }
 
-/// Numbers that look like chance and are the same every time.
+/// Returns pseudo-random numbers that are the same every time.
 fn scrambled(number: u64) -> u64 {
     let mut x = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -45,7 +45,7 @@ fn every_input_of_the_corpus_is_answered() {
         let inputs = corpus(name);
         assert!(inputs.len() >= 3, "{name} has a corpus");
         for (path, input) in inputs {
-            let answered = std::panic::catch_unwind(|| target(&input));
+            let answered = std::panic::catch_unwind(|| crate::run(target, &input));
             assert!(answered.is_ok(), "{}", path.display());
         }
     }
@@ -57,7 +57,7 @@ fn what_chance_makes_of_the_corpus_is_answered() {
         for (number, (path, input)) in (0..).zip(corpus(name)) {
             for seed in 0..OFFSPRING {
                 let input = changed(&input, number * OFFSPRING + seed);
-                let answered = std::panic::catch_unwind(|| target(&input));
+                let answered = std::panic::catch_unwind(|| crate::run(target, &input));
                 assert!(answered.is_ok(), "{name}, {}: {:?}", path.display(), String::from_utf8_lossy(&input));
             }
         }

@@ -1,11 +1,10 @@
-//! Proof that anyone can run: a checker of histories and a simulator that produces them.
+//! A simulator that produces histories for the checker to judge, which anyone can run.
 //!
-//! [`check`] knows what must hold of the runs in a store, whatever happened to them: it reads through the store's port, so that it
-//! judges SQLite, Postgres and memory alike. [`world`] is whole deployments in one thread and in virtual time: real runtimes on
-//! simulated stores, queues, clocks and workers that fail in every way that they may. [`mutation`] breaks the product on
-//! purpose, to prove that the two would notice.
+//! [`world`] runs whole deployments in one thread and in virtual time: real runtimes on simulated stores, queues, clocks
+//! and workers that fail in every allowed way. [`mutation`] breaks the product on purpose, to prove that the checker
+//! would notice.
 //!
-//! Knows the core and nothing of any database, queue or async runtime.
+//! Knows the core and the checker, and nothing of any database, queue or async runtime.
 
 #![allow(
     clippy::expect_used,
@@ -18,6 +17,5 @@
     reason = "what cannot go on here has found a defect, and names are documentation"
 )]
 
-pub mod check;
 pub mod mutation;
 pub mod world;

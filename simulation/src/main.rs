@@ -1,19 +1,22 @@
-//! `cargo xtask simulate`: lives seeds, one after the other, and tells of the first that breaks a rule.
+//! `cargo xtask simulate`: runs seeds, one after the other, and reports the first that breaks a rule.
 
 #![allow(clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a program that reports to people")]
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use squidmesh_checker::rules;
 use squidmesh_simulation::mutation::Mutation;
-use squidmesh_simulation::world::{Outcome, Tally, is_planned, live};
+use squidmesh_simulation::world::{Outcome, Tally, is_planned, live, live_through};
 
-/// How many seeds a mutation may go through unnoticed.
+/// The maximum number of seeds that a mutation may go through unnoticed.
 const SEEDS_OF_MUTATION: u64 = 2_000;
-/// How many lines of a trace are printed; the whole goes into a file.
+/// The number of seeds run to their end to see whether a rule alone notices a mutation.
+const SEEDS_ALONE: u64 = 400;
+/// The number of lines of a trace to print; the whole trace is written to a file.
 const LINES: usize = 120;
 const YEAR: f64 = 365.25 * 86_400.0;
 
@@ -67,7 +70,7 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
-/// Lives many seeds, and a few of them twice, to see that they repeat exactly.
+/// Runs many seeds, and every fiftieth of them twice, to see that they repeat exactly.
 fn simulate(options: &Options) -> bool {
     let begun = Instant::now();
     let next = AtomicU64::new(options.first);
@@ -112,7 +115,7 @@ fn simulate(options: &Options) -> bool {
     true
 }
 
-/// Lives one seed and prints its trace if it breaks a rule.
+/// Runs one seed and prints its trace if it breaks a rule.
 fn replay(seed: u64) -> bool {
     let Outcome { violations, trace, hash, time, tally } = live(seed, None, true);
     if violations.is_empty() {
@@ -134,35 +137,22 @@ fn replay(seed: u64) -> bool {
     false
 }
 
-/// Proves that each deliberate defect is found, and by the rule that is about it.
+/// Proves that each mutation is noticed by its rule, and that each rule notices one that no other rule notices:
+/// without that rule it would pass.
 fn mutate(jobs: u64) -> bool {
-    let next = AtomicU64::new(0);
-    let survivors = Mutex::new(Vec::new());
+    let uncaught = side_by_side(jobs, &Mutation::ALL, |mutation| is_caught(*mutation));
+    let needless = side_by_side(jobs, &rules::ALL, |rule| is_needed(rule));
+    println!("{} of {} mutations caught", Mutation::ALL.len() - uncaught, Mutation::ALL.len());
+    println!("{} of {} rules find what no other rule finds", rules::ALL.len() - needless, rules::ALL.len());
+    uncaught + needless == 0
+}
+
+/// Tries each item, several in parallel, and returns the number of those that do not pass.
+fn side_by_side<T: Sync>(jobs: u64, items: &[T], passes: impl Fn(&T) -> bool + Sync) -> usize {
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
-        while let Some(mutation) =
-            Mutation::ALL.get(usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX))
-        {
-            let begun = Instant::now();
-            let mut others = BTreeSet::new();
-            let caught = (0..SEEDS_OF_MUTATION).find_map(|seed| {
-                let found = live(seed, Some(*mutation), false).violations;
-                let rule =
-                    found.iter().map(|violation| violation.rule).find(|rule| mutation.noticed_by().contains(rule));
-                others.extend(found.iter().map(|violation| violation.rule).filter(|_| rule.is_none()));
-                rule.map(|rule| (seed, rule))
-            });
-            let spent = begun.elapsed().as_secs_f64();
-            match caught {
-                Some((seed, rule)) => {
-                    println!("{mutation:?}: caught after {} seeds ({spent:.1} s) by [{rule}]", seed + 1)
-                }
-                None => {
-                    let rules = mutation.noticed_by();
-                    println!("{mutation:?}: NOT caught by {rules:?} in {SEEDS_OF_MUTATION} seeds ({spent:.1} s)");
-                    println!("  others that noticed: {others:?}");
-                    survivors.lock().expect("no panic").push(*mutation);
-                }
-            }
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            failed.fetch_add(usize::from(!passes(item)), Ordering::Relaxed);
         }
     };
     std::thread::scope(|scope| {
@@ -171,7 +161,50 @@ fn mutate(jobs: u64) -> bool {
         }
         work();
     });
-    let survivors = survivors.into_inner().expect("no panic");
-    println!("{} of {} mutations caught", Mutation::ALL.len() - survivors.len(), Mutation::ALL.len());
-    survivors.is_empty()
+    failed.into_inner()
+}
+
+/// Runs seeds with a mutation until its rule has noticed it.
+fn is_caught(mutation: Mutation) -> bool {
+    let begun = Instant::now();
+    let rule = mutation.noticed_by();
+    let mut others = BTreeSet::new();
+    let caught = (0..SEEDS_OF_MUTATION).find(|seed| {
+        let rules = broken_in(&live(*seed, Some(mutation), false));
+        let noticed = rules.contains(rule);
+        others.extend(rules);
+        noticed
+    });
+    let spent = begun.elapsed().as_secs_f64();
+    match caught {
+        Some(seed) => println!("{mutation:?}: caught after {} seeds ({spent:.1} s) by [{rule}]", seed + 1),
+        None => {
+            println!("{mutation:?}: NOT caught by [{rule}] in {SEEDS_OF_MUTATION} seeds ({spent:.1} s)");
+            println!("  others that noticed: {others:?}");
+        }
+    }
+    caught.is_some()
+}
+
+/// Returns whether a rule is the only one to notice one of its mutations for some seed.
+fn is_needed(rule: &'static str) -> bool {
+    let begun = Instant::now();
+    let mut own = Mutation::ALL.into_iter().filter(|mutation| mutation.noticed_by() == rule);
+    let alone = |mutation: &Mutation| {
+        let only = |seed: &u64| broken_in(&live_through(*seed, *mutation)).into_iter().eq([rule]);
+        (0..SEEDS_ALONE).any(|seed| only(&seed))
+    };
+    let found = own.find(alone);
+    let spent = begun.elapsed().as_secs_f64();
+    match found {
+        Some(mutation) => println!("[{rule}] alone finds {mutation:?} ({spent:.1} s)"),
+        None => {
+            println!("[{rule}] alone finds NOTHING in {SEEDS_ALONE} seeds of each of its mutations ({spent:.1} s)")
+        }
+    }
+    found.is_some()
+}
+
+fn broken_in(outcome: &Outcome) -> BTreeSet<&'static str> {
+    outcome.violations.iter().map(|violation| violation.rule).collect()
 }

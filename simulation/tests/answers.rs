@@ -1,5 +1,5 @@
-//! What a person decides is carried out once, and they are told so, although the answer of the store is lost and the run goes on before
-//! anybody can look at it again.
+//! A person's decision is executed once, and is answered as such, although the store's answer is lost and the run
+//! continues before anyone can look at it again.
 #![allow(missing_docs, clippy::unwrap_used, reason = "these are tests")]
 
 use std::future::IntoFuture;
@@ -7,18 +7,19 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use serde_json::json;
+use squidmesh_core::definition::LogLevel;
+use squidmesh_core::port::StoreSession;
+use squidmesh_core::run::AuditKind;
 use squidmesh_core::testing::{Fault, ManualClock, MemoryExecutor, MemoryStore, block_on};
-use squidmesh_core::{
-    AuditKind, COMPLETE, LogLevel, RunFilter, RunStatus, Squidmesh, Step, StoreSession, Trigger, Workflow,
-    WorkflowBuilder, log, pause, secs,
-};
+use squidmesh_core::workflow::WorkflowBuilder;
+use squidmesh_core::{COMPLETE, RunFilter, RunStatus, Squidmesh, Step, Trigger, Workflow, log, pause, secs};
 
 fn held() -> WorkflowBuilder {
     Workflow::builder("held").trigger(Trigger::manual("go")).step(Step::new("first", pause()))
 }
 
-/// Releases the run of a workflow while the answer is lost and another process carries on with it: where it is then, and how
-/// often it was released.
+/// Unblocks the run of a workflow while the answer is lost and another process continues it. Returns the run's status
+/// then, and how often it was unblocked.
 fn released(workflow: WorkflowBuilder) -> (RunStatus, usize) {
     let workflow = workflow.build().unwrap();
     let clock = Arc::new(ManualClock::default());
@@ -40,11 +41,11 @@ fn released(workflow: WorkflowBuilder) -> (RunStatus, usize) {
     assert_eq!(block_on(asked).unwrap().id, run);
 
     block_on(executor.run_to_rest(&worker)).unwrap();
-    let released = block_on(store.history(run)).unwrap().audit.into_iter().filter(|it| it.kind == AuditKind::Resumed);
+    let released = block_on(store.history(run)).unwrap().audit.into_iter().filter(|it| it.kind == AuditKind::Unblocked);
     (block_on(store.load(run)).unwrap().unwrap().run.status, released.count())
 }
 
-/// Asks while the answer is lost, and waits until it is asked again.
+/// Polls a request whose answer is lost, and waits until it is retried.
 fn asked_twice<T>(clock: &ManualClock, asked: impl Future<Output = T>) -> T {
     let mut asked = Box::pin(asked);
     assert!((&mut asked).now_or_never().is_none(), "it waits before it looks again");
@@ -53,7 +54,7 @@ fn asked_twice<T>(clock: &ManualClock, asked: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn what_is_carried_out_only_after_it_was_looked_for_is_not_done_twice() {
+fn a_commit_applied_after_it_was_looked_up_is_not_repeated() {
     let twice = held().step(Step::new("second", pause())).then("first", "second").then("second", COMPLETE);
     let clock = Arc::new(ManualClock::default());
     let (store, executor) = (MemoryStore::new(clock.clone()), MemoryExecutor::new(clock.clone()));
@@ -71,7 +72,7 @@ fn what_is_carried_out_only_after_it_was_looked_for_is_not_done_twice() {
     block_on(executor.run_to_rest(&mesh)).unwrap();
     let details = block_on(mesh.inspect_run(run)).unwrap();
     assert_eq!((details.run.status, details.run.current_step.unwrap().as_str()), (RunStatus::Paused, "second"));
-    assert_eq!(details.audit.iter().filter(|it| it.kind == AuditKind::Resumed).count(), 1);
+    assert_eq!(details.audit.iter().filter(|it| it.kind == AuditKind::Unblocked).count(), 1);
 }
 
 #[test]

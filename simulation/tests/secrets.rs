@@ -1,5 +1,5 @@
-//! Ten thousand secrets go through payloads, inputs, outputs, errors, panics and what people say, and none comes out in logs, spans,
-//! events or the text of errors, at default settings and with everything logged.
+//! Ten thousand secrets pass through payloads, inputs, outputs, errors, panics and what operators enter, and none
+//! appears in logs, spans, events or the text of errors, at default settings and with everything logged.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
 
 use std::io;
@@ -9,15 +9,16 @@ use std::sync::{Arc, Mutex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use squidmesh_core::inspect::ShowNothing;
 use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore, RecordingSink, block_on};
 use squidmesh_core::{
-    COMPLETE, Field, Retry, RunStatus, ShowNothing, Squidmesh, Step, StepContext, StepError, StepResult, Trigger,
-    Workflow, approval, ms,
+    COMPLETE, Field, Retry, RunStatus, Squidmesh, Step, StepContext, StepError, StepResult, Trigger, Workflow,
+    approval, ms,
 };
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
-/// What every secret begins with.
+/// The prefix of every secret.
 const MARK: &str = "canary-";
 
 static SEEDED: AtomicUsize = AtomicUsize::new(0);
@@ -137,7 +138,7 @@ fn no_secret_comes_out_in_logs_spans_or_the_text_of_errors() {
     drop(std::panic::take_hook());
 
     assert!(SEEDED.load(Ordering::Relaxed) >= 10_000, "only {SEEDED:?} secrets");
-    assert!(said.len() > 100, "errors were told");
+    assert!(said.len() > 100, "errors were reported");
     for text in said {
         assert!(!text.contains(MARK), "{text}");
     }
@@ -149,7 +150,7 @@ fn no_secret_comes_out_in_logs_spans_or_the_text_of_errors() {
     assert_eq!(leak, None);
 }
 
-/// Lives a hundred runs full of secrets, and gives every text that the runtime made of errors and events.
+/// Runs a hundred runs full of secrets, and returns every text that the runtime made of errors and events.
 async fn live() -> Vec<String> {
     let clock = Arc::new(ManualClock::default());
     let (store, executor, sink) = (MemoryStore::new(clock.clone()), MemoryExecutor::new(clock), RecordingSink::new());

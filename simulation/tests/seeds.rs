@@ -1,5 +1,5 @@
-//! Seeds repeat, things happen in them, and what is broken on purpose is found. Thousands of them are lived by
-//! `cargo xtask simulate`.
+//! Seeds repeat, things happen in them, and deliberate defects are found. `cargo xtask simulate` runs thousands of
+//! seeds.
 #![allow(missing_docs, clippy::unwrap_used, reason = "these are tests")]
 
 use squidmesh_simulation::mutation::Mutation;

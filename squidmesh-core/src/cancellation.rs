@@ -1,14 +1,15 @@
-//! Tells a step handler that its work is no longer wanted.
+//! Notifies a step handler that its work is no longer wanted.
 //!
-//! Knows no async runtime: it can be awaited on any. Never interrupts anything by itself.
+//! Knows no async runtime: it can be awaited on any. Never interrupts anything itself.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use event_listener::Event;
 use serde::{Deserialize, Serialize};
 
-/// A signal that is given at most once and seen by every clone.
+/// A signal that is given at most once and observed by every clone.
 #[derive(Clone, Default)]
 pub struct Cancellation {
     signal: Arc<Signal>,
@@ -18,10 +19,14 @@ pub struct Cancellation {
 struct Signal {
     reason: OnceLock<CancelReason>,
     given: Event,
+    /// Whether any clone has ever been checked or awaited.
+    watched: AtomicBool,
+    /// Whether any clone has observed the signal.
+    seen: AtomicBool,
 }
 
 impl Cancellation {
-    /// A signal that has not been given.
+    /// Creates a signal that has not been given.
     pub fn new() -> Self {
         Self::default()
     }
@@ -33,23 +38,39 @@ impl Cancellation {
         }
     }
 
-    /// Whether the signal has been given.
+    /// Returns whether the signal has been given.
     pub fn is_cancelled(&self) -> bool {
         self.reason().is_some()
     }
 
-    /// Why the signal was given, if it was.
+    /// Returns why the signal was given; `None` if it was not.
     pub fn reason(&self) -> Option<CancelReason> {
-        self.signal.reason.get().copied()
+        self.signal.watched.store(true, Ordering::Relaxed);
+        let reason = self.signal.reason.get().copied();
+        if reason.is_some() {
+            self.signal.seen.store(true, Ordering::Relaxed);
+        }
+        reason
     }
 
-    /// Waits until the signal is given, and says why. Returns at once if it already was. Dropping the future is harmless.
+    /// Returns whether any clone has ever been checked: a handler that never does gains nothing from a grace period.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.signal.watched.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the signal was given for this reason, and observed.
+    pub(crate) fn was_seen(&self, reason: CancelReason) -> bool {
+        self.signal.reason.get() == Some(&reason) && self.signal.seen.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the signal is given and returns its reason; returns at once if it was given already. Dropping the
+    /// future is harmless.
     pub async fn cancelled(&self) -> CancelReason {
         loop {
             if let Some(reason) = self.reason() {
                 return reason;
             }
-            // Listen first, look again after: a signal given between the two is not missed.
+            // Listen first, then check: a signal given between the two is not missed.
             let given = self.signal.given.listen();
             if let Some(reason) = self.reason() {
                 return reason;
@@ -70,13 +91,16 @@ impl fmt::Debug for Cancellation {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CancelReason {
-    /// Another worker may have taken the step over: whatever this one does now cannot be recorded.
+    /// Another worker may have taken the step over: nothing that this one does now can be recorded.
     LeaseLost,
-    /// The process is shutting down and will not wait much longer.
+    /// The process is shutting down. The step may finish within the executor's drain time, and its outcome is
+    /// recorded as always. A retryable error returned after observing this signal is recorded as an interruption,
+    /// which does not count as an attempt.
     ShuttingDown,
-    /// Somebody cancelled the run. The step may finish; its output is kept and nothing follows.
+    /// The run was cancelled. The step may finish; its output is kept and no step follows.
     RunCancelled,
-    /// The step has used up the time that its definition gives it.
+    /// The step has exceeded its timeout. The attempt has failed, regardless of what the handler returns; a handler that
+    /// watches for this has [`Config::timeout_grace`](crate::Config::timeout_grace) to stop before it is dropped.
     TimedOut,
 }
 
@@ -105,6 +129,17 @@ mod tests {
         assert_eq!(waiting.as_mut().now_or_never(), None);
         cancellation.cancel(CancelReason::LeaseLost);
         assert_eq!(waiting.now_or_never(), Some(CancelReason::LeaseLost));
+    }
+
+    #[test]
+    fn who_looks_is_known_and_what_was_seen() {
+        let cancellation = Cancellation::new();
+        assert!(!cancellation.is_watched());
+        assert!(!cancellation.clone().is_cancelled() && cancellation.is_watched());
+        cancellation.cancel(CancelReason::ShuttingDown);
+        assert!(!cancellation.was_seen(CancelReason::ShuttingDown), "nobody has looked since");
+        assert!(cancellation.clone().is_cancelled());
+        assert!(cancellation.was_seen(CancelReason::ShuttingDown) && !cancellation.was_seen(CancelReason::TimedOut));
     }
 
     #[test]

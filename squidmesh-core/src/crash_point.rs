@@ -1,37 +1,38 @@
-//! Points in the code of adapters at which a test can have the process die, or a call fail before or after it took effect.
+//! Points in the adapters' code at which a test can make the process die, or a call fail before or after it took
+//! effect.
 //!
-//! Compiled only with the feature `crash-points`. One plan holds for the whole process.
+//! Compiled only with the feature `crash-points`. The process has one plan at a time.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What happens at a point.
+/// The fault to inject at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deed {
     /// The process dies before the call.
     AbortBefore,
-    /// The process dies after the call, before anybody has its answer.
+    /// The process dies after the call, before its caller receives the answer.
     AbortAfter,
-    /// The call fails and was never made.
+    /// The call is not made and fails.
     ErrorBefore,
-    /// The call is made, and fails nevertheless.
+    /// The call is made and then fails.
     ErrorAfter,
 }
 
 impl Deed {
-    /// All of them.
+    /// Every fault.
     pub const ALL: [Deed; 4] = [Deed::AbortBefore, Deed::AbortAfter, Deed::ErrorBefore, Deed::ErrorAfter];
 }
 
-/// What is to happen once.
+/// A fault to inject once.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// At which point.
+    /// The name of the point.
     pub point: String,
-    /// Which time it is reached, from 1.
+    /// The occurrence at which to inject the fault: 1 is the first time the point is reached.
     pub hit: u64,
-    /// What.
+    /// The fault to inject.
     pub deed: Deed,
 }
 
@@ -48,13 +49,13 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts from now on how often each point is reached, and carries out a plan if there is one.
+/// Starts counting how often each point is reached, and injects the fault of the plan if there is one.
 pub fn arm(plan: Option<Plan>) {
     *state() = State { plan, hits: BTreeMap::new() };
     ARMED.store(true, Ordering::SeqCst);
 }
 
-/// Counts no more. How often each point was reached, and whether what was planned has been done.
+/// Stops counting. Returns how often each point was reached, and whether the plan was executed.
 pub fn disarm() -> (BTreeMap<&'static str, u64>, bool) {
     ARMED.store(false, Ordering::SeqCst);
     let mut state = state();
@@ -74,10 +75,11 @@ fn reach(point: &'static str) -> Option<Deed> {
     planned.map(|plan| plan.deed)
 }
 
-/// Makes a call, or does what is planned at this point. `error` is what the call fails with, given whether it was made.
+/// Makes a call, or injects the fault planned at this point. `error` creates the injected error; its argument is
+/// whether the call was made.
 ///
 /// # Errors
-/// Those of the call, and the one that is planned.
+/// The call's own errors, and the injected one.
 pub async fn around<T, E>(
     point: &'static str,
     call: impl Future<Output = Result<T, E>>,

@@ -1,10 +1,12 @@
-//! Comparing a new version of a workflow with the runs that live: what a deploy would mean for them.
+//! Compares a new version of a workflow with the live runs: what deploying it would mean for them.
 //!
-//! Needs a store and the new definition only: no executor, no handlers, nothing is changed. Call it in the pipeline that deploys, with
-//! the definition of the version that is about to be deployed:
+//! Needs only a store and the new definition: no executor and no handlers. Changes nothing. Call it in the deployment
+//! pipeline, with the definition of the version to be deployed:
 //!
 //! ```
-//! use squidmesh_core::{Definition, Store, StoreError, compare_with_live_runs};
+//! use squidmesh_core::definition::Definition;
+//! use squidmesh_core::deploy::compare_with_live_runs;
+//! use squidmesh_core::port::{Store, StoreError};
 //!
 //! /// Fails the pipeline if a run would be left without a version that carries it on.
 //! async fn check_deploy(store: &dyn Store, checkout: &Definition) -> Result<bool, StoreError> {
@@ -18,8 +20,9 @@
 //! # assert!(squidmesh_core::testing::block_on(check_deploy(&store, &definition)).unwrap());
 //! ```
 //!
-//! The pipeline's definition must be that of the program that is deployed: build it with the same function. The answer is of the moment:
-//! runs move on while it is made, and a run that could be adopted now may reach a step that is gone.
+//! The pipeline's definition must be that of the deployed program: build it with the same function. The report is a
+//! snapshot: runs progress while it is made, and a run that could be adopted now may reach a step that no longer
+//! exists.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -29,21 +32,24 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use serde::Serialize;
 
-use crate::engine::{Difference, differences};
-use crate::{
-    Definition, Fingerprint, RunFilter, RunId, RunState, RunStatus, Store, StoreError, StrandedRequest, WorkflowName,
-};
+use crate::definition::{Definition, Fingerprint};
+pub use crate::engine::Difference;
+use crate::engine::differences;
+use crate::id::RunId;
+use crate::name::WorkflowName;
+use crate::port::{RunFilter, Store, StoreError, StrandedRequest};
+use crate::run::{RunSnapshot, RunStatus};
 
-/// How many runs are read from the store at once.
+/// The number of runs to load from the store concurrently.
 const AT_ONCE: usize = 16;
-/// How many runs are listed at once.
+/// The number of runs per listed page.
 const PAGE: usize = 500;
-/// How many runs are named for each difference.
+/// The maximum number of sample runs per difference.
 const SAMPLES: usize = 10;
-/// How many different differences are kept for each version.
+/// The maximum number of distinct differences per version.
 const DIFFERENCES: usize = 1_000;
 
-/// What a new version of a workflow would mean for the runs that live.
+/// What a new version of a workflow would mean for the live runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DeployReport {
@@ -55,40 +61,41 @@ pub struct DeployReport {
     pub versions: Vec<VersionReport>,
 }
 
-/// What it would mean for the live runs of one version.
+/// What the new version would mean for the live runs of one version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct VersionReport {
     /// The version that the runs are pinned to.
     pub version: Fingerprint,
-    /// Whether it is the new one: its runs go on as they are.
+    /// Whether it is the new version: its runs continue unchanged.
     pub same: bool,
-    /// Whether its definition is stored. If not, nothing can be said of its runs, and they count as not adoptable.
+    /// Whether its definition is stored. If not, its runs cannot be compared, and count as not adoptable.
     pub stored: bool,
-    /// How many of its runs the new version could adopt, or goes on with if it is the same.
+    /// The number of its runs that the new version could adopt or, if it is the same version, continue.
     pub adoptable: u64,
-    /// How many it could not.
+    /// The number of its runs that the new version could not adopt.
     pub not_adoptable: u64,
-    /// Some of the runs that it could not adopt.
+    /// Samples of the runs that it could not adopt.
     pub samples: Vec<RunId>,
-    /// What keeps it from adopting them.
+    /// The differences that prevent adoption.
     pub differences: Vec<FoundDifference>,
 }
 
-/// A difference, and the runs for which it counts.
+/// A difference, and the runs that it affects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FoundDifference {
-    /// What is different.
+    /// The difference.
     pub difference: Difference,
-    /// For how many runs it counts.
+    /// The number of runs that it affects.
     pub runs: u64,
-    /// Some of them.
+    /// Samples of these runs.
     pub samples: Vec<RunId>,
 }
 
 impl DeployReport {
-    /// Whether every live run could be carried on by the new version, if adoption is allowed: no process has to keep another.
+    /// Returns whether the new version could continue every live run, if adoption is allowed: no process has to keep
+    /// an older version.
     pub fn all_can_go_on(&self) -> bool {
         self.versions.iter().all(|version| version.not_adoptable == 0)
     }
@@ -103,7 +110,7 @@ impl fmt::Display for DeployReport {
         for version in &self.versions {
             let VersionReport { version: pinned, adoptable, not_adoptable, .. } = version;
             match (version.same, version.stored) {
-                (true, _) => write!(f, "\n  {pinned} is the same version; {adoptable} runs go on")?,
+                (true, _) => write!(f, "\n  {pinned} is the same version; {adoptable} runs continue")?,
                 (false, true) => {
                     write!(f, "\n  {pinned}: {adoptable} runs can be adopted, {not_adoptable} cannot")?;
                 }
@@ -121,12 +128,12 @@ impl fmt::Display for DeployReport {
     }
 }
 
-/// Compares a new version of a workflow with every run of it that has not ended, or that still has to be compensated.
+/// Compares a new version of a workflow with every run of it that has not ended or still has to be compensated.
 ///
-/// Reads page by page: its memory does not grow with the number of runs, its time does.
+/// Reads page by page: memory does not grow with the number of runs, time does.
 ///
 /// # Errors
-/// [`StoreError`], also for a run that cannot be read.
+/// [`StoreError`], including for a run that cannot be read.
 pub async fn compare_with_live_runs(store: &dyn Store, new: &Definition) -> Result<DeployReport, StoreError> {
     let mut comparison = Comparison { store, new, definitions: HashMap::new(), versions: BTreeMap::new() };
     let live = RunStatus::ALL.into_iter().filter(|status| !status.is_terminal());
@@ -140,11 +147,11 @@ pub async fn compare_with_live_runs(store: &dyn Store, new: &Definition) -> Resu
             None => break,
         }
     }
-    // Runs that have failed and are still to be compensated have work due.
+    // Failed runs that still have to be compensated have work due.
     let mut request = StrandedRequest::new(vec![*new.fingerprint()], Duration::ZERO, PAGE);
     loop {
         let ids = store.stranded(&request).await?;
-        let failed = |state: &RunState| state.run.status == RunStatus::Failed && state.run.workflow == *new.name();
+        let failed = |state: &RunSnapshot| state.run.status == RunStatus::Failed && state.run.workflow == *new.name();
         comparison.add_all(&ids, failed).await?;
         match ids.last() {
             Some(last) if ids.len() == PAGE => request = request.after(Some(*last)),
@@ -162,7 +169,7 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    async fn add_all(&mut self, ids: &[RunId], counts: impl Fn(&RunState) -> bool) -> Result<(), StoreError> {
+    async fn add_all(&mut self, ids: &[RunId], counts: impl Fn(&RunSnapshot) -> bool) -> Result<(), StoreError> {
         for ids in ids.chunks(AT_ONCE) {
             let states = try_join_all(ids.iter().map(|id| self.store.load(*id))).await?;
             for state in states.into_iter().flatten().filter(&counts) {
@@ -172,7 +179,7 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    async fn add(&mut self, state: &RunState) -> Result<(), StoreError> {
+    async fn add(&mut self, state: &RunSnapshot) -> Result<(), StoreError> {
         let version = state.run.fingerprint;
         let same = version == *self.new.fingerprint();
         let definition = match self.definitions.get(&version) {
@@ -199,12 +206,12 @@ impl Comparison<'_> {
         report.not_adoptable += 1;
         sample(&mut report.samples, state.run.id);
         for difference in found {
-            let told = difference.to_string();
-            if kept.len() >= DIFFERENCES && !kept.contains_key(&told) {
+            let text = difference.to_string();
+            if kept.len() >= DIFFERENCES && !kept.contains_key(&text) {
                 continue;
             }
             let found =
-                kept.entry(told).or_insert_with(|| FoundDifference { difference, runs: 0, samples: Vec::new() });
+                kept.entry(text).or_insert_with(|| FoundDifference { difference, runs: 0, samples: Vec::new() });
             found.runs += 1;
             sample(&mut found.samples, state.run.id);
         }

@@ -1,14 +1,19 @@
-//! The dispatcher: bridges what the runtime intends to the configured executor, in the same atomic change as the state
-//! that caused it.
+//! The dispatcher: hands dispatched targets to the configured executor, in the same atomic change as the state that
+//! caused the dispatch.
 //!
-//! Each call has two forms. The plain form opens a unit of work, commits it and emits the events. The `…_with_events` form
-//! adds to the caller's unit of work and hands the events back, to be emitted after the caller's commit. In both, the
-//! executor describes the jobs first: if it refuses, fails or panics, nothing of the call remains.
+//! Each call has two forms. The plain form opens a unit of work, commits it and emits the events. The `…_with_events`
+//! form adds to the caller's unit of work and returns the events. The caller emits them after its commit, which also
+//! wakes the workers. In both forms, the executor describes the jobs first: if it refuses, fails or panics, the call
+//! changes nothing. Only targets that can run now are dispatched: nothing is scheduled ahead of the run.
 //!
-//! A caller with a unit of work of its own:
+//! Dispatching in a unit of work of the caller:
 //!
 //! ```
-//! use squidmesh_core::{CommitOutcome, DispatchError, DispatchOptions, RunId, Squidmesh, StepName, StoreSession};
+//! use squidmesh_core::command::DispatchError;
+//! use squidmesh_core::definition::StepName;
+//! use squidmesh_core::dispatch::DispatchOptions;
+//! use squidmesh_core::port::{CommitOutcome, StoreSession};
+//! use squidmesh_core::{RunId, Squidmesh};
 //!
 //! async fn dispatch_in_one_change(
 //!     mesh: &Squidmesh,
@@ -30,67 +35,92 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::TryFutureExt;
+
+use crate::dispatch::{DispatchEvent, DispatchOptions, Intent, JobMetadata};
 use crate::engine::{self, Dispatched, UnitOfWork};
-use crate::runtime::{DecideError, Persistence, Runtime};
-use crate::{DispatchError, DispatchEvent, DispatchOptions, JobMetadata, RunId, StepName, StoreSession};
+use crate::id::RunId;
+use crate::name::StepName;
+use crate::port::StoreSession;
+use crate::runtime::{Announcement, Call, DecideError, DispatchError, RetryPolicy, Runtime};
 
-/// Dispatches the steps and compensations of runs. Made by [`Squidmesh::dispatcher`](crate::Squidmesh::dispatcher).
+/// The operation, as errors name it.
+const DISPATCHING: &str = "dispatching";
+
+/// Dispatches the steps and compensations of runs. Created by
+/// [`Squidmesh::dispatcher`](crate::Squidmesh::dispatcher).
 #[derive(Clone)]
 pub struct Dispatcher {
     runtime: Arc<Runtime>,
+    timeout: Duration,
 }
 
 impl Dispatcher {
-    pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
-        Dispatcher { runtime }
+    pub(crate) fn new(runtime: Arc<Runtime>, timeout: Duration) -> Self {
+        Dispatcher { runtime, timeout }
     }
 
-    /// Opens a unit of work on a run as it is now, to be closed and committed by the caller.
+    /// Opens a unit of work on a run in its current state. The caller closes and commits it.
     ///
     /// # Errors
     /// [`DispatchError::NotFound`]; [`DispatchError::UnknownDefinition`]; [`DispatchError::Store`].
     pub async fn open(&self, session: &dyn StoreSession, run: RunId) -> Result<UnitOfWork, DispatchError> {
-        let state = session.load(run).await?.ok_or(DispatchError::NotFound(run))?;
-        let definition = self.runtime.definition(session, &state.run.fingerprint).await?;
-        let definition = definition.ok_or(DispatchError::UnknownDefinition(run))?;
-        Ok(UnitOfWork::open(definition, state, self.runtime.moment(), self.runtime.config.limits()))
+        let opened = async {
+            let state = session.load(run).await?.ok_or(DispatchError::NotFound(run))?;
+            let definition = self.runtime.definition(session, &state.run.fingerprint).await?;
+            let definition = definition.ok_or(DispatchError::UnknownDefinition(run))?;
+            Ok(UnitOfWork::open(definition, state, self.runtime.inputs(), self.runtime.config.limits()))
+        };
+        Call::new(self.timeout).bound(&*self.runtime.clock, DISPATCHING, opened).await
     }
 
-    /// Emits the events of a `…_with_events` form. Call it after the commit, never before.
+    /// Emits the events of a `…_with_events` form, and wakes the workers of this and of other processes as the plain
+    /// form does. Must be called after the commit, never before.
     pub fn emit(&self, events: Vec<DispatchEvent>) {
-        let events: Vec<_> = events.into_iter().map(Into::into).collect();
-        self.runtime.announce(&events, &[]);
+        let intents = events.iter().filter_map(DispatchEvent::intent).cloned().collect();
+        self.announce(events, intents);
     }
 
-    /// Dispatches the run's current step; for a dependency workflow without one, its entry steps together, each with a
-    /// pending step run. One metadata for each dispatched target.
+    fn announce(&self, events: Vec<DispatchEvent>, intents: Vec<Intent>) {
+        let events = events.into_iter().map(Into::into).collect();
+        self.runtime.announce(&Announcement { events, intents });
+    }
+
+    /// Dispatches the run's current step or, for a dependency workflow without one, its entry steps together, each
+    /// with a pending step run. Skips entry steps that are scheduled already. Returns one [`JobMetadata`] per
+    /// dispatched target.
     ///
     /// # Errors
-    /// [`DispatchError::InvalidStep`] with `None` for a transition workflow without a current step; see
-    /// [`DispatchError`] for the rest.
+    /// [`DispatchError::InvalidStep`] with `None` for a transition workflow without a current step;
+    /// [`DispatchError::NotRunnable`] if the current step has begun; see [`DispatchError`] for the rest.
     pub async fn dispatch_run(&self, run: RunId, options: &DispatchOptions) -> Result<Vec<JobMetadata>, DispatchError> {
         self.commit(run, |work| self.dispatch_run_with_events(work, options)).await
     }
 
-    /// The same, in the caller's unit of work.
+    /// Does the same as [`dispatch_run`](Dispatcher::dispatch_run), in the caller's unit of work.
     ///
     /// # Errors
-    /// As [`Dispatcher::dispatch_run`]; the unit of work is then as it was.
+    /// Those of [`Dispatcher::dispatch_run`]; the unit of work is then unchanged.
     pub fn dispatch_run_with_events(
         &self,
         work: &mut UnitOfWork,
         options: &DispatchOptions,
     ) -> Result<Dispatched, DispatchError> {
-        engine::dispatch_run(work, options, &*self.runtime)
+        Ok(engine::dispatch_run(work, options, &*self.runtime)?)
     }
 
-    /// Dispatches steps of the run, each once, in the order given. With
-    /// [`schedule_pending`](DispatchOptions::schedule_pending), a pending step run is created for each and only those newly
-    /// created are dispatched, so that calling twice dispatches once. No targets: nothing is dispatched.
+    /// Dispatches steps of the run that can run now, each once, in the given order: the current step of a transition
+    /// workflow, or steps of a dependency workflow whose dependencies have completed. With
+    /// [`schedule_pending`](DispatchOptions::schedule_pending), a pending step run is created for each, and only
+    /// newly created ones are dispatched, so that calling twice dispatches once. Without it, a completed step may be
+    /// dispatched as well: it is not executed again, and the run continues from its recorded output. Without targets,
+    /// nothing is dispatched, regardless of the state of the run.
     ///
     /// # Errors
-    /// [`DispatchError::InvalidStep`] if any step is unknown; see [`DispatchError`] for the rest.
+    /// [`DispatchError::InvalidStep`] if a step is unknown, [`DispatchError::NotRunnable`] if a step cannot run now:
+    /// the whole call fails. See [`DispatchError`] for the rest.
     pub async fn dispatch_steps(
         &self,
         run: RunId,
@@ -100,21 +130,22 @@ impl Dispatcher {
         self.commit(run, |work| self.dispatch_steps_with_events(work, targets, options)).await
     }
 
-    /// The same, in the caller's unit of work.
+    /// Does the same as [`dispatch_steps`](Dispatcher::dispatch_steps), in the caller's unit of work.
     ///
     /// # Errors
-    /// As [`Dispatcher::dispatch_steps`]; the unit of work is then as it was.
+    /// Those of [`Dispatcher::dispatch_steps`]; the unit of work is then unchanged.
     pub fn dispatch_steps_with_events(
         &self,
         work: &mut UnitOfWork,
         targets: &[StepName],
         options: &DispatchOptions,
     ) -> Result<Dispatched, DispatchError> {
-        engine::dispatch_steps(work, targets, options, &*self.runtime)
+        Ok(engine::dispatch_steps(work, targets, options, &*self.runtime)?)
     }
 
-    /// Dispatches the compensation of a failed run. The runtime does so itself in the change that fails a run; this is for
-    /// a host that brings a failed run's compensation back.
+    /// Dispatches the compensation of a failed run. The runtime does so itself in the commit that fails a run; this
+    /// is for a host that dispatches a failed run's compensation again. The executor describes it and cannot refuse
+    /// it.
     ///
     /// # Errors
     /// [`DispatchError::NotFailed`] for any other run; see [`DispatchError`] for the rest.
@@ -122,12 +153,13 @@ impl Dispatcher {
         self.commit(run, |work| self.dispatch_compensation_with_events(work)).await
     }
 
-    /// The same, in the caller's unit of work: the one that fails the run.
+    /// Does the same as [`dispatch_compensation`](Dispatcher::dispatch_compensation), in the caller's unit of work:
+    /// the one that fails the run.
     ///
     /// # Errors
-    /// As [`Dispatcher::dispatch_compensation`]; the unit of work is then as it was.
+    /// Those of [`Dispatcher::dispatch_compensation`]; the unit of work is then unchanged.
     pub fn dispatch_compensation_with_events(&self, work: &mut UnitOfWork) -> Result<Dispatched, DispatchError> {
-        engine::dispatch_compensation(work, &*self.runtime)
+        Ok(engine::dispatch_compensation(work, &*self.runtime)?)
     }
 
     async fn commit(
@@ -135,8 +167,9 @@ impl Dispatcher {
         run: RunId,
         mut dispatch: impl FnMut(&mut UnitOfWork) -> Result<Dispatched, DispatchError>,
     ) -> Result<Vec<JobMetadata>, DispatchError> {
-        let dispatched = self.runtime.decide(run, Persistence::Caller, &mut dispatch).await;
-        let ((metadata, events), _) = dispatched.map_err(|error| match error {
+        let call = Call::new(self.timeout);
+        let decided = self.runtime.decide(run, RetryPolicy::fail_fast(&call), &mut dispatch);
+        let dispatched = decided.map_err(|error| match error {
             DecideError::NotFound(id) => DispatchError::NotFound(id),
             DecideError::UnknownDefinition(id) => DispatchError::UnknownDefinition(id),
             DecideError::Refused(error) => error,
@@ -144,8 +177,10 @@ impl Dispatcher {
                 DispatchError::Conflict(id)
             }
             DecideError::Store(error) => DispatchError::Store(error),
-        })?;
-        self.emit(events);
+        });
+        let ((metadata, events), _) = call.bound(&*self.runtime.clock, DISPATCHING, dispatched).await?;
+        // The commit has notified the executor.
+        self.announce(events, Vec::new());
         Ok(metadata)
     }
 }

@@ -1,37 +1,38 @@
-//! Events: what the runtime tells the host of committed facts.
+//! Events: what the runtime emits to the host about committed facts.
 //!
-//! Events carry no payload, input or output. What of the host's own texts they carry to sinks, `Redaction` decides: nothing, if
-//! the host says nothing.
+//! Events carry no payload, input or output. `Redaction` decides which of the host's own texts they carry to sinks:
+//! by default, none.
 
 use std::time::Duration;
 
-use crate::{
-    AuditKind, DispatchEvent, Failure, JobMetadata, Run, RunId, RunStatus, StepName, Timestamp, TriggerName,
-    WorkflowName,
-};
+use crate::dispatch::{DispatchEvent, JobMetadata};
+use crate::id::RunId;
+use crate::name::{StepName, TriggerName, WorkflowName, names};
+use crate::run::{AuditKind, Failure, Run, RunStatus};
+use crate::time::Timestamp;
 
-/// A committed fact, with the run it concerns as it is after the commit.
+/// A committed fact, with the state of its run after the commit.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Event {
-    /// The run.
+    /// The run's id.
     pub run_id: RunId,
-    /// Its workflow.
+    /// The run's workflow.
     pub workflow: WorkflowName,
-    /// The trigger that started it.
+    /// The trigger that started the run.
     pub trigger: TriggerName,
-    /// Its status.
+    /// The run's status.
     pub status: RunStatus,
-    /// The step whose turn it is.
+    /// The run's current step.
     pub current_step: Option<StepName>,
-    /// When it was decided.
+    /// When the fact was decided.
     pub at: Timestamp,
-    /// What happened.
+    /// The kind of the event.
     pub kind: EventKind,
 }
 
 impl Event {
-    /// An event about a run.
+    /// Creates an event about a run.
     pub fn new(run: &Run, at: Timestamp, kind: EventKind) -> Self {
         Event {
             run_id: run.id,
@@ -52,7 +53,7 @@ impl From<DispatchEvent> for Event {
     }
 }
 
-/// What happened.
+/// The kinds of events, with their data.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -60,110 +61,126 @@ pub enum EventKind {
     RunCreated,
     /// A run was started as a replay.
     RunReplayed {
-        /// The run that it repeats.
+        /// The run that was replayed.
         from: RunId,
     },
-    /// A run was started to go on from where another failed.
+    /// A run was started to resume a failed one.
     RunResumed {
         /// The run that failed.
         from: RunId,
     },
     /// A target was dispatched.
     RunDispatched {
-        /// The job.
+        /// The job's metadata.
         metadata: JobMetadata,
     },
     /// The run's status changed.
     RunTransition {
-        /// From this.
+        /// The previous status.
         from: RunStatus,
-        /// To this.
+        /// The new status.
         to: RunStatus,
     },
     /// An attempt began.
     StepStarted {
-        /// The step.
+        /// The step's name.
         step: StepName,
-        /// The attempt.
+        /// The attempt's number.
         attempt: u32,
     },
-    /// A delivery was a no-op.
-    StepSkipped {
-        /// The step; `None` for a compensation.
+    /// A delivery changed nothing.
+    DeliveryIgnored {
+        /// The step's name; `None` for a compensation.
         step: Option<StepName>,
-        /// Why.
-        reason: SkipReason,
+        /// The number of the step's last attempt; `None` if there was none, or if the run is unknown.
+        attempt: Option<u32>,
+        /// How long that attempt took, or has taken so far.
+        duration: Option<Duration>,
+        /// Why the delivery was ignored.
+        reason: IgnoreReason,
     },
     /// A step completed.
     StepCompleted {
-        /// The step.
+        /// The step's name.
         step: StepName,
-        /// The attempt.
+        /// The attempt's number.
         attempt: u32,
         /// How long the attempt took.
         duration: Duration,
     },
     /// An attempt failed.
     StepFailed {
-        /// The step.
+        /// The step's name.
         step: StepName,
-        /// The attempt.
+        /// The attempt's number.
         attempt: u32,
         /// How long the attempt took.
         duration: Duration,
-        /// Why.
+        /// Why the attempt failed.
         error: Failure,
     },
     /// The next attempt was scheduled.
     StepRetryScheduled {
-        /// The step.
+        /// The step's name.
         step: StepName,
-        /// The attempt that failed.
+        /// The number of the failed attempt.
         attempt: u32,
-        /// How long until the next.
+        /// The delay until the next attempt.
         delay: Duration,
     },
     /// A compensation callback began.
     CompensationStarted {
-        /// The step that it compensates.
+        /// The compensated step.
         step: StepName,
+        /// The attempt's number.
+        attempt: u32,
     },
     /// A compensation callback succeeded.
     CompensationCompleted {
-        /// The step that it compensates.
+        /// The compensated step.
         step: StepName,
+        /// The attempt's number.
+        attempt: u32,
+        /// How long the attempt took.
+        duration: Duration,
     },
     /// A compensation callback failed, and its next attempt was scheduled.
     CompensationRetryScheduled {
-        /// The step that it compensates.
+        /// The compensated step.
         step: StepName,
-        /// The attempt that failed.
+        /// The number of the failed attempt.
         attempt: u32,
-        /// How long until the next.
+        /// How long that attempt took.
+        duration: Duration,
+        /// The delay until the next attempt.
         delay: Duration,
-        /// Why it failed.
+        /// Why the attempt failed.
         error: Failure,
     },
-    /// A compensation callback failed for good.
+    /// A compensation callback failed permanently.
     CompensationFailed {
-        /// The step that it compensates.
+        /// The compensated step.
         step: StepName,
-        /// Why.
+        /// The attempt's number.
+        attempt: u32,
+        /// How long the attempt took.
+        duration: Duration,
+        /// Why the attempt failed.
         error: Failure,
     },
-    /// Something was added to the audit trail.
+    /// An entry was added to the audit trail.
     Audited {
-        /// What.
+        /// The kind of the entry.
         kind: AuditKind,
-        /// The step it concerns.
+        /// The step that it concerns.
         step: Option<StepName>,
-        /// Who did it.
+        /// The actor.
         actor: Option<String>,
     },
 }
 
 impl EventKind {
-    /// The event's name, as in logs.
+    /// Returns the event's name, as in logs.
     pub fn name(&self) -> &'static str {
         match self {
             EventKind::RunCreated => "run.created",
@@ -172,7 +189,7 @@ impl EventKind {
             EventKind::RunDispatched { .. } => "run.dispatched",
             EventKind::RunTransition { .. } => "run.transition",
             EventKind::StepStarted { .. } => "step.started",
-            EventKind::StepSkipped { .. } => "step.skipped",
+            EventKind::DeliveryIgnored { .. } => "delivery.ignored",
             EventKind::StepCompleted { .. } => "step.completed",
             EventKind::StepFailed { .. } => "step.failed",
             EventKind::StepRetryScheduled { .. } => "step.retry_scheduled",
@@ -182,28 +199,29 @@ impl EventKind {
             EventKind::CompensationFailed { .. } => "compensation.failed",
             EventKind::Audited { kind, .. } => match kind {
                 AuditKind::Paused => "run.paused",
-                AuditKind::Resumed => "run.unblocked",
+                AuditKind::Unblocked => "run.unblocked",
                 AuditKind::Approved => "run.approved",
                 AuditKind::Rejected => "run.rejected",
                 AuditKind::Expired => "run.expired",
                 AuditKind::Cancelled => "run.cancelled",
                 AuditKind::Replayed => "audit.replayed",
-                AuditKind::Continued => "audit.continued",
+                AuditKind::Resumed => "audit.resumed",
                 AuditKind::CompensationRouted => "run.compensation_routed",
                 AuditKind::UndoRouted => "run.undo_routed",
                 AuditKind::Adopted => "run.adopted",
+                AuditKind::Lived => "step.lived",
             },
         }
     }
 }
 
-/// Why a delivery was a no-op.
+/// Why a delivery changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum SkipReason {
-    /// There is no live intent for it: it was done already, or never dispatched.
+pub enum IgnoreReason {
+    /// There is no live intent for it: its target is done already, or was never dispatched.
     NoIntent,
-    /// It falls due later.
+    /// It becomes due later.
     NotDue,
     /// Another worker holds it.
     Held,
@@ -213,9 +231,9 @@ pub enum SkipReason {
     RunEnded,
     /// The run waits for a person.
     RunPaused,
-    /// The run was being cancelled; it is now.
+    /// The run was being cancelled, and is cancelled now.
     RunCancelled,
-    /// It is another step's turn.
+    /// It is the turn of another step.
     NotCurrent,
     /// The step is completed.
     AlreadyCompleted,
@@ -223,29 +241,25 @@ pub enum SkipReason {
     LeaseLost,
     /// The workflow has no such step.
     UnknownStep,
-    /// Siblings of the failed run still run; their outcome is awaited.
+    /// Siblings of the failed run are still running; their outcomes are awaited.
     SiblingsRunning,
     /// The cron trigger is paused.
     TriggerPaused,
 }
 
-impl SkipReason {
-    /// The reason's name, as in logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            SkipReason::NoIntent => "no_intent",
-            SkipReason::NotDue => "not_due",
-            SkipReason::Held => "held",
-            SkipReason::UnknownDefinition => "unknown_definition",
-            SkipReason::RunEnded => "run_ended",
-            SkipReason::RunPaused => "run_paused",
-            SkipReason::RunCancelled => "run_cancelled",
-            SkipReason::NotCurrent => "not_current",
-            SkipReason::AlreadyCompleted => "already_completed",
-            SkipReason::LeaseLost => "lease_lost",
-            SkipReason::UnknownStep => "unknown_step",
-            SkipReason::SiblingsRunning => "siblings_running",
-            SkipReason::TriggerPaused => "trigger_paused",
-        }
-    }
+names! {
+    IgnoreReason, "logs":
+    NoIntent = "no_intent",
+    NotDue = "not_due",
+    Held = "held",
+    UnknownDefinition = "unknown_definition",
+    RunEnded = "run_ended",
+    RunPaused = "run_paused",
+    RunCancelled = "run_cancelled",
+    NotCurrent = "not_current",
+    AlreadyCompleted = "already_completed",
+    LeaseLost = "lease_lost",
+    UnknownStep = "unknown_step",
+    SiblingsRunning = "siblings_running",
+    TriggerPaused = "trigger_paused",
 }

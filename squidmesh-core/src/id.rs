@@ -1,4 +1,4 @@
-//! Identifies a run: a UUID that the caller makes (version 7 by convention, so that ids sort by time).
+//! The id of a run: a UUID (version 7 by convention, so that ids sort by time).
 //!
 //! Knows nothing of clocks or randomness: fresh ids are passed in.
 
@@ -8,24 +8,23 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The id of one run. Ids made by the runtime are UUIDs of version 7 and sort by the time of their creation; any UUID is
-/// accepted.
+/// The id of a run. The runtime creates UUIDs of version 7, which sort by creation time; any UUID is accepted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(Uuid);
 
 impl RunId {
-    /// The id with this UUID.
+    /// Creates the id with this UUID.
     pub const fn new(uuid: Uuid) -> Self {
         Self(uuid)
     }
 
-    /// The id with this UUID; the same as [`RunId::new`].
+    /// Creates the id with this UUID; the same as [`RunId::new`].
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
     }
 
-    /// The UUID of this id.
+    /// Returns the UUID of this id.
     pub const fn as_uuid(&self) -> Uuid {
         self.0
     }
@@ -61,10 +60,10 @@ pub struct InvalidRunId {
 }
 
 impl InvalidRunId {
-    /// How many characters of a refused text are kept for the message.
+    /// The number of characters of a rejected text kept for the message.
     const SHOWN: usize = 100;
 
-    /// The refused text, cut to 100 characters.
+    /// Returns the rejected text, cut to 100 characters.
     pub fn text(&self) -> &str {
         &self.text
     }

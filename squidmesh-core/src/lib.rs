@@ -1,10 +1,14 @@
 //! The pure core of Squidmesh, an embedded durable workflow runtime.
 //!
-//! A workflow is declared once, at start-up; everything wrong with it is reported together:
+//! A workflow is declared once, at start-up; the builder reports all of its errors together. A [`Squidmesh`] connects
+//! it to a [`Store`](port::Store) and an [`Executor`](port::Executor), which are adapters in crates of their own:
 //!
 //! ```
+//! use std::error::Error;
+//!
 //! use serde::{Deserialize, Serialize};
-//! use squidmesh_core::{COMPLETE, Retry, Step, StepContext, StepResult, Trigger, Workflow, minutes, ms, secs, wait};
+//! use squidmesh_core::port::{Executor, Store};
+//! use squidmesh_core::{COMPLETE, Retry, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow, minutes, ms, secs, wait};
 //!
 //! #[derive(Serialize, Deserialize, schemars::JsonSchema)]
 //! struct Order {
@@ -16,53 +20,75 @@
 //!     Ok(())
 //! }
 //!
-//! let workflow = Workflow::builder("checkout")
-//!     .trigger(Trigger::manual("place_order").payload::<Order>())
-//!     .step(Step::new("reserve", reserve).retry(Retry::exponential(5, ms(200)..secs(30))).timeout(secs(10)))
-//!     .step(Step::new("cool_off", wait(minutes(5))))
-//!     .then("reserve", "cool_off")
-//!     .then("cool_off", COMPLETE)
-//!     .build()?;
-//! # Ok::<_, squidmesh_core::DefinitionErrors>(())
+//! async fn serve(store: impl Store, executor: impl Executor) -> Result<(), Box<dyn Error>> {
+//!     let checkout = Workflow::builder("checkout")
+//!         .trigger(Trigger::manual("place_order").payload::<Order>())
+//!         .step(Step::new("reserve", reserve).retry(Retry::exponential(5, ms(200)..secs(30))).timeout(secs(10)))
+//!         .step(Step::new("cool_off", wait(minutes(5))))
+//!         .then("reserve", "cool_off")
+//!         .then("cool_off", COMPLETE)
+//!         .build()?;
+//!     let mesh = Squidmesh::builder(store).executor(executor).workflow(checkout).build()?;
+//!
+//!     let order = Order { order_id: "A-17".into() };
+//!     let run = mesh.start_run("checkout", &order).idempotency_key(&order.order_id).await?;
+//!     println!("run {} is {}", run.id, run.status);
+//!
+//!     mesh.run_workers(async { /* returns when the service shuts down */ }).await?;
+//!     Ok(())
+//! }
 //! ```
 //!
-//! A [`Squidmesh`] ties workflows to a [`Store`] and an [`Executor`]; adapters for both are crates of their own. With the
-//! feature `testing`, the module `testing` has adapters in memory, a clock that a test moves, and the suites that tell whether
-//! an adapter is right.
+//! # Modules
 //!
-//! # Words
+//! What a host writes every day is at the root; the rest is in modules:
+//!
+//! | module | for |
+//! | --- | --- |
+//! | [`workflow`], [`definition`] | declaring workflows: steps, handlers and their errors, and the graph as data |
+//! | [`command`] | calls to a [`Squidmesh`], a [`Dispatcher`] or a [`Runner`]: options, results and errors |
+//! | [`run`], [`inspect`], [`event`] | what became of runs: their data, why they wait, events after each commit |
+//! | [`schedule`], [`deploy`] | cron triggers; what a new version means for live runs |
+//! | [`dispatch`], [`port`] | writing a store or an executor: what is dispatched, and the traits |
+//! | `testing` | with the feature `testing`: in-memory adapters, a manual clock, the suites that check an adapter |
+//! | [`guide`] | the guides, from a first workflow to operating many |
+//!
+//! # Glossary
 //!
 //! | word | meaning |
 //! | --- | --- |
-//! | [`Workflow`] | a validated [`Definition`], with its handlers |
-//! | [`Run`], [`StepRun`], [`Attempt`] | one execution of a workflow, of a step in it, and one try of that |
+//! | [`Workflow`] | a validated [`Definition`](definition::Definition), with its handlers |
+//! | [`Run`], [`StepRun`](run::StepRun), [`Attempt`](run::Attempt) | one execution of a workflow, of one of its steps, and one try of that step |
 //! | context | the merged outputs of a run's completed steps |
-//! | dispatch | to record, with the state change that caused it, that a target must be delivered |
-//! | [`Intent`] | the record of a dispatch, until its target is settled |
-//! | [`Lease`] | the right to carry out an intent, for a time, proven by a token |
-//! | fence | the demand of a commit that a lease still holds |
-//! | [`Commit`] | everything that one decision changes: applied whole or not at all |
+//! | dispatch | recording, with the state change that caused it, that a target must be delivered |
+//! | [`Intent`](dispatch::Intent) | the record of a dispatch, until its target is settled |
+//! | [`Lease`](dispatch::Lease) | the right to execute an intent, for a limited time, proven by a token |
+//! | fence | a commit's requirement that a lease is still held |
+//! | [`Commit`](port::Commit) | everything that one decision changes: applied completely or not at all |
 //! | [`Dispatcher`], [`Runner`] | the way out to the executor, and the way back in |
-//!
-//! # Guides
-//!
-//! Beside the code, in `docs/guides`: writing workflows, testing them, operating runs, deploying new versions, and what is guaranteed and
-//! what is not. Their code is compiled with the tests.
+//! | stranded | said of a run whose work no live process can execute, since none has registered its version |
+//! | adopt | to continue a run in another version of its workflow |
+//! | unblock, resume | to continue a paused run; to continue a failed run as a new one |
 //!
 //! # What is guaranteed
 //!
-//! A run's state, its attempts, its audit trail and what is dispatched for it change together or not at all. Each completed
-//! step is recorded once. Handlers run **at least once**: a handler whose worker dies is run again, so an effect outside the
-//! database must bear that. What a [`transactional`] step writes to the database is there if and only if the step completed.
+//! A run's state, attempts, audit trail and dispatched targets change together or not at all. Each completed step is
+//! recorded once. Handlers run **at least once**: a handler whose worker dies is run again, so effects outside the
+//! database must tolerate repetition. The database writes of a [`transactional`] step are stored if and only if the
+//! step completed. See [the guide](guide::guarantees).
 
+mod cage;
+pub mod command;
+mod commit;
 pub mod deploy;
 pub mod dispatch;
 mod dispatcher;
-pub mod engine;
-mod event;
+mod engine;
+pub mod event;
+mod facade;
+pub mod guide;
 pub mod inspect;
 pub mod port;
-mod redaction;
 pub mod run;
 mod runner;
 mod runtime;
@@ -71,20 +97,7 @@ pub mod schedule;
 pub mod testing;
 mod time;
 mod token;
-
-pub use deploy::{DeployReport, FoundDifference, VersionReport, compare_with_live_runs};
-pub use dispatch::*;
-pub use dispatcher::Dispatcher;
-pub use engine::{DescribeJobs, Difference, DispatchError, Unresumable};
-pub use event::{Event, EventKind, SkipReason};
-pub use port::*;
-pub use redaction::{HostText, HostTextKind, Redaction, ShowEverything, ShowNothing, WITHHELD};
-pub use run::*;
-pub use runner::{Delivery, Fired, PerformError, Route, Runner};
-pub use runtime::*;
-pub use schedule::{TriggerRecord, TriggerRecords};
-pub use time::{InvalidTimestamp, Timestamp};
-pub use token::{CommitToken, LeaseToken};
+mod tracing_sink;
 
 #[cfg(feature = "crash-points")]
 #[doc(hidden)]
@@ -93,28 +106,23 @@ pub mod crash_point;
 // Definitions, contracts and handlers.
 mod cancellation;
 mod contract;
-mod definition;
+pub mod definition;
 mod handler;
 mod id;
 mod json;
 mod name;
-mod workflow;
+pub mod workflow;
 
-pub use cancellation::{CancelReason, Cancellation};
-pub use contract::{Contract, Field, FieldKind, PayloadError, PayloadErrors, PayloadProblem, PayloadSchema};
-pub use definition::{
-    Deadline, Definition, DefinitionError, DefinitionErrors, Fingerprint, InputMapping, InvalidFingerprint, LogLevel,
-    MissedPolicy, Priority, RecoveryPolicy, RecoveryRoute, Retry, Shape, StepDefinition, StepKind, Target, Transition,
-    TransitionOutcome, TriggerDefinition, TriggerKind, hours, minutes, ms, secs,
-};
-pub use handler::{
-    Compensation, Delayed, ErasedHandler, ErasedTransactional, ErrorKind, Handler, HandlerOutput, Heartbeat, Output,
-    StepContext, StepError, StepResult, Stopped, TransactionalHandler,
-};
-pub use id::{InvalidRunId, RunId};
-pub use json::{JsonLimits, JsonViolation, parse, to_value, truncate_text};
-pub use name::{InvalidName, NameProblem, QueueName, StepName, TriggerName, WorkflowName};
-pub use workflow::{
-    Action, Approval, ApprovalUntil, BuiltIn, COMPLETE, Complete, Destination, Step, StepAction, StepFuture, StepInput,
-    Transactional, TransactionalAction, Trigger, Workflow, WorkflowBuilder, approval, log, pause, transactional, wait,
-};
+pub use contract::Field;
+pub use definition::{DefinitionErrors, Retry, hours, minutes, ms, secs};
+pub use dispatcher::Dispatcher;
+pub use facade::Squidmesh;
+pub use handler::{Handler, StepContext, StepError, StepResult, StepResultExt};
+pub use id::RunId;
+pub use port::RunFilter;
+pub use run::{Run, RunStatus};
+pub use runner::Runner;
+pub use runtime::Config;
+pub use time::Timestamp;
+pub use tracing_sink::TracingSink;
+pub use workflow::{COMPLETE, Step, Trigger, Workflow, approval, log, pause, transactional, wait};

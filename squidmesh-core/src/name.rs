@@ -1,4 +1,4 @@
-//! The names of workflows, steps, triggers and queues: owned, cheap to clone, and checked once when they are made.
+//! The names of workflows, steps, triggers and queues: owned, cheap to clone, and validated once, on creation.
 //!
 //! Knows the rules that every name obeys; must never know what a name refers to.
 
@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The longest name, in bytes.
+/// The maximum length of a name, in bytes.
 const MAX_BYTES: usize = 100;
 
-/// How many characters of a refused name are kept for the message.
+/// The number of characters of a rejected name kept for the message.
 const SHOWN: usize = 100;
 
-/// A text that cannot be a name.
+/// A text that is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} cannot name a {what}: it {reason}")]
 pub struct InvalidName {
@@ -25,33 +25,33 @@ pub struct InvalidName {
 }
 
 impl InvalidName {
-    /// What was to be named: `"workflow"`, `"step"`, `"trigger"` or `"queue"`.
+    /// Returns the kind of name: `"workflow"`, `"step"`, `"trigger"` or `"queue"`.
     pub fn what(&self) -> &'static str {
         self.what
     }
 
-    /// The refused name, cut to 100 characters.
+    /// Returns the rejected name, cut to 100 characters.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The rule that it breaks.
+    /// Returns the rule that the name breaks.
     pub fn reason(&self) -> NameProblem {
         self.reason
     }
 }
 
-/// The rule that a refused name breaks.
+/// The rule that a rejected name breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameProblem {
-    /// There is nothing in it.
+    /// It is empty.
     #[error("is empty")]
     Empty,
-    /// It has more than 100 bytes.
+    /// It is longer than 100 bytes.
     #[error("is longer than {MAX_BYTES} bytes")]
     TooLong,
-    /// It has a control character, such as a line break or NUL.
+    /// It contains a control character, such as a line break or NUL.
     #[error("contains a control character")]
     ControlCharacter,
     /// It begins or ends with white space.
@@ -74,6 +74,30 @@ fn check(what: &'static str, name: &str) -> Result<(), InvalidName> {
     Err(InvalidName { what, name: name.chars().take(SHOWN).collect(), reason })
 }
 
+/// Gives the values of an enum their names: `ALL`, `as_str` and `from_name`.
+macro_rules! names {
+    ($type:ident, $where:literal: $($value:ident = $name:literal,)+) => {
+        impl $type {
+            /// Every value, in the order of declaration.
+            pub const ALL: [$type; [$($name),+].len()] = [$($type::$value),+];
+
+            #[doc = concat!("Returns the name used in ", $where, ".")]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $($type::$value => $name,)+
+                }
+            }
+
+            /// Returns the value with this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                $type::ALL.into_iter().find(|value| value.as_str() == name)
+            }
+        }
+    };
+}
+
+pub(crate) use names;
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
@@ -93,7 +117,7 @@ macro_rules! name {
                 Ok(Self(Arc::from(name)))
             }
 
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -174,7 +198,7 @@ name!(
     "trigger"
 );
 name!(
-    /// The name of a queue that executors serve; `"default"` where nothing else is said.
+    /// The name of a queue that executors serve; `"default"` by default.
     QueueName,
     "queue"
 );

@@ -1,6 +1,6 @@
 //! Points in time as the runtime records them: milliseconds since the Unix epoch, UTC.
 //!
-//! Knows how a time is written down. Never reads a clock: time is passed in through the [`Clock`](crate::Clock) port.
+//! Knows how a time is written. Never reads a clock: time is passed in through the [`Clock`](crate::port::Clock) port.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,16 +12,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// The latest time there is: RFC 3339 ends with the year 9999, and two days are left for the time zones.
+/// The latest time: RFC 3339 ends with the year 9999, and two days are reserved for time zones.
 const LATEST: i64 = 253_402_207_199_999;
-/// The milliseconds of the first instant of the year 0.
+/// The earliest time: the start of the year 0.
 const EARLIEST: i64 = -62_167_219_200_000;
 
 impl Timestamp {
     /// The start of Unix time.
     pub const EPOCH: Timestamp = Timestamp(0);
 
-    /// The time that lies `millis` milliseconds after the epoch, brought into the years 0 to 9999.
+    /// Creates the time `millis` milliseconds after the epoch, clamped to the years 0 to 9999.
     pub const fn from_millis(millis: i64) -> Self {
         if millis > LATEST {
             Timestamp(LATEST)
@@ -32,23 +32,23 @@ impl Timestamp {
         }
     }
 
-    /// Milliseconds since the epoch; negative before it.
+    /// Returns the milliseconds since the epoch; negative before it.
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// This time and `duration` more; stays at the end of the year 9999 if it would go beyond.
+    /// Returns this time plus `duration`; at most the end of the year 9999.
     pub fn after(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Timestamp::from_millis(self.0.saturating_add(millis))
     }
 
-    /// How long after `earlier` this time is; zero if it is not after it.
+    /// Returns the time elapsed since `earlier`; zero if this time is not after it.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// The UTC calendar day of this time.
+    /// Returns the UTC calendar day of this time.
     pub fn date(self) -> jiff::civil::Date {
         self.to_jiff().to_zoned(jiff::tz::TimeZone::UTC).date()
     }

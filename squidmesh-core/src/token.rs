@@ -15,12 +15,12 @@ macro_rules! token {
         pub struct $name(Uuid);
 
         impl $name {
-            /// The token with this value.
+            /// Creates the token with this value.
             pub const fn from_uuid(uuid: Uuid) -> Self {
                 $name(uuid)
             }
 
-            /// Its value.
+            /// Returns its value.
             pub const fn as_uuid(&self) -> &Uuid {
                 &self.0
             }
@@ -35,10 +35,11 @@ macro_rules! token {
 }
 
 token!(
-    /// Proves the ownership of a claim. Fresh for every claim: a write under an older one is refused.
+    /// Proves ownership of a claim. Fresh for every claim: a write under an older token is rejected.
     LeaseToken
 );
 token!(
-    /// Identifies one commit of one run, so that a commit whose answer was lost can be told from one that never happened.
+    /// Identifies one commit of one run, which distinguishes a commit whose answer was lost from one that was never
+    /// applied.
     CommitToken
 );

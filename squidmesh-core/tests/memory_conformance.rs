@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use squidmesh_core::definition::QueueName;
+use squidmesh_core::minutes;
+use squidmesh_core::port::{Executor, Store};
 use squidmesh_core::testing::executor_suite::ExecutorFixture;
 use squidmesh_core::testing::store_suite::StoreFixture;
 use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore, block_on, spawn_thread};
-use squidmesh_core::{Executor, QueueName, Store, minutes};
 
 struct Memory;
 
@@ -25,7 +27,7 @@ impl StoreFixture for Memory {
     }
 }
 
-/// The parts of a case take turns on one thread, as they do by default.
+/// The parts of a case take turns on one thread, as by default.
 struct TakingTurns;
 
 #[async_trait]
@@ -38,7 +40,7 @@ impl StoreFixture for TakingTurns {
 squidmesh_core::store_conformance! { mod memory, runtime: block_on, fixture: Memory }
 squidmesh_core::store_conformance! { mod memory_taking_turns, runtime: block_on, fixture: TakingTurns }
 
-/// Executors in memory on one manual clock, each worker on a thread of its own.
+/// Executors in memory on one manual clock, each worker on its own thread.
 #[derive(Default)]
 struct MemoryWorkers {
     clock: Arc<ManualClock>,

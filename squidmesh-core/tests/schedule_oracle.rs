@@ -1,17 +1,18 @@
 //! Schedules against another library's enumeration: ten years of fifty expressions in each of ten time zones.
 //!
-//! Where the clocks do not change, both libraries must tell the same times. Where they do, the other one has two rules of its own: an
-//! expression of a single hour and minute is a time of day, and everything else goes by the clock on the wall. So:
+//! Where the clocks do not change, both libraries must return the same times. Where they do, the other library has
+//! two rules of its own: an expression with a single hour and minute is a time of day, and every other expression
+//! follows local time. So:
 //!
-//! - expressions of one time of day, and those whose hours begin with `*`, must agree throughout, changes included;
-//! - for all others (several hours named), the other library enumerates local times as if there were no changes, and the
-//!   documented rules, written down here once more and in another way, turn these into instants.
+//! - expressions with one time of day, and those whose hours begin with `*`, must agree throughout, changes included;
+//! - for all others (several hours named), the other library enumerates local times as if there were no changes, and
+//!   the documented rules, implemented here a second time in another way, turn these into instants.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "these are tests: what cannot go on has failed"
+    reason = "these are tests: what cannot continue has failed"
 )]
 
 use std::str::FromStr;
@@ -22,7 +23,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use squidmesh_core::schedule::Schedule;
 
-/// Expressions, and how the other library writes them where it has another syntax.
+/// Expressions, and the other library's form of those where its syntax differs.
 const EXPRESSIONS: &[(&str, &str)] = &[
     // One time of day.
     ("0 0 * * *", ""),
@@ -82,7 +83,7 @@ const EXPRESSIONS: &[(&str, &str)] = &[
 const FROM: &str = "2020-01-01T00:00:00Z";
 const TO: &str = "2030-01-01T00:00:00Z";
 
-/// What fires an expression means.
+/// The kind of times at which an expression fires.
 enum Sort {
     OneTimeOfDay,
     AnyHour,
@@ -100,12 +101,13 @@ fn sort(expression: &str) -> Sort {
     }
 }
 
-/// The first instant at which the clock is not behind a local time any more: the instant itself, the first of two, or the
-/// end of a gap. Found by bisection, without asking the zone about local times.
+/// Returns the first instant at which local time is no longer before `local`: the instant itself, the first of two,
+/// or the end of a gap. Found by bisection, without asking the zone about local times.
 fn first_instant_not_before(local: DateTime, zone: &TimeZone) -> Timestamp {
     let utc = local.to_zoned(TimeZone::UTC).unwrap().timestamp();
     let (mut before, mut after) = (utc - 26.hours(), utc + 26.hours());
-    // Not monotone over a repeat, so the end of the search is brought near first: the earliest hour that shows the time.
+    // Local time is not monotone over a repeat, so the end of the search is narrowed first: the earliest ten minutes
+    // that reach the time.
     let mut hour = before;
     while hour < after {
         let next = hour + 10.minutes();

@@ -1,42 +1,42 @@
-//! What was set aside because it cannot be carried out, for operators to look at.
+//! Dead letters: entries that were set aside because they cannot be executed, for operators to inspect.
 
 use redis::Value;
 
 use crate::RedisExecutorError;
+use crate::connection::Connection;
 use crate::entry::{list, text};
 use crate::error::unreachable;
 use crate::keys::{GROUP, Keys};
-use crate::link::Link;
 use crate::script::RETURN;
 
-/// An entry that was set aside: malformed, too large, or delivered again and again without an end.
+/// An entry that was set aside because it is malformed, too large, or was delivered too often.
 ///
 /// Setting it aside loses no work: an intent is in the store, and is announced from there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// Its id among the dead letters: the milliseconds of the time when it was set aside, and a counter.
+    /// The id of the dead letter: the time at which it was set aside, in milliseconds, and a counter.
     pub id: String,
-    /// Why it was set aside.
+    /// The reason for setting it aside.
     pub reason: String,
-    /// What it says, as far as it was kept. It may be anything.
+    /// The content of the entry, as far as it was kept. It may be any bytes.
     pub payload: Vec<u8>,
-    /// Whether the payload was longer than what is kept; then it cannot be returned.
+    /// Whether the payload was too long to be kept whole; such a dead letter cannot be returned.
     pub cut: bool,
-    /// The stream in which it was.
+    /// The stream that contained the entry.
     pub stream: String,
-    /// Its id there.
+    /// The id of the entry in that stream.
     pub entry: String,
-    /// How often it was delivered.
+    /// The number of times it was delivered.
     pub deliveries: u64,
 }
 
-/// The longest list.
-const PAGE: usize = 1_000;
+/// The maximum length of a list.
+const MAX_PAGE: usize = 1_000;
 
-/// Up to `limit` dead letters, oldest first, after the one with this id.
+/// Returns up to `limit` dead letters, oldest first, after the one with the given id.
 pub(crate) async fn dead_letters(
-    link: &Link,
+    connection: &Connection,
     keys: &Keys,
     after: Option<&str>,
     limit: usize,
@@ -46,41 +46,46 @@ pub(crate) async fn dead_letters(
         None => "-".to_owned(),
     };
     let mut command = redis::cmd("XRANGE");
-    command.arg(keys.dead_letters()).arg(from).arg("+").arg("COUNT").arg(limit.clamp(1, PAGE));
-    let answer = link.send(&command).await.map_err(unreachable("listing dead letters"))?;
+    command.arg(keys.dead_letters()).arg(from).arg("+").arg("COUNT").arg(limit.clamp(1, MAX_PAGE));
+    let answer = connection.send(&command).await.map_err(unreachable("listing dead letters"))?;
     Ok(list(answer).into_iter().filter_map(dead_letter).collect())
 }
 
-/// Puts a dead letter back into its stream.
-pub(crate) async fn return_dead_letter(link: &Link, keys: &Keys, id: &str) -> Result<(), RedisExecutorError> {
+/// Returns a dead letter to its stream.
+pub(crate) async fn return_dead_letter(
+    connection: &Connection,
+    keys: &Keys,
+    id: &str,
+) -> Result<(), RedisExecutorError> {
     let doing = unreachable("returning a dead letter");
     let unknown = || RedisExecutorError::UnknownDeadLetter { id: id.to_owned() };
     let id = checked(id)?;
     let mut command = redis::cmd("XRANGE");
-    let answer = link.send(command.arg(keys.dead_letters()).arg(id).arg(id)).await.map_err(&doing)?;
+    let answer = connection.send(command.arg(keys.dead_letters()).arg(id).arg(id)).await.map_err(&doing)?;
     let found = list(answer).into_iter().find_map(dead_letter).ok_or_else(unknown)?;
     if found.cut {
         return Err(RedisExecutorError::CutDeadLetter { id: id.to_owned() });
     }
     let stream = keys.stream_named(&found.stream).ok_or_else(unknown)?;
-    let call = RETURN.on([keys.dead_letters(), stream.name.to_string()]).arg(id).arg(GROUP).bytes(&found.payload);
-    match link.call(&call).await.map_err(&doing)? {
+    let used = keys.used_beside(&stream);
+    let call = RETURN.on([keys.dead_letters(), stream.name.to_string(), used]).arg(id).arg(GROUP).bytes(&found.payload);
+    match connection.call(&call).await.map_err(&doing)? {
         Value::Int(1) => Ok(()),
         _ => Err(unknown()),
     }
 }
 
-/// Forgets a dead letter.
-pub(crate) async fn drop_dead_letter(link: &Link, keys: &Keys, id: &str) -> Result<(), RedisExecutorError> {
+/// Deletes a dead letter.
+pub(crate) async fn drop_dead_letter(connection: &Connection, keys: &Keys, id: &str) -> Result<(), RedisExecutorError> {
     let mut command = redis::cmd("XDEL");
-    let answer = link.send(command.arg(keys.dead_letters()).arg(checked(id)?)).await;
+    let answer = connection.send(command.arg(keys.dead_letters()).arg(checked(id)?)).await;
     match answer.map_err(unreachable("dropping a dead letter"))? {
         Value::Int(1) => Ok(()),
         _ => Err(RedisExecutorError::UnknownDeadLetter { id: id.to_owned() }),
     }
 }
 
-/// An id that can be one: two numbers.
+/// Checks that an id has the form of one: two numbers.
 fn checked(id: &str) -> Result<&str, RedisExecutorError> {
     let is_number = |part: &str| part.parse::<u64>().is_ok();
     match id.split_once('-') {

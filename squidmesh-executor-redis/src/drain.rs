@@ -1,4 +1,4 @@
-//! The end of a lane: what runs may finish, then it is cut off.
+//! The end of a lane: running work may finish, and is aborted after the timeout.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use squidmesh_core::Runner;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// How long handlers that were cut off may take to be recorded as interrupted.
-const INTERRUPT: Duration = Duration::from_secs(5);
+/// How long it may take to record aborted handlers as interrupted.
+const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Waits until the workers have ended, at most for `patience` and what it takes to interrupt them.
-pub(crate) async fn drain(runner: &Runner, mut working: JoinSet<()>, patience: Duration) {
+/// Waits until the workers have ended, for at most `limit` and the time needed to interrupt them.
+pub(crate) async fn drain(runner: &Runner, mut working: JoinSet<()>, limit: Duration) {
     runner.drain();
-    if timeout(patience, ended(&mut working)).await.is_ok() {
+    if timeout(limit, ended(&mut working)).await.is_ok() {
         return;
     }
     runner.interrupt();
-    if timeout(INTERRUPT, ended(&mut working)).await.is_err() {
-        tracing::warn!(target: "squidmesh", left = working.len(), "workers did not end in time; their leases run out by themselves");
+    if timeout(INTERRUPT_TIMEOUT, ended(&mut working)).await.is_err() {
+        tracing::warn!(target: "squidmesh", left = working.len(), "workers did not stop in time; their leases will expire");
         working.abort_all();
     }
 }

@@ -1,40 +1,40 @@
-//! Entries of streams, as they come back: anything can be in them.
+//! Decodes stream entries, which may contain anything.
 
 use redis::Value;
-use squidmesh_core::{DeliveryPayload, IntentKey, InvalidPayload};
+use squidmesh_core::dispatch::{DeliveryMessage, IntentKey, InvalidMessage};
 
-/// The longest payload that is looked at, in bytes.
-pub(crate) const LONGEST: usize = 16 * 1024;
+/// The longest payload that is read, in bytes.
+pub(crate) const MAX_PAYLOAD: usize = 16 * 1024;
 
-/// The field that has the payload.
+/// The field that contains the payload.
 const PAYLOAD: &[u8] = b"payload";
 
-/// An entry in this process's hands.
+/// An entry that this process has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// The place of its stream among those that are read.
+    /// The position of its stream among those that are read.
     pub(crate) stream: usize,
     /// Its id in the stream.
     pub(crate) id: String,
-    /// Names and values, in turn.
+    /// Names and values, alternating.
     fields: Vec<Vec<u8>>,
 }
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// An intent is due.
+    /// A due intent.
     Intent(IntentKey),
-    /// Something that is due without being an intent: an occurrence that a host's own scheduler delivers.
+    /// A due item that is not an intent: an occurrence that a host's own scheduler delivers.
     Other(Vec<u8>),
-    /// Something of a newer version, which is this one: for another process.
+    /// An entry of a newer format, with its version: for another process.
     Newer(u64, Vec<u8>),
-    /// Nothing that can ever be carried out: why, and what it is.
+    /// An entry that can never be executed: the reason, and the payload.
     Malformed(String, Vec<u8>),
 }
 
 impl Entry {
-    /// What it says.
+    /// Decodes the content.
     pub(crate) fn content(&self) -> Content {
         let [name, payload] = &self.fields[..] else {
             return self.malformed(format!("it has {} fields and values, not one of each", self.fields.len()));
@@ -42,9 +42,9 @@ impl Entry {
         if name != PAYLOAD {
             return self.malformed("it has no field `payload`".to_owned());
         }
-        match DeliveryPayload::parse(payload) {
+        match DeliveryMessage::parse(payload) {
             Ok(parsed) => parsed.intent().map_or_else(|| Content::Other(payload.clone()), Content::Intent),
-            Err(InvalidPayload::UnknownVersion { version }) if version > DeliveryPayload::VERSION => {
+            Err(InvalidMessage::UnknownVersion { version }) if version > DeliveryMessage::VERSION => {
                 Content::Newer(version, payload.clone())
             }
             Err(error) => Content::Malformed(error.to_string(), payload.clone()),
@@ -53,23 +53,23 @@ impl Entry {
 
     fn malformed(&self, reason: String) -> Content {
         let mut payload = self.fields.join(&b' ');
-        payload.truncate(LONGEST + 1);
+        payload.truncate(MAX_PAYLOAD + 1);
         Content::Malformed(reason, payload)
     }
 }
 
-/// The entries in an answer of `(place, id, fields)`. What has another form is left out: no script of ours answers so.
-pub(crate) fn placed(answer: Value) -> Vec<Entry> {
+/// Decodes an answer of `(index, id, fields)`. Other forms are skipped: none of the scripts returns them.
+pub(crate) fn numbered(answer: Value) -> Vec<Entry> {
     list(answer)
         .into_iter()
         .filter_map(|part| match <[Value; 3]>::try_from(list(part)) {
-            Ok([Value::Int(place), id, fields]) => entry(usize::try_from(place).ok()?.checked_sub(1)?, id, fields),
+            Ok([Value::Int(index), id, fields]) => entry(usize::try_from(index).ok()?.checked_sub(1)?, id, fields),
             _ => None,
         })
         .collect()
 }
 
-/// The entries in an answer of `(id, fields)`, all of one stream.
+/// Decodes an answer of `(id, fields)`, all of one stream.
 pub(crate) fn of_stream(stream: usize, answer: Value) -> Vec<Entry> {
     list(answer)
         .into_iter()
@@ -80,8 +80,8 @@ pub(crate) fn of_stream(stream: usize, answer: Value) -> Vec<Entry> {
         .collect()
 }
 
-/// The entries in an answer of `XREADGROUP`, whose streams are told apart by name.
-pub(crate) fn of_streams(answer: Value, place: impl Fn(&str) -> Option<usize>) -> Vec<Entry> {
+/// Decodes an answer of `XREADGROUP`, which names its streams.
+pub(crate) fn of_streams(answer: Value, index: impl Fn(&str) -> Option<usize>) -> Vec<Entry> {
     let streams: Vec<(Value, Value)> = match answer {
         Value::Map(streams) => streams,
         answer => list(answer)
@@ -89,15 +89,15 @@ pub(crate) fn of_streams(answer: Value, place: impl Fn(&str) -> Option<usize>) -
             .filter_map(|part| <[Value; 2]>::try_from(list(part)).ok().map(|[name, entries]| (name, entries)))
             .collect(),
     };
-    let place_of = |name: &Value| text(name).and_then(|name| place(&name));
+    let index_of = |name: &Value| text(name).and_then(|name| index(&name));
     streams
         .into_iter()
-        .filter_map(|(name, entries)| Some((place_of(&name)?, entries)))
-        .flat_map(|(place, entries)| of_stream(place, entries))
+        .filter_map(|(name, entries)| Some((index_of(&name)?, entries)))
+        .flat_map(|(index, entries)| of_stream(index, entries))
         .collect()
 }
 
-/// The text of a value, if it is one.
+/// Returns the text of a value, if it is one.
 pub(crate) fn text(value: &Value) -> Option<String> {
     match value {
         Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
@@ -106,7 +106,7 @@ pub(crate) fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// The parts of a list; nothing is an empty list.
+/// Returns the parts of a list; any other value is an empty list.
 pub(crate) fn list(value: Value) -> Vec<Value> {
     match value {
         Value::Array(parts) => parts,
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn an_entry_says_which_intent_is_due() {
         let key = IntentKey::step(sample::run_id(1), sample::step_name("first"));
-        let payload = DeliveryPayload::from(&key).to_string();
+        let payload = DeliveryMessage::from(&key).to_string();
         assert_eq!(with(&[b"payload", payload.as_bytes()]).content(), Content::Intent(key));
     }
 
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn an_answer_of_another_form_has_no_entries() {
         for answer in [Value::Nil, Value::Int(1), Value::Array(vec![Value::Nil, Value::Array(vec![Value::Okay])])] {
-            assert_eq!(placed(answer.clone()), []);
+            assert_eq!(numbered(answer.clone()), []);
             assert_eq!(of_stream(0, answer.clone()), []);
             assert_eq!(of_streams(answer, |_| Some(0)), []);
         }

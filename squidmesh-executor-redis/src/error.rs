@@ -1,12 +1,12 @@
-//! What a host can be told. Workers tell nobody: they try again.
+//! The errors that a host can get. Workers return none: they retry.
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why the executor could not be made, or an operator's call was not carried out.
+/// Why the executor could not be created, or an operator's call failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedisExecutorError {
-    /// The address is none that the client understands. It is not shown: it may hold a password.
+    /// The address is invalid. It is not shown, because it may contain a password.
     #[error(
         "the address of Redis cannot be used ({reason}): write redis://user:password@host:port/database, or rediss:// with the feature `tls`"
     )]
@@ -14,7 +14,7 @@ pub enum RedisExecutorError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The prefix cannot stand in a hash tag.
+    /// The prefix cannot be part of a hash tag.
     #[error(
         "the prefix {prefix:?} cannot be used: 1 to 64 characters, none of them a brace, a space or a control character"
     )]
@@ -22,30 +22,30 @@ pub enum RedisExecutorError {
         /// The prefix.
         prefix: String,
     },
-    /// Redis cannot be reached, or not now. No run is harmed by that.
+    /// Redis cannot be reached. No run is affected.
     #[error("Redis cannot be reached for {doing}: try again")]
     Unreachable {
-        /// What was being done.
+        /// The operation that failed.
         doing: &'static str,
         /// The client's own error.
         #[source]
         source: Source,
     },
-    /// There is no such dead letter: it was returned or dropped already, or the id is from elsewhere.
+    /// The dead letter does not exist: it was returned or dropped already, or the id is from elsewhere.
     #[error("there is no dead letter {id:?}: list them again")]
     UnknownDeadLetter {
-        /// The id that was given.
+        /// The given id.
         id: String,
     },
-    /// The dead letter was too long to be kept whole, so that there is nothing to return.
+    /// The dead letter was too long to be kept whole, so it cannot be returned.
     #[error("dead letter {id} was cut when it was set aside and cannot be returned: drop it")]
     CutDeadLetter {
-        /// Its id.
+        /// The id of the dead letter.
         id: String,
     },
 }
 
-/// For an error of Redis or its client while doing something that a host asked for.
+/// Maps an error of Redis or its client during an operation that a host called.
 pub(crate) fn unreachable(doing: &'static str) -> impl Fn(redis::RedisError) -> RedisExecutorError {
     move |error| RedisExecutorError::Unreachable { doing, source: Box::new(error) }
 }

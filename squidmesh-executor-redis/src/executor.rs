@@ -1,37 +1,47 @@
-//! The executor: its settings, its side of the port, and the calls of operators.
+//! The executor: its settings, its implementation of the port, and the calls of operators.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use squidmesh_core::{
-    Cancellation, Clock, Executor, ExecutorError, Intent, InvalidName, Job, JobMetadata, Priority, QueueName, Refusal,
-    Route, Runner,
-};
+use squidmesh_core::Runner;
+use squidmesh_core::command::Route;
+use squidmesh_core::definition::{InvalidName, Priority, QueueName};
+use squidmesh_core::dispatch::{Intent, Job, JobMetadata, Refusal};
+use squidmesh_core::port::{Clock, DatabaseIdentity, Executor, ExecutorError};
+use squidmesh_core::workflow::Cancellation;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
-use crate::announce::{Announcement, Announcer, Board};
+use crate::announce::{Announcement, Announcer, StreamWriter};
+use crate::connection::Connection;
 use crate::dead_letter;
+use crate::heartbeat::run_heartbeats;
 use crate::keys::Keys;
 use crate::lane::Lane;
-use crate::link::Link;
-use crate::reader::{BLOCK, Reader};
+use crate::outage_log::OutageLog;
+use crate::probe::probe;
+use crate::reader::{MAX_ANSWER_TIME, Reader};
 use crate::server::Server;
-use crate::signals::Signals;
+use crate::settings;
 use crate::sweep::Sweeper;
-use crate::trouble::Trouble;
+use crate::sweep_triggers::SweepTriggers;
+use crate::used::UsedStreams;
 use crate::{DeadLetter, RedisExecutorError, SystemClock};
 
-/// How long an answer may take, besides the time that a read waits.
-const ANSWER: Duration = Duration::from_secs(5);
-/// How long what was published last may take to be announced at the end.
-const FLUSH: Duration = Duration::from_millis(500);
+/// How long an answer may take, in addition to the time that a read blocks.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause after the database did not answer, and the longest one.
+const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How long the last published work may take to be announced at shutdown.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Runs steps in this process and shares them with others, on any number of machines, through Redis Streams.
+/// Runs steps in this process and shares them with other processes, on any number of machines, through Redis
+/// Streams.
 ///
-/// Connects when it first has something to do, and again by itself: Redis being away fails no run and no commit; work waits in the
-/// store meanwhile. Needs a tokio runtime.
+/// Connects on first use, and reconnects by itself. An outage of Redis fails no run and no commit; work waits in
+/// the store meanwhile. Requires a tokio runtime.
 ///
 /// ```
 /// use squidmesh_executor_redis::RedisExecutor;
@@ -53,40 +63,43 @@ pub struct RedisExecutor {
     shared: Arc<Shared>,
 }
 
-/// What the clones of an executor have in common.
+/// The state that the clones of an executor share.
 struct Shared {
     server: Server,
     keys: Keys,
-    signals: Arc<Signals>,
-    link: Arc<Link>,
-    board: Board,
+    triggers: Arc<SweepTriggers>,
+    connection: Arc<Connection>,
+    writer: StreamWriter,
     announcer: Announcer,
 }
 
 impl RedisExecutor {
-    /// An executor on one server, such as `redis://user:password@host:6379/0`, with the defaults: 32 steps at once, a sweep every
-    /// 10 seconds, 20 seconds to drain, and names that begin with `{squidmesh}`. Connects to nothing yet.
+    /// Creates an executor on one server, such as `redis://user:password@host:6379/0`. Does not connect yet.
+    ///
+    /// The defaults are 32 concurrent steps, a sweep every 10 seconds, 20 seconds to drain, and names that begin
+    /// with `{squidmesh}`.
     ///
     /// # Errors
-    /// [`RedisExecutorError::InvalidAddress`], without the address.
+    /// Returns [`RedisExecutorError::InvalidAddress`], which does not show the address.
     pub fn new(address: &str) -> Result<Self, RedisExecutorError> {
         RedisExecutor::on(Server::at(address)?)
     }
 
-    /// An executor on the master of this name, as the sentinels at these addresses know it. User, password, database and
-    /// whether to use TLS are those of `address`, whose host and port do not matter.
+    /// Creates an executor on the master of this name, as known to the sentinels at these addresses.
+    ///
+    /// The user, password, database and use of TLS are those of `address`, whose host and port are ignored.
     ///
     /// # Errors
-    /// [`RedisExecutorError::InvalidAddress`], without the address.
+    /// Returns [`RedisExecutorError::InvalidAddress`], which does not show the address.
     #[cfg(feature = "sentinel")]
     pub fn sentinels(sentinels: &[&str], master: &str, address: &str) -> Result<Self, RedisExecutorError> {
         RedisExecutor::on(Server::of_sentinels(sentinels, master, address)?)
     }
 
-    /// An executor on a cluster, of which these are some nodes. It uses one slot.
+    /// Creates an executor on a cluster, given some of its nodes. It uses one slot.
     ///
     /// # Errors
-    /// [`RedisExecutorError::InvalidAddress`], without the addresses.
+    /// Returns [`RedisExecutorError::InvalidAddress`], which does not show the addresses.
     #[cfg(feature = "cluster")]
     pub fn cluster(nodes: &[&str]) -> Result<Self, RedisExecutorError> {
         RedisExecutor::on(Server::of_cluster(nodes)?)
@@ -104,94 +117,135 @@ impl RedisExecutor {
         })
     }
 
-    /// How many steps run at once in this process, over all queues that have no bound of their own; at least 1. Default 32.
+    /// Sets the maximum number of concurrent steps in this process, over all queues without a limit of their own.
+    /// The default is 32.
+    ///
+    /// Must be at least 1, which is checked when the runtime is built.
     #[must_use]
     pub fn concurrency(mut self, steps: usize) -> Self {
-        self.concurrency = steps.max(1);
+        self.concurrency = steps;
         self
     }
 
-    /// Gives a queue workers of its own: so many of its steps at once, beside the others; at least 1.
+    /// Gives a queue its own workers: up to `steps` of its steps run concurrently, in addition to those of the
+    /// other queues.
+    ///
+    /// `steps` must be at least 1, which is checked when the runtime is built.
     ///
     /// # Errors
-    /// [`InvalidName`] if this cannot be the name of a queue.
+    /// Returns [`InvalidName`] if `name` is not a valid queue name.
     pub fn queue(mut self, name: &str, steps: usize) -> Result<Self, InvalidName> {
-        self.lanes.insert(QueueName::new(name)?, steps.max(1));
+        self.lanes.insert(QueueName::new(name)?, steps);
         Ok(self)
     }
 
-    /// Refuses to dispatch to any queue but these. By default every queue is accepted: another process may serve it.
+    /// Rejects dispatches to any queue but these. By default, every queue is accepted, because another process may
+    /// serve it.
     ///
     /// # Errors
-    /// [`InvalidName`] if one of them cannot be the name of a queue.
+    /// Returns [`InvalidName`] if a name is not a valid queue name.
     pub fn accept_only<'a>(mut self, queues: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidName> {
         self.accepted = Some(queues.into_iter().map(QueueName::new).collect::<Result<_, _>>()?);
         Ok(self)
     }
 
-    /// How long running steps may take to finish after shutdown has begun; then they are cut off, and their attempts do not
-    /// count. Default 20 seconds.
+    /// Sets how long running steps may take to finish after a shutdown has begun. The default is 20 seconds.
+    ///
+    /// Their cancellation notifies them at once. After the timeout they are aborted, and their attempts do not
+    /// count. Zero aborts them at once; [`Duration::MAX`] waits forever.
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.drain = timeout;
         self
     }
 
-    /// How long it takes at most until everything due is announced again after Redis has lost it, or after a process has died with
-    /// what it had read. Processes that serve the same
-    /// queues and versions share the sweeps. Default 10 seconds; at least 10 milliseconds.
+    /// Sets the maximum time until due work is announced again after Redis has lost it, or after the process that
+    /// had read it has died. The default is 10 seconds.
+    ///
+    /// Processes that serve the same queues and versions share the sweeps. The interval must be between 10
+    /// milliseconds and a day, which is checked when the runtime is built.
     #[must_use]
     pub fn sweep_interval(mut self, interval: Duration) -> Self {
-        self.sweep = interval.max(Duration::from_millis(10));
+        self.sweep = interval;
         self
     }
 
-    /// What all names in Redis begin with, as their hash tag: deployments that share a server have one each. Default `squidmesh`.
+    /// Sets the prefix of all names in Redis, which is also their hash tag. The default is `squidmesh`.
+    ///
+    /// Deployments that share a server may share a prefix, and with it the dead letters: the identity of their
+    /// database follows in the names, so that their work does not mix. A physical copy of a database has the same
+    /// identity as the original and must have a prefix of its own.
     ///
     /// # Errors
-    /// [`RedisExecutorError::InvalidPrefix`].
+    /// Returns [`RedisExecutorError::InvalidPrefix`] if the prefix is invalid.
     pub fn prefix(mut self, prefix: &str) -> Result<Self, RedisExecutorError> {
         self.shared = Arc::new(Shared::new(self.shared.server.clone(), Keys::new(prefix)?));
         Ok(self)
     }
 
-    /// Up to `limit` of the entries that were set aside because they cannot be carried out, oldest first; with `after`, those after the
-    /// one with this id. Redis keeps about the 10,000 latest.
+    /// Returns up to `limit` of the entries that were set aside because they cannot be executed, oldest first;
+    /// with `after`, those after the one with this id. Redis keeps about the 10,000 latest.
     ///
     /// # Errors
-    /// [`RedisExecutorError::Unreachable`]; [`RedisExecutorError::UnknownDeadLetter`] for an id that can be none.
+    /// Returns [`RedisExecutorError::Unreachable`] if Redis cannot be reached, and
+    /// [`RedisExecutorError::UnknownDeadLetter`] if `after` is not a valid id.
     pub async fn dead_letters(&self, after: Option<&str>, limit: usize) -> Result<Vec<DeadLetter>, RedisExecutorError> {
-        dead_letter::dead_letters(&self.shared.link, &self.shared.keys, after, limit).await
+        dead_letter::dead_letters(&self.shared.connection, &self.shared.keys, after, limit).await
     }
 
-    /// Puts a dead letter back into its stream, to be tried once more.
+    /// Returns a dead letter to its stream, to be delivered again.
     ///
     /// # Errors
-    /// [`RedisExecutorError::UnknownDeadLetter`], [`RedisExecutorError::CutDeadLetter`], [`RedisExecutorError::Unreachable`].
+    /// Returns [`RedisExecutorError::UnknownDeadLetter`], [`RedisExecutorError::CutDeadLetter`] or
+    /// [`RedisExecutorError::Unreachable`].
     pub async fn return_dead_letter(&self, id: &str) -> Result<(), RedisExecutorError> {
-        dead_letter::return_dead_letter(&self.shared.link, &self.shared.keys, id).await
+        dead_letter::return_dead_letter(&self.shared.connection, &self.shared.keys, id).await
     }
 
-    /// Forgets a dead letter.
+    /// Deletes a dead letter.
     ///
     /// # Errors
-    /// [`RedisExecutorError::UnknownDeadLetter`], [`RedisExecutorError::Unreachable`].
+    /// Returns [`RedisExecutorError::UnknownDeadLetter`] or [`RedisExecutorError::Unreachable`].
     pub async fn drop_dead_letter(&self, id: &str) -> Result<(), RedisExecutorError> {
-        dead_letter::drop_dead_letter(&self.shared.link, &self.shared.keys, id).await
+        dead_letter::drop_dead_letter(&self.shared.connection, &self.shared.keys, id).await
     }
 
-    /// The lanes of workers: one for each queue with a bound of its own, one for all the rest.
-    fn lanes(&self, runner: &Runner) -> Vec<Lane> {
+    /// Returns the names for the work of the runner's database, once its identity is known; `None` at shutdown.
+    async fn keys(&self, runner: &Runner, shutdown: &Cancellation) -> Option<Keys> {
+        let (database, mut pause) = (runner.database(), RETRY_DELAYS.0);
+        while !shutdown.is_cancelled() {
+            match database.get().await {
+                Ok(identity) => return Some(self.shared.keys.of_database(identity.as_deref())),
+                Err(error) => {
+                    tracing::warn!(target: "squidmesh", %error, "cannot read the identity of the database; no work is read until it is known");
+                }
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = shutdown.cancelled() => {}
+            }
+            pause = pause.saturating_mul(2).min(RETRY_DELAYS.1);
+        }
+        None
+    }
+
+    /// Returns the lanes of workers: one per queue with a limit of its own, and one for all other queues.
+    fn lanes(&self, runner: &Runner, keys: &Keys) -> Vec<Lane> {
         let shared = &self.shared;
+        let own = routes(runner).iter().map(|route| keys.stream(route)).collect();
+        let used = Arc::new(UsedStreams::new(shared.connection.clone(), keys, own));
         let lane = |queues: Vec<QueueName>, concurrency| {
-            let runner = runner.serving(queues);
+            let runner = runner.for_queues(queues);
             let routes = routes(&runner);
             (!routes.is_empty()).then(|| {
-                let waiting = Link::new(shared.server.clone(), BLOCK + ANSWER, shared.signals.clone());
-                let (link, signals) = (shared.link.clone(), shared.signals.clone());
-                let reader = Reader::new(routes, &shared.keys, waiting, link, signals, self.sweep);
-                let (board, refused) = (shared.board.clone(), Trouble::with("reading the streams"));
-                Lane { runner, reader, board, refused, concurrency, drain: self.drain }
+                let waiting = Connection::new(shared.server.clone(), MAX_ANSWER_TIME, shared.triggers.clone());
+                let (connection, triggers) = (shared.connection.clone(), shared.triggers.clone());
+                let reader = Reader::new(routes, keys, waiting, connection, triggers, used.clone(), self.sweep);
+                let writer = shared.writer.with(keys);
+                let refused = OutageLog::new("reading the streams");
+                let reclaiming = OutageLog::new("reclaiming the entries of dead readers");
+                let settling = OutageLog::new("settling entries");
+                Lane { runner, reader, writer, refused, reclaiming, settling, concurrency, drain: self.drain }
             })
         };
         let rest: Vec<_> = runner.queues().iter().filter(|queue| !self.lanes.contains_key(*queue)).cloned().collect();
@@ -202,11 +256,11 @@ impl RedisExecutor {
 
 impl Shared {
     fn new(server: Server, keys: Keys) -> Self {
-        let signals = Arc::new(Signals::default());
-        let link = Arc::new(Link::new(server.clone(), ANSWER, signals.clone()).telling());
-        let board = Board::new(link.clone(), keys.clone());
-        let announcer = Announcer::new(board.clone(), signals.clone());
-        Shared { server, keys, signals, link, board, announcer }
+        let triggers = Arc::new(SweepTriggers::default());
+        let connection = Arc::new(Connection::new(server.clone(), ANSWER_TIMEOUT, triggers.clone()).logging_outages());
+        let writer = StreamWriter::new(connection.clone(), keys.clone());
+        let announcer = Announcer::new(writer.clone(), triggers.clone());
+        Shared { server, keys, triggers, connection, writer, announcer }
     }
 }
 
@@ -216,7 +270,7 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// Every way that work comes to a runner, with the one of what dead workers held.
+/// Returns every route by which work reaches a runner, including those of work that dead workers held.
 fn routes(runner: &Runner) -> Vec<Route> {
     let ways = runner.routes().into_iter().flat_map(|route| {
         let high = Route::new(route.queue.clone(), Priority::High, route.fingerprint);
@@ -227,6 +281,10 @@ fn routes(runner: &Runner) -> Vec<Route> {
 
 #[async_trait]
 impl Executor for RedisExecutor {
+    fn check(&self) -> Result<(), squidmesh_core::port::InvalidSetting> {
+        settings::check(self.concurrency, &self.lanes, self.accepted.as_ref(), self.sweep)
+    }
+
     fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
         if let Some(accepted) = &self.accepted
             && let Some(job) = jobs.iter().find(|job| !accepted.contains(&job.queue))
@@ -237,27 +295,35 @@ impl Executor for RedisExecutor {
         Ok(jobs.iter().map(Job::metadata).collect())
     }
 
-    /// Notes what is due at once, to be announced; what is due later is looked for then.
+    /// Queues the intents that are due at once, to be announced, and notes the due times of later ones.
     fn publish(&self, intents: &[Intent]) {
         for intent in intents.iter().filter(|intent| intent.lease.is_none()) {
             if intent.delay.is_zero() {
                 let route = Route::new(intent.queue.clone(), intent.priority, intent.fingerprint);
                 self.shared.announcer.announce(Announcement { key: intent.key.clone(), route });
             } else {
-                self.shared.signals.something_falls_due_in(intent.delay);
+                self.shared.triggers.work_becomes_due_in(intent.delay);
             }
         }
         self.shared.announcer.start();
     }
 
+    fn attach(&self, database: DatabaseIdentity) {
+        self.shared.announcer.attach(database);
+    }
+
     async fn run(&self, runner: Runner, shutdown: Cancellation) -> Result<(), ExecutorError> {
         let shared = &self.shared;
+        shared.announcer.attach(runner.database());
         shared.announcer.start();
+        let Some(keys) = self.keys(&runner, &shutdown).await else { return Ok(()) };
         let mut parts = JoinSet::new();
-        let (board, link, signals) = (shared.board.clone(), shared.link.clone(), shared.signals.clone());
-        let sweeper = Sweeper::new(runner.clone(), board, link, &shared.keys, signals, self.sweep);
+        parts.spawn(probe(shared.connection.clone(), keys.clone(), shutdown.clone()));
+        let (writer, connection, triggers) =
+            (shared.writer.with(&keys), shared.connection.clone(), shared.triggers.clone());
+        let sweeper = Sweeper::new(runner.clone(), writer, connection, &keys, triggers, self.sweep);
         parts.spawn(sweeper.run(shutdown.clone()));
-        for lane in self.lanes(&runner) {
+        for lane in self.lanes(&runner, &keys) {
             parts.spawn(lane.run(shutdown.clone()));
         }
         while let Some(ended) = parts.join_next().await {
@@ -266,8 +332,12 @@ impl Executor for RedisExecutor {
                 return Err(ExecutorError { reason, source: Some(Box::new(panic)) });
             }
         }
-        shared.announcer.flush(FLUSH).await;
+        shared.announcer.flush(FLUSH_TIMEOUT).await;
         Ok(())
+    }
+
+    async fn run_heartbeats(&self, runner: Runner) {
+        run_heartbeats(runner).await;
     }
 
     fn clock(&self) -> Arc<dyn Clock> {

@@ -1,13 +1,15 @@
 //! Workers on many machines, woken through Redis Streams.
 //!
-//! The store's committed intents are the truth; what is in Redis only says "this is due, take it". An announcement that is lost is
-//! made again from the store, one that is made twice is a no-op, and Redis as a whole may lose everything. It knows the runner, tokio
-//! and Redis; it knows no store and no database.
+//! The store's committed intents are the source of truth; an entry in Redis only announces that work is due. A
+//! lost announcement is repeated from the store, a duplicate one is a no-op, and Redis may lose all its data. The
+//! executor knows the runner, tokio and Redis; it knows no store and no database.
 //!
-//! Redis 7 or newer, or Valkey. A cluster is used in one slot: all keys have the prefix as their hash tag.
+//! Requires Redis 7 or newer, or Valkey. On a cluster, it uses one slot: all keys have the prefix as their hash
+//! tag.
 
 mod announce;
 mod clock;
+mod connection;
 mod dead_letter;
 mod drain;
 mod entry;
@@ -16,17 +18,21 @@ mod executor;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod heartbeat;
 mod keys;
 mod lane;
-mod link;
+mod outage_log;
+mod probe;
 mod reader;
 mod script;
 mod server;
-mod signals;
+mod settings;
+mod settler;
 mod sweep;
+mod sweep_triggers;
 #[cfg(test)]
 mod tests;
-mod trouble;
+mod used;
 
 pub use clock::SystemClock;
 pub use dead_letter::DeadLetter;

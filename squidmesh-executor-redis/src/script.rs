@@ -1,4 +1,4 @@
-//! The scripts that run in Redis: each does one thing to a stream and what is beside it, whole or not at all.
+//! The scripts that run in Redis: each makes one atomic change to a stream and the keys beside it.
 
 use std::sync::LazyLock;
 
@@ -12,23 +12,29 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Announces jobs that are not announced.
+    /// Announces jobs that are not yet announced.
     ANNOUNCE: "scripts/announce.lua",
     /// Reads entries, higher classes first, queues in turn.
     READ: "scripts/read.lua",
-    /// Removes entries that have been dealt with.
+    /// Returns which streams have entries.
+    USED: "scripts/used.lua",
+    /// Creates streams and their groups.
+    PREPARE: "scripts/prepare.lua",
+    /// Checks which commands the server rejects.
+    PROBE: "scripts/probe.lua",
+    /// Removes entries that are done.
     SETTLE: "scripts/settle.lua",
-    /// Takes over what others read and never settled.
+    /// Takes over entries that other consumers read and never settled.
     RECLAIM: "scripts/reclaim.lua",
-    /// Sends an entry on to those whose version it is of.
-    SEND_ON: "scripts/send_on.lua",
-    /// Sets an entry aside that cannot be carried out.
+    /// Forwards an entry to processes of its version.
+    FORWARD: "scripts/forward.lua",
+    /// Sets an entry aside that cannot be executed.
     PARK: "scripts/park.lua",
-    /// Puts what was set aside back into its stream.
+    /// Returns an entry that was set aside to its stream.
     RETURN: "scripts/return.lua",
 }
 
-/// The text of a script and its hash.
+/// The text of a script, and its hash.
 pub(crate) struct Source {
     #[cfg_attr(not(feature = "crash-points"), allow(dead_code, reason = "the name of its crash point"))]
     name: &'static str,
@@ -41,7 +47,7 @@ impl Source {
         Source { name, text: text.to_owned(), hash: Script::new(text).get_hash().to_owned() }
     }
 
-    /// A call on these keys.
+    /// Creates a call on these keys.
     pub(crate) fn on<K: Into<String>>(&self, keys: impl IntoIterator<Item = K>) -> Call<'_> {
         Call { source: self, keys: keys.into_iter().map(Into::into).collect(), arguments: Vec::new() }
     }
@@ -67,18 +73,18 @@ impl Call<'_> {
         self
     }
 
-    /// The script's name.
+    /// Returns the script's name.
     #[cfg(feature = "crash-points")]
     pub(crate) fn name(&self) -> &'static str {
         self.source.name
     }
 
-    /// For a server that has the script.
+    /// Returns the command for a server that has the script.
     pub(crate) fn by_hash(&self) -> Cmd {
         self.command("EVALSHA", &self.source.hash)
     }
 
-    /// For one that has not, which keeps it then.
+    /// Returns the command for a server that does not have the script, which then caches it.
     pub(crate) fn whole(&self) -> Cmd {
         self.command("EVAL", &self.source.text)
     }

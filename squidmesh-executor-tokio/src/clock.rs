@@ -1,11 +1,12 @@
-//! The system's clock, and tokio's timer.
+//! The system clock, and tokio's timer.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use squidmesh_core::{Clock, Timestamp};
+use squidmesh_core::Timestamp;
+use squidmesh_core::port::Clock;
 
-/// The time of the operating system; sleeps on tokio's timer.
+/// Reads the time of the operating system; sleeps on tokio's timer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

@@ -1,21 +1,25 @@
-//! The executor: its settings, and its side of the port.
+//! The executor: its settings, and its implementation of the port.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use squidmesh_core::{
-    Cancellation, Clock, Executor, ExecutorError, Intent, InvalidName, Job, JobMetadata, QueueName, Refusal, Runner,
-};
+use squidmesh_core::Runner;
+use squidmesh_core::definition::{InvalidName, QueueName};
+use squidmesh_core::dispatch::{Intent, Job, JobMetadata, Refusal};
+use squidmesh_core::port::cage::Panic;
+use squidmesh_core::port::{Clock, Executor, ExecutorError, InvalidSetting};
+use squidmesh_core::workflow::{CancelReason, Cancellation};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::SystemClock;
+use crate::heartbeat::run_heartbeats;
 use crate::lane::Lane;
-use crate::lookout::Lookout;
+use crate::poller::Poller;
 
-/// Runs steps in this process, a bounded number at a time.
+/// Runs steps in this process, a bounded number concurrently.
 ///
 /// ```
 /// use squidmesh_executor_tokio::TokioExecutor;
@@ -25,7 +29,7 @@ use crate::lookout::Lookout;
 ///     .concurrency(16) // steps at once, over all queues without a bound of their own
 ///     .queue("reports", 2)? // at most two of these, beside
 ///     .drain_timeout(Duration::from_secs(30));
-/// # Ok::<_, squidmesh_core::InvalidName>(())
+/// # Ok::<_, squidmesh_core::definition::InvalidName>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct TokioExecutor {
@@ -51,62 +55,76 @@ impl Default for TokioExecutor {
 }
 
 impl TokioExecutor {
-    /// An executor with the defaults: 32 steps at once, a look into the store every second (every five seconds while the store tells
-    /// of work), 20 seconds to drain.
+    /// Creates an executor with the defaults: 32 concurrent steps, a poll interval of one second, and 20 seconds
+    /// to drain.
     pub fn new() -> Self {
         TokioExecutor::default()
     }
 
-    /// How many steps run at once, over all queues that have no bound of their own; at least 1. Default 32.
+    /// Sets the maximum number of concurrent steps, over all queues without a limit of their own. The default is
+    /// 32.
+    ///
+    /// Must be at least 1, which is checked when the runtime is built.
     #[must_use]
     pub fn concurrency(mut self, steps: usize) -> Self {
-        self.concurrency = steps.max(1);
+        self.concurrency = steps;
         self
     }
 
-    /// Gives a queue workers of its own: so many of its steps at once, beside the others; at least 1.
+    /// Gives a queue its own workers: up to `steps` of its steps run concurrently, in addition to those of the
+    /// other queues.
+    ///
+    /// `steps` must be at least 1, which is checked when the runtime is built.
     ///
     /// # Errors
-    /// [`InvalidName`] if this cannot be the name of a queue.
+    /// Returns [`InvalidName`] if `name` is not a valid queue name.
     pub fn queue(mut self, name: &str, steps: usize) -> Result<Self, InvalidName> {
-        self.lanes.insert(QueueName::new(name)?, steps.max(1));
+        self.lanes.insert(QueueName::new(name)?, steps);
         Ok(self)
     }
 
-    /// Refuses to dispatch to any queue but these. By default every queue is accepted: another process may serve it.
+    /// Rejects dispatches to any queue but these. By default, every queue is accepted, because another process may
+    /// serve it.
     ///
     /// # Errors
-    /// [`InvalidName`] if one of them cannot be the name of a queue.
+    /// Returns [`InvalidName`] if a name is not a valid queue name.
     pub fn accept_only<'a>(mut self, queues: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidName> {
         self.accepted = Some(queues.into_iter().map(QueueName::new).collect::<Result<_, _>>()?);
         Ok(self)
     }
 
-    /// How long it waits at most before it looks into the store again, for work that other processes committed; five times as long
-    /// while the store [tells of such work](squidmesh_core::Store::hears_of_work) at once. Work of this process, and work known to fall
-    /// due, wakes it at once as well. Default 1 second.
+    /// Sets how often the executor polls the store for work that other processes committed. The default is one
+    /// second.
+    ///
+    /// While the store [notifies of such work](squidmesh_core::port::Store::is_listening), the executor polls at a fifth
+    /// of this rate. Work that this process commits, and work that is known to become due, wakes it at once. The
+    /// interval must not be zero, which is checked when the runtime is built.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.poll = interval.max(Duration::from_millis(1));
+        self.poll = interval;
         self
     }
 
-    /// How long running steps may take to finish after shutdown has begun; then they are cut off, and their attempts do not
-    /// count. Default 20 seconds.
+    /// Sets how long running steps may take to finish after a shutdown has begun. The default is 20 seconds.
+    ///
+    /// Their cancellation notifies them at once. After the timeout they are aborted, and their attempts do not
+    /// count. Zero aborts them at once; [`Duration::MAX`] waits forever.
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.drain = timeout;
         self
     }
 
-    /// The lanes of workers: one for each queue with a bound of its own, one for all the rest.
+    /// Returns the lanes of workers: one per queue with a limit of its own, and one for all other queues.
     fn lanes(&self, runner: &Runner) -> Vec<Lane> {
         let lane = |queues: Vec<QueueName>, concurrency| Lane {
-            runner: runner.serving(queues),
+            runner: runner.for_queues(queues),
             concurrency,
             poll: self.poll,
             drain: self.drain,
             published: self.published.subscribe(),
+            fruitless: 0,
+            looked_at: None,
         };
         let rest: Vec<_> = runner.queues().iter().filter(|queue| !self.lanes.contains_key(*queue)).cloned().collect();
         let own = self.lanes.iter().map(|(queue, steps)| lane(vec![queue.clone()], *steps));
@@ -116,6 +134,24 @@ impl TokioExecutor {
 
 #[async_trait]
 impl Executor for TokioExecutor {
+    fn check(&self) -> Result<(), InvalidSetting> {
+        if self.concurrency == 0 {
+            return Err(InvalidSetting::new("concurrency", "0", "it must be at least 1"));
+        }
+        if let Some((queue, _)) = self.lanes.iter().find(|(_, steps)| **steps == 0) {
+            let rule = "it must be at least 1 for a queue with its own workers";
+            return Err(InvalidSetting::new("queue", format!("0 for {queue}"), rule));
+        }
+        if self.accepted.as_ref().is_some_and(BTreeSet::is_empty) {
+            let rule = "it would refuse every step: name the queues, or omit it to accept all";
+            return Err(InvalidSetting::new("accept_only", "empty", rule));
+        }
+        if self.poll.is_zero() {
+            return Err(InvalidSetting::new("poll_interval", "0", "it must be longer than zero"));
+        }
+        Ok(())
+    }
+
     fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
         if let Some(accepted) = &self.accepted
             && let Some(job) = jobs.iter().find(|job| !accepted.contains(&job.queue))
@@ -131,21 +167,42 @@ impl Executor for TokioExecutor {
     }
 
     async fn run(&self, runner: Runner, shutdown: Cancellation) -> Result<(), ExecutorError> {
+        // A cancellation of their own, so that all stop in an orderly way if one of them fails.
+        let stop = Cancellation::new();
         let mut parts = JoinSet::new();
         for lane in self.lanes(&runner) {
-            parts.spawn(lane.run(shutdown.clone()));
+            parts.spawn(lane.run(stop.clone()));
         }
-        parts.spawn(Lookout { runner, poll: self.poll, lanes: self.published.clone() }.run(shutdown));
-        while let Some(ended) = parts.join_next().await {
-            if let Err(panic) = ended {
+        parts.spawn(Poller { runner, interval: self.poll, lanes: self.published.clone() }.run(stop.clone()));
+        let mut result = Ok(());
+        loop {
+            let ended = tokio::select! {
+                ended = parts.join_next() => ended,
+                reason = shutdown.cancelled(), if !stop.is_cancelled() => {
+                    stop.cancel(reason);
+                    continue;
+                }
+            };
+            let Some(ended) = ended else { return result };
+            if let Err(panic) = ended.unwrap_or_else(|error| Err(panic_of(error))) {
+                tracing::error!(target: "squidmesh", "part of the executor panicked; the workers drain and stop");
+                stop.cancel(CancelReason::ShuttingDown);
                 let reason = "a lane of workers panicked".to_owned();
-                return Err(ExecutorError { reason, source: Some(Box::new(panic)) });
+                result = result.and(Err(ExecutorError { reason, source: Some(Box::new(panic)) }));
             }
         }
-        Ok(())
+    }
+
+    async fn run_heartbeats(&self, runner: Runner) {
+        run_heartbeats(runner).await;
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
         Arc::new(SystemClock)
     }
+}
+
+/// Returns why a task ended without a result. A task that is awaited is never cancelled.
+fn panic_of(error: JoinError) -> Panic {
+    Panic::caught(error.try_into_panic().unwrap_or_else(|_| Box::new("it was cancelled")))
 }

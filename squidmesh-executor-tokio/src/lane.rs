@@ -1,25 +1,34 @@
 //! A lane: a bounded number of workers over a set of queues.
 //!
-//! The lane claims what is due as far as it has workers free, and sleeps until something may be due: a commit of this
-//! process, the next due time that the store told, or a word from the [lookout](crate::lookout). Claims are never awaited in
-//! a `select!`: a claim that is dropped half-way would be lost until its lease runs out.
+//! A lane claims due work for its idle workers, and sleeps until something may be due: after a commit of this
+//! process, at the next due time that the store returned, or when the [poller](crate::poller) wakes it. Claims
+//! are never awaited in a `select!`: a claim that is dropped halfway would be lost until its lease expires.
 
 use std::future::pending;
 use std::time::Duration;
 
-use squidmesh_core::{Cancellation, Claim, Delivery, Runner};
+use squidmesh_core::Runner;
+use squidmesh_core::command::{DeliveryOutcome, HeldClaim, HeldClaims};
+use squidmesh_core::port::cage::{self, Caged, Panic};
+use squidmesh_core::workflow::{CancelReason, Cancellation};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
-/// The most claims in one call to the store.
-const BATCH: usize = 256;
-/// A claim under load is made when one of so many workers is free,
-const SHARE: usize = 4;
-/// or after so long.
-const GATHER: Duration = Duration::from_millis(5);
-/// How long handlers that were cut off may take to be recorded as interrupted.
-const INTERRUPT: Duration = Duration::from_secs(5);
+/// The maximum number of claims in one call to the store.
+const MAX_BATCH: usize = 256;
+/// Under load, a claim is made when one in this many workers is idle.
+const IDLE_SHARE: usize = 4;
+/// How long a claim under load waits for that many workers.
+const GATHER_TIMEOUT: Duration = Duration::from_millis(5);
+/// How long it may take to record aborted handlers as interrupted.
+const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Work that is due within this time and cannot be claimed is blocked, for example by a transaction of the host.
+const BLOCKED_DELAY: Duration = Duration::from_millis(10);
+/// The factor by which each further wait for blocked work grows.
+const BACKOFF_FACTOR: u32 = 2;
+/// The minimum time between two looks for work that precedes that of busy workers.
+const MIN_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) struct Lane {
     pub(crate) runner: Runner,
@@ -27,64 +36,127 @@ pub(crate) struct Lane {
     pub(crate) poll: Duration,
     pub(crate) drain: Duration,
     pub(crate) published: watch::Receiver<u64>,
+    /// The number of consecutive claims that left due work behind.
+    pub(crate) fruitless: u32,
+    /// When busy workers last looked for work that precedes theirs.
+    pub(crate) looked_at: Option<Instant>,
 }
 
 impl Lane {
-    /// Works until `shutdown`, then drains.
-    pub(crate) async fn run(mut self, shutdown: Cancellation) {
+    /// Works until `shutdown`, then drains. A panic also drains this lane, and all others.
+    pub(crate) async fn run(mut self, shutdown: Cancellation) -> Result<(), Panic> {
         let mut working = JoinSet::new();
+        let worked = Caged::new(Box::pin(self.work(&mut working, &shutdown))).await;
+        shutdown.cancel(CancelReason::ShuttingDown);
+        self.drain(working).await;
+        worked
+    }
+
+    async fn work(&mut self, working: &mut JoinSet<DeliveryOutcome>, shutdown: &Cancellation) {
         while !shutdown.is_cancelled() {
-            while working.try_join_next().is_some() {}
-            let free = self.concurrency.saturating_sub(working.len()).min(BATCH);
+            while let Some(ended) = working.try_join_next() {
+                log_panic(ended);
+            }
+            let free = self.concurrency.saturating_sub(working.len()).min(MAX_BATCH);
             if free == 0 {
-                tokio::select! {
-                    _ = working.join_next() => {}
-                    _ = shutdown.cancelled() => {}
-                }
+                self.busy(working, shutdown).await;
                 continue;
             }
             self.published.mark_unchanged();
             let wait = match self.runner.claim(free).await {
                 Ok(found) if shutdown.is_cancelled() => {
-                    self.give_back(found.claims).await;
+                    self.release(found.claims).await;
                     break;
                 }
                 Ok(found) => {
-                    let full = found.claims.len() == free;
+                    let full = found.claims.len() >= free;
+                    let wait = self.wait_after(&found, full);
                     for claim in found.claims {
                         let runner = self.runner.clone();
                         working.spawn(async move { runner.deliver(claim).await });
                     }
                     if full {
-                        self.gather(&mut working, &shutdown).await;
+                        self.gather(working, shutdown).await;
                         continue;
                     }
-                    found.next_in.map(|next| next.saturating_add(Duration::from_millis(1)))
+                    wait
                 }
                 Err(error) => {
-                    tracing::warn!(target: "squidmesh", %error, "due work could not be claimed; tried again after the poll interval");
+                    tracing::warn!(target: "squidmesh", %error, "cannot claim due work; retrying after the poll interval");
                     Some(self.poll)
                 }
             };
-            self.rest(wait, &shutdown).await;
+            self.rest(wait, shutdown).await;
         }
-        self.drain(working).await;
     }
 
-    /// With more due than workers, lets some of them end before the next claim: one call for many costs the database little more
-    /// than one for each, and what is claimed together is begun together.
-    async fn gather(&self, working: &mut JoinSet<Delivery>, shutdown: &Cancellation) {
-        let enough = self.concurrency.div_ceil(SHARE);
-        let ended = async {
-            while self.concurrency.saturating_sub(working.len()) < enough && working.join_next().await.is_some() {}
+    /// Returns how long until something may be due after a claim. Due work that could not be claimed is blocked:
+    /// each further wait for it is longer, because each look costs the database something.
+    fn wait_after(&mut self, found: &HeldClaims, full: bool) -> Option<Duration> {
+        let wait = found.next_in.map(|next| next.saturating_add(Duration::from_millis(1)));
+        if full || found.next_in.is_none_or(|next| next > BLOCKED_DELAY) {
+            self.fruitless = 0;
+            return wait;
+        }
+        let longer = BLOCKED_DELAY.saturating_mul(BACKOFF_FACTOR.saturating_pow(self.fruitless));
+        let wait = if self.fruitless == 0 { wait } else { wait.map(|wait| wait.max(longer.min(self.poll))) };
+        self.fruitless = self.fruitless.saturating_add(1);
+        wait
+    }
+
+    /// Waits for a worker to end, while all are busy.
+    ///
+    /// Meanwhile it looks from time to time for work that precedes the next steps of the busy workers: after a
+    /// commit in any process, if the work may be of a higher class, and otherwise for expired leases.
+    async fn busy(&mut self, working: &mut JoinSet<DeliveryOutcome>, shutdown: &Cancellation) {
+        let woken = async {
+            if !self.runner.gives_way() {
+                if !self.runner.has_classes() {
+                    pending::<()>().await;
+                }
+                // The poller keeps a sender as long as lanes work.
+                let _ = self.published.changed().await;
+            }
+            if let Some(looked_at) = self.looked_at {
+                sleep(MIN_LOOK_INTERVAL.saturating_sub(looked_at.elapsed())).await;
+            }
         };
         tokio::select! {
-            _ = timeout(GATHER, ended) => {}
+            Some(ended) = working.join_next() => {
+                log_panic(ended);
+                return;
+            }
+            _ = shutdown.cancelled() => return,
+            () = woken => {}
+            () = sleep(self.poll) => {}
+        }
+        self.published.mark_unchanged();
+        if let Err(error) = self.runner.look_for_urgent().await {
+            tracing::debug!(target: "squidmesh", %error, "cannot look for urgent work; retrying shortly");
+        }
+        self.looked_at = Some(Instant::now());
+    }
+
+    /// Lets some workers end before the next claim if more is due than there are workers. One call for many claims
+    /// costs the database little more than a call for one, and work that is claimed together starts together.
+    async fn gather(&self, working: &mut JoinSet<DeliveryOutcome>, shutdown: &Cancellation) {
+        let enough = self.concurrency.div_ceil(IDLE_SHARE);
+        let ended = async {
+            while self.concurrency.saturating_sub(working.len()) < enough {
+                match working.join_next().await {
+                    Some(ended) => log_panic(ended),
+                    None => break,
+                }
+            }
+        };
+        tokio::select! {
+            _ = timeout(GATHER_TIMEOUT, ended) => {}
             _ = shutdown.cancelled() => {}
         }
     }
 
-    /// Sleeps until something may be due. A worker that ends frees nothing that is wanted: there was less due than workers.
+    /// Sleeps until something may be due. A worker that ends need not wake it: there was less due work than
+    /// workers.
     async fn rest(&mut self, wait: Option<Duration>, shutdown: &Cancellation) {
         let due = async {
             match wait {
@@ -93,32 +165,45 @@ impl Lane {
             }
         };
         tokio::select! {
-            // The lookout has a handle on the other end for as long as lanes work.
+            // The poller keeps a sender as long as lanes work.
             _ = self.published.changed() => {}
             () = due => {}
             _ = shutdown.cancelled() => {}
         }
     }
 
-    /// Takes no more; what runs may finish, then it is cut off.
-    async fn drain(&self, mut working: JoinSet<Delivery>) {
+    /// Claims no more, lets running work finish, and aborts it after the timeout.
+    async fn drain(&self, mut working: JoinSet<DeliveryOutcome>) {
         self.runner.drain();
-        let deadline = Instant::now() + self.drain;
-        let all_ended = async { while working.join_next().await.is_some() {} };
-        if timeout(deadline.saturating_duration_since(Instant::now()), all_ended).await.is_ok() {
+        if timeout(self.drain, all_ended(&mut working)).await.is_ok() {
             return;
         }
         self.runner.interrupt();
-        let all_ended = async { while working.join_next().await.is_some() {} };
-        if timeout(INTERRUPT, all_ended).await.is_err() {
-            tracing::warn!(target: "squidmesh", left = working.len(), "workers did not end in time; their leases run out by themselves");
+        if timeout(INTERRUPT_TIMEOUT, all_ended(&mut working)).await.is_err() {
+            tracing::warn!(target: "squidmesh", left = working.len(), "workers did not stop in time; their leases will expire");
             working.abort_all();
         }
     }
 
-    async fn give_back(&self, claims: Vec<Claim>) {
+    async fn release(&self, claims: Vec<HeldClaim>) {
         if let Err(error) = self.runner.release(claims).await {
-            tracing::warn!(target: "squidmesh", %error, "claims could not be given back; their leases run out by themselves");
+            tracing::warn!(target: "squidmesh", %error, "cannot release claims; their leases will expire");
         }
+    }
+}
+
+async fn all_ended(working: &mut JoinSet<DeliveryOutcome>) {
+    while let Some(ended) = working.join_next().await {
+        log_panic(ended);
+    }
+}
+
+/// Logs the panic of a delivery. Deliveries catch the panics of handlers, so a delivery that panics is a defect.
+fn log_panic(ended: Result<DeliveryOutcome, JoinError>) {
+    if let Err(error) = ended {
+        if error.is_panic() {
+            tracing::error!(target: "squidmesh", "a delivery panicked; it will be retried after its lease expires");
+        }
+        cage::discard(error);
     }
 }

@@ -1,27 +1,28 @@
-//! Whose clock decides what is due: the database's own, or in tests one that is given.
+//! The clock that decides what is due: the database's own, or a given one in tests.
 //!
-//! The one place that writes "now" into a statement. Nothing else in this crate asks for the time.
+//! The only place that writes the current time into a statement. Nothing else in this crate reads a clock.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use squidmesh_core::{Clock, Timestamp};
+use squidmesh_core::Timestamp;
+use squidmesh_core::port::Clock;
 
 use crate::sql::Sql;
 
-/// The clock by which intents fall due and leases run out.
+/// The clock by which intents become due and leases expire.
 #[derive(Clone)]
 pub(crate) enum StoreClock {
-    /// The database's: the same for every process that uses it.
+    /// The clock of the database, shared by every process that uses it.
     Database,
-    /// One that a test moves.
+    /// A clock that a test controls.
     Given(Arc<dyn Clock>),
 }
 
 impl StoreClock {
-    /// Adds the time now, in milliseconds since the epoch, to a statement. It has one value throughout the statement: a
-    /// subquery is evaluated once, and the index on due times can be searched by it.
+    /// Adds the current time, in milliseconds since the epoch, to a statement. It has one value throughout the
+    /// statement: a subquery is evaluated once, and the index on due times can be searched by it.
     pub(crate) fn now(&self, sql: Sql) -> Sql {
         match self {
             StoreClock::Given(clock) => sql.bind(clock.now().as_millis()),
@@ -42,7 +43,7 @@ impl fmt::Debug for StoreClock {
     }
 }
 
-/// A duration as the database counts it, cut to the length of the calendar so that a sum with any time fits.
+/// Converts a duration to milliseconds, capped so that the sum with any timestamp fits.
 pub(crate) fn millis(duration: Duration) -> i64 {
     Timestamp::EPOCH.after(duration).as_millis()
 }

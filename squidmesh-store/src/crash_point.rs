@@ -1,8 +1,9 @@
-//! Where a test can have the process die, or a call of the store fail. Nothing of it is left without the feature `crash-points`.
+//! Points at which a test can crash the process, or fail a call of the store. Compiled out without the feature
+//! `crash-points`.
 
-use squidmesh_core::StoreError;
+use squidmesh_core::port::StoreError;
 
-/// A call of the store, by its name.
+/// Runs a call of the store at the crash point with its name.
 #[cfg(feature = "crash-points")]
 pub(crate) async fn at<T>(
     point: &'static str,
@@ -16,7 +17,7 @@ pub(crate) fn at<T, F: Future<Output = Result<T, StoreError>>>(_: &'static str, 
     call
 }
 
-/// What a caller is told when the database is lost: of a change that was sent, that nobody knows.
+/// The error that a caller gets when the database is lost. The outcome of a change that was sent is unknown.
 #[cfg(feature = "crash-points")]
 fn planned(point: &'static str, made: bool) -> StoreError {
     let source = Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset));

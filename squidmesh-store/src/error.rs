@@ -1,4 +1,4 @@
-//! Tells the errors of the database apart by what a caller can do about them.
+//! Classifies database errors by what a caller can do about them.
 //!
 //! Knows SQLSTATE and SQLite result codes. The driver's error stays the source; no driver type leaves the crate.
 
@@ -6,21 +6,21 @@ use std::borrow::Cow;
 
 use sea_orm::sqlx::Error as SqlxError;
 use sea_orm::{DbErr, RuntimeErr};
-use squidmesh_core::StoreError;
+use squidmesh_core::port::StoreError;
 
-/// What a database error means.
+/// The class of a database error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The connection is gone: what was asked may or may not have been done.
+    /// The connection is gone: the request may or may not have been executed.
     Connection,
-    /// The database is busy, full or restarting, or lost patience with a lock: trying again may succeed.
+    /// The database is busy, full or restarting, or a lock timed out: a retry may succeed.
     Contention,
-    /// The statement itself is refused: trying again will not help.
+    /// The database rejects the statement: a retry does not help.
     Refusal,
 }
 
 impl Fault {
-    /// What an error means.
+    /// Classifies an error.
     pub(crate) fn of(error: &DbErr) -> Fault {
         match error {
             DbErr::ConnectionAcquire(_) => Fault::Contention,
@@ -43,7 +43,8 @@ impl Fault {
         }
     }
 
-    /// A SQLSTATE has five characters; SQLite's extended codes have fewer digits, the low byte says the sort.
+    /// A SQLSTATE has five characters. SQLite's extended codes have fewer digits; the low byte is the primary
+    /// code.
     fn of_code(code: &str) -> Fault {
         match code {
             "40001" | "40P01" | "55P03" | "57014" | "25006" => Fault::Contention,
@@ -52,56 +53,114 @@ impl Fault {
                 Some("53" | "58") => Fault::Contention,
                 _ => Fault::Refusal,
             },
-            number => match number.parse::<u32>().map(|number| number & 0xff) {
-                // BUSY, LOCKED, FULL, CANTOPEN; IOERR leaves open whether it was written.
-                Ok(5 | 6 | 13 | 14) => Fault::Contention,
-                Ok(10) => Fault::Connection,
+            number => match sqlite_code(number) {
+                // BUSY, LOCKED, FULL, CANTOPEN. After IOERR, it is unknown whether the data was written.
+                Some(5 | 6 | 13 | 14) => Fault::Contention,
+                Some(10) => Fault::Connection,
                 _ => Fault::Refusal,
             },
         }
     }
 }
 
-/// Whether a statement undid itself because what it found was not what it had to find.
-pub(crate) fn is_division_by_zero(error: &DbErr) -> bool {
-    code_of(error).as_deref() == Some("22012")
+/// The code of a statement that aborted itself because a condition that it checks did not hold.
+pub(crate) const DIVISION_BY_ZERO: &str = "22012";
+/// The code of a statement that timed out waiting for a lock.
+pub(crate) const LOCK_TIMEOUT: &str = "55P03";
+/// The code of a statement that the server ended because it took too long.
+pub(crate) const STATEMENT_TIMEOUT: &str = "57014";
+
+/// Returns whether the database's error has a code.
+pub(crate) fn has_code(error: &DbErr, code: &str) -> bool {
+    code_of(error).as_deref() == Some(code)
 }
 
-/// Whether a statement gave up waiting for a lock.
-pub(crate) fn is_lock_timeout(error: &DbErr) -> bool {
-    code_of(error).as_deref() == Some("55P03")
-}
-
-/// Whether a SQLite file is in use by somebody else (`SQLITE_BUSY`, with whatever it is extended by).
+/// Returns whether another connection uses the SQLite file (`SQLITE_BUSY`, with any extended code).
 #[cfg(feature = "sqlite")]
 pub(crate) fn is_busy(error: &DbErr) -> bool {
-    code_of(error).and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+    code_of(error).and_then(|code| sqlite_code(&code)) == Some(5)
 }
 
-/// The code that the database gave.
-fn code_of(error: &DbErr) -> Option<Cow<'_, str>> {
-    let (DbErr::Conn(RuntimeErr::SqlxError(error))
-    | DbErr::Exec(RuntimeErr::SqlxError(error))
-    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
-    else {
-        return None;
-    };
-    error.as_database_error()?.code()
+/// The error of a call that the database did not answer in time.
+pub(crate) fn silent() -> SqlxError {
+    SqlxError::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the database did not answer in time"))
 }
 
-/// The error of anything but a COMMIT: nothing was changed.
-pub(crate) fn failed(doing: &'static str) -> impl Fn(DbErr) -> StoreError {
-    move |error| match Fault::of(&error) {
-        Fault::Connection | Fault::Contention => StoreError::Unavailable { doing, source: Box::new(error) },
-        Fault::Refusal => StoreError::Refused { doing, source: Box::new(error) },
+/// Returns the database's error code.
+pub(crate) fn code_of(error: &DbErr) -> Option<Cow<'_, str>> {
+    driver_error(error)?.as_database_error()?.code()
+}
+
+/// Returns the driver's own error.
+pub(crate) fn driver_error(error: &DbErr) -> Option<&SqlxError> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => Some(error),
+        _ => None,
     }
 }
 
-/// The error of a COMMIT.
+/// The database's message, in one line, with its code.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Described {
+    text: String,
+    #[source]
+    error: DbErr,
+}
+
+pub(crate) fn described(error: DbErr) -> Box<dyn std::error::Error + Send + Sync> {
+    Box::new(Described { text: text(&error), error })
+}
+
+/// Returns the primary code of SQLite in an extended one.
+pub(crate) fn sqlite_code(code: &str) -> Option<u32> {
+    code.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
+fn text(error: &DbErr) -> String {
+    match (error, driver_error(error)) {
+        (DbErr::Conn(RuntimeErr::Internal(why)), _) => why.clone(),
+        (DbErr::ConnectionAcquire(_), _) | (_, Some(SqlxError::PoolTimedOut)) => {
+            "no connection was available in time".to_owned()
+        }
+        (_, Some(SqlxError::Database(database))) => match database.code() {
+            Some(code) if code.len() == 5 => format!("{} (SQLSTATE {code})", database.message()),
+            Some(code) if sqlite_code(&code) == Some(14) => {
+                format!(
+                    "the file of the database cannot be opened: it was moved or deleted, or may not be read (SQLite code {code})"
+                )
+            }
+            Some(code) => format!("{} (SQLite code {code})", database.message()),
+            None => database.message().to_owned(),
+        },
+        (_, Some(SqlxError::Io(error))) => error.to_string(),
+        (_, Some(other)) => other.to_string(),
+        (other, None) => other.to_string(),
+    }
+}
+
+/// Maps the error of any statement but a COMMIT: nothing was changed.
+pub(crate) fn failed(doing: &'static str) -> impl Fn(DbErr) -> StoreError {
+    move |error| match Fault::of(&error) {
+        Fault::Connection | Fault::Contention => StoreError::Unavailable { doing, source: described(error) },
+        Fault::Refusal => StoreError::Refused { doing, source: described(error) },
+    }
+}
+
+/// Maps the error of a COMMIT.
 pub(crate) fn commit_failed(error: DbErr) -> StoreError {
-    match Fault::of(&error) {
-        Fault::Connection => StoreError::OutcomeUnknown { source: Box::new(error) },
-        Fault::Contention | Fault::Refusal => failed("committing")(error),
+    unanswered("committing")(error)
+}
+
+/// Maps the error of a statement that makes a change outside of a transaction.
+pub(crate) fn unanswered(doing: &'static str) -> impl Fn(DbErr) -> StoreError {
+    move |error| match Fault::of(&error) {
+        // No connection could be opened: nothing was sent.
+        Fault::Connection if matches!(error, DbErr::Conn(_)) => failed(doing)(error),
+        Fault::Connection => StoreError::OutcomeUnknown { source: described(error) },
+        Fault::Contention | Fault::Refusal => failed(doing)(error),
     }
 }
 
@@ -110,7 +169,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_of_both_databases_are_told_apart() {
+    fn an_error_says_why_in_its_own_line() {
+        let none = DbErr::Conn(RuntimeErr::Internal("all 8 connections were in use for 3s".to_owned()));
+        let error = failed("loading a run")(none).to_string();
+        assert!(error.contains("loading a run") && error.contains("all 8 connections were in use"), "{error}");
+        let silent = DbErr::Query(RuntimeErr::SqlxError(std::sync::Arc::new(silent())));
+        let error = commit_failed(silent).to_string();
+        assert!(error.contains("may have been applied") && error.contains("did not answer in time"), "{error}");
+    }
+
+    #[test]
+    fn codes_of_both_databases_are_distinguished() {
         for (code, fault) in [
             ("40001", Fault::Contention), // serialization failure
             ("40P01", Fault::Contention), // deadlock

@@ -1,33 +1,36 @@
-//! The codec of rows, for fuzzing: what a table holds becomes the runtime's data, or an error, whatever it holds. No part of the
-//! API.
+//! The row codec, for fuzzing: any content of a table decodes to the runtime's data or to an error. Not part of
+//! the API.
 //!
-//! Knows tables and columns by name. What the database's own types let through is for the tests over real databases.
+//! Knows tables and columns by name. What the database's own types permit is covered by the tests on real
+//! databases.
 
 use std::collections::BTreeMap;
 
-use sea_orm::TryGetable;
-use sea_orm::Value;
 use sea_orm::sea_query::ValueType;
-use squidmesh_core::{Attempt, AuditEvent, Definition, IntentRecord, Run, RunId, StepRun, StoreError, TriggerRecord};
+use sea_orm::{TryGetable, Value};
+use squidmesh_core::definition::Definition;
+use squidmesh_core::port::{IntentRecord, StoreError};
+use squidmesh_core::run::{Attempt, AuditEvent, StepRun};
+use squidmesh_core::schedule::TriggerRecord;
+use squidmesh_core::{Run, RunId};
 
-use crate::columns::Column;
-use crate::rows::{self, Cells, Unreadable};
-use crate::sql::Row;
+use crate::rows::{self, Columns, Unreadable};
+use crate::sql::{Column, Row};
 
-/// A value of a database.
+/// A database value.
 pub use sea_orm::Value as Cell;
 
-/// A row by the names of its columns.
+/// A row, by column name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cellular(pub BTreeMap<&'static str, Cell>);
 
-impl Cells for Cellular {
+impl Columns for Cellular {
     fn cell<T: TryGetable + ValueType>(&self, column: &'static str) -> Option<T> {
         T::try_from(self.0.get(column)?.clone()).ok()
     }
 }
 
-/// What a row stands for.
+/// A decoded row.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Decoded {
@@ -47,7 +50,7 @@ pub enum Decoded {
     Trigger(Box<TriggerRecord>),
 }
 
-/// A table.
+/// A table of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Table {
@@ -68,7 +71,7 @@ pub enum Table {
 }
 
 impl Table {
-    /// Every table.
+    /// All tables.
     pub const ALL: [Table; 7] = [
         Table::Runs,
         Table::StepRuns,
@@ -79,7 +82,7 @@ impl Table {
         Table::Triggers,
     ];
 
-    /// The names of its columns.
+    /// Returns the names of the table's columns.
     pub fn columns(self) -> Vec<&'static str> {
         let columns = match self {
             Table::Runs => rows::RUN_COLUMNS,
@@ -93,10 +96,10 @@ impl Table {
         columns.iter().map(Column::name).collect()
     }
 
-    /// Reads a row of this table.
+    /// Decodes a row of this table.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] for one that cannot be read.
+    /// Returns [`StoreError::Corrupt`] for an unreadable row.
     pub fn decode(self, row: &Cellular) -> Result<Decoded, StoreError> {
         let of = |unreadable: Unreadable| unreadable.of("a row");
         match self {
@@ -116,10 +119,11 @@ impl Table {
     }
 }
 
-/// Writes what was read from a row that has no columns beside its own: all but intents, which are written from other data.
+/// Encodes a decoded row, if the row has no columns besides its own data. Intents are the exception: they are
+/// written from other data, and return `None`.
 ///
 /// # Errors
-/// [`StoreError::Refused`] for what cannot be written.
+/// Returns [`StoreError::Refused`] for data that cannot be written.
 pub fn encode(run: RunId, decoded: &Decoded) -> Result<Option<Cellular>, StoreError> {
     Ok(Some(match decoded {
         Decoded::Run(run) => Table::Runs.row(rows::run_to_row(run)?),
@@ -134,10 +138,10 @@ pub fn encode(run: RunId, decoded: &Decoded) -> Result<Option<Cellular>, StoreEr
     }))
 }
 
-/// A valid row of `squidmesh_intents`.
-pub fn intent(intent: &squidmesh_core::Intent) -> Cellular {
+/// Returns a valid row of `squidmesh_intents`.
+pub fn intent(intent: &squidmesh_core::dispatch::Intent) -> Cellular {
     Table::Intents.row(rows::intent_to_row(intent))
 }
 
-/// NULL in a column of texts.
+/// NULL in a text column.
 pub const NULL: Cell = Value::String(None);

@@ -1,29 +1,28 @@
 //! A session inside a transaction of the host: the same statements as the store's own, without group commit.
 //!
-//! Knows nothing of what else the host does in its transaction. Begins and ends nothing but savepoints of its own.
+//! Knows nothing of the host's other work in the transaction. Begins and ends nothing but savepoints of its own.
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use sea_orm::{DatabaseTransaction, TransactionTrait};
-use squidmesh_core::{
-    Commit, CommitOutcome, Definition, Fingerprint, History, RunFilter, RunId, RunPage, RunState, StoreError,
-    StoreSession, WorkflowName,
-};
+use squidmesh_core::definition::{Definition, Fingerprint, WorkflowName};
+use squidmesh_core::port::{Commit, CommitOutcome, RunHistory, RunPage, StoreError, StoreSession};
+use squidmesh_core::run::RunSnapshot;
+use squidmesh_core::{RunFilter, RunId};
 
-use crate::apply::{Undo, apply};
+use crate::commit::postgres_batch::{self, Within, lost_claims};
+use crate::commit::{Abort, EncodedCommit, MAX_RETRIES, sqlite_batch};
 use crate::crash_point::at;
 use crate::database::Database;
 use crate::error::failed;
-use crate::member::Member;
-use crate::wave::{self, UNSETTLED};
-use crate::{history, list, load, lookup};
+use crate::query::{history, list, load, lookup};
 
-/// A [`StoreSession`] inside a host's transaction. Made by [`SeaOrmStore::join`](crate::SeaOrmStore::join).
+/// A [`StoreSession`] inside a host's transaction. Created by [`SeaOrmStore::join`](crate::SeaOrmStore::join).
 ///
-/// What it answers for a commit holds if the host commits. A commit that conflicts or fails leaves the rest of the transaction
-/// as it was; the host may go on.
+/// The result of a commit holds if the host commits. A commit that conflicts or fails leaves the rest of the
+/// transaction unchanged; the host may continue to use it.
 pub struct JoinedStore<'a> {
     database: Arc<Database>,
     transaction: &'a DatabaseTransaction,
@@ -34,30 +33,37 @@ impl<'a> JoinedStore<'a> {
         JoinedStore { database, transaction }
     }
 
-    async fn commit_one(&self, member: &Member) -> Result<CommitOutcome, StoreError> {
+    async fn commit_one(&self, commit: &EncodedCommit) -> Result<CommitOutcome, StoreError> {
         let doing = failed("committing in a joined transaction");
-        let known = self.database.known_definitions();
-        let mut unsettled = 0;
+        let mut retries = 0;
         loop {
             let savepoint = self.transaction.begin().await.map_err(&doing)?;
-            let undo = match apply(&savepoint, self.database.clock(), &known, &[member]).await {
+            let clock = &self.database.clock;
+            let written = if self.database.is_sqlite() {
+                sqlite_batch::write(&savepoint, clock, &[commit]).await
+            } else {
+                let known = self.database.known_definitions();
+                postgres_batch::write(&savepoint, clock, &known, &[commit], Within::Hosts).await
+            };
+            let abort = match written {
                 Ok(answers) => {
                     let outcome = answers.into_iter().next().unwrap_or(Ok(CommitOutcome::Conflict))?;
                     savepoint.commit().await.map_err(&doing)?;
                     return Ok(outcome);
                 }
-                Err(undo) => undo,
+                Err(abort) => abort,
             };
             savepoint.rollback().await.map_err(&doing)?;
-            match undo {
-                Undo::Fenced(_) => return Ok(CommitOutcome::Fenced),
-                Undo::Unsettled if unsettled < UNSETTLED => {
-                    unsettled += 1;
-                    if !wave::lost(self.transaction, &[member]).await.map_err(&doing)?.is_empty() {
+            match abort {
+                Abort::Fenced(_) => return Ok(CommitOutcome::Fenced),
+                Abort::Retry if retries < MAX_RETRIES => {
+                    retries += 1;
+                    self.database.forget_definitions();
+                    if !lost_claims(self.transaction, &[commit]).await.map_err(&doing)?.is_empty() {
                         return Ok(CommitOutcome::Fenced);
                     }
                 }
-                other => return Err(other.to_error(member.run_id)),
+                other => return Err(other.to_error(commit.run_id)),
             }
         }
     }
@@ -71,30 +77,30 @@ impl fmt::Debug for JoinedStore<'_> {
 
 #[async_trait]
 impl StoreSession for JoinedStore<'_> {
-    async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
+    async fn load(&self, id: RunId) -> Result<Option<RunSnapshot>, StoreError> {
         at("joined.load", load::load(self.transaction, id)).await
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Result<CommitOutcome, StoreError>>, StoreError> {
         let mut answers = Vec::with_capacity(commits.len());
         for commit in &commits {
-            answers.push(match Member::encode(commit) {
-                Ok(member) => at("joined.commit", self.commit_one(&member)).await,
+            answers.push(match EncodedCommit::encode(commit) {
+                Ok(commit) => at("joined.commit", self.commit_one(&commit)).await,
                 Err(error) => Err(error),
             });
         }
         Ok(answers)
     }
 
-    async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
-        at("joined.find_by_key", lookup::find_by_key(self.transaction, workflow, key)).await
+    async fn find_by_idempotency_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
+        at("joined.find_by_idempotency_key", lookup::find_by_idempotency_key(self.transaction, workflow, key)).await
     }
 
     async fn definition(&self, fingerprint: &Fingerprint) -> Result<Option<Definition>, StoreError> {
         at("joined.definition", lookup::definition(self.transaction, fingerprint)).await
     }
 
-    async fn history(&self, id: RunId) -> Result<History, StoreError> {
+    async fn history(&self, id: RunId) -> Result<RunHistory, StoreError> {
         at("joined.history", history::history(self.transaction, id)).await
     }
 

@@ -1,32 +1,45 @@
-//! Transactions that are lent to transactional steps: the host's work and what is recorded of it commit together.
+//! Transactions that are lent to transactional steps: the host's work and the record of it commit together.
 //!
-//! Knows when a transaction begins and ends, and nothing of what is done in it.
+//! Knows when a transaction begins and ends, and nothing of the work done in it.
 
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{DatabaseTransaction, DbErr, TransactionTrait};
-use squidmesh_core::{StoreError, Transacted, TransactionBody, TransactionEnd};
+use squidmesh_core::port::{StoreError, TransactionBody, TransactionEnd, TransactionOutcome};
+use tokio::time::timeout;
 
 use crate::crash_point::at;
 use crate::database::Database;
 use crate::error::{commit_failed, failed};
 use crate::join::JoinedStore;
+use crate::pool::calls::{no_answer, within};
 
-const DOING: &str = "carrying out a step in a transaction";
+const DOING: &str = "running a step in a transaction";
 
-/// How long the answer waits for a rollback, which comes after the statement that a handler which was cut off had under way.
-const ROLLBACK: Duration = Duration::from_secs(1);
+/// How long the answer waits for a rollback, which follows the pending statement of a handler that was cancelled.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Carries a body through a transaction. Call this in a task that is not cancelled.
+/// Runs a body in a transaction. Must be called in a task that is not cancelled.
 pub(crate) async fn transact(
     database: Arc<Database>,
     mut body: Box<dyn TransactionBody>,
-) -> Result<Transacted, StoreError> {
+) -> Result<TransactionOutcome, StoreError> {
     let transaction = database.begin_for_host().await.map_err(failed(DOING))?;
     let end = match work(&database, &transaction, &mut *body).await {
-        Ok(TransactionEnd::Commit) => body.record(&JoinedStore::new(Arc::clone(&database), &transaction)).await,
+        Ok(TransactionEnd::Commit) => {
+            let session = JoinedStore::new(Arc::clone(&database), &transaction);
+            match timeout(database.bounds.call(), body.record(&session)).await {
+                Ok(end) => end,
+                Err(_) => {
+                    drop(session);
+                    // This connection does not answer, so nothing is sent on it: its pool closes it.
+                    drop(transaction);
+                    return Err(failed(DOING)(no_answer()));
+                }
+            }
+        }
         Ok(TransactionEnd::RollBack) => TransactionEnd::RollBack,
         Err(error) => {
             roll_back(transaction).await;
@@ -35,18 +48,20 @@ pub(crate) async fn transact(
     };
     match end {
         TransactionEnd::Commit => {
-            at("transact.commit", async { transaction.commit().await.map_err(commit_failed) }).await?;
-            Ok(Transacted::Committed)
+            let bound = database.bounds.call();
+            at("transact.commit", async { within(bound, transaction.commit()).await.map_err(commit_failed) }).await?;
+            Ok(TransactionOutcome::Committed)
         }
         TransactionEnd::RollBack => {
             roll_back(transaction).await;
-            Ok(Transacted::RolledBack)
+            Ok(TransactionOutcome::RolledBack)
         }
     }
 }
 
-/// The host's part. SQLite may end a transaction by itself after an error, and would then write each statement that follows by
-/// itself: the savepoint around the work is gone then, which cannot be overlooked. Postgres refuses everything that follows.
+/// Runs the host's part. After an error, SQLite may end a transaction by itself, and would then write each
+/// following statement by itself: the savepoint around the work is then gone, which is always detected. Postgres
+/// rejects all following statements.
 async fn work(
     database: &Database,
     transaction: &DatabaseTransaction,
@@ -64,11 +79,11 @@ async fn work(
     Ok(end)
 }
 
-/// Rolls back, in a task of its own so that it is never half done. Nothing is wrong if it fails: what is not committed is
-/// rolled back when its connection returns to the pool.
+/// Rolls back in a task of its own, so that the rollback is never cut off. A failure is harmless: uncommitted work
+/// is rolled back when its connection returns to the pool.
 async fn roll_back(transaction: DatabaseTransaction) {
     let rolled_back = tokio::spawn(transaction.rollback());
-    if tokio::time::timeout(ROLLBACK, rolled_back).await.is_err() {
-        tracing::warn!("a transaction that is rolled back still carries out a statement of its step");
+    if timeout(ROLLBACK_TIMEOUT, rolled_back).await.is_err() {
+        tracing::warn!("a transaction is still running a statement of its step while it is rolled back");
     }
 }

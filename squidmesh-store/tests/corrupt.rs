@@ -1,6 +1,7 @@
-//! Rows that cannot be read: each is an error of its own item, names it, shows nothing of it, and harms no other.
+//! Unreadable rows: each is an error of its own item, which names it, shows nothing of its content, and affects no
+//! other item.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod databases;
 
@@ -8,8 +9,10 @@ use std::time::Duration;
 
 use databases::TestDatabase;
 use sea_orm::ConnectionTrait;
+use squidmesh_core::RunFilter;
+use squidmesh_core::definition::QueueName;
+use squidmesh_core::port::{ClaimRequest, Store, StoreError, StoreSession};
 use squidmesh_core::testing::sample;
-use squidmesh_core::{ClaimRequest, QueueName, RunFilter, Store, StoreError, StoreSession};
 use squidmesh_store::SeaOrmStore;
 
 async fn with_runs(database: &TestDatabase, statement: &str) -> SeaOrmStore {
@@ -26,7 +29,7 @@ fn request() -> ClaimRequest {
     ClaimRequest::new(vec![QueueName::default()], vec![fingerprint], 10, token, lease)
 }
 
-/// The creation time tells the runs of the sample apart in either dialect.
+/// Damages a row of the second run. The creation time identifies the runs of the sample in either dialect.
 fn damage(table: &str, set: &str) -> String {
     let number_two = "(SELECT id FROM squidmesh_runs WHERE created_at = 1767225600002)";
     let key = if table == "squidmesh_runs" { "id" } else { "run_id" };
@@ -99,7 +102,7 @@ async fn an_intent_that_cannot_be_read_harms_no_other_claim() {
     }
 }
 
-/// Only SQLite lets an id be no id, and a time no time.
+/// Only SQLite accepts an id that is not a UUID, and a time that is not an integer.
 #[tokio::test]
 async fn an_intent_without_a_sound_key_or_time_stops_no_claim() {
     for set in ["run_id = 'S3CRET'", "run_id = -1", "run_id = x'00'", "available_at = 'S3CRET'"] {

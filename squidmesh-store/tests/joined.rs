@@ -1,13 +1,13 @@
-//! Commits inside a transaction of the host: they happen with the host's own writes, or not at all.
+//! Commits inside a transaction of the host: they take effect with the host's own writes, or not at all.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod databases;
 
 use databases::{TestDatabase, count};
 use sea_orm::ConnectionTrait;
+use squidmesh_core::port::{CommitOutcome, IntentWrite, StepWrite, StoreError, StoreSession};
 use squidmesh_core::testing::sample;
-use squidmesh_core::{CommitOutcome, IntentWrite, StepWrite, StoreError, StoreSession};
 use squidmesh_store::SeaOrmStore;
 
 async fn shop(database: &TestDatabase) -> SeaOrmStore {
@@ -16,7 +16,7 @@ async fn shop(database: &TestDatabase) -> SeaOrmStore {
     store
 }
 
-async fn commit(session: &dyn StoreSession, commit: squidmesh_core::Commit) -> Result<CommitOutcome, StoreError> {
+async fn commit(session: &dyn StoreSession, commit: squidmesh_core::port::Commit) -> Result<CommitOutcome, StoreError> {
     session.commit(vec![commit]).await.unwrap().remove(0)
 }
 
@@ -48,7 +48,7 @@ async fn a_run_and_the_hosts_row_vanish_together() {
         for table in ["orders", "squidmesh_runs", "squidmesh_intents", "squidmesh_definitions"] {
             assert_eq!(count(store.connection(), table).await, 0, "{table} of {database:?}");
         }
-        // What was rolled back is not taken for stored.
+        // A definition that was rolled back is not cached as stored.
         assert_eq!(commit(&store, sample::start(2)).await.unwrap(), CommitOutcome::Committed);
         assert_eq!(count(store.connection(), "squidmesh_definitions").await, 1);
     }

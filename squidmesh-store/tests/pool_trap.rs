@@ -1,9 +1,9 @@
-//! The pool trap: a future that is dropped while it begins a transaction must not cost anybody a write.
+//! The pool trap: a future that is dropped while it begins a transaction must not lose a write.
 //!
-//! On Postgres such a drop hands the connection back inside the open transaction. Whoever gets it next is told Ok for
-//! writes that are never committed, unless the pool clears what comes back.
+//! On Postgres, such a drop returns the connection to the pool inside the open transaction. Its next user gets
+//! `Ok` for writes that are never committed, unless the pool clears returned connections.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod databases;
 
@@ -13,13 +13,13 @@ use std::task::{Context, Poll, Waker};
 
 use databases::{TestDatabase, count};
 use sea_orm::{ConnectionTrait, TransactionTrait};
+use squidmesh_core::port::{CommitOutcome, StoreSession};
 use squidmesh_core::testing::sample;
-use squidmesh_core::{CommitOutcome, StoreSession};
 use squidmesh_store::SeaOrmStore;
 
 const CANCELLED: usize = 1_000;
 
-/// Begins a transaction as a host would, and drops the future as soon as it waits for the `polls`-th time.
+/// Begins a transaction as a host would, and drops the future when it is pending for the `polls`-th time.
 async fn begin_and_cancel<F: Future>(begin: F, polls: usize) {
     let mut begin = pin!(begin);
     for _ in 0..polls {
@@ -84,7 +84,7 @@ async fn no_commit_is_lost_to_cancelled_calls_on_sqlite() {
     commits_survive_cancelled_begins_and_commits(&TestDatabase::sqlite()).await;
 }
 
-/// Shows that the trap is there: without it the test above would prove nothing.
+/// Shows that the trap exists: without it, the test above would prove nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_without_protection_does_lose_writes_on_postgres() {
     let database = TestDatabase::postgres().await;

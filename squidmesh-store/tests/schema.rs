@@ -1,10 +1,10 @@
-//! The schema that each migration makes is kept in `schema/`, for both databases: a migration that is in a release makes the same for
-//! ever.
+//! The schema that each migration creates is kept in `schema/`, for both databases: a released migration always
+//! creates the same schema.
 //!
-//! `schema/released` lists the migrations that are in a release. Those of the next one may still change: `SQUIDMESH_WRITE_SCHEMA=1`
-//! writes what they make. On a release, their names go into the list.
+//! `schema/released` lists the migrations that are in a release. Those of the next release may still change:
+//! `SQUIDMESH_WRITE_SCHEMA=1` writes their schema. On a release, their names are added to the list.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod databases;
 
@@ -18,7 +18,7 @@ use squidmesh_store::migration::Migrator;
 /// A table's statements in SQLite, as they were written.
 const SQLITE: &str = "SELECT sql AS line FROM sqlite_master WHERE tbl_name LIKE 'squidmesh_%' AND tbl_name <> 'squidmesh_migrations' AND sql IS NOT NULL ORDER BY name";
 
-/// What Postgres tells of a table's columns, options and indexes.
+/// The columns, options and indexes of a table in Postgres.
 const POSTGRES: [&str; 3] = [
     "SELECT concat_ws(' ', table_name || '.' || column_name, data_type, CASE is_nullable WHEN 'NO' THEN 'NOT NULL' END, \
      'COLLATE ' || collation_name, 'DEFAULT ' || column_default) AS line FROM information_schema.columns \

@@ -1,6 +1,6 @@
-//! Many writers: group commit, its fall-back, and several processes on one database, by the database's own clock.
+//! Many writers: group commit, its fallback, and several processes on one database, by the database's own clock.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod databases;
 
@@ -11,11 +11,14 @@ use std::time::Duration;
 use databases::TestDatabase;
 use futures_util::future::join_all;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, TransactionTrait};
-use squidmesh_core::testing::sample;
-use squidmesh_core::{
-    ClaimRequest, Commit, CommitOutcome, IntentKey, IntentWrite, QueueName, Run, RunId, SingleClaim, StepWrite, Store,
+use squidmesh_core::definition::QueueName;
+use squidmesh_core::dispatch::IntentKey;
+use squidmesh_core::port::{
+    ClaimKeysRequest, ClaimRequest, ClaimResult, Commit, CommitOutcome, IntentWrite, LeaseState, StepWrite, Store,
     StoreError, StoreSession,
 };
+use squidmesh_core::testing::sample;
+use squidmesh_core::{Run, RunId};
 use squidmesh_store::SeaOrmStore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -27,7 +30,7 @@ fn request(limit: usize, token: u64) -> ClaimRequest {
     ClaimRequest::new(vec![QueueName::default()], vec![fingerprint], limit, sample::lease_token(token), LEASE)
 }
 
-/// How many transactions wrote the runs that are there.
+/// Returns the number of transactions that wrote the stored runs.
 async fn transactions(store: &SeaOrmStore) -> i64 {
     let statement =
         Statement::from_string(DbBackend::Postgres, "SELECT count(DISTINCT xmin::text) AS number FROM squidmesh_runs");
@@ -64,7 +67,7 @@ async fn commits_that_queue_up_share_transactions() {
     let database = TestDatabase::postgres().await;
     let store = database.store().await;
     store.commit(vec![sample::start(0)]).await.unwrap().remove(0).unwrap();
-    // A table that is locked holds the writers up, so that the rest queues up behind them.
+    // A locked table blocks the writers, so that the other commits queue behind them.
     let locks = store.connection().begin().await.unwrap();
     locks.execute_unprepared("LOCK TABLE squidmesh_runs").await.unwrap();
     let commits: Vec<_> = (1..=1_000)
@@ -88,14 +91,14 @@ fn commit(store: &SeaOrmStore, commits: Vec<Commit>) -> JoinHandle<Vec<Result<Co
     tokio::spawn(async move { store.commit(commits).await.unwrap() })
 }
 
-/// Starts runs at once with a call that is held up, the first alone and the others in one transaction with it, and some after
-/// them. They must all be there while it waits.
-async fn hold_up_no_other(
+/// Starts runs concurrently with a call that is blocked: the first one before it, the others in one transaction
+/// with it, and some after them. All must be stored while the call waits.
+async fn block_no_other(
     store: &SeaOrmStore,
-    held_up: Vec<Commit>,
+    blocked: Vec<Commit>,
 ) -> JoinHandle<Vec<Result<CommitOutcome, StoreError>>> {
     let mut others: Vec<_> = (101..=120).map(|number| commit(store, vec![sample::start(number)])).collect();
-    let held_up = commit(store, held_up);
+    let blocked = commit(store, blocked);
     others.extend((121..=140).map(|number| commit(store, vec![sample::start(number)])));
     for other in join_all(others).await {
         assert_eq!(other.unwrap().remove(0).unwrap(), CommitOutcome::Committed);
@@ -106,8 +109,8 @@ async fn hold_up_no_other(
             CommitOutcome::Committed
         );
     }
-    assert!(!held_up.is_finished(), "it waits for the lock, and for no longer than the store's patience");
-    held_up
+    assert!(!blocked.is_finished(), "it waits for the lock, up to the store's limit");
+    blocked
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,12 +119,12 @@ async fn a_commit_that_waits_for_a_lock_of_the_hosts_holds_up_no_other() {
     let store = database.store().await;
     let (run, transaction) = (started(&store).await, store.begin().await.unwrap());
     lock(&transaction, run.id).await;
-    // Of one run, and so one after the other, also when they come through late.
+    // They are of one run, and so in sequence, even if they succeed late.
     let first = sample::next(&run);
     let second = sample::next(&first.run);
-    let held_up = hold_up_no_other(&store, vec![first, sample::start(1), second]).await;
+    let blocked = block_no_other(&store, vec![first, sample::start(1), second]).await;
     transaction.commit().await.unwrap();
-    for answer in held_up.await.unwrap() {
+    for answer in blocked.await.unwrap() {
         assert_eq!(answer.unwrap(), CommitOutcome::Committed);
     }
 }
@@ -135,14 +138,14 @@ async fn a_commit_that_waits_for_a_key_of_the_hosts_holds_up_no_other() {
         commit.run.idempotency_key = Some("key".to_owned());
         commit
     };
-    // The definition is there, so that the key is all that they have in common.
+    // The definition is stored, so that the key is all that they have in common.
     started(&store).await;
     let transaction = store.begin().await.unwrap();
     let of_the_host = store.join(&transaction).commit(vec![keyed(1)]).await.unwrap().remove(0).unwrap();
     assert_eq!(of_the_host, CommitOutcome::Committed);
-    let held_up = hold_up_no_other(&store, vec![keyed(2)]).await;
+    let blocked = block_no_other(&store, vec![keyed(2)]).await;
     transaction.commit().await.unwrap();
-    assert_eq!(held_up.await.unwrap().remove(0).unwrap(), CommitOutcome::KeyTaken(sample::run_id(1)));
+    assert_eq!(blocked.await.unwrap().remove(0).unwrap(), CommitOutcome::KeyTaken(sample::run_id(1)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,7 +162,7 @@ async fn a_commit_waits_for_a_lock_for_five_seconds_and_is_refused_as_one_to_try
     assert_eq!(store.commit(vec![sample::next(&run)]).await.unwrap().remove(0).unwrap(), CommitOutcome::Committed);
 }
 
-/// A run that is there.
+/// Returns a stored run.
 async fn started(store: &SeaOrmStore) -> Run {
     store.commit(vec![sample::start(0)]).await.unwrap().remove(0).unwrap();
     store.load(sample::run_id(0)).await.unwrap().unwrap().run
@@ -222,17 +225,17 @@ async fn the_databases_clock_decides_what_is_due() {
 
         let claims = store.claim(&request(10, 1)).await.unwrap();
         assert_eq!(claims.claims.len(), 1, "{database:?}");
-        // What was just claimed falls due again when its lease runs out.
+        // The intent that was just claimed is due again when its lease expires.
         let next = claims.next_in.unwrap();
         assert!(next <= LEASE && next > LEASE / 2, "{next:?}");
         let key = IntentKey::step(sample::run_id(1), sample::step_name("first"));
-        let alone = store.claim_keys(&[key], sample::lease_token(2), LEASE).await.unwrap();
-        assert!(matches!(alone[..], [SingleClaim::NotDue]), "{alone:?}");
+        let alone = store.claim_keys(&ClaimKeysRequest::new(vec![key], sample::lease_token(2), LEASE)).await.unwrap();
+        assert!(matches!(alone[..], [ClaimResult::NotDue]), "{alone:?}");
 
         let leases: Vec<_> = claims.claims.into_iter().map(|claim| claim.lease).collect();
-        assert_eq!(store.extend(&leases, 2 * LEASE).await.unwrap(), [true]);
-        store.release(&leases, Duration::ZERO).await.unwrap();
-        assert_eq!(store.extend(&leases, LEASE).await.unwrap(), [false]);
+        assert!(store.extend_leases(&leases, 2 * LEASE).await.unwrap()[0].is_held());
+        store.release_leases(&leases, Duration::ZERO).await.unwrap();
+        assert_eq!(store.extend_leases(&leases, LEASE).await.unwrap(), [LeaseState::Lost]);
         assert_eq!(store.claim(&request(10, 3)).await.unwrap().claims.len(), 1);
     }
 }
@@ -242,7 +245,7 @@ async fn what_a_caller_claims_and_does_not_wait_for_is_given_back() {
     for database in TestDatabase::each().await {
         let store = database.store().await;
         store.commit(vec![sample::start(1)]).await.unwrap().remove(0).unwrap();
-        // Polled once, so that the claim is under way, and dropped.
+        // Polled once, so that the claim is in progress, and dropped.
         let first = request(1, 1);
         {
             let mut claim = std::pin::pin!(store.claim(&first));
@@ -288,7 +291,7 @@ async fn a_database_in_memory_lives_as_long_as_its_store() {
     assert_eq!(another.load(sample::run_id(1)).await.unwrap(), None);
 }
 
-/// How many intents are held.
+/// Returns the number of leased intents.
 async fn held(store: &SeaOrmStore) -> i64 {
     let statement = Statement::from_string(
         DbBackend::Postgres,
@@ -297,7 +300,7 @@ async fn held(store: &SeaOrmStore) -> i64 {
     store.connection().query_one_raw(statement).await.unwrap().unwrap().try_get_by("number").unwrap()
 }
 
-/// A transaction of the host, say, that is in no hurry.
+/// The lock is that of a long transaction of the host, for example.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_that_somebody_else_has_locked_holds_up_no_other() {
     let database = TestDatabase::postgres().await;
@@ -313,14 +316,15 @@ async fn a_lease_that_somebody_else_has_locked_holds_up_no_other() {
         |number| format!("SELECT 1 FROM squidmesh_intents WHERE run_id = '{}' FOR UPDATE", sample::run_id(number));
     transaction.execute_unprepared(&lock(2)).await.unwrap();
 
-    let extended = tokio::time::timeout(at_leisure, store.extend(&leases, LEASE)).await;
-    assert_eq!(extended.expect("it waits for nobody").unwrap(), [true, true, true]);
+    let extended = tokio::time::timeout(at_leisure, store.extend_leases(&leases, LEASE)).await;
+    let extended = extended.expect("it waits for no lock").unwrap();
+    assert!(extended.len() == 3 && extended.into_iter().all(LeaseState::is_held));
     let gone = sample::lease(sample::run_id(1), "first", sample::lease_token(9));
-    assert_eq!(store.extend(&[gone], LEASE).await.unwrap(), [false]);
+    assert_eq!(store.extend_leases(&[gone], LEASE).await.unwrap(), [LeaseState::Lost]);
 
     let giving = tokio::spawn({
         let store = store.clone();
-        async move { store.release(&leases, Duration::ZERO).await }
+        async move { store.release_leases(&leases, Duration::ZERO).await }
     });
     tokio::time::timeout(at_leisure, async {
         while held(&store).await > 1 {

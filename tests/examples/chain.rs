@@ -1,6 +1,7 @@
-//! Measures a chain of five steps that do nothing: how many durable steps a second, on a store of choice.
+//! Measures a chain of five steps that do nothing, in durable steps per second, on a store of your choice.
 //!
-//! `cargo run --release -p squidmesh-tests --example chain -- <store url> [runs]`; the database should be a fresh one.
+//! `cargo run --release -p squidmesh-tests --example chain -- <store url> [runs]`; the database should be a fresh
+//! one.
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a program that prints what it measures")]
 
@@ -9,10 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
-use squidmesh_core::{
-    COMPLETE, Event, EventKind, EventSink, RunFilter, RunStatus, Squidmesh, Step, StepContext, StepResult, Trigger,
-    Workflow,
-};
+use squidmesh_core::event::{Event, EventKind};
+use squidmesh_core::port::EventSink;
+use squidmesh_core::{COMPLETE, RunFilter, RunStatus, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow};
 use squidmesh_executor_tokio::TokioExecutor;
 use squidmesh_store::SeaOrmStore;
 use tokio::sync::Notify;

@@ -1,9 +1,12 @@
-//! Measures what worker processes add: 1, 2 and 4 of them, over the database alone and over Redis, on one Postgres in one run.
+//! Measures the effect of adding worker processes: 1, 2 and 4 of them, over the database alone and over Redis, on one
+//! Postgres in one run.
 //!
-//! Start `cargo xtask services`, set the two variables that it prints, and then
-//! `cargo run --release -p squidmesh-tests --example processes -- [runs]`. Each line is measured on a fresh database:
-//! - *steps/s*: so many runs of five steps that do nothing, all started beforehand, from the moment at which all workers, ready by then, begin;
-//! - *hop*: from the end of a step's handler to the beginning of its successor's, which is recorded and committed in between;
+//! Start `cargo xtask services`, set the two variables that it prints, and then `cargo run --release -p
+//! squidmesh-tests --example processes -- [runs]`. Each line is measured on a fresh database:
+//! - *steps/s*: runs of five steps that do nothing, all started beforehand, timed from the moment at which all
+//!   workers, ready by then, begin;
+//! - *hop*: from the end of a step's handler to the beginning of its successor's; the outcome is recorded and
+//!   committed in between;
 //! - *pick-up*: from the return of `start_run` to the beginning of the first step.
 //!
 //! Hops and pick-ups are measured apart, with [`RATE`] starts a second, and are times by the clock of one machine.
@@ -15,8 +18,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Map, Value, json};
+use squidmesh_core::port::Executor;
 use squidmesh_core::{
-    COMPLETE, Executor, RunFilter, RunId, RunStatus, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow,
+    COMPLETE, RunFilter, RunId, RunStatus, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow,
 };
 use squidmesh_executor_redis::RedisExecutor;
 use squidmesh_executor_tokio::TokioExecutor;
@@ -26,15 +30,15 @@ use squidmesh_tests::cluster::WorkerProcess;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 const STEPS: [&str; 5] = ["one", "two", "three", "four", "five"];
-/// Steps at once in each process.
+/// The number of concurrent steps in each process.
 const CONCURRENCY: usize = 64;
-/// Starts a second while latencies are measured, and how many there are.
+/// The starts per second while latencies are measured, and their number.
 const RATE: u32 = 50;
 const PACED: usize = 500;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Microseconds since 1970: what processes of one machine can compare.
+/// Returns the microseconds since 1970, which processes of one machine can compare.
 fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
@@ -67,7 +71,7 @@ async fn mesh(kind: &str, store: &str, redis: &str, prefix: &str) -> Result<Squi
     Ok(Squidmesh::builder(store).executor(executor(kind, redis, prefix)?).workflow(chain()).build()?)
 }
 
-/// A worker process: begins when it is told, and works until its standard input closes.
+/// Runs a worker process: begins on a line of input, and works until its standard input closes.
 async fn work(arguments: &[String]) -> Result<(), Failure> {
     let [kind, store, redis, prefix] = arguments else { return Err("a worker is started by this program".into()) };
     let mesh = mesh(kind, store, redis, prefix).await?;
@@ -78,7 +82,7 @@ async fn work(arguments: &[String]) -> Result<(), Failure> {
         let _ = input.read_to_end(&mut Vec::new()).await;
     };
     mesh.run_workers(closed).await?;
-    // Reading standard input holds a thread that no shutdown ends.
+    // Reading standard input blocks a thread that no shutdown ends.
     std::process::exit(0);
 }
 
@@ -97,7 +101,7 @@ async fn until_all_are_done(mesh: &Squidmesh) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What one line says.
+/// The measurements of one line.
 struct Measured {
     steps_per_s: f64,
     hops: Vec<u64>,
@@ -153,7 +157,7 @@ async fn measure(kind: &str, processes: usize, runs: usize, redis: &str) -> Resu
     Ok(Measured { steps_per_s, hops, pick_ups })
 }
 
-/// In milliseconds.
+/// Returns a percentile in milliseconds.
 fn percentile(times: &mut [u64], percent: usize) -> f64 {
     times.sort_unstable();
     let place = (times.len() * percent / 100).min(times.len().saturating_sub(1));

@@ -1,26 +1,25 @@
-//! Several processes on one database: the workflow that they carry, and a handle on each of them.
+//! Several processes on one database: the workflow that they execute, and a handle on each of them.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use squidmesh_core::{
-    COMPLETE, Config, MissedPolicy, Squidmesh, SquidmeshBuilder, Step, StepContext, StepResult, Trigger, Workflow,
-    hours, wait,
-};
+use squidmesh_core::command::SquidmeshBuilder;
+use squidmesh_core::definition::MissedPolicy;
+use squidmesh_core::{COMPLETE, Config, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow, hours, wait};
 use squidmesh_executor_tokio::TokioExecutor;
 use squidmesh_store::SeaOrmStore;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+
+use crate::child::ChildProcess;
 
 /// The steps of the workflow.
 pub const STEPS: [&str; 5] = ["one", "two", "three", "four", "five"];
 /// The workflow's name.
 pub const WORKFLOW: &str = "relay";
-/// How often the workers look for what other processes left.
+/// The interval at which workers look for what other processes left.
 pub const SWEEP: Duration = Duration::from_secs(1);
 
-/// Five steps, each of which takes so long and says which process carried it out. `begun` is called as each begins.
+/// Returns a workflow of five steps, each of which takes `time` and outputs the name of its process. `begun` is
+/// called as each begins.
 pub fn relay(process: &str, time: Duration, begun: fn()) -> Workflow {
     let mut builder = Workflow::builder(WORKFLOW).trigger(Trigger::manual("manual"));
     for name in STEPS {
@@ -40,7 +39,7 @@ pub fn relay(process: &str, time: Duration, begun: fn()) -> Workflow {
     builder.then(STEPS[4], COMPLETE).build().expect("a valid workflow")
 }
 
-/// A runtime of the relay on a store.
+/// Creates a runtime of the relay on a store.
 pub fn mesh(store: SeaOrmStore, process: &str, time: Duration, lease: Option<Duration>, begun: fn()) -> Squidmesh {
     let builder: SquidmeshBuilder = Squidmesh::builder(store)
         .executor(TokioExecutor::new().concurrency(16).poll_interval(SWEEP))
@@ -54,14 +53,14 @@ pub fn mesh(store: SeaOrmStore, process: &str, time: Duration, lease: Option<Dur
     configured.build().expect("the settings are sound")
 }
 
-/// The workflow of the schedulers.
+/// The name of the schedulers' workflow.
 pub const TICKING: &str = "ticking";
 /// Its trigger.
 pub const TICK: &str = "tick";
-/// When it fires: every minute, in UTC.
+/// Its expression: every minute, in UTC.
 pub const EVERY_MINUTE: &str = "* * * * *";
 
-/// A workflow that is started every minute, and for each minute that was missed. Its step waits longer than any test.
+/// Returns a workflow that is started every minute, and for each missed minute. Its step waits longer than any test.
 pub fn ticking() -> Workflow {
     let every_minute = Trigger::cron(TICK).expression(EVERY_MINUTE).time_zone("UTC").missed(MissedPolicy::All);
     Workflow::builder(TICKING)
@@ -71,7 +70,7 @@ pub fn ticking() -> Workflow {
         .expect("a valid workflow")
 }
 
-/// A runtime of the ticking workflow on a store.
+/// Creates a runtime of the ticking workflow on a store.
 pub fn scheduler(store: SeaOrmStore) -> Squidmesh {
     let builder = Squidmesh::builder(store).executor(TokioExecutor::new()).workflow(ticking());
     builder.build().expect("the settings are sound")
@@ -80,8 +79,7 @@ pub fn scheduler(store: SeaOrmStore) -> Squidmesh {
 /// A worker process.
 pub struct WorkerProcess {
     pub name: String,
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    child: ChildProcess,
 }
 
 impl WorkerProcess {
@@ -93,57 +91,36 @@ impl WorkerProcess {
 
     /// Starts a process of `program` with these arguments and waits until it is ready.
     pub async fn start_with(program: &str, name: &str, arguments: &[&str]) -> Self {
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("a worker process starts");
-        let lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
-        let mut worker = WorkerProcess { name: name.to_owned(), child, lines };
-        assert_eq!(worker.line().await, "ready");
-        worker
+        let mut child = ChildProcess::of(program, arguments);
+        assert_eq!(child.line().await, "ready");
+        WorkerProcess { name: name.to_owned(), child }
     }
 
-    /// Lets a process begin that waits for a line after it is ready.
+    /// Starts the work of a process that waits for a line after it is ready.
     pub async fn begin(&mut self) {
-        let input = self.child.stdin.as_mut().expect("it was not told to stop");
-        input.write_all(b"begin\n").await.expect("its input is a pipe");
+        self.child.send("begin").await;
     }
 
-    async fn line(&mut self) -> String {
-        let line = tokio::time::timeout(Duration::from_secs(60), self.lines.next_line()).await;
-        let line = line.expect("a worker says something in time").expect("its output can be read");
-        line.expect("a worker goes on until it is told to stop")
-    }
-
-    /// Waits until it begins a step that it had not begun when this was called.
+    /// Waits until the process begins a step that it had not begun when this was called.
     pub async fn in_a_step(&mut self) {
-        // What it said before is read already after so short a time.
-        while tokio::time::timeout(Duration::from_millis(2), self.line()).await.is_ok() {}
-        self.line().await;
+        // Everything that it printed before is read after so short a time.
+        while tokio::time::timeout(Duration::from_millis(2), self.child.line()).await.is_ok() {}
+        self.child.line().await;
     }
 
-    /// The number that the operating system knows it by.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
-        self.child.id().expect("it was not awaited")
+        self.child.pid().expect("it was not awaited")
     }
 
-    /// Ends it as a power failure would.
-    pub async fn kill(mut self) {
-        self.child.kill().await.expect("a process can be killed");
+    /// Kills the process as a power failure would.
+    pub async fn kill(self) {
+        self.child.kill().await;
     }
 
-    /// Ends it in good order.
-    pub async fn stop(mut self) {
-        drop(self.child.stdin.take());
-        let ended = async {
-            while let Ok(Some(_)) = self.lines.next_line().await {}
-            self.child.wait().await
-        };
-        let ended = tokio::time::timeout(Duration::from_secs(60), ended).await;
-        let status = ended.expect("a worker stops in time").expect("a process can be awaited");
+    /// Stops the process gracefully.
+    pub async fn stop(self) {
+        let status = self.child.stop().await;
         assert!(status.success(), "{} ended with {status}", self.name);
     }
 }

@@ -1,31 +1,33 @@
-//! Processes that are killed in the middle of something: the workflows that they carry, and a handle on one of them.
+//! Processes that are killed in the middle of their work: the workflows that they execute, and a handle on one of
+//! them.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::{Value, json};
+use squidmesh_core::command::CommandError;
+use squidmesh_core::workflow::{TransactionalHandler, WorkflowBuilder};
 use squidmesh_core::{
-    COMPLETE, CommandError, Retry, RunFilter, RunId, RunStatus, Squidmesh, Step, StepContext, StepError, StepResult,
-    TransactionalHandler, Trigger, Workflow, WorkflowBuilder, approval, ms, transactional,
+    COMPLETE, Retry, RunFilter, RunId, RunStatus, Squidmesh, Step, StepContext, StepError, StepResult, Trigger,
+    Workflow, approval, ms, transactional,
 };
 use squidmesh_executor_tokio::TokioExecutor;
 use squidmesh_store::SeaOrmStore;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
 
-/// The workflow's name, whatever the phase.
+use crate::child::ChildProcess;
+
+/// The name of the workflow, in every phase.
 pub const WORKFLOW: &str = "crashing";
-/// The lease of everything, which is how long what a killed process held has to wait.
+/// The duration of all leases, and so the time that the work of a killed process waits.
 const LEASE: Duration = ms(300);
-/// How long each part of the phase lasts in which a process is killed.
+/// The duration of each part of the phase in which a process is killed.
 const MOMENT: Duration = ms(3);
 
-/// What a process is in the middle of when it is killed.
+/// The work that a process is in the middle of when it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Compensation,
@@ -45,20 +47,20 @@ impl Phase {
     }
 }
 
-/// Tells that the phase has begun, and keeps a line of it that outlives the process.
+/// Reports that the phase has begun, and writes a line about it that outlives the process.
 #[derive(Clone, Debug)]
-pub struct Telling {
+pub struct Progress {
     journal: PathBuf,
     aloud: bool,
 }
 
-impl Telling {
+impl Progress {
     pub fn new(journal: impl AsRef<Path>, aloud: bool) -> Self {
-        Telling { journal: journal.as_ref().to_owned(), aloud }
+        Progress { journal: journal.as_ref().to_owned(), aloud }
     }
 
-    #[allow(clippy::print_stdout, reason = "how a process tells the test where it is")]
-    fn tell(&self, run: RunId, what: &str) {
+    #[allow(clippy::print_stdout, reason = "how a process reports its progress to the test")]
+    fn report(&self, run: RunId, what: &str) {
         self.keep(run, what);
         if self.aloud {
             println!("in {run}");
@@ -67,7 +69,7 @@ impl Telling {
 
     fn keep(&self, run: RunId, what: &str) {
         let mut journal = OpenOptions::new().create(true).append(true).open(&self.journal).expect("the journal opens");
-        // One write, so that no line is torn however the process ends.
+        // A single write, so that no line is torn however the process ends.
         journal.write_all(format!("{run} {what}\n").as_bytes()).expect("the journal can be written");
     }
 }
@@ -76,24 +78,24 @@ fn begun() -> WorkflowBuilder {
     Workflow::builder(WORKFLOW).trigger(Trigger::manual("manual"))
 }
 
-/// A step that answers at once.
+/// Returns a step that completes at once.
 fn quick(name: &str) -> Step {
     Step::new(name, async |_: Value, _: StepContext| StepResult::Ok(json!({}))).retry(patient())
 }
 
-/// As if nobody had ever died: dying is what is tested, and not how often it may happen.
+/// Allows any number of deaths: only the recovery is tested, not the limit on crashes.
 fn patient() -> Retry {
     Retry::fixed(1_000, ms(1))
 }
 
-/// Three steps that complete and one that fails: the three are compensated.
-fn compensated(telling: &Telling) -> Workflow {
+/// Returns three steps that complete and one that fails: the three are compensated.
+fn compensated(progress: &Progress) -> Workflow {
     let undone = |name: &str| {
-        let telling = telling.clone();
+        let progress = progress.clone();
         quick(name).compensate(move |_: Value, context: StepContext| {
-            let telling = telling.clone();
+            let progress = progress.clone();
             async move {
-                telling.tell(context.run_id, context.step.as_str());
+                progress.report(context.run_id, context.step.as_str());
                 tokio::time::sleep(MOMENT).await;
                 StepResult::Ok(json!({ "undone": context.step.as_str() }))
             }
@@ -106,7 +108,7 @@ fn compensated(telling: &Telling) -> Workflow {
     steps.build().expect("a valid workflow")
 }
 
-/// An approval, with a step on each side of it.
+/// Returns an approval, with a step on each side of it.
 fn approved() -> Workflow {
     let steps = begun().step(quick("ask")).step(Step::new("review", approval()).output("review"));
     let steps = steps.step(quick("yes")).step(quick("no"));
@@ -114,11 +116,11 @@ fn approved() -> Workflow {
     steps.then("yes", COMPLETE).then("no", COMPLETE).build().expect("a valid workflow")
 }
 
-/// The host's table: each step writes two rows, and takes its time between them.
+/// The host's table: each step writes two rows, with a pause between them.
 pub const LEDGER: &str =
     "CREATE TABLE IF NOT EXISTS host_ledger (run_id TEXT NOT NULL, step TEXT NOT NULL, side TEXT NOT NULL)";
 
-struct Booking(Telling);
+struct Booking(Progress);
 
 #[async_trait]
 impl TransactionalHandler for Booking {
@@ -132,7 +134,7 @@ impl TransactionalHandler for Booking {
             let insert = format!("INSERT INTO host_ledger (run_id, step, side) VALUES ('{run}', '{step}', '{side}')");
             transaction.execute_unprepared(&insert).await?;
             if side == "debit" {
-                self.0.tell(run, step.as_str());
+                self.0.report(run, step.as_str());
                 tokio::time::sleep(MOMENT).await;
             }
         }
@@ -140,19 +142,19 @@ impl TransactionalHandler for Booking {
     }
 }
 
-/// Three steps, each in a transaction.
-fn booked(telling: &Telling) -> Workflow {
-    let book = |name: &str| Step::new(name, transactional(Booking(telling.clone()))).retry(patient());
+/// Returns three steps, each in a transaction.
+fn booked(progress: &Progress) -> Workflow {
+    let book = |name: &str| Step::new(name, transactional(Booking(progress.clone()))).retry(patient());
     let steps = begun().step(book("one")).step(book("two")).step(book("three"));
     steps.then("one", "two").then("two", "three").then("three", COMPLETE).build().expect("a valid workflow")
 }
 
-/// A runtime that carries the workflow of a phase.
-pub fn mesh(store: SeaOrmStore, phase: Phase, telling: &Telling) -> Squidmesh {
+/// Creates a runtime that executes the workflow of a phase.
+pub fn mesh(store: SeaOrmStore, phase: Phase, progress: &Progress) -> Squidmesh {
     let workflow = match phase {
-        Phase::Compensation => compensated(telling),
+        Phase::Compensation => compensated(progress),
         Phase::Approval => approved(),
-        Phase::Transaction => booked(telling),
+        Phase::Transaction => booked(progress),
     };
     let builder = Squidmesh::builder(store)
         .executor(TokioExecutor::new().concurrency(4).poll_interval(ms(50)))
@@ -161,30 +163,30 @@ pub fn mesh(store: SeaOrmStore, phase: Phase, telling: &Telling) -> Squidmesh {
     builder.build().expect("the settings are sound")
 }
 
-/// Whether a run is to be approved: the same for whoever decides.
+/// Returns whether a run is to be approved: the same in every process.
 pub fn is_approved(run: RunId) -> bool {
     run.as_uuid().as_u128().is_multiple_of(2)
 }
 
-/// Decides whatever waits for a decision, for as long as it is polled; first of all about `again`, which a process may have
-/// decided already that did not live to hear the answer.
-pub async fn decide(mesh: &Squidmesh, telling: &Telling, actor: &str, again: Option<RunId>) {
+/// Decides about every waiting run, for as long as it is polled; first about `again`, which a process may have
+/// decided already without receiving the answer.
+pub async fn decide(mesh: &Squidmesh, progress: &Progress, actor: &str, again: Option<RunId>) {
     if let Some(run) = again
         && decide_one(mesh, actor, run).await
     {
-        telling.keep(run, "again");
+        progress.keep(run, "again");
     }
     loop {
         let waiting = mesh.list_runs(&RunFilter::new().status(RunStatus::Paused)).await;
         for run in waiting.map(|page| page.runs).unwrap_or_default() {
-            telling.tell(run.id, "review");
+            progress.report(run.id, "review");
             decide_one(mesh, actor, run.id).await;
         }
         tokio::time::sleep(ms(5)).await;
     }
 }
 
-/// Whether the decision counts, and none that was taken before.
+/// Returns whether the decision was taken, and no earlier one.
 async fn decide_one(mesh: &Squidmesh, actor: &str, run: RunId) -> bool {
     let decided = if is_approved(run) {
         mesh.approve_run(run).actor(actor).await
@@ -200,36 +202,24 @@ async fn decide_one(mesh: &Squidmesh, actor: &str, run: RunId) -> bool {
 }
 
 /// A process that can be killed.
-pub struct CrashingProcess {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
+pub struct CrashingProcess(ChildProcess);
 
 impl CrashingProcess {
-    /// Starts a process of `program`. `again` is what it decides about first.
+    /// Starts a process of `program`. `again` is the run that it decides about first.
     pub fn start(program: &str, url: &str, phase: Phase, journal: &Path, name: &str, again: Option<RunId>) -> Self {
         let again = again.map(|run| run.to_string()).unwrap_or_default();
-        let mut child = Command::new(program)
-            .args([url, phase.as_str(), &journal.display().to_string(), name, &again])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("a process starts");
-        let lines = BufReader::new(child.stdout.take().expect("its output is a pipe")).lines();
-        CrashingProcess { child, lines }
+        let journal = journal.display().to_string();
+        CrashingProcess(ChildProcess::of(program, &[url, phase.as_str(), &journal, name, &again]))
     }
 
-    /// Waits until it is in the middle of its phase, and says for which run.
+    /// Waits until the process is in the middle of its phase, and returns the run.
     pub async fn in_the_middle(&mut self) -> RunId {
-        let line = tokio::time::timeout(Duration::from_secs(60), self.lines.next_line()).await;
-        let line = line.expect("a process gets to its phase in time").expect("its output can be read");
-        let line = line.expect("a process goes on until it is killed");
-        line.strip_prefix("in ").expect("it says where it is").parse().expect("a run's id")
+        let line = self.0.line().await;
+        line.strip_prefix("in ").expect("it reports where it is").parse().expect("a run's id")
     }
 
-    /// Ends it as a power failure would, and waits until it is gone.
-    pub async fn kill(mut self) {
-        self.child.kill().await.expect("a process can be killed");
+    /// Kills the process as a power failure would, and waits until it is gone.
+    pub async fn kill(self) {
+        self.0.kill().await;
     }
 }

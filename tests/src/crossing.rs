@@ -1,5 +1,5 @@
-//! An address that leads to one of several servers, and to another after somebody threw the switch: what a failover by hand, a
-//! virtual address or a service name does for clients.
+//! An address that leads to one of several servers, and to another after a switch: what a manual failover, a virtual
+//! address or a service name does for clients.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Forwards connections. Those that are open are cut when the switch is thrown.
+/// Forwards connections. Open connections are cut when the switch is thrown.
 #[derive(Debug)]
 pub struct Crossing {
     address: SocketAddr,
@@ -17,7 +17,7 @@ pub struct Crossing {
 }
 
 impl Crossing {
-    /// Leads to a port of the loopback interface.
+    /// Creates a crossing that leads to a port of the loopback interface.
     pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
@@ -26,12 +26,12 @@ impl Crossing {
         Crossing { address, target, serving }
     }
 
-    /// The port that clients use.
+    /// Returns the port that clients use.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Cuts what is open, and leads elsewhere from now on.
+    /// Cuts the open connections, and leads to another port from now on.
     pub fn switch_to(&self, port: u16) {
         self.target.send_replace(port);
     }

@@ -1,8 +1,8 @@
-//! Throw-away databases, each with nothing in it.
+//! Throw-away databases, each of them empty.
 
 use sea_orm::{ConnectionTrait, Database};
 
-/// Where the server is that tests may make databases on.
+/// The variable with the URL of the server on which tests may create databases.
 const SERVER: &str = "SQUIDMESH_TEST_POSTGRES";
 
 /// A database of one test.
@@ -12,14 +12,14 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// A SQLite database in a file that is gone when this is dropped.
+    /// Creates a SQLite database in a file that is removed when this is dropped.
     pub fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let url = format!("sqlite://{}", directory.path().join("test.db").display());
         TestDatabase { url, _directory: Some(directory) }
     }
 
-    /// A Postgres database on the server of the tests, which is gone with the server.
+    /// Creates a Postgres database on the server of the tests, which is gone with the server.
     pub async fn postgres() -> Self {
         let server = std::env::var(SERVER).unwrap_or_else(|_| {
             panic!("{SERVER} is not set: run `cargo xtask test`, which starts a Postgres server for the tests")
@@ -36,7 +36,7 @@ impl TestDatabase {
     }
 }
 
-/// The URL of another database on the same server.
+/// Returns the URL of another database on the same server.
 fn on_database(server: &str, name: &str) -> String {
     let (address, parameters) = server
         .split_once('?')

@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-/// Counts those who have arrived, and lets them pass once it is open.
+/// Counts the arrivals, and lets them pass once it is open.
 #[derive(Debug)]
 pub struct Gate {
     arrived: watch::Sender<usize>,
@@ -22,17 +22,17 @@ impl Gate {
         self.open.subscribe().wait_for(|open| *open).await.expect("the gate exists");
     }
 
-    /// Waits until so many have arrived.
+    /// Waits until `count` handlers have arrived.
     pub async fn arrived(&self, count: usize) {
         self.arrived.subscribe().wait_for(|arrived| *arrived >= count).await.expect("the gate exists");
     }
 
-    /// How many have arrived so far.
+    /// Returns the number of arrivals so far.
     pub fn count(&self) -> usize {
         *self.arrived.borrow()
     }
 
-    /// Lets everybody pass, now and later.
+    /// Lets every handler pass, now and later.
     pub fn open(&self) {
         self.open.send_replace(true);
     }

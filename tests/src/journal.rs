@@ -1,4 +1,4 @@
-//! What handlers were called with, for scenarios that look at it afterwards.
+//! The calls of handlers, for scenarios that check them afterwards.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ pub struct Call {
     pub state: Map<String, Value>,
 }
 
-/// Every call, in the order in which they came.
+/// Every call, in the order of arrival.
 #[derive(Debug, Default)]
 pub struct Journal {
     calls: Mutex<Vec<Call>>,
@@ -32,17 +32,17 @@ impl Journal {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The steps that were called, in order.
+    /// Returns the steps that were called, in order.
     pub fn steps(&self) -> Vec<String> {
         self.calls().into_iter().map(|call| call.step).collect()
     }
 
-    /// The calls of one step.
+    /// Returns the calls of one step.
     pub fn of(&self, step: &str) -> Vec<Call> {
         self.calls().into_iter().filter(|call| call.step == step).collect()
     }
 
-    /// A step that is noted here and answers at once.
+    /// Returns a step that is recorded here and answers at once.
     pub fn step(
         self: &Arc<Self>,
         name: &str,
@@ -55,7 +55,7 @@ impl Journal {
         })
     }
 
-    /// A step that is noted here and then does something that takes time.
+    /// Returns a step that is recorded here and then does something that takes time.
     pub fn slow_step<F>(
         self: &Arc<Self>,
         name: &str,

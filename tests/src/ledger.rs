@@ -1,7 +1,7 @@
-//! What handlers did, in a file that outlives every process.
+//! The effects of handlers, in a file that outlives every process.
 //!
-//! Each line of the ledger is as long as any other and goes out in one write to the end of the file, so that its place is its
-//! number and no line is torn, however the process ends.
+//! All lines of the ledger have the same length, and each is appended to the file in one write, so that its position
+//! is its number and no line is torn, however the process ends.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, Write};
@@ -11,10 +11,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use squidmesh_core::{StepContext, StepName};
-use squidmesh_simulation::check::{Effect, EffectKind};
+use squidmesh_checker::{Effect, EffectKind};
+use squidmesh_core::StepContext;
+use squidmesh_core::definition::StepName;
 
-/// How long a line is. A page holds a whole number of them.
+/// The length of a line. A page holds a whole number of them.
 const LINE: usize = 1_024;
 
 /// The ledger of an episode, which all its processes write.
@@ -24,12 +25,12 @@ pub struct Ledger {
     process: u32,
 }
 
-/// One thing that a handler did.
+/// One effect of a handler.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
-    /// By which process.
+    /// The process that wrote it.
     pub process: u32,
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     pub at: i64,
     run: String,
     pub step: String,
@@ -45,7 +46,7 @@ impl Ledger {
         Ok(Ledger { file: Mutex::new(file), process })
     }
 
-    /// Writes a line and gives its number.
+    /// Writes a line and returns its number.
     pub fn note(
         &self,
         kind: EffectKind,
@@ -72,7 +73,7 @@ impl Ledger {
         Ok(file.stream_position()? / LINE as u64 - 1)
     }
 
-    /// Every line, in order.
+    /// Returns every line, in order.
     pub fn read(path: &Path) -> io::Result<Vec<Line>> {
         let text = std::fs::read(path).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -95,7 +96,7 @@ impl Line {
     }
 }
 
-/// The time by the clock of this machine, in milliseconds since 1970.
+/// Returns the time by the clock of this machine, in milliseconds since 1970.
 pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -1,6 +1,6 @@
 //! Every scenario of the runtime, written once and run over every store and executor.
 //!
-//! A [`Ground`] is a store with nothing in it; a [`World`] is a runtime on it, with workers that run when a scenario says so.
+//! A [`Backend`] is an empty store; a [`World`] is a runtime on it, with workers that run when a scenario starts them.
 //! The scenarios know neither which store nor which executor they are given.
 
 #![allow(
@@ -13,37 +13,38 @@
     reason = "these are tests: what cannot go on has failed, and names are documentation"
 )]
 
-pub mod cells;
+pub mod child;
 pub mod cluster;
 pub mod crash;
+pub mod crash_matrix;
 pub mod ledger;
 pub mod over_redis;
+pub mod sample_workflows;
 pub mod scenario;
-pub mod shapes;
 
-mod counting;
+mod backend;
+mod call_counter;
 mod crossing;
 mod database;
 #[cfg(doctest)]
 pub mod documents;
+mod flaky_executor;
 mod gate;
-mod ground;
 mod journal;
 mod log;
-mod moody;
 mod redis_server;
 mod suite;
 mod test_redis;
 pub mod world;
 
-pub use counting::{Calls, Counting};
+pub use backend::Backend;
+pub use call_counter::{CallCounter, Calls};
 pub use crossing::Crossing;
 pub use database::TestDatabase;
+pub use flaky_executor::{Behavior, FlakyExecutor};
 pub use gate::Gate;
-pub use ground::Ground;
 pub use journal::{Call, Journal};
 pub use log::Log;
-pub use moody::{Mood, Moody};
 
 pub use redis_server::{RedisAddress, RedisServer, free_port};
 pub use suite::block_on;

@@ -1,21 +1,21 @@
-//! What is logged, for tests that look at it.
+//! Log output, for tests that check it.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Collects what a subscriber writes, or anybody else.
+/// Collects what a subscriber, or any other writer, writes.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// All of it.
+    /// Returns all of the text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 
-    /// The lines with this in them.
+    /// Returns the lines that contain `with`.
     pub fn lines(&self, with: &str) -> Vec<String> {
         self.text().lines().filter(|line| line.contains(with)).map(str::to_owned).collect()
     }

@@ -1,6 +1,6 @@
 //! Work that is delivered over Redis, and what Redis holds meanwhile.
 //!
-//! What Redis holds is read from the keys themselves, by their types, and not through the executor that is tested.
+//! What Redis holds is read from the keys themselves, by their types, and not through the executor under test.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -8,16 +8,14 @@ use std::time::{Duration, Instant};
 
 use redis::{RedisResult, Value as Answer, cmd};
 use serde_json::{Value, json};
-use squidmesh_core::{
-    COMPLETE, Config, DeliveryPayload, IntentKey, Retry, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow,
-    ms,
-};
+use squidmesh_core::dispatch::{DeliveryMessage, IntentKey};
+use squidmesh_core::{COMPLETE, Config, Retry, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow, ms};
 
 use crate::RedisAddress;
 
 /// A workflow of five steps, one after the other.
 pub const CHAIN: &str = "chain";
-/// A workflow of five steps, three of which wait for the first, and the last for those.
+/// A workflow of five steps: three wait for the first, and the last waits for those three.
 pub const FAN: &str = "fan";
 /// Their steps.
 pub const STEPS: [&str; 5] = ["one", "two", "three", "four", "five"];
@@ -25,7 +23,7 @@ pub const STEPS: [&str; 5] = ["one", "two", "three", "four", "five"];
 /// Called as each step begins.
 pub type Begun = Arc<dyn Fn(&StepContext) + Send + Sync>;
 
-/// The two workflows. Each step takes so long, and survives any number of dead workers.
+/// Returns the two workflows. Each step takes `time`, and survives any number of dead workers.
 pub fn workflows(time: Duration, begun: &Begun) -> [Workflow; 2] {
     let step = |name: &str| {
         let begun = begun.clone();
@@ -48,32 +46,32 @@ pub fn workflows(time: Duration, begun: &Begun) -> [Workflow; 2] {
     [chain.then(STEPS[4], COMPLETE).build().expect("a chain"), fan.build().expect("a fan")]
 }
 
-/// Leases for tests in which processes die all the time; none of their deaths is the fault of a step.
+/// Sets short leases for tests in which processes die often; no step is blamed for their deaths.
 pub fn short_leases(config: &mut Config, lease: Duration) {
     (config.lease, config.heartbeat, config.crash_limit) = (lease, lease / 4, 1_000);
 }
 
-/// How much Redis holds.
+/// The number of things that Redis holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// Announcements, over all streams but that of the dead letters.
     pub entries: usize,
-    /// Announcements that some reader took and did not acknowledge.
+    /// Announcements that a reader took and did not acknowledge.
     pub pending: usize,
-    /// Fields of hashes: what is known to be announced.
+    /// Fields of hashes: the intents recorded as announced.
     pub known: usize,
     /// Dead letters.
     pub dead: usize,
 }
 
 impl Held {
-    /// Whether nothing is left to deliver.
+    /// Returns whether nothing is left to deliver.
     pub fn is_at_rest(&self) -> bool {
         (self.entries, self.pending, self.known) == (0, 0, 0)
     }
 }
 
-/// Looks at what a server holds under a prefix. Goes on where the server is started anew.
+/// Reads what a server holds under a prefix. Keeps working when the server is restarted.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     server: RedisAddress,
@@ -81,12 +79,12 @@ pub struct Look {
 }
 
 impl Look {
-    /// At what an executor with this prefix keeps there.
+    /// Creates a look at what an executor with this prefix keeps there.
     pub fn at(server: RedisAddress, prefix: &'static str) -> Self {
         Look { server, prefix }
     }
 
-    /// The keys of a type, in order.
+    /// Returns the keys of a type, in order.
     pub async fn keys(&self, kind: &str) -> RedisResult<Vec<String>> {
         let pattern = format!("*{}*", self.prefix);
         let mut connection = self.server.connect().await?;
@@ -105,12 +103,12 @@ impl Look {
         }
     }
 
-    /// The streams of announcements.
+    /// Returns the streams of announcements.
     pub async fn streams(&self) -> RedisResult<Vec<String>> {
         Ok(self.keys("stream").await?.into_iter().filter(|key| !is_of_the_dead(key)).collect())
     }
 
-    /// The stream of dead letters, if there are any.
+    /// Returns the stream of dead letters, if there is one.
     pub async fn dead(&self) -> RedisResult<Option<String>> {
         Ok(self.keys("stream").await?.into_iter().find(|key| is_of_the_dead(key)))
     }
@@ -137,14 +135,14 @@ impl Look {
         Ok(held)
     }
 
-    /// The consumer groups of a stream.
+    /// Returns the consumer groups of a stream.
     pub async fn groups(&self, stream: &str) -> RedisResult<Vec<String>> {
         let groups: Vec<BTreeMap<String, Answer>> =
             self.server.ask(cmd("XINFO").arg("GROUPS").arg(stream)).await.or_else(nothing_there)?;
         groups.iter().map(|group| Ok(redis::from_redis_value_ref(&group["name"])?)).collect()
     }
 
-    /// Which intents are announced.
+    /// Returns the announced intents.
     pub async fn announced(&self) -> RedisResult<HashSet<IntentKey>> {
         let mut connection = self.server.connect().await?;
         let mut found = HashSet::new();
@@ -152,7 +150,7 @@ impl Look {
             let range: Vec<(String, Vec<Vec<u8>>)> =
                 cmd("XRANGE").arg(&stream).arg("-").arg("+").query_async(&mut connection).await?;
             let parts = range.into_iter().flat_map(|(_, parts)| parts);
-            found.extend(parts.filter_map(|part| DeliveryPayload::parse(&part).ok()?.intent()));
+            found.extend(parts.filter_map(|part| DeliveryMessage::parse(&part).ok()?.intent()));
         }
         Ok(found)
     }
@@ -170,7 +168,8 @@ impl Look {
         }
     }
 
-    /// How long it takes until everything that is due now is either announced or in somebody's hands.
+    /// Waits until everything that is due now is either announced or held by a worker. Returns the number of due
+    /// intents and the time it took.
     pub async fn until_all_is_announced(&self, mesh: &Squidmesh, within: Duration) -> (usize, Duration) {
         let begun = Instant::now();
         let mut missing = due(mesh).await;
@@ -178,7 +177,8 @@ impl Look {
         for round in 1_u32.. {
             let announced = self.announced().await.unwrap_or_default();
             missing.retain(|key| !announced.contains(key));
-            // To ask for all that is due is much to ask; what was in somebody's hands once is none of this.
+            // Listing all due work is expensive, so it is done in every fifth round; an intent that a worker has
+            // taken since is not missing.
             if !missing.is_empty() && round.is_multiple_of(5) {
                 let due_now = due(mesh).await;
                 missing.retain(|key| due_now.contains(key));
@@ -193,12 +193,12 @@ impl Look {
     }
 }
 
-/// What is due in the store, and in nobody's hands.
+/// Returns the due intents in the store that no worker holds.
 pub async fn due(mesh: &Squidmesh) -> HashSet<IntentKey> {
     let runner = mesh.runner();
     let (mut found, mut last) = (HashSet::new(), None);
     loop {
-        let page = runner.due(None, last, 1_000).await.expect("the store answers");
+        let page = runner.list_due(None, last, 1_000).await.expect("the store answers");
         last = page.intents.last().cloned();
         found.extend(page.intents.into_iter().map(|intent| intent.key));
         if !page.more {
@@ -211,7 +211,7 @@ fn is_of_the_dead(key: &str) -> bool {
     key.contains("dead")
 }
 
-/// A stream that is gone has no groups.
+/// A stream that does not exist has no groups.
 fn nothing_there<T: Default>(error: redis::RedisError) -> RedisResult<T> {
     if error.code() == Some("ERR") { Ok(T::default()) } else { Err(error) }
 }

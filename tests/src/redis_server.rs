@@ -1,7 +1,7 @@
-//! A Redis server of one test, which the test may kill as a power failure would, and start again with nothing in it.
+//! A Redis server of one test, which the test may kill as a power failure would, and start again empty.
 //!
-//! The server is kept by a shell in a session of its own that waits for a pipe of this process to close: however the test ends,
-//! its server and the directory go with it.
+//! The server is kept by a shell in its own session that waits for a pipe of this process to close: however the test
+//! ends, its server and the directory are removed with it.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Deref;
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisResult};
 
-/// How long a server may take until it answers.
+/// The time within which a server must answer.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// `$@` are the server's options, `$SETTINGS` the lines of its file of settings. `$SQUIDMESH_REDIS_SERVER` may name another program,
-/// such as `valkey-server`. It is killed, never asked to stop: what it held is gone.
+/// `$@` are the server's options, `$SETTINGS` the lines of its settings file. `$SQUIDMESH_REDIS_SERVER` may name
+/// another program, such as `valkey-server`. The server is killed, never asked to stop: its data is lost.
 const GUARDIAN: &str = r#"
 exec 3<&0 </dev/null
 directory=$(mktemp -d) || exit 1
@@ -33,49 +33,50 @@ trap finish EXIT
 wait -n "$server" "$watcher"
 "#;
 
-/// Where a server listens, whether it lives or not.
+/// The address of a server, whether it is running or not.
 #[derive(Clone, Copy, Debug)]
 pub struct RedisAddress {
     port: u16,
 }
 
 impl RedisAddress {
-    /// A port of the loopback interface.
+    /// Creates the address of a port of the loopback interface.
     pub fn new(port: u16) -> Self {
         RedisAddress { port }
     }
 
-    /// For an executor.
+    /// Returns the URL, for an executor.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// The port.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// A connection of one's own, for assertions and mischief.
+    /// Opens a separate connection, for assertions and mischief.
     pub async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        // The default bounds are for servers that have little to do; mischief takes its time.
+        // The default timeouts are for servers with little to do; mischief takes longer.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(5)))
             .set_response_timeout(Some(Duration::from_secs(60)));
         Client::open(self.url())?.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    /// The answer to one command, over a fresh connection: whatever happened to the server before does not matter.
+    /// Returns the answer to one command, over a fresh connection, which earlier accidents of the server cannot
+    /// affect.
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         command.query_async(&mut self.connect().await?).await
     }
 
-    /// Takes everything from it.
+    /// Removes all data.
     pub async fn flush(&self) {
         self.ask::<()>(&redis::cmd("FLUSHALL")).await.expect("the server answers");
     }
 }
 
-/// A running server in memory only, on a port of its own.
+/// A running server, in memory only, on its own port.
 #[derive(Debug)]
 pub struct RedisServer {
     address: RedisAddress,
@@ -92,19 +93,20 @@ impl Deref for RedisServer {
 }
 
 impl RedisServer {
-    /// Starts a server with nothing in it.
+    /// Starts an empty server.
     pub async fn start() -> Self {
         RedisServer::with_settings("").await
     }
 
-    /// Starts a server that follows another.
+    /// Starts a server that replicates another.
     pub async fn replica_of(primary: &RedisServer) -> Self {
         let replica = RedisServer::with_settings(&format!("replicaof 127.0.0.1 {}", primary.port())).await;
         replica.follows().await;
         replica
     }
 
-    /// Starts a sentinel that watches a primary under a name, and waits until it knows the replica. It decides alone, and soon.
+    /// Starts a sentinel that watches a primary under a name, and waits until it knows the replica. It decides alone,
+    /// and soon.
     pub async fn sentinel_of(primary: &RedisServer, name: &str) -> Self {
         let settings = format!(
             "sentinel monitor {name} 127.0.0.1 {} 1\nsentinel down-after-milliseconds {name} 700\n\
@@ -120,7 +122,7 @@ impl RedisServer {
                 return sentinel;
             }
             assert!(begun.elapsed() < READY_WITHIN, "the sentinel finds no replica");
-            // It asks every ten seconds by itself, and at once whom it is told to look at anew.
+            // It queries a primary every ten seconds, and a newly monitored one at once.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -138,9 +140,9 @@ impl RedisServer {
         }
     }
 
-    /// Starts a server with these lines in its file of settings.
+    /// Starts a server with these lines in its settings file.
     pub async fn with_settings(settings: &str) -> Self {
-        // Somebody else may take the port between the look and the start.
+        // Another process may take the port between the check and the start.
         for _ in 0..5 {
             let (address, settings) = (RedisAddress::new(free_port()), settings.to_owned());
             let mut server = RedisServer { address, settings, life: None };
@@ -151,12 +153,12 @@ impl RedisServer {
         panic!("no Redis server starts: is `redis-server` installed? `cargo xtask test` installs it");
     }
 
-    /// Ends it as a power failure would. Nothing was saved.
+    /// Kills the server as a power failure would. Nothing is saved.
     pub fn kill(&mut self) {
         self.life = None;
     }
 
-    /// Starts it again after [`kill`](RedisServer::kill), on the same port, with nothing in it.
+    /// Starts the server again after [`kill`](RedisServer::kill), on the same port and empty.
     pub async fn restart(&mut self) {
         assert!(self.try_to_start().await, "Redis does not start again on port {}", self.port());
     }
@@ -175,13 +177,13 @@ impl RedisServer {
     }
 }
 
-/// A port that nobody listens on just now.
+/// Returns a port that no process listens on at present.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     listener.local_addr().expect("it is bound").port()
 }
 
-/// One life of a server.
+/// One life of a server process.
 #[derive(Debug)]
 struct Life {
     guardian: Child,

@@ -1,9 +1,9 @@
-//! Makes tests of scenarios: one for each store, and for each database besides with workers over Redis.
+//! Makes tests of scenarios: one for each store, and for each database one more with workers over Redis.
 
 use std::future::Future;
 
-/// Runs a test on a runtime with two threads, as far as the machine allows. What the runtime warns of is shown with the
-/// output of the test.
+/// Runs a test on a runtime with two threads, as far as the machine allows. Warnings of the runtime are shown with
+/// the output of the test.
 pub fn block_on<T>(test: impl Future<Output = T>) -> T {
     let _ = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::ERROR).try_init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -22,14 +22,14 @@ macro_rules! scenarios {
             $crate::scenarios! { @on postgres redis_postgres $($module: $($name),+;)+ }
         }
     };
-    (@on $store:ident $ground:ident $($module:ident: $($name:ident),+;)+) => {
+    (@on $store:ident $backend:ident $($module:ident: $($name:ident),+;)+) => {
         mod $store {
             $(mod $module {
                 $(#[test]
                 fn $name() {
                     $crate::block_on(async {
-                        let ground = $crate::Ground::$ground().await;
-                        $crate::scenario::$module::$name(&ground).await;
+                        let backend = $crate::Backend::$backend().await;
+                        $crate::scenario::$module::$name(&backend).await;
                     });
                 })+
             })+

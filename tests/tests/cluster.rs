@@ -23,7 +23,7 @@ use squidmesh_tests::{TestDatabase, block_on};
 
 const WORKER: &str = env!("CARGO_BIN_EXE_worker");
 const PROCESSES: [&str; 3] = ["ada", "bob", "cleo"];
-/// What a busy machine may add to any time.
+/// The slack that a busy machine may add to any time.
 const SLACK: Duration = Duration::from_secs(3);
 
 struct Cluster {
@@ -65,7 +65,7 @@ impl Cluster {
         usize::try_from(n).unwrap()
     }
 
-    /// Waits until so many runs have completed.
+    /// Waits until `count` runs have completed.
     async fn until_completed(&self, count: usize, within: Duration) {
         let begun = Instant::now();
         loop {
@@ -82,7 +82,7 @@ impl Cluster {
         }
     }
 
-    /// How many steps each process completed.
+    /// Returns the number of steps that each process completed.
     async fn shares(&self) -> Vec<(String, i64)> {
         let rows = self
             .query(
@@ -93,7 +93,7 @@ impl Cluster {
         rows.iter().map(|row| (row.try_get_by("process").unwrap(), row.try_get_by("n").unwrap())).collect()
     }
 
-    /// Each step of each run was completed once, and what else was tried failed with its worker.
+    /// Each step of each run was completed once, and every other attempt failed with its worker.
     async fn each_step_is_recorded_once(&self, runs: usize) {
         let steps = i64::try_from(runs * STEPS.len()).unwrap();
         let completed = "SELECT count(*) AS n FROM squidmesh_step_runs WHERE status = 'completed'";
@@ -113,7 +113,7 @@ mod postgres {
     use super::*;
 
     #[test]
-    fn cluster_of_three_processes_shares_the_work_and_records_each_step_once() {
+    fn cluster_of_three_processes_records_each_step_once() {
         block_on(async {
             const RUNS: usize = 2_000;
             let cluster = Cluster::start(ms(2), Some(secs(30))).await;
@@ -133,12 +133,12 @@ mod postgres {
         });
     }
 
-    /// Kills one process in the middle of a backlog, and answers how long what it held had to wait, at most. Steps take long
-    /// enough for a process to be in the middle of some at any moment.
+    /// Kills one process in the middle of a backlog, and returns the maximum time that its work had to wait. Steps
+    /// take long enough for a process to be in the middle of some at any moment.
     async fn one_dies(runs: usize, time: Duration, lease: Option<Duration>, within: Duration) -> Duration {
         let mut cluster = Cluster::start(time, lease).await;
         cluster.workers.remove(1).stop().await;
-        // The steps of the one that dies take longer, so that it dies in the middle of some.
+        // The steps of the process that dies take longer, so that it dies in the middle of some.
         let mut dies = WorkerProcess::start(WORKER, cluster.database.url(), "dan", time + ms(200), lease).await;
         cluster.start_runs(runs).await;
         cluster.until_completed(runs / 10, within).await;
@@ -174,7 +174,7 @@ mod postgres {
     }
 
     #[test]
-    fn cluster_that_loses_a_process_completes_every_run_within_lease_and_sweep() {
+    fn cluster_that_loses_a_process_recovers_within_lease_and_sweep() {
         block_on(async {
             let lease = secs(3);
             let waited = one_dies(2_000, ms(100), Some(lease), secs(240)).await;
@@ -184,7 +184,7 @@ mod postgres {
     }
 
     #[test]
-    fn cluster_that_loses_a_process_goes_on_within_45_seconds_with_the_default_lease() {
+    fn cluster_that_loses_a_process_recovers_within_45_seconds() {
         block_on(async {
             let waited = one_dies(200, ms(200), None, secs(240)).await;
             eprintln!("with the default lease, what the dead process held was taken over {waited:?} after its death");

@@ -1,4 +1,4 @@
-//! Every store and every executor passes the conformance suite of its port, whole.
+//! Every store and every executor passes the whole conformance suite of its port.
 
 #![allow(
     clippy::expect_used,
@@ -16,22 +16,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use squidmesh_core::definition::QueueName;
+use squidmesh_core::port::{Clock, Executor, Store};
 use squidmesh_core::testing::executor_suite::ExecutorFixture;
 use squidmesh_core::testing::store_suite::StoreFixture;
 use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore, spawn_thread};
-use squidmesh_core::{Clock, Executor, QueueName, Store, minutes, ms};
+use squidmesh_core::{minutes, ms};
 use squidmesh_executor_redis::RedisExecutor;
 use squidmesh_executor_tokio::TokioExecutor;
 use squidmesh_store::SeaOrmStore;
 use squidmesh_tests::{TestDatabase, TestRedis, block_on};
 
-/// Work on a task of its own, which may run at the same time as the case.
+/// Runs work on its own task, which may run at the same time as the case.
 fn on_a_task(work: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
     let task = tokio::spawn(work);
     Box::pin(async move { task.await.expect("the part of the case did not panic") })
 }
 
-/// A database for each store that a case asks for, gone when the case is over.
+/// A database for each store that a case requests, removed when the case is over.
 struct Databases {
     fresh: fn() -> BoxFuture<'static, TestDatabase>,
     used: Mutex<Vec<TestDatabase>>,
@@ -142,7 +144,7 @@ impl ExecutorFixture for OnTokio {
     }
 
     fn refusing(&self, queue: &QueueName) -> Option<Arc<dyn Executor>> {
-        // It cannot be told what to refuse, only what to accept: the queues that the cases use besides.
+        // It cannot be configured with what to refuse, only with what to accept: the other queues that the cases use.
         assert_ne!(*queue, QueueName::default(), "the suite refuses a queue of its own");
         Some(Arc::new(workers().accept_only([QueueName::default().as_str()]).expect("a valid queue name")))
     }

@@ -1,5 +1,5 @@
-//! Every column of every table with something in it that does not belong there, in a live database: the run that it is about gets an
-//! error that names it and shows nothing, or goes on; every other run goes on as if nothing were.
+//! Every column of every table with garbage in it, in a live database: the affected run gets an error that names it
+//! and shows no content, or continues; every other run continues undisturbed.
 
 #![allow(
     clippy::expect_used,
@@ -15,19 +15,19 @@ use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::json;
-use squidmesh_core::{
-    COMPLETE, CommandError, Retry, RunFilter, RunId, RunStatus, Step, StepError, Store, StoreError, StoreSession,
-    Trigger, Workflow, WorkflowName, ms, pause,
-};
+use squidmesh_core::command::CommandError;
+use squidmesh_core::definition::WorkflowName;
+use squidmesh_core::port::{Store, StoreError, StoreSession};
+use squidmesh_core::{COMPLETE, Retry, RunFilter, RunId, RunStatus, Step, StepError, Trigger, Workflow, ms, pause};
 use squidmesh_store::SeaOrmStore;
-use squidmesh_tests::{Ground, Journal, World};
+use squidmesh_tests::{Backend, Journal, World};
 
-/// What comes to stand in a column. The database refuses some of it, which is as good.
+/// The garbage that is written to a column. The database refuses some of it, which is as good.
 const GARBAGE: [&str; 5] = ["'S3CRET'", "-1", "NULL", "9223372036854775807", "'{\"S3CRET\":[1],\"v\":99}'"];
-/// Runs that nobody harms.
+/// The number of undamaged runs.
 const SOUND: usize = 20;
 
-/// A step that fails once, a pause, and a step that is compensated.
+/// Returns a workflow of a step that fails once, a pause, and a step that is compensated.
 fn shop(journal: &Arc<Journal>) -> Workflow {
     let first = journal.step("one", |call| match call.attempt {
         1 => Err(StepError::retryable("not yet")),
@@ -57,7 +57,7 @@ async fn columns(store: &SeaOrmStore, table: &str) -> Vec<String> {
     rows.iter().map(|row| row.try_get_by("name").unwrap()).collect()
 }
 
-/// Puts garbage into a column of a run's rows. Whether the database took it.
+/// Puts garbage into a column of a run's rows. Returns whether the database took it.
 async fn damage(store: &SeaOrmStore, table: &str, column: &str, garbage: &str, run: RunId) -> bool {
     let connection = store.connection();
     let id = match connection.get_database_backend() {
@@ -69,10 +69,10 @@ async fn damage(store: &SeaOrmStore, table: &str, column: &str, garbage: &str, r
     connection.execute_unprepared(&update).await.is_ok_and(|done| done.rows_affected() > 0)
 }
 
-/// Damages one run for each column of these tables and each sort of garbage.
+/// Damages one run for each column of these tables and each kind of garbage.
 async fn damage_all(store: &SeaOrmStore, world: &World, tables: &[&str], paused: bool) -> Vec<(RunId, String)> {
     let mut wanted = Vec::new();
-    // Those that are paused have been worked on: a part of the garbage is enough for them.
+    // Paused runs have been executed, which takes time: a part of the garbage is enough for them.
     let kinds = if paused { 2 } else { GARBAGE.len() };
     for table in tables {
         for column in columns(store, table).await {
@@ -100,7 +100,7 @@ async fn sound(world: &World) -> Vec<RunId> {
     started.into_iter().map(|run| run.unwrap().id).collect()
 }
 
-/// A corrupt run is named, and nothing of it is shown.
+/// Asserts that an error names the corrupt run and shows none of its content.
 fn named(error: &StoreError, run: RunId, what: &str) {
     let said = format!("{error} {error:?}");
     assert!(matches!(error, StoreError::Corrupt { .. }), "{what}: {said}");
@@ -108,23 +108,23 @@ fn named(error: &StoreError, run: RunId, what: &str) {
     assert!(!said.contains("S3CRET"), "{what}: {said}");
 }
 
-async fn every_column_of_every_table_may_hold_anything(ground: &Ground) {
-    let store = ground.database_store().unwrap().clone();
+async fn every_column_of_every_table_may_hold_anything(backend: &Backend) {
+    let store = backend.database_store().unwrap().clone();
     let journal = Journal::new();
-    let world = ground.world([shop(&journal)]);
+    let world = backend.world([shop(&journal)]);
 
     let waiting = damage_all(&store, &world, &["attempts", "audit", "runs", "step_runs"], true).await;
     let fresh = damage_all(&store, &world, &["runs", "step_runs", "intents"], false).await;
     assert!(waiting.len() > 30 && fresh.len() > 50, "{} and {} rows were damaged", waiting.len(), fresh.len());
 
-    // Those that wait for a person are let go on, the sound among them.
+    // Runs that wait for a person are unblocked, the undamaged ones among them.
     let others = sound(&world).await;
     for details in world.settle_all(others.iter().copied()).await {
         assert_eq!(details.run.status, RunStatus::Paused);
     }
     let mut refused = 0;
     for (run, what) in &waiting {
-        // What can be read may make another sense, or none: what is told of that is names.
+        // Readable garbage may have another meaning, or none: an error about it must name the run.
         if let Err(CommandError::Store(error)) = world.unblock_run(*run).await {
             named(&error, *run, what);
             refused += 1;
@@ -137,7 +137,7 @@ async fn every_column_of_every_table_may_hold_anything(ground: &Ground) {
     for details in world.settle_all(others.iter().copied()).await {
         assert_eq!(details.run.status, RunStatus::Completed, "a sound run goes on beside damaged ones");
     }
-    // Lists leave out what they cannot read, and go on behind it.
+    // Lists leave out what they cannot read, and continue after it.
     let (mut listed, mut filter) = (Vec::new(), RunFilter::new().limit(50));
     loop {
         let page = world.list_runs(&filter).await.unwrap();
@@ -146,9 +146,9 @@ async fn every_column_of_every_table_may_hold_anything(ground: &Ground) {
         filter = filter.after(last);
     }
     assert!(others.iter().all(|run| listed.contains(run)), "no sound run is hidden");
-    // And whatever is looked at is there, or is named.
+    // Every inspected run is found, or named in the error.
     for (run, what) in waiting.iter().chain(&fresh) {
-        if let Err(error) = ground.store().load(*run).await {
+        if let Err(error) = backend.store().load(*run).await {
             named(&error, *run, what);
         }
         if let Err(CommandError::Store(error)) = world.inspect_run(*run).await {
@@ -159,9 +159,9 @@ async fn every_column_of_every_table_may_hold_anything(ground: &Ground) {
     println!("{kind}: {} damaged rows, {refused} commands refused by name", waiting.len() + fresh.len());
 }
 
-/// What is kept of one trigger is of no matter to another.
-async fn a_schedule_that_cannot_be_read_stops_no_other(ground: &Ground) {
-    let store = ground.database_store().unwrap().clone();
+/// The damaged record of one trigger does not affect another.
+async fn a_schedule_that_cannot_be_read_stops_no_other(backend: &Backend) {
+    let store = backend.database_store().unwrap().clone();
     let journal = Journal::new();
     let scheduled = |name: &str| {
         let often = Trigger::cron("often").expression("* * * * *").time_zone("UTC");
@@ -172,14 +172,14 @@ async fn a_schedule_that_cannot_be_read_stops_no_other(ground: &Ground) {
             .build()
             .unwrap()
     };
-    let world = ground.world([scheduled("good"), scheduled("bad")]);
+    let world = backend.world([scheduled("good"), scheduled("bad")]);
     world.runner().fire_due().await.unwrap();
     let names: Vec<WorkflowName> = ["good", "bad"].iter().map(|name| name.parse().unwrap()).collect();
-    let stored: Arc<dyn Store> = ground.store();
+    let stored: Arc<dyn Store> = backend.store();
     assert_eq!(stored.triggers(&names).await.unwrap().records.len(), 2);
     for column in columns(&store, "triggers").await {
         for garbage in GARBAGE {
-            // The names are what the record is found by: changed, it is another's.
+            // The names are the record's key: changed, it is another trigger's.
             if ["workflow", "trigger_name"].contains(&column.as_str()) {
                 continue;
             }
@@ -192,8 +192,12 @@ async fn a_schedule_that_cannot_be_read_stops_no_other(ground: &Ground) {
             assert!(fired.is_ok(), "triggers.{column} = {garbage}: {fired:?}");
             let whole = stored.triggers(&names[..1]).await.unwrap();
             assert_eq!(whole.records.len(), 1, "triggers.{column} = {garbage}");
-            if let Err(error) = stored.triggers(&names[1..]).await {
-                let said = format!("{error} {error:?}");
+            let status = world.triggers().await.unwrap();
+            assert!(status[1].unreadable.is_none() && status[1].next.is_some(), "triggers.{column} = {garbage}");
+            for lost in stored.triggers(&names).await.unwrap().unreadable {
+                let error = lost.error;
+                let said = format!("{error} {error:?} {status:?}");
+                assert!(status[0].unreadable.is_some() && status[0].next.is_none(), "{status:?}");
                 assert!(
                     matches!(error, StoreError::Corrupt { .. }) && !said.contains("S3CRET"),
                     "{column} = {garbage}: {said}"
@@ -208,12 +212,12 @@ mod sqlite {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn every_column_of_every_table_may_hold_anything() {
-        super::every_column_of_every_table_may_hold_anything(&Ground::sqlite().await).await;
+        super::every_column_of_every_table_may_hold_anything(&Backend::sqlite().await).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_schedule_that_cannot_be_read_stops_no_other() {
-        super::a_schedule_that_cannot_be_read_stops_no_other(&Ground::sqlite().await).await;
+        super::a_schedule_that_cannot_be_read_stops_no_other(&Backend::sqlite().await).await;
     }
 }
 
@@ -222,11 +226,11 @@ mod postgres {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn every_column_of_every_table_may_hold_anything() {
-        super::every_column_of_every_table_may_hold_anything(&Ground::postgres().await).await;
+        super::every_column_of_every_table_may_hold_anything(&Backend::postgres().await).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_schedule_that_cannot_be_read_stops_no_other() {
-        super::a_schedule_that_cannot_be_read_stops_no_other(&Ground::postgres().await).await;
+        super::a_schedule_that_cannot_be_read_stops_no_other(&Backend::postgres().await).await;
     }
 }

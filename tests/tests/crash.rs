@@ -1,4 +1,5 @@
-//! A hundred processes killed in the middle of each thing that must not be half done: the outcome is as if none had been.
+//! A hundred processes killed in the middle of each operation that must not be half done: the outcome is as if none
+//! had been killed.
 
 #![allow(
     clippy::expect_used,
@@ -17,23 +18,23 @@ use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::json;
-use squidmesh_core::{
-    AuditKind, CompensationStatus, Failure, RunDetails, RunId, RunStatus, Squidmesh, StepState, ms, secs,
-};
+use squidmesh_core::inspect::{RunDetails, StepState};
+use squidmesh_core::run::{AuditKind, CompensationStatus, Failure};
+use squidmesh_core::{RunId, RunStatus, Squidmesh, ms, secs};
 use squidmesh_store::SeaOrmStore;
-use squidmesh_tests::crash::{self, CrashingProcess, LEDGER, Phase, Telling, WORKFLOW, is_approved};
+use squidmesh_tests::crash::{self, CrashingProcess, LEDGER, Phase, Progress, WORKFLOW, is_approved};
 use squidmesh_tests::world::{attempts, states, step};
 use squidmesh_tests::{TestDatabase, block_on};
 
 const WORKER: &str = env!("CARGO_BIN_EXE_crash_worker");
-/// How many processes are killed.
+/// The number of killed processes.
 const KILLS: u64 = 100;
-/// How many runs are started for each of them.
+/// The number of runs started for each of them.
 const RUNS: usize = 3;
-/// How many of those killed must have left something undone, or nothing was shown.
+/// The minimum number of kills that must have interrupted work, or nothing was shown.
 const INTERRUPTED: usize = 20;
 
-/// What is left when all are dead and everything was carried to its end.
+/// What is left when all are dead and all work was completed.
 struct Aftermath {
     store: SeaOrmStore,
     runs: Vec<RunDetails>,
@@ -48,8 +49,8 @@ async fn kill_them_all(database: TestDatabase, phase: Phase) -> Aftermath {
     let journal: PathBuf = directory.path().join("journal");
     let store = SeaOrmStore::connect(database.url()).await.unwrap();
     store.connection().execute_unprepared(LEDGER).await.unwrap();
-    let telling = Telling::new(&journal, false);
-    let mesh = crash::mesh(store.clone(), phase, &telling);
+    let progress = Progress::new(&journal, false);
+    let mesh = crash::mesh(store.clone(), phase, &progress);
     let mut ids = Vec::new();
     let mut again = None;
     let begun = Instant::now();
@@ -60,8 +61,8 @@ async fn kill_them_all(database: TestDatabase, phase: Phase) -> Aftermath {
         let name = format!("process-{kill}");
         let mut process = CrashingProcess::start(WORKER, database.url(), phase, &journal, &name, again);
         again = Some(process.in_the_middle().await);
-        // From the beginning of the phase to beyond its end, in steps that are no multiple of anything. A decision is over
-        // sooner than a timer can tell, so half of the processes are killed at its very beginning.
+        // From the beginning of the phase to beyond its end, in uneven steps. A decision is over sooner than a timer
+        // can measure, so half of the processes are killed at its very beginning.
         let moment = Duration::from_micros(kill * 617 % 9_000);
         if phase != Phase::Approval {
             tokio::time::sleep(moment).await;
@@ -71,7 +72,7 @@ async fn kill_them_all(database: TestDatabase, phase: Phase) -> Aftermath {
         process.kill().await;
     }
     eprintln!("{KILLS} processes were killed in {:?}", begun.elapsed());
-    finish(&mesh, phase, &telling, &ids, again).await;
+    finish(&mesh, phase, &progress, &ids, again).await;
     let mut runs = Vec::new();
     for id in &ids {
         runs.push(mesh.inspect_run(*id).await.unwrap());
@@ -86,7 +87,7 @@ async fn kill_them_all(database: TestDatabase, phase: Phase) -> Aftermath {
 }
 
 /// Works until every run has ended and nothing is left to deliver.
-async fn finish(mesh: &Squidmesh, phase: Phase, telling: &Telling, ids: &[RunId], again: Option<RunId>) {
+async fn finish(mesh: &Squidmesh, phase: Phase, progress: &Progress, ids: &[RunId], again: Option<RunId>) {
     let ended = async {
         let begun = Instant::now();
         for id in ids {
@@ -102,7 +103,7 @@ async fn finish(mesh: &Squidmesh, phase: Phase, telling: &Telling, ids: &[RunId]
     };
     let deciding = async {
         match phase {
-            Phase::Approval => crash::decide(mesh, telling, "the last", again).await,
+            Phase::Approval => crash::decide(mesh, progress, "the last", again).await,
             _ => std::future::pending().await,
         }
     };
@@ -113,7 +114,8 @@ async fn finish(mesh: &Squidmesh, phase: Phase, telling: &Telling, ids: &[RunId]
     }
 }
 
-/// Attempts without gaps, of which the last completed and the others ended with their process.
+/// Checks for attempts without gaps, of which the last completed and the others ended with their process. Returns how
+/// many ended with their process.
 fn completed_in_the_end(details: &RunDetails, name: &str) -> usize {
     let kinds = attempts(details, name);
     let (last, others) = kinds.split_last().expect("an attempt");
@@ -217,7 +219,7 @@ mod sqlite {
     }
 
     #[test]
-    fn crash_during_a_transactional_step_is_as_if_it_had_not_happened() {
+    fn crash_during_a_transactional_step_leaves_no_trace() {
         block_on(async { in_a_transaction(TestDatabase::sqlite()).await });
     }
 }
@@ -236,7 +238,7 @@ mod postgres {
     }
 
     #[test]
-    fn crash_during_a_transactional_step_is_as_if_it_had_not_happened() {
+    fn crash_during_a_transactional_step_leaves_no_trace() {
         block_on(async { in_a_transaction(TestDatabase::postgres().await).await });
     }
 }

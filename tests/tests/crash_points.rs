@@ -1,5 +1,5 @@
-//! Every call of the store and of Redis, made to fail before it or after it, or to take its process with it, in every shape of
-//! workflow that comes to it.
+//! Every call of the store and of Redis, made to fail before it or after it, or to kill its process, in every shape
+//! of workflow that reaches it.
 //!
 //! `SQUIDMESH_CELL_HITS=5 cargo xtask test crash_points` tries more of the times that a point is reached.
 
@@ -17,30 +17,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Instant;
 
 use sea_orm::{ConnectionTrait, Statement};
+use squidmesh_checker::{Effect, EffectKind, Evidence, check_at_rest};
 use squidmesh_core::crash_point::Deed;
-use squidmesh_core::{StepName, WorkflowName, ms};
-use squidmesh_simulation::check::{Effect, EffectKind, Evidence, check_at_rest};
+use squidmesh_core::definition::{StepName, WorkflowName};
+use squidmesh_core::ms;
 use squidmesh_store::SeaOrmStore;
-use squidmesh_tests::cells::{BOOKING, Cell, Ended, Job, ROWS, SHAPES, carry_out, mesh, workflow};
+use squidmesh_tests::child::ChildProcess;
+use squidmesh_tests::crash_matrix::{BOOKING, Cell, Ended, Job, ROWS, SHAPES, carry_out, mesh, workflow};
 use squidmesh_tests::ledger::{Ledger, Line};
 use squidmesh_tests::{RedisServer, TestDatabase, block_on};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
 
 const PROCESS: &str = env!("CARGO_BIN_EXE_crash_cell");
-/// How many workflows are carried to their end together.
+/// The number of workflows that are completed together.
 const TOGETHER: usize = 40;
-/// Where a change may be split from its answer: these are tried more often than what only reads.
+/// Calls that change something, so that the change may be split from its answer: these are tried more often than
+/// reads.
 const CHANGES: [&str; 7] =
-    ["commit", "claim", "claim_keys", "transact", "transact.commit", "joined.commit", "put_trigger"];
+    ["commit", "claim", "claim_keys", "transact", "transact.commit", "joined.commit", "compare_and_set_trigger"];
 
-/// What cells stand on.
-struct Ground {
+/// What cells run on.
+struct Backend {
     database: TestDatabase,
     redis: Option<RedisServer>,
     store: SeaOrmStore,
@@ -48,18 +48,19 @@ struct Ground {
     processes: u32,
 }
 
-impl Ground {
+impl Backend {
     async fn on(database: TestDatabase, redis: Option<RedisServer>) -> Self {
         let store = SeaOrmStore::connect(database.url()).await.unwrap();
         store.connection().execute_unprepared(ROWS).await.unwrap();
-        Ground { database, redis, store, directory: tempfile::tempdir().unwrap(), processes: 0 }
+        Backend { database, redis, store, directory: tempfile::tempdir().unwrap(), processes: 0 }
     }
 
     fn redis(&self) -> Option<String> {
         self.redis.as_ref().map(|redis| redis.url())
     }
 
-    /// Tries cells in as few processes as can be. What became of each, and which were cut short.
+    /// Tries cells in as few processes as possible. Returns the reports of those that ended, and the cells that were
+    /// cut short.
     async fn carry_out(&mut self, cells: &[Cell]) -> (Vec<Ended>, BTreeSet<usize>) {
         let (mut all, mut died, mut rest) = (Vec::new(), BTreeSet::new(), cells);
         while !rest.is_empty() {
@@ -71,16 +72,9 @@ impl Ground {
                 ledger: self.directory.path().join("ledger"),
                 cells: rest.to_vec(),
             };
-            let mut child = Command::new(PROCESS)
-                .arg(serde_json::to_string(&job).unwrap())
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .kill_on_drop(true)
-                .spawn()
-                .unwrap();
-            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            let mut child = ChildProcess::of(PROCESS, &[&serde_json::to_string(&job).unwrap()]);
             let (mut open, mut tried) = (None, 0);
-            while let Some(line) = lines.next_line().await.unwrap() {
+            while let Some(line) = child.next_line().await {
                 if let Some(number) = line.strip_prefix("begun ") {
                     open = Some(number.parse::<usize>().unwrap());
                     tried += 1;
@@ -104,7 +98,7 @@ impl Ground {
         (all, died)
     }
 
-    /// Carries on what died with its process, and judges everything.
+    /// Completes the work that died with its process, and judges everything.
     async fn judge(&self, cells: &[Cell], died: &BTreeSet<usize>) {
         let ledger = Arc::new(Ledger::open(&self.directory.path().join("ledger"), 0).unwrap());
         let left: Vec<Cell> = cells.iter().filter(|cell| died.contains(&cell.number)).cloned().collect();
@@ -148,19 +142,19 @@ async fn rows(store: &SeaOrmStore) -> Vec<Effect> {
     rows.iter().map(row).collect()
 }
 
-/// Which of the times that a point is reached are tried.
+/// Returns which of the times that a point is reached are tried.
 fn times(point: &str, reached: u64) -> impl Iterator<Item = u64> + use<> {
     let most = std::env::var("SQUIDMESH_CELL_HITS").ok().map_or(2, |text| text.parse().expect("a number"));
     let most = if CHANGES.contains(&point) { most } else { most.min(1) };
     1..=reached.min(most)
 }
 
-/// Finds out what each shape comes to, and tries it: each point, what may happen there, and the first times. Those points that no
-/// shape comes to are named.
-async fn every_cell(mut ground: Ground, wanted: impl Fn(&str) -> bool, without: &[&str]) {
+/// Finds the points that each shape reaches, and tries each point with every deed, at its first times. The points
+/// that no shape reaches must be those in `without`.
+async fn every_cell(mut backend: Backend, wanted: impl Fn(&str) -> bool, without: &[&str]) {
     let begun = Instant::now();
     let mut cells: Vec<Cell> = SHAPES.iter().enumerate().map(|(number, shape)| Cell::calm(number, shape)).collect();
-    let (calm, died) = ground.carry_out(&cells).await;
+    let (calm, died) = backend.carry_out(&cells).await;
     assert!(died.is_empty() && calm.len() == SHAPES.len());
     let (mut aborts, mut errors, mut points) = (Vec::new(), Vec::new(), BTreeMap::<String, usize>::new());
     for (ended, shape) in calm.iter().zip(SHAPES) {
@@ -185,7 +179,7 @@ async fn every_cell(mut ground: Ground, wanted: impl Fn(&str) -> bool, without: 
         .zip(SHAPES.len()..)
         .map(|((shape, point, hit, deed), number)| Cell::of(number, shape, &point, hit, deed))
         .collect();
-    let (ended, died) = ground.carry_out(&drawn).await;
+    let (ended, died) = backend.carry_out(&drawn).await;
     let missed: Vec<usize> = ended.iter().filter(|ended| !ended.done).map(|ended| ended.number).collect();
     eprintln!(
         "{} cells of {} points in {} shapes: {} processes died, {} calls failed, {} points were not reached again; {:?}",
@@ -198,10 +192,10 @@ async fn every_cell(mut ground: Ground, wanted: impl Fn(&str) -> bool, without: 
         begun.elapsed()
     );
     eprintln!("in how many shapes each point was reached: {points:?}");
-    // How often workers look depends on the time that everything takes.
+    // How often workers poll depends on timing.
     assert!(missed.len() * 20 <= drawn.len(), "too many points are reached by chance only: {missed:?}");
     cells.extend(drawn);
-    ground.judge(&cells, &died).await;
+    backend.judge(&cells, &died).await;
     eprintln!("all was carried on and judged after {:?}", begun.elapsed());
 }
 
@@ -209,15 +203,17 @@ fn is_of_the_store(point: &str) -> bool {
     point.chars().all(|letter| letter.is_lowercase() || "._".contains(letter))
 }
 
-/// Only the executor over Redis asks for these, or only a host in a transaction of its own for what it could as well ask outside.
-const UNREACHED: [&str; 4] = ["claim_keys", "joined.find_by_key", "joined.history", "joined.list"];
+/// Only the executor over Redis calls these, or only a host in its own transaction for what it could as well read
+/// outside.
+const UNREACHED: [&str; 5] =
+    ["claim_keys", "identity", "joined.find_by_idempotency_key", "joined.history", "joined.list"];
 
 mod sqlite {
     use super::*;
 
     #[test]
     fn crash_cells_all_end_as_if_nothing_had_happened() {
-        block_on(async { every_cell(Ground::on(TestDatabase::sqlite(), None).await, |_| true, &UNREACHED).await });
+        block_on(async { every_cell(Backend::on(TestDatabase::sqlite(), None).await, |_| true, &UNREACHED).await });
     }
 }
 
@@ -227,22 +223,23 @@ mod postgres {
     #[test]
     fn crash_cells_all_end_as_if_nothing_had_happened() {
         block_on(async {
-            every_cell(Ground::on(TestDatabase::postgres().await, None).await, |_| true, &UNREACHED).await
+            every_cell(Backend::on(TestDatabase::postgres().await, None).await, |_| true, &UNREACHED).await
         });
     }
 
-    /// What the executor over Redis calls; the rest is the same with any executor.
+    /// Tries the calls of the executor over Redis; the rest is the same with any executor.
     #[test]
     fn crash_cells_over_redis_all_end_as_if_nothing_had_happened() {
-        let over_redis = |point: &str| !is_of_the_store(point) || ["claim_keys", "due", "release"].contains(&point);
+        let over_redis =
+            |point: &str| !is_of_the_store(point) || ["claim_keys", "list_due", "release_leases"].contains(&point);
         block_on(async {
             let redis = RedisServer::start().await;
-            every_cell(Ground::on(TestDatabase::postgres().await, Some(redis)).await, over_redis, &[]).await;
+            every_cell(Backend::on(TestDatabase::postgres().await, Some(redis)).await, over_redis, &[]).await;
         });
     }
 }
 
-/// The body of each function of an implementation, by name.
+/// Returns the body of each function of an implementation, by name.
 fn calls(source: &str, implementation: &str) -> Vec<(String, String)> {
     let start = source.find(implementation).unwrap_or_else(|| panic!("there is `{implementation}`"));
     let end = source[start..].find("\n}\n").map_or(source.len(), |end| start + end);
@@ -250,7 +247,7 @@ fn calls(source: &str, implementation: &str) -> Vec<(String, String)> {
     functions.map(|text| (text.split('(').next().unwrap().to_owned(), text.to_owned())).collect()
 }
 
-/// The points of the store, by name.
+/// Returns the points of the store, by name.
 fn points_of_the_store() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut points = Vec::new();
@@ -277,27 +274,27 @@ const IMPLEMENTATIONS: [(&str, &str, &str); 3] = [
     ("join.rs", "impl StoreSession for JoinedStore", "joined."),
 ];
 
-/// Calls that cannot fail, and why there is no point at them.
-const WITHOUT: [&str; 1] = ["work_committed"]; // it waits for ever
+/// It waits for ever, and cannot fail.
+const WITHOUT: [&str; 1] = ["work_notified"];
 
 #[test]
 fn every_call_of_the_store_and_of_redis_has_a_crash_point() {
     let points = points_of_the_store();
     assert!(points.len() >= 20, "the port has more calls than {points:?}");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let link = std::fs::read_to_string(root.join("squidmesh-executor-redis/src/link.rs")).unwrap();
-    for name in ["send", "call"] {
-        let body = link.split(&format!("pub(crate) async fn {name}(")).nth(1).expect("the call is there");
+    let connection = std::fs::read_to_string(root.join("squidmesh-executor-redis/src/connection.rs")).unwrap();
+    for name in ["send_within", "call"] {
+        let body = connection.split(&format!("pub(crate) async fn {name}(")).nth(1).expect("the call is there");
         let body = body.split("\n    }\n").next().unwrap();
-        assert!(body.contains("at!("), "Link::{name} has no crash point");
+        assert!(body.contains("at!("), "Connection::{name} has no crash point");
     }
     // Nothing else in the executor talks to Redis.
     for entry in std::fs::read_dir(root.join("squidmesh-executor-redis/src")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if path.is_file() && !["link.rs", "server.rs"].contains(&name.as_str()) {
+        if path.is_file() && !["connection.rs", "server.rs"].contains(&name.as_str()) {
             let text = std::fs::read_to_string(&path).unwrap();
-            assert!(!text.contains("query_async"), "{name} talks to Redis past its link, where no crash point is");
+            assert!(!text.contains("query_async"), "{name} calls Redis without a crash point");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A store that fails at the worst moments: answers that are lost, and times when it is not there. In memory, where faults
+//! A store that fails at the worst moments: lost answers, and times when it is unavailable. In memory, where faults
 //! can be planted one by one.
 
 #![allow(
@@ -17,13 +17,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use squidmesh_core::command::{CommandError, StartError};
+use squidmesh_core::port::StoreError;
 use squidmesh_core::testing::{Fault, MemoryStore, MemoryTransaction};
+use squidmesh_core::workflow::TransactionalHandler;
 use squidmesh_core::{
-    COMPLETE, CommandError, Field, RunFilter, RunStatus, StartError, Step, StepContext, StepResult, StoreError,
-    TransactionalHandler, Trigger, Workflow, transactional,
+    COMPLETE, Field, RunFilter, RunStatus, Step, StepContext, StepResult, Trigger, Workflow, transactional,
 };
 use squidmesh_tests::world::{attempts, kinds_of_attempts};
-use squidmesh_tests::{Ground, Journal, block_on};
+use squidmesh_tests::{Backend, Journal, block_on};
 
 const LOST_ANSWERS: [Fault; 2] = [Fault::ErrorAfterApply, Fault::ErrorBefore];
 
@@ -53,7 +55,7 @@ impl TransactionalHandler for Booking {
     }
 }
 
-/// Three steps; `plant` is called in each of them, and so plants faults for the commit that records it.
+/// Returns three steps; `plant` is called in each of them, and so plants faults for the commit that records it.
 fn chain(journal: &Arc<Journal>, plant: impl Fn(&str) + Send + Sync + 'static) -> Workflow {
     let plant = Arc::new(plant);
     let step = |name: &str| {
@@ -82,10 +84,10 @@ mod memory {
     fn a_start_whose_answer_is_lost_starts_one_run() {
         block_on(async {
             for fault in LOST_ANSWERS {
-                let ground = Ground::memory().await;
+                let backend = Backend::memory().await;
                 let journal = Journal::new();
-                let world = ground.world([chain(&journal, |_| {})]);
-                ground.memory_store().unwrap().fail_next_commit(fault);
+                let world = backend.world([chain(&journal, |_| {})]);
+                backend.memory_store().unwrap().fail_next_commit(fault);
                 let started = world.working(async { world.start_run("chain", &json!({})).await }).await;
                 let runs = world.list_runs(&RunFilter::new()).await.unwrap().runs;
                 match started {
@@ -106,11 +108,11 @@ mod memory {
     fn a_begin_whose_answer_is_lost_is_carried_out_once() {
         block_on(async {
             for fault in LOST_ANSWERS {
-                let ground = Ground::memory().await;
+                let backend = Backend::memory().await;
                 let journal = Journal::new();
-                let world = ground.world([chain(&journal, |_| {})]);
+                let world = backend.world([chain(&journal, |_| {})]);
                 let run = world.start_run("chain", &json!({})).await.unwrap();
-                ground.memory_store().unwrap().fail_next_commit(fault);
+                backend.memory_store().unwrap().fail_next_commit(fault);
                 let details = world.settle(run.id).await;
                 assert_eq!(details.run.status, RunStatus::Completed, "{fault:?}");
                 assert_eq!(journal.steps(), ["one", "two", "three"], "{fault:?}");
@@ -124,48 +126,49 @@ mod memory {
         block_on(async {
             for fault in LOST_ANSWERS {
                 for place in ["one", "two", "three"] {
-                    let ground = Ground::memory().await;
+                    let backend = Backend::memory().await;
                     let journal = Journal::new();
-                    let store = ground.memory_store().unwrap().clone();
+                    let store = backend.memory_store().unwrap().clone();
                     let plant = move |step: &str| {
                         if step == place {
                             store.fail_next_commit(fault);
                         }
                     };
-                    let world = ground.world([chain(&journal, plant)]);
+                    let world = backend.world([chain(&journal, plant)]);
                     let run = world.start_run("chain", &json!({})).await.unwrap();
                     let details = world.settle(run.id).await;
                     assert_eq!(details.run.status, RunStatus::Completed, "{fault:?} at {place}");
                     assert_eq!(journal.steps(), ["one", "two", "three"], "{fault:?} at {place}");
                     assert_eq!(kinds_of_attempts(&details).into_iter().collect::<Vec<_>>(), ["completed"]);
-                    let completed = world.told(&run).into_iter().filter(|name| *name == "step.completed").count();
-                    assert_eq!(completed, 3, "each completion is told once: {fault:?} at {place}");
+                    let completed =
+                        world.event_names(&run).into_iter().filter(|name| *name == "step.completed").count();
+                    assert_eq!(completed, 3, "each completion is emitted once: {fault:?} at {place}");
                 }
             }
         });
     }
 
-    /// The handler of a transactional step is run again if nothing of it was kept, and only then.
+    /// The handler of a transactional step is run again if and only if none of its writes was kept.
     #[test]
     fn a_transaction_whose_answer_is_lost_is_carried_out_once() {
         block_on(async {
             for (fault, calls) in [(Fault::ErrorAfterApply, 1), (Fault::ErrorBefore, 2), (Fault::Unavailable, 2)] {
-                let ground = Ground::memory().await;
-                let store = ground.memory_store().unwrap().clone();
+                let backend = Backend::memory().await;
+                let store = backend.memory_store().unwrap().clone();
                 let booking = Booking { store, fault, calls: Arc::default(), rows: Arc::default() };
                 let (called, rows) = (booking.calls.clone(), booking.rows.clone());
                 let workflow = Workflow::builder("book")
                     .trigger(Trigger::manual("manual"))
                     .step(Step::new("one", transactional(booking)))
                     .then("one", COMPLETE);
-                let world = ground.world([workflow.build().unwrap()]);
+                let world = backend.world([workflow.build().unwrap()]);
                 let run = world.start_run("book", &json!({})).await.unwrap();
                 let details = world.settle(run.id).await;
                 assert_eq!((details.run.status, attempts(&details, "one")), (RunStatus::Completed, vec!["completed"]));
                 assert_eq!(called.load(Ordering::SeqCst), calls, "{fault:?}");
                 assert_eq!(rows.load(Ordering::SeqCst), 1, "{fault:?}");
-                let completed = world.told(&run).into_iter().filter(|name| *name == "step.completed").count();
-                assert_eq!(completed, 1, "its completion is told once: {fault:?}");
+                let completed = world.event_names(&run).into_iter().filter(|name| *name == "step.completed").count();
+                assert_eq!(completed, 1, "its completion is emitted once: {fault:?}");
             }
         });
     }
@@ -173,15 +176,15 @@ mod memory {
     #[test]
     fn every_commit_of_a_run_may_lose_its_answer() {
         block_on(async {
-            let ground = Ground::memory().await;
+            let backend = Backend::memory().await;
             let journal = Journal::new();
-            let store = ground.memory_store().unwrap().clone();
+            let store = backend.memory_store().unwrap().clone();
             let planted = store.clone();
             let plant = move |_: &str| {
                 planted.fail_next_commit(Fault::ErrorAfterApply);
                 planted.fail_next_commit(Fault::ErrorBefore);
             };
-            let world = ground.world([chain(&journal, plant)]);
+            let world = backend.world([chain(&journal, plant)]);
             let run = world.start_run("chain", &json!({})).await.unwrap();
             let details = world.settle(run.id).await;
             assert_eq!(details.run.status, RunStatus::Completed);
@@ -190,21 +193,21 @@ mod memory {
     }
 
     #[test]
-    fn an_outcome_in_hand_waits_for_a_store_that_is_away() {
+    fn an_outcome_waits_for_a_store_that_is_away() {
         block_on(async {
-            let ground = Ground::memory().await;
+            let backend = Backend::memory().await;
             let journal = Journal::new();
-            let store = ground.memory_store().unwrap().clone();
+            let store = backend.memory_store().unwrap().clone();
             let plant = move |step: &str| {
                 if step == "two" {
                     (0..10).for_each(|_| store.fail_next(Fault::Unavailable));
                 }
             };
-            let world = ground.world([chain(&journal, plant)]);
+            let world = backend.world([chain(&journal, plant)]);
             let run = world.start_run("chain", &json!({})).await.unwrap();
             let details = world
                 .working(async {
-                    // Looking is a call of the store as well, and would take a fault away.
+                    // Reading is a call of the store as well, and would take a fault away.
                     world.sink.wait_for(|event| event.status == RunStatus::Completed).await;
                     world.rests(run.id).await
                 })
@@ -215,12 +218,12 @@ mod memory {
     }
 
     #[test]
-    fn a_caller_is_told_at_once_that_the_store_is_away() {
+    fn a_caller_learns_at_once_that_the_store_is_away() {
         block_on(async {
-            let ground = Ground::memory().await;
+            let backend = Backend::memory().await;
             let journal = Journal::new();
-            let world = ground.world([chain(&journal, |_| {})]);
-            let store = ground.memory_store().unwrap();
+            let world = backend.world([chain(&journal, |_| {})]);
+            let store = backend.memory_store().unwrap();
             store.fail_next(Fault::Unavailable);
             let started = world.start_run("chain", &json!({})).await;
             assert!(matches!(started, Err(StartError::Store(StoreError::Unavailable { .. }))), "{started:?}");
@@ -235,12 +238,12 @@ mod memory {
     #[test]
     fn a_run_that_cannot_be_read_harms_no_other() {
         block_on(async {
-            let ground = Ground::memory().await;
+            let backend = Backend::memory().await;
             let journal = Journal::new();
-            let world = ground.world([chain(&journal, |_| {})]);
+            let world = backend.world([chain(&journal, |_| {})]);
             let bad = world.start_run("chain", &json!({})).await.unwrap();
             let good = world.start_run("chain", &json!({})).await.unwrap();
-            ground.memory_store().unwrap().corrupt(bad.id);
+            backend.memory_store().unwrap().corrupt(bad.id);
             assert_eq!(world.settle(good.id).await.run.status, RunStatus::Completed);
             let looked = world.inspect_run(bad.id).await;
             assert!(matches!(looked, Err(CommandError::Store(StoreError::Corrupt { .. }))), "{looked:?}");

@@ -1,6 +1,6 @@
 //! Bad input is answered with a typed error and changes nothing: a hundred thousand cases, the same ones every time.
 //!
-//! A panic fails a property by itself, so every property is also one about panics.
+//! A panic fails a property by itself, so every property also covers panics.
 
 #![allow(
     clippy::expect_used,
@@ -18,14 +18,15 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Map, Value, json};
+use squidmesh_core::command::{CommandError, DeliveryOutcome, PerformError, StartError};
+use squidmesh_core::definition::{Definition, QueueName, StepName, TriggerName, WorkflowName};
+use squidmesh_core::dispatch::DeliveryMessage;
+use squidmesh_core::port::StoreSession;
+use squidmesh_core::run::InvalidRunId;
 use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore, block_on};
-use squidmesh_core::{
-    COMPLETE, CommandError, Definition, Delivery, DeliveryPayload, Field, InvalidRunId, PerformError, QueueName,
-    RunFilter, RunId, Squidmesh, StartError, Step, StepContext, StepName, StepResult, StoreSession, Trigger,
-    TriggerName, Workflow, WorkflowName,
-};
+use squidmesh_core::{COMPLETE, Field, RunFilter, RunId, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow};
 
-/// Runs a property on so many cases, drawn from a fixed seed.
+/// Runs a property on `cases` cases, drawn from a fixed seed.
 fn check<S: Strategy>(cases: u32, strategy: S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
@@ -34,7 +35,7 @@ fn check<S: Strategy>(cases: u32, strategy: S, property: impl Fn(S::Value) -> Re
     }
 }
 
-/// Texts of every sort: ordinary, control characters, NUL, very long.
+/// Generates texts of every kind: ordinary, control characters, NUL, very long.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => any::<String>(),
@@ -44,7 +45,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// JSON of every sort, nested.
+/// Generates JSON of every kind, nested.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -197,11 +198,11 @@ fn a_delivered_payload_that_is_refused_touches_nothing() {
             bytes
         });
     check(25_000, prop_oneof![mutated, vec(any::<u8>(), 0..64)], |bytes| {
-        // Should chance give back the valid one, it is rightly carried out.
-        let step = DeliveryPayload::parse(&bytes).ok().and_then(|found| found.intent());
+        // If the generator produces the valid delivery, it is rightly executed.
+        let step = DeliveryMessage::parse(&bytes).ok().and_then(|found| found.intent());
         prop_assume!(step.is_none_or(|key| key.target.step().is_none_or(|step| step.as_str() != "pack")));
         match block_on(runner.perform(&bytes)) {
-            Ok(Delivery::Skipped(_)) | Err(PerformError::InvalidPayload(_)) => {}
+            Ok(DeliveryOutcome::Ignored(_)) | Err(PerformError::InvalidMessage(_)) => {}
             other => prop_assert!(false, "{other:?}"),
         }
         prop_assert_eq!(&block_on(host.store.load(run.id)).expect("the store is there"), &before);
@@ -248,8 +249,8 @@ fn commands_on_runs_that_do_not_exist_say_so() {
         let not_found =
             |answer: Result<_, CommandError>| matches!(answer, Err(CommandError::NotFound(found)) if found == id);
         let cancelled = block_on(mesh.cancel_run(id).actor(&*actor).comment(&*comment).into_future());
-        // What cannot be stored is refused before anything is looked up.
-        let storable = !actor.contains('\0') && !comment.contains('\0');
+        // Text that cannot be stored, and an actor without a name, are refused before anything is looked up.
+        let storable = !actor.contains('\0') && !comment.contains('\0') && !actor.trim().is_empty();
         prop_assert!(!storable || not_found(cancelled.map(|_| ())));
         let approved = block_on(mesh.approve_run(id).actor(&*actor).into_future());
         prop_assert!(approved.is_err());

@@ -11,20 +11,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use squidmesh_core::dispatch::DispatchOptions;
+use squidmesh_core::port::{Commit, CommitOutcome, Executor, Precondition, StoreSession};
+use squidmesh_core::testing::InterceptedStore;
 use squidmesh_core::{
-    COMPLETE, Executor, RunId, RunStatus, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow, hours, ms,
-    pause, secs, wait,
+    COMPLETE, Run, RunId, RunStatus, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow, hours, ms, pause,
+    secs, wait,
 };
 use squidmesh_executor_tokio::TokioExecutor;
 use squidmesh_store::SeaOrmStore;
-use squidmesh_tests::{Counting, TestDatabase, TestRedis, block_on};
+use squidmesh_tests::{CallCounter, TestDatabase, TestRedis, block_on};
 
 /// How long an idle process is watched.
 const WATCHED: Duration = Duration::from_secs(6);
-/// Less than the second that a look used to take: whoever is told is faster.
+/// Less than the interval of a second at which workers used to poll: a notified worker is faster.
 const PROMPT: Duration = Duration::from_millis(800);
 
-/// Works on a queue of its own, and on that of all others; waits for an hour, or for a person.
+/// Returns workflows that work on their own queue, wait for an hour, and wait for a person.
 fn workflows() -> [Workflow; 3] {
     let handler = |_: Value, _: StepContext| async { StepResult::Ok(json!({})) };
     let alone = |name: &str, step: Step| {
@@ -38,12 +41,12 @@ fn workflows() -> [Workflow; 3] {
     ]
 }
 
-fn mesh(store: impl squidmesh_core::Store, executor: impl Executor) -> Squidmesh {
+fn mesh(store: impl squidmesh_core::port::Store, executor: impl Executor) -> Squidmesh {
     let builder = Squidmesh::builder(store).executor(executor);
     workflows().into_iter().fold(builder, |builder, workflow| builder.workflow(workflow)).build().unwrap()
 }
 
-/// Runs workers while something is done.
+/// Runs workers while a future completes.
 async fn working<T>(mesh: &Squidmesh, meanwhile: impl Future<Output = T>) -> T {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mesh = mesh.clone();
@@ -62,9 +65,10 @@ async fn until(mesh: &Squidmesh, run: RunId, status: RunStatus) {
     }
 }
 
-/// At most one call a second, whatever waits; and queues do not count.
+/// Allows at most one call a second, whichever runs wait and however many queues there are.
 async fn leaves_the_database_alone(database: TestDatabase, executor: impl Executor) {
-    let store = Counting::over(SeaOrmStore::connect(database.url()).await.unwrap());
+    let store = SeaOrmStore::connect(database.url()).await.unwrap();
+    let store = InterceptedStore::new(store, CallCounter::default());
     let mesh = mesh(store.clone(), executor);
     let (calls, hears) = working(&mesh, async {
         let ended = mesh.start_run("work", &json!({})).await.unwrap();
@@ -73,9 +77,9 @@ async fn leaves_the_database_alone(database: TestDatabase, executor: impl Execut
         until(&mesh, ended.id, RunStatus::Completed).await;
         until(&mesh, paused.id, RunStatus::Paused).await;
         tokio::time::sleep(secs(2)).await;
-        store.take();
+        store.interceptor().take();
         tokio::time::sleep(WATCHED).await;
-        (store.take(), squidmesh_core::Store::hears_of_work(&store))
+        (store.interceptor().take(), squidmesh_core::port::Store::is_listening(&store))
     })
     .await;
     let sum: usize = calls.values().sum();
@@ -84,14 +88,14 @@ async fn leaves_the_database_alone(database: TestDatabase, executor: impl Execut
     assert!(sum as u64 <= WATCHED.as_secs(), "{calls:?}");
 }
 
-/// A process without workers, such as a web server, starts runs; another that has long been idle carries them out.
+/// A process without workers, such as a web server, starts runs; another that has long been idle executes them.
 async fn begins_at_once(database: TestDatabase, executor: impl Executor, other: impl Executor) {
     let (store, others) =
         (SeaOrmStore::connect(database.url()).await.unwrap(), SeaOrmStore::connect(database.url()).await.unwrap());
     let (worker, starter) = (mesh(store.clone(), executor), mesh(others, other));
     working(&worker, async {
         let begun = Instant::now();
-        while !squidmesh_core::Store::hears_of_work(&store) {
+        while !squidmesh_core::port::Store::is_listening(&store) {
             assert!(begun.elapsed() < secs(20), "the process does not hear");
             tokio::time::sleep(ms(10)).await;
         }
@@ -107,6 +111,48 @@ async fn begins_at_once(database: TestDatabase, executor: impl Executor, other: 
     .await;
 }
 
+/// Work that a host dispatches in its own unit of work and emits after its commit is begun at once: by the process
+/// that emits, and by another.
+async fn begins_at_once_what_is_emitted(database: TestDatabase, here: bool) {
+    let (store, others) =
+        (SeaOrmStore::connect(database.url()).await.unwrap(), SeaOrmStore::connect(database.url()).await.unwrap());
+    let (worker, other) = (mesh(store.clone(), in_process()), mesh(others.clone(), TokioExecutor::new()));
+    let (host, session) = if here { (&worker, &store) } else { (&other, &others) };
+    working(&worker, async {
+        let begun = Instant::now();
+        while !squidmesh_core::port::Store::is_listening(&store) {
+            assert!(begun.elapsed() < secs(20), "the process does not hear");
+            tokio::time::sleep(ms(10)).await;
+        }
+        // Stored by the host, and not dispatched.
+        let like = host.start_run("person", &json!({})).await.unwrap();
+        let definition = worker.start_run("work", &json!({})).await.unwrap();
+        until(host, definition.id, RunStatus::Completed).await;
+        let run = Run {
+            id: RunId::from_uuid(uuid::Uuid::new_v4()),
+            workflow: definition.workflow.clone(),
+            fingerprint: definition.fingerprint,
+            current_step: definition.current_step.clone(),
+            revision: 1,
+            ..like
+        };
+        let id = run.id;
+        let answers = session.commit(vec![Commit::new(run, Precondition::Absent)]).await.unwrap();
+        assert!(matches!(answers[..], [Ok(CommitOutcome::Committed)]), "{answers:?}");
+        tokio::time::sleep(ms(1_200)).await;
+        let dispatcher = host.dispatcher();
+        let mut work = dispatcher.open(session, id).await.unwrap();
+        let options = DispatchOptions::new().schedule_pending();
+        let (_, events) = dispatcher.dispatch_run_with_events(&mut work, &options).unwrap();
+        session.commit(vec![work.close().commit]).await.unwrap();
+        dispatcher.emit(events);
+        let begun = Instant::now();
+        until(host, id, RunStatus::Completed).await;
+        assert!(begun.elapsed() < PROMPT, "{:?}", begun.elapsed());
+    })
+    .await;
+}
+
 /// With a lane for each of two queues, beside that of all others.
 fn in_process() -> TokioExecutor {
     TokioExecutor::new().queue("work", 2).unwrap().queue("person", 2).unwrap()
@@ -118,6 +164,15 @@ fn over_redis() -> Arc<dyn Executor> {
 
 mod sqlite {
     use super::*;
+
+    #[test]
+    fn what_a_host_emits_is_begun_at_once_in_any_process() {
+        block_on(async {
+            for here in [true, false] {
+                begins_at_once_what_is_emitted(TestDatabase::sqlite(), here).await;
+            }
+        });
+    }
 
     #[test]
     fn an_idle_process_leaves_the_database_alone() {
@@ -137,6 +192,15 @@ mod sqlite {
 
 mod postgres {
     use super::*;
+
+    #[test]
+    fn what_a_host_emits_is_begun_at_once_in_any_process() {
+        block_on(async {
+            for here in [true, false] {
+                begins_at_once_what_is_emitted(TestDatabase::postgres().await, here).await;
+            }
+        });
+    }
 
     #[test]
     fn an_idle_process_leaves_the_database_alone() {

@@ -1,8 +1,8 @@
-//! Two processes at once about one run: ten thousand races for each pair of acts, on Postgres. One wins; what the other did is
-//! refused with a type, or is what legally follows; and what is stored tells the same story.
+//! Two processes that act on one run at once: ten thousand races for each pair of acts, on Postgres. One wins; the
+//! other's act is refused with a typed error, or is a legal successor; and the stored data matches.
 //!
-//! The two are runtimes on stores of their own, so that nothing but the database stands between them. Runs are put into the
-//! database in batches, in the state that the race is about, and what became of them is read back in bulk.
+//! The two are runtimes on separate stores, so that only the database stands between them. Runs are inserted into the
+//! database in batches, in the state that the race is about, and the results are read back in bulk.
 
 #![allow(
     clippy::expect_used,
@@ -22,25 +22,28 @@ use std::time::Instant;
 use futures_util::stream::{self, StreamExt};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Map, Value};
-use squidmesh_core::engine::{self, Limits, Moment, NewRun, UnitOfWork};
+use squidmesh_core::command::{CommandError, DecideApproval, DeliveryOutcome};
+use squidmesh_core::definition::TriggerName;
+use squidmesh_core::dispatch::{IntentKey, Job, JobMetadata, Lease, Refusal};
+use squidmesh_core::port::{Clock, Commit, CommitOutcome, IntentWrite, Precondition, StepWrite, StoreSession};
+use squidmesh_core::run::{AuditEvent, InvalidTransition};
+use squidmesh_core::testing::engine::{self, DecisionInputs, Limits, NewRun, UnitOfWork};
 use squidmesh_core::testing::sample;
 use squidmesh_core::{
-    AuditEvent, COMPLETE, Clock, CommandError, Commit, CommitOutcome, Decide, Delivery, Expected, IntentKey,
-    IntentWrite, InvalidTransition, Job, JobMetadata, Lease, Refusal, Run, RunId, RunStatus, Squidmesh, Step,
-    StepContext, StepResult, StepWrite, StoreSession, Trigger, TriggerName, Workflow, approval,
+    COMPLETE, Run, RunId, RunStatus, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow, approval,
 };
 use squidmesh_executor_tokio::{SystemClock, TokioExecutor};
 use squidmesh_store::SeaOrmStore;
 use squidmesh_tests::{TestDatabase, block_on};
 
-/// How many races each pair of acts has.
+/// The number of races of each pair of acts.
 const RACES: u64 = 10_000;
-/// How many are under way at once.
+/// The number of concurrent races.
 const OPEN: usize = 48;
-/// How many runs are put into the database at once.
+/// The number of runs inserted at once.
 const BATCH: u64 = 500;
 
-/// Two processes on one database, and a connection to look at it.
+/// Two processes on one database, and a connection to inspect it.
 struct Arena {
     _database: TestDatabase,
     stores: [SeaOrmStore; 2],
@@ -49,7 +52,7 @@ struct Arena {
     began: Instant,
 }
 
-/// In which state the runs of a race are.
+/// The state of the runs of a race.
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
     /// The first step is due.
@@ -91,10 +94,10 @@ fn accept(jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
     Ok(jobs.iter().map(Job::metadata).collect())
 }
 
-/// The commit that puts a run into the database as it is at a stage, all in one.
+/// Returns the commit that stores a run as it is at a stage, all in one.
 fn placed(workflow: &Workflow, stage: Stage, number: u64) -> Commit {
     let definition = workflow.definition();
-    let moment = Moment { now: SystemClock.now(), random: 0.5, token: sample::commit_token(number) };
+    let moment = DecisionInputs { now: SystemClock.now(), random: 0.5, token: sample::commit_token(number) };
     let new = NewRun {
         id: sample::run_id(number),
         trigger: TriggerName::new("manual").unwrap(),
@@ -124,7 +127,7 @@ fn placed(workflow: &Workflow, stage: Stage, number: u64) -> Commit {
     let first = |event: AuditEvent| AuditEvent { revision: 1, ..event };
     Commit {
         run: Run { revision: 1, ..decision.state.run },
-        expected: Expected::New,
+        precondition: Precondition::Absent,
         fences: Vec::new(),
         steps: decision.state.steps.into_values().map(StepWrite::Create).collect(),
         attempts: decision.commit.attempts,
@@ -148,7 +151,7 @@ impl Arena {
         Arena { _database: database, stores, processes, eye, began: Instant::now() }
     }
 
-    /// Puts all the runs of a race into the database.
+    /// Inserts all the runs of a race into the database.
     async fn place(&mut self, workflow: &Workflow, stage: Stage) -> Vec<RunId> {
         for from in (0..RACES).step_by(BATCH as usize) {
             let batch = (from..from + BATCH).map(|number| placed(workflow, stage, number)).collect();
@@ -160,7 +163,7 @@ impl Arena {
         (0..RACES).map(sample::run_id).collect()
     }
 
-    /// Has every race run, some at once, and gives the results by run.
+    /// Runs every race, some concurrently, and returns the results by run.
     async fn race<T, F: Future<Output = T>>(
         &self,
         runs: &[RunId],
@@ -173,21 +176,23 @@ impl Arena {
             })
             .buffer_unordered(OPEN);
         let results: BTreeMap<RunId, T> = races.collect().await;
+        let held = self.processes.each_ref().map(Squidmesh::held_states);
+        assert_eq!(held, [0, 0], "what nobody works on is not kept");
         println!("{} races in {:?}", results.len(), self.began.elapsed());
         results
     }
 
-    /// What a query finds for each run, as text.
+    /// Returns what a query finds for each run, as text.
     async fn by_run(&self, query: &str) -> BTreeMap<RunId, String> {
         let statement = Statement::from_string(DbBackend::Postgres, query);
         let rows = self.eye.query_all_raw(statement).await.unwrap();
         rows.iter()
-            .map(|row| (RunId::from_uuid(row.try_get_by("run").unwrap()), row.try_get_by("told").unwrap()))
+            .map(|row| (RunId::from_uuid(row.try_get_by("run").unwrap()), row.try_get_by("found").unwrap()))
             .collect()
     }
 
-    /// The story of each run as it is stored: its status; its steps with their status and number of attempts; the attempts that did not complete them;
-    /// the audit trail with its actors; the intents.
+    /// Returns the story of each run as it is stored: its status; its steps with their status and number of attempts;
+    /// the attempts that did not complete them; the audit trail with its actors; the intents.
     async fn stories(&self) -> BTreeMap<RunId, String> {
         self.by_run(
             "SELECT id AS run, concat_ws(' | ', status, \
@@ -197,13 +202,13 @@ impl Arena {
                 WHERE run_id = id), \
              (SELECT string_agg(concat(kind, ' ', actor), ', ' ORDER BY revision, ordinal) FROM squidmesh_audit \
                 WHERE run_id = id), \
-             (SELECT string_agg(step, ', ' ORDER BY step) FROM squidmesh_intents WHERE run_id = id)) AS told \
+             (SELECT string_agg(step, ', ' ORDER BY step) FROM squidmesh_intents WHERE run_id = id)) AS found \
              FROM squidmesh_runs",
         )
         .await
     }
 
-    /// That every run has the story that its result asks for, and that every kind of result was seen.
+    /// Checks that every run has the story that its result requires, and that every kind of result was seen.
     async fn compare<T: std::fmt::Debug>(
         &self,
         results: &BTreeMap<RunId, T>,
@@ -223,8 +228,8 @@ impl Arena {
     }
 }
 
-/// Does both, in an order that changes from race to race. In a few of them one waits for the other, so that however busy the
-/// machine is, each is the first at times.
+/// Does both, in an order that changes from race to race. In a few of them one waits for the other, so that however
+/// busy the machine is, each comes first at times.
 async fn both<A, B>(number: usize, one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
     match number % 16 {
         0 => {
@@ -243,7 +248,7 @@ async fn both<A, B>(number: usize, one: impl Future<Output = A>, other: impl Fut
     }
 }
 
-/// Whether a command was carried out; it may only be refused for the status that the winner left.
+/// Returns whether a command was executed; it may only be refused for the status that the winner left.
 fn carried_out(answer: &Result<Run, CommandError>) -> bool {
     match answer {
         Ok(_) => true,
@@ -252,7 +257,7 @@ fn carried_out(answer: &Result<Run, CommandError>) -> bool {
     }
 }
 
-/// Who decided, of two of whom exactly one may.
+/// Returns the name of the one that decided; exactly one of the two may.
 fn one_of(first: bool, second: bool, names: [&str; 2]) -> &str {
     match (first, second) {
         (true, false) => names[0],
@@ -277,10 +282,10 @@ fn of_two_approvals_one_is_taken() {
     });
 }
 
-/// Races two decisions, of which exactly one is taken; what is stored says which.
+/// Races two decisions, of which exactly one is taken; the stored data shows which.
 fn one_decision_is_taken(
     names: [&'static str; 2],
-    decisions: impl Fn(&Arena, RunId) -> (Decide<'static>, Decide<'static>),
+    decisions: impl Fn(&Arena, RunId) -> (DecideApproval<'static>, DecideApproval<'static>),
 ) {
     block_on(async {
         let mut arena = Arena::new().await;
@@ -298,14 +303,14 @@ fn one_decision_is_taken(
     });
 }
 
-/// One decision, and its way is taken.
+/// One decision, and the step that follows it.
 fn decided(decision: &str) -> String {
     let next = if decision.starts_with("approved") { "yes" } else { "no" };
     format!("running | ask completed 1, {next} pending 0 | paused , {decision} | {next}")
 }
 
 #[test]
-fn an_approval_and_a_cancellation_follow_each_other_or_exclude_each_other() {
+fn approval_and_cancellation_follow_or_exclude_each_other() {
     block_on(async {
         let mut arena = Arena::new().await;
         let runs = arena.place(&asking(), Stage::Asked).await;
@@ -365,8 +370,8 @@ fn a_cancellation_comes_before_a_run_pauses_or_ends_the_pause() {
     });
 }
 
-/// One process delivers the first step, the other cancels. Whether the step was carried out, and whether the run was
-/// cancelled.
+/// One process delivers the first step, the other cancels. Returns whether the step was executed, and whether the run
+/// was cancelled.
 async fn deliver_and_cancel(arena: &Arena, runs: &[RunId]) -> BTreeMap<RunId, (bool, bool)> {
     let runner = arena.processes[0].runner();
     let mut claims = BTreeMap::new();
@@ -384,8 +389,8 @@ async fn deliver_and_cancel(arena: &Arena, runs: &[RunId]) -> BTreeMap<RunId, (b
             async move {
                 let (delivery, cancelled) = both(number, deliver, cancel).await;
                 let delivered = match delivery {
-                    Delivery::Done { steps } => steps == 1,
-                    Delivery::Skipped(_) => false,
+                    DeliveryOutcome::Done { steps } => steps == 1,
+                    DeliveryOutcome::Ignored(_) => false,
                     other => panic!("{other:?}"),
                 };
                 (delivered, carried_out(&cancelled))
@@ -416,7 +421,7 @@ fn two_replays_under_one_key_are_one_run() {
             .await;
         let replays = arena
             .by_run(
-                "SELECT replayed_from AS run, string_agg(id::text, ', ') AS told FROM squidmesh_runs \
+                "SELECT replayed_from AS run, string_agg(id::text, ', ') AS found FROM squidmesh_runs \
                      WHERE replayed_from IS NOT NULL GROUP BY replayed_from",
             )
             .await;

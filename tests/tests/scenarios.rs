@@ -22,6 +22,8 @@ squidmesh_tests::scenarios! {
         defaults_are_resolved_when_the_run_starts,
         a_typed_payload_is_checked_against_its_type,
         a_key_starts_one_run,
+        an_invalid_payload_is_refused_though_its_key_is_taken,
+        a_key_that_no_run_can_have_finds_none,
         many_starts_with_one_key_at_once_start_one_run,
         an_unknown_run_is_not_found;
     data:
@@ -30,6 +32,10 @@ squidmesh_tests::scenarios! {
         dependencies_are_merged_in_the_order_of_declaration,
         an_output_that_is_no_object_needs_a_key,
         an_output_beyond_the_limits_is_a_recorded_failure,
+        an_output_that_the_context_has_no_room_for_fails_its_step,
+        siblings_that_exceed_the_context_together_fail_one,
+        an_output_that_replaces_another_takes_its_room,
+        an_error_of_the_hosts_is_recorded_with_its_causes,
         an_input_that_does_not_fit_the_handler_is_terminal,
         what_is_stored_reads_back_exactly;
     history:
@@ -41,13 +47,26 @@ squidmesh_tests::scenarios! {
         an_error_may_say_when_to_try_again,
         a_panic_is_a_failed_attempt,
         a_panic_before_the_first_await_is_a_failed_attempt_too,
-        a_step_that_takes_too_long_is_told_so_and_tried_again,
+        a_step_that_times_out_is_notified_and_retried,
         a_failure_beyond_the_limits_is_recorded_all_the_same;
+    cage:
+        what_panics_when_it_is_dropped_is_recorded_as_what_it_was,
+        a_handler_that_panics_when_it_is_cut_off_burns_no_attempt,
+        a_compensation_that_panics_when_it_is_dropped_has_timed_out,
+        a_sink_whose_panic_panics_harms_no_run,
+        workers_drain_when_the_signal_to_shut_down_panics;
+    notice:
+        handlers_are_notified_when_the_drain_begins,
+        an_error_is_recorded_while_workers_drain,
+        a_handler_has_some_time_to_stop_at_its_timeout,
+        each_callback_of_a_compensation_is_notified_by_itself,
+        the_time_to_stop_is_bounded_and_for_those_who_look;
     prune:
         ended_runs_are_pruned_by_age_and_status_and_live_ones_stay,
-        the_key_of_a_pruned_run_starts_another;
+        the_key_of_a_pruned_run_starts_another,
+        workers_delete_what_is_kept_no_longer;
     route:
-        an_error_transition_is_followed_when_the_attempts_are_used_up,
+        an_error_transition_is_taken_after_the_last_attempt,
         an_error_may_lead_to_completion,
         a_step_that_leads_nowhere_fails_the_run_and_stays_completed;
     join:
@@ -56,6 +75,8 @@ squidmesh_tests::scenarios! {
         a_retrying_sibling_does_not_stop_the_others,
         a_terminal_failure_fails_the_run_and_the_join_never_starts,
         a_failed_run_starts_none_of_its_waiting_siblings,
+        a_join_begins_at_the_latest_time_that_was_asked_for,
+        a_resumed_join_begins_at_the_time_that_was_asked_for,
         completed_steps_of_a_failed_run_are_compensated_in_reverse;
     timing:
         a_wait_holds_the_run_for_its_time,
@@ -76,9 +97,13 @@ squidmesh_tests::scenarios! {
         a_refusal_rolls_everything_back,
         the_callers_unit_of_work_carries_a_dispatch,
         a_start_whose_first_step_is_refused_leaves_no_run,
-        a_refused_successor_fails_the_run_and_keeps_the_output;
+        a_refused_successor_fails_the_run_and_keeps_the_output,
+        of_several_successors_the_refused_one_is_named,
+        a_compensation_is_never_refused;
+    dispatch_table:
+        every_entry_point_in_every_state_of_a_run;
     executor:
-        a_run_goes_on_whatever_the_executors_mood,
+        a_run_completes_however_publishing_fails,
         work_that_was_never_announced_is_found,
         work_that_another_process_started_is_found,
         a_shutdown_loses_nothing_and_burns_no_attempt;
@@ -90,6 +115,7 @@ squidmesh_tests::scenarios! {
         a_delivery_without_an_executor_carries_a_run_all_the_way,
         a_malformed_payload_touches_nothing;
     cancel:
+        a_handler_is_notified_when_its_run_is_cancelled,
         a_pending_run_is_cancelled_at_once,
         a_running_step_is_awaited_and_nothing_follows_it,
         a_run_that_waits_to_retry_is_cancelled_at_once,
@@ -98,12 +124,13 @@ squidmesh_tests::scenarios! {
         a_run_that_has_ended_cannot_be_cancelled,
         what_an_actor_gives_has_limits,
         with_siblings_running_the_last_of_them_ends_the_run,
-        a_cancellation_outlasts_a_worker_that_died;
+        a_cancellation_outlasts_a_worker_that_died,
+        an_actor_is_a_name_in_every_command;
     manual:
         an_approval_waits_and_takes_the_way_of_the_verdict,
-        a_pause_goes_on_when_somebody_lets_it,
+        a_pause_ends_when_it_is_unblocked,
         a_decision_needs_an_actor_and_a_paused_run,
-        an_approval_that_nobody_decides_in_time_takes_its_error_route,
+        an_approval_that_expires_takes_its_error_route,
         a_deadline_may_lead_to_a_step_of_its_own,
         a_decision_in_time_ends_the_deadline,
         a_waiting_approval_needs_no_delivery_until_its_deadline,
@@ -111,61 +138,71 @@ squidmesh_tests::scenarios! {
         a_deadline_outlives_the_process_that_set_it,
         a_late_decision_counts_until_the_expiry_is_committed,
         a_decision_is_the_output_of_its_step,
+        a_second_decision_is_answered_with_the_first,
+        a_decision_about_a_step_of_the_past_says_what_was_decided,
+        a_decision_without_room_in_the_context_decides_nothing,
         of_many_decisions_at_once_one_counts,
         every_act_of_a_person_is_on_the_audit_trail_in_order,
         what_resuming_means_is_fixed_when_the_run_pauses,
         a_decision_may_name_its_step_and_counts_for_no_other,
-        a_decision_beyond_the_limits_as_a_whole_decides_nothing;
+        a_decision_beyond_the_limits_as_a_whole_decides_nothing,
+        a_decision_whose_successor_is_refused_leaves_the_run_paused,
+        a_decision_is_committed_while_the_executor_is_down;
     compensate:
-        effects_that_cannot_be_undone_are_recorded_and_block_a_replay,
-        a_compensation_is_given_what_its_step_had_and_why_the_run_failed,
+        irreversible_effects_are_recorded_and_block_a_replay,
+        a_compensation_receives_its_steps_input_and_the_failure,
         a_failed_step_is_not_compensated,
         an_error_route_is_taken_instead_of_a_compensation,
-        a_sibling_that_finishes_after_the_failure_is_compensated_too_and_first,
+        a_sibling_that_ends_after_the_failure_is_undone_first,
         each_result_of_a_compensation_is_recorded,
         a_failing_compensation_does_not_stop_the_rest_and_is_listed,
-        a_compensation_is_retried_by_its_own_policy_and_nothing_overtakes_it,
+        a_compensation_is_retried_by_its_own_policy_in_its_turn,
         a_compensation_whose_attempts_are_used_up_has_failed,
         two_deliveries_never_run_one_compensation_at_once,
         a_redelivery_repeats_no_completed_compensation,
-        a_compensation_whose_worker_died_goes_on_elsewhere_and_the_dead_can_record_nothing,
-        the_run_stays_failed_whatever_its_compensations_do;
+        a_dead_workers_compensation_resumes_and_fences_the_dead,
+        the_run_stays_failed_after_its_compensations,
+        long_compensation_failures_stay_within_the_limits,
+        a_compensation_is_given_the_intended_time;
     replay:
-        a_replay_is_a_new_run_from_the_original_payload_linked_to_the_old,
-        a_replay_that_repeats_what_cannot_be_undone_has_to_be_allowed,
+        a_replay_is_a_new_run_of_the_payload_linked_to_the_old,
+        a_replay_of_irreversible_effects_must_be_allowed,
         only_a_run_that_has_ended_is_replayed,
         many_replays_at_once_with_one_key_are_one_replay,
-        a_resumed_run_goes_on_from_the_failed_step_and_keeps_what_was_done,
+        a_resumed_run_begins_at_the_failed_step_and_keeps_the_rest,
         a_resumed_run_may_fail_and_be_resumed_again,
         a_resumed_fan_does_what_was_left_and_joins_once,
         a_resumption_that_may_repeat_an_effect_has_to_be_allowed,
         what_was_compensated_is_not_built_on,
         only_a_failed_run_of_a_known_version_is_resumed,
-        a_failed_run_goes_on_once_however_often_it_is_resumed,
-        a_dry_run_lists_what_a_bulk_replay_would_do_and_stores_nothing,
-        a_bulk_replay_goes_page_by_page_and_does_nothing_twice_under_its_key,
-        a_bulk_resumption_goes_on_with_each_once,
+        a_failed_run_continues_once_however_often_it_is_resumed,
+        a_dry_run_of_a_bulk_replay_stores_nothing,
+        a_bulk_replay_under_a_key_replays_each_run_once,
+        a_bulk_resumption_resumes_each_run_once,
         a_used_up_step_is_tried_as_often_again_in_the_resumed_run,
         batches_whose_keys_begin_alike_do_not_meet,
-        who_repeats_a_run_has_limits_too;
+        who_repeats_a_run_has_limits_too,
+        in_a_batch_only_the_refused_run_is_left_out;
     explain:
-        a_run_that_goes_on_by_itself_says_what_it_waits_for,
-        a_running_step_is_named_and_so_is_a_cancellation_that_awaits_it,
+        a_run_that_advances_by_itself_explains_what_it_waits_for,
+        a_running_step_is_explained_and_so_is_its_cancellation,
         a_paused_run_says_who_has_to_do_what,
         a_paused_run_without_a_way_on_says_so_and_can_be_cancelled,
-        a_paused_run_whose_target_is_gone_offers_only_the_ways_that_are_left,
-        a_paused_run_of_a_version_that_is_nowhere_says_so_and_offers_nothing,
-        a_run_in_which_nothing_is_dispatched_names_what_its_steps_wait_for,
-        a_failed_run_says_why_and_whether_another_attempt_might_have_helped,
+        a_paused_run_whose_target_is_gone_offers_what_is_left,
+        a_paused_run_of_an_unknown_version_offers_nothing,
+        a_run_without_dispatches_explains_what_its_steps_wait_for,
+        a_failed_run_explains_why_and_whether_retrying_may_help,
         every_action_that_is_offered_succeeds_and_no_other_does,
         a_graph_shows_the_states_and_the_path_that_was_taken,
-        an_id_that_is_unknown_or_malformed_is_a_typed_error;
+        an_id_that_is_unknown_or_malformed_is_a_typed_error,
+        a_waiting_join_names_what_it_waits_for_and_its_state;
     events:
-        a_run_tells_its_life_in_order,
-        nothing_is_told_before_it_is_stored,
+        a_run_emits_its_events_in_order,
+        nothing_is_emitted_before_it_is_stored,
         a_sink_that_panics_harms_no_run,
-        a_refused_command_tells_nothing,
-        no_event_carries_what_a_run_was_given;
+        a_refused_command_emits_nothing,
+        no_event_carries_what_a_run_was_given,
+        ended_attempts_emit_their_number_and_duration;
     inspect:
         an_inspection_shows_every_declared_step,
         a_process_without_the_code_can_look_and_cancel,
@@ -175,21 +212,23 @@ squidmesh_tests::scenarios! {
         a_version_that_is_not_here_is_left_for_a_process_that_has_it,
         the_same_version_cannot_be_registered_twice,
         a_run_paused_before_a_deploy_resumes_with_the_old_targets,
-        a_run_whose_version_is_unknown_waits_and_is_explained_and_goes_on_when_it_is_back,
-        an_adopted_run_goes_on_in_the_new_graph,
+        a_run_of_an_unknown_version_waits_until_it_is_back,
+        an_adopted_run_continues_in_the_new_graph,
         a_run_is_adopted_only_where_the_host_allows_it,
         workers_adopt_by_themselves,
-        a_worker_that_holds_a_step_of_an_adopted_run_records_it_and_goes_no_further,
-        a_claim_on_a_run_that_is_adopted_before_it_begins_is_given_back,
+        a_worker_that_holds_a_step_of_an_adopted_run_only_records_it,
+        a_claim_on_a_run_adopted_before_it_begins_is_released,
         two_versions_work_side_by_side,
         a_run_that_is_being_cancelled_ends_without_its_version,
         a_deploy_is_compared_with_the_runs_that_live,
-        a_failed_run_of_a_version_that_is_gone_is_resumed_where_it_could_be_adopted,
+        a_failed_run_of_a_lost_version_is_resumed_if_adoptable,
         a_stranded_run_that_cannot_be_read_keeps_no_other_waiting;
     lease:
-        a_dead_workers_step_goes_on_elsewhere,
+        a_dead_workers_step_is_retried_elsewhere,
         a_step_that_kills_its_workers_is_poison,
         a_worker_that_lost_its_lease_cannot_record,
+        a_process_never_takes_over_what_it_executes_itself,
+        a_slow_worker_that_comes_back_is_no_crash,
         a_slow_step_is_not_taken_away_while_its_worker_lives,
         a_worker_that_is_shut_down_gives_its_step_back;
     cron:
@@ -197,7 +236,7 @@ squidmesh_tests::scenarios! {
         a_trigger_seen_for_the_first_time_fires_nothing_for_the_past,
         each_occurrence_fires_once_however_many_processes_run,
         workers_fire_what_is_due_without_being_asked,
-        an_occurrence_has_a_key_of_workflow_trigger_and_intended_time,
+        an_occurrences_key_names_workflow_trigger_and_nominal_time,
         a_run_is_given_its_intended_time,
         daylight_saving_gaps_and_repeats_are_handled_as_documented,
         on_downtime_skip_leaves_the_missed_out,
@@ -205,27 +244,43 @@ squidmesh_tests::scenarios! {
         on_downtime_all_fires_each_that_was_missed,
         a_paused_trigger_fires_nothing_until_it_is_resumed,
         a_trigger_paused_before_anybody_saw_it_stays_paused,
-        what_is_no_cron_trigger_is_told,
-        an_occurrence_that_is_refused_for_good_blocks_nothing,
+        a_trigger_that_is_not_cron_is_reported,
+        an_occurrence_that_is_refused_permanently_blocks_nothing,
         an_occurrence_that_cannot_be_started_now_is_tried_again,
-        a_trigger_whose_record_cannot_be_read_keeps_no_other_workflow_waiting;
+        an_unreadable_trigger_delays_no_other_workflow,
+        an_unreadable_trigger_stops_no_other_of_its_workflow,
+        missed_occurrences_are_reported_once_with_their_number,
+        a_position_ahead_of_the_clock_stops_no_schedule,
+        a_delivery_that_is_no_occurrence_starts_nothing,
+        who_paused_a_trigger_is_recorded;
     host:
         a_run_and_the_hosts_row_are_committed_together,
         a_run_and_the_hosts_row_vanish_together,
         several_commands_take_part_in_one_transaction,
-        a_host_that_forgets_to_say_so_loses_only_the_events;
+        a_host_that_forgets_to_say_so_loses_only_the_events,
+        a_refused_decision_in_a_transaction_is_undone_alone;
+    failure_path:
+        every_step_after_an_error_route_receives_its_failure,
+        a_resumed_run_keeps_the_failure_of_its_path,
+        a_rejection_is_a_failure_on_its_route_and_approval_is_none,
+        no_step_of_a_dependency_workflow_receives_a_failure;
+    keys:
+        a_hosts_key_suppresses_no_occurrence,
+        a_hosts_key_is_no_resumption_and_no_replay,
+        an_unmarked_key_of_an_older_host_is_still_its_own;
     transactional:
         the_handlers_writes_and_the_steps_completion_commit_together,
         the_successors_dispatch_is_in_the_same_commit,
-        an_error_rolls_the_writes_back_and_the_failed_attempt_is_recorded,
+        an_error_rolls_back_and_records_the_failed_attempt,
         a_terminal_error_fails_the_run_and_leaves_no_row,
         a_panic_or_a_timeout_rolls_the_writes_back,
+        a_handler_that_panics_when_dropped_runs_up_to_its_limit,
         an_output_that_cannot_be_kept_rolls_the_writes_back,
         a_worker_that_is_shut_down_rolls_back_and_burns_no_attempt,
         a_worker_that_lost_its_lease_rolls_its_writes_back,
         a_sibling_that_ends_meanwhile_is_no_conflict,
-        a_transaction_that_was_spoiled_from_within_is_a_failed_attempt,
-        a_store_without_the_right_transactions_is_refused_when_the_runtime_is_built;
+        a_transaction_spoiled_by_its_handler_is_a_failed_attempt,
+        a_store_with_other_transactions_is_refused_at_build;
     wide:
         hundreds_of_siblings_join_once;
 }

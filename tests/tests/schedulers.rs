@@ -1,4 +1,4 @@
-//! Five schedulers on one Postgres that fight for the same occurrences, and die over it.
+//! Five schedulers on one Postgres that compete for the same occurrences, while some of them die.
 
 #![allow(
     clippy::expect_used,
@@ -14,18 +14,20 @@
 use std::time::{Duration, Instant};
 
 use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
-use squidmesh_core::schedule::Schedule;
-use squidmesh_core::{Store, Timestamp, TriggerName, TriggerRecord, WorkflowName, ms, secs};
+use squidmesh_core::definition::{TriggerName, WorkflowName};
+use squidmesh_core::port::Store;
+use squidmesh_core::schedule::{Schedule, TriggerRecord};
+use squidmesh_core::{Timestamp, ms, secs};
 use squidmesh_store::SeaOrmStore;
 use squidmesh_tests::cluster::{EVERY_MINUTE, TICK, TICKING, WorkerProcess};
 use squidmesh_tests::{TestDatabase, block_on};
 
 const SCHEDULER: &str = env!("CARGO_BIN_EXE_scheduler");
-/// How many occurrences are fought for.
+/// The number of occurrences that they compete for.
 const TICKS: i64 = 10_000;
-/// How many processes fight.
+/// The number of competing processes.
 const PROCESSES: usize = 5;
-/// How many of them die, one after the other, and are replaced.
+/// The number of processes that die, one after the other, and are replaced.
 const DEATHS: i64 = 15;
 const MINUTE: i64 = 60_000;
 
@@ -42,7 +44,7 @@ async fn start(database: &TestDatabase) -> WorkerProcess {
     WorkerProcess::start_with(SCHEDULER, "scheduler", &[database.url()]).await
 }
 
-/// Puts down that the trigger was dealt with up to so many minutes ago, as if nobody had run since.
+/// Records that the trigger was processed up to `minutes` minutes ago, as if no process had run since.
 async fn down_for(store: &SeaOrmStore, minutes: i64) -> Timestamp {
     let workflow = WorkflowName::new(TICKING).unwrap();
     let now = store.triggers(std::slice::from_ref(&workflow)).await.unwrap().now;
@@ -50,7 +52,7 @@ async fn down_for(store: &SeaOrmStore, minutes: i64) -> Timestamp {
     let mut record = TriggerRecord::new(workflow, TriggerName::new(TICK).unwrap());
     record.positions.insert(Schedule::new(EVERY_MINUTE, "UTC").unwrap().to_string(), since);
     record.revision = 1;
-    assert!(store.put_trigger(&record).await.unwrap());
+    assert!(store.compare_and_set_trigger(&record).await.unwrap());
     since
 }
 
@@ -58,7 +60,7 @@ mod postgres {
     use super::*;
 
     #[test]
-    fn cluster_of_five_schedulers_with_kills_fires_ten_thousand_contested_ticks_none_twice_none_missed() {
+    fn cluster_of_killed_schedulers_fires_each_of_10000_ticks_once() {
         block_on(async {
             let database = TestDatabase::postgres().await;
             let store = SeaOrmStore::connect(database.url()).await.unwrap();
@@ -71,7 +73,7 @@ mod postgres {
             let mut deaths = 0;
             loop {
                 let fired = fired(&store).await;
-                // The next to die is the one that has lived longest.
+                // The next to die is the process that has lived longest.
                 while deaths < DEATHS && fired >= (deaths + 1) * TICKS / (DEATHS + 1) {
                     schedulers.remove(0).kill().await;
                     schedulers.push(start(&database).await);

@@ -1,6 +1,6 @@
-//! Ten thousand secrets go through a deployment over SQLite and Redis: payloads, contexts, outputs, errors, panics, what people say,
-//! and the addresses of servers. None comes out in logs and spans at the finest level, in events, in anything that is sent to Redis, or in
-//! the text of any error, with nothing configured.
+//! Ten thousand secrets pass through a deployment over SQLite and Redis: payloads, contexts, outputs, errors, panics,
+//! what operators enter, and the addresses of servers. None appears in logs and spans at the finest level, in events,
+//! in anything that is sent to Redis, or in the text of any error, with nothing configured.
 
 #![allow(
     clippy::expect_used,
@@ -30,7 +30,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tracing_subscriber::fmt::format::FmtSpan;
 
-/// What every secret begins with.
+/// The prefix of every secret.
 const MARK: &str = "canary-";
 const RUNS: usize = 60;
 
@@ -75,7 +75,7 @@ fn leaky() -> Workflow {
         .unwrap()
 }
 
-/// Everything that anybody sends to the server of the tests.
+/// Collects everything that is sent to the server of the tests.
 async fn monitor() -> Log {
     let address = TestRedis::address();
     let host = address.trim_start_matches("redis://").split('/').next().unwrap().to_owned();
@@ -95,8 +95,8 @@ async fn monitor() -> Log {
     said
 }
 
-/// The text of an error, of what it is made of, and of its causes.
-fn told(error: &(dyn Error + 'static)) -> String {
+/// Returns the text of an error, its debug form, and its causes.
+fn text_of(error: &(dyn Error + 'static)) -> String {
     let (mut said, mut cause) = (format!("{error} {error:?}"), error.source());
     while let Some(found) = cause {
         said.push_str(&format!("\n{found} {found:?}"));
@@ -105,7 +105,7 @@ fn told(error: &(dyn Error + 'static)) -> String {
     said
 }
 
-/// Addresses with secrets in them, as good as they come.
+/// Returns the errors for addresses with secrets in them, of every kind.
 async fn addresses() -> Vec<String> {
     let (mut said, mut connecting) = (Vec::new(), Vec::new());
     for scheme in ["postgres", "postgresql", "mysql", "http", "sqlite"] {
@@ -114,8 +114,9 @@ async fn addresses() -> Vec<String> {
             let url = format!("{scheme}://shop:{}@{rest}", secret());
             let builder = SeaOrmStore::builder(&url);
             said.push(format!("{builder:?}"));
-            // A SQLite address is the name of a file, and this one's directory does not exist. Who is refused tries for a while.
-            connecting.push(async move { told(&builder.connect().await.expect_err("nothing is there")) });
+            // A SQLite address is the name of a file, and this one's directory does not exist. A refused connection
+            // is retried for a while.
+            connecting.push(async move { text_of(&builder.connect().await.expect_err("nothing is there")) });
         }
     }
     said.extend(join_all(connecting).await);
@@ -126,12 +127,12 @@ async fn addresses() -> Vec<String> {
         "redis://shop:SECRET@h:x/",
     ] {
         match RedisExecutor::new(&address.replace("SECRET", &secret())) {
-            Err(error) => said.push(told(&error)),
+            Err(error) => said.push(text_of(&error)),
             Ok(executor) => {
                 said.push(format!("{executor:?}"));
                 let store = SeaOrmStore::connect("sqlite::memory:").await.unwrap();
                 let mesh = Squidmesh::builder(store).executor(executor).workflow(leaky()).build().unwrap();
-                // It is not there: whatever is said of that, is in the log.
+                // It does not exist: every report about it is in the log.
                 let _ =
                     tokio::time::timeout(Duration::from_millis(400), mesh.run_workers(std::future::pending())).await;
             }
@@ -147,13 +148,13 @@ async fn live(mesh: &Squidmesh) -> Vec<String> {
         let payload = json!({ "secrets": secrets(60), "nested": { "deep": secrets(30) } });
         runs.push(mesh.start_run("leaky", &payload).idempotency_key(secret()).await.unwrap().id);
         let wrong = Map::from_iter([("secrets".to_owned(), Value::from(secret())), ("nested".to_owned(), secrets(2))]);
-        said.push(told(&mesh.start_run("leaky", &wrong).await.unwrap_err()));
+        said.push(text_of(&mesh.start_run("leaky", &wrong).await.unwrap_err()));
     }
     for id in &runs {
         loop {
             match mesh.approve_run(*id).actor(secret()).comment(secret()).await {
                 Ok(_) => break,
-                Err(error) => said.push(told(&error)), // it is not there yet
+                Err(error) => said.push(text_of(&error)), // it is not there yet
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -163,12 +164,12 @@ async fn live(mesh: &Squidmesh) -> Vec<String> {
             let details = mesh.inspect_run(*id).await.unwrap();
             if details.run.status == RunStatus::Failed && details.intents.is_empty() {
                 assert!(format!("{details:?}").contains(MARK), "it is stored as it is");
-                said.push(format!("{:?}", details.redacted(&squidmesh_core::ShowNothing)));
+                said.push(format!("{:?}", details.redacted(&squidmesh_core::inspect::ShowNothing)));
                 break;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        said.push(told(&mesh.cancel_run(*id).comment(secret()).await.unwrap_err()));
+        said.push(text_of(&mesh.cancel_run(*id).comment(secret()).await.unwrap_err()));
     }
     said
 }

@@ -1,7 +1,7 @@
-//! Two siblings that finish at the same instant never lose their join: ten thousand tries on each store. The two steps of each run
-//! wait for each other and then end together, in one of two runtimes that share the store.
+//! Two siblings that finish at the same instant never lose their join: ten thousand tries on each store. The two
+//! steps of each run wait for each other and then end together, in one of two runtimes that share the store.
 //!
-//! And many siblings that begin and end together do so in a few commits, though nobody has their run at hand.
+//! And many siblings that begin and end together do so in a few commits, although no process has their run cached.
 
 #![allow(
     clippy::expect_used,
@@ -19,19 +19,18 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use squidmesh_core::testing::MemoryStore;
-use squidmesh_core::{
-    Event, EventKind, EventSink, RunFilter, RunId, RunStatus, Squidmesh, Step, StepContext, StepResult, Store, Trigger,
-    Workflow,
-};
+use squidmesh_core::event::{Event, EventKind};
+use squidmesh_core::port::{EventSink, Store};
+use squidmesh_core::testing::{InterceptedStore, MemoryStore};
+use squidmesh_core::{RunFilter, RunId, RunStatus, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow};
 use squidmesh_executor_tokio::{SystemClock, TokioExecutor};
 use squidmesh_store::SeaOrmStore;
-use squidmesh_tests::{Counting, TestDatabase, block_on};
+use squidmesh_tests::{CallCounter, TestDatabase, block_on};
 use tokio::sync::{Barrier, Semaphore};
 
 const TRIES: usize = 10_000;
-/// How many runs are under way at once. Each runtime alone could carry out all their siblings, so that none waits for ever
-/// for one that no worker is free for.
+/// The number of concurrent runs. Each runtime alone could execute all their siblings, so that none waits for ever
+/// for one that has no free worker.
 const OPEN: usize = 128;
 
 /// Where the two siblings of each run meet, and how often each run was joined.
@@ -123,6 +122,7 @@ async fn no_join_is_lost(stores: [Arc<dyn Store>; 2]) {
     for worker in workers {
         worker.await.unwrap().unwrap();
     }
+    assert_eq!(meshes.each_ref().map(Squidmesh::held_states), [0, 0], "what nobody works on is not kept");
     eprintln!("{TRIES} joins took {:?}", begun.elapsed());
     assert_eq!(joined.len(), TRIES);
     assert!(joined.values().all(|times| *times == 1), "no join is made twice");
@@ -156,7 +156,8 @@ fn wide() -> Workflow {
 }
 
 async fn siblings_share_commits(database: TestDatabase) {
-    let store = Counting::over(SeaOrmStore::connect(database.url()).await.unwrap()).without_runs();
+    let store = SeaOrmStore::connect(database.url()).await.unwrap();
+    let store = InterceptedStore::new(store, CallCounter::without_runs());
     let ended = Arc::new(Semaphore::new(0));
     let mesh = Squidmesh::builder(store.clone())
         .executor(TokioExecutor::new().concurrency(WIDTH))
@@ -166,7 +167,7 @@ async fn siblings_share_commits(database: TestDatabase) {
         .unwrap();
     mesh.start_run("wide", &json!({})).await.unwrap();
     mesh.run_workers(async { ended.acquire().await.unwrap().forget() }).await.unwrap();
-    let commits = store.take()["commit"];
+    let commits = store.interceptor().take()["commit"];
     eprintln!("{WIDTH} siblings took {commits} commits");
     assert!(commits < WIDTH / 2, "{commits} commits for {WIDTH} siblings");
 }
@@ -192,7 +193,7 @@ mod sqlite {
     }
 
     #[test]
-    fn siblings_of_a_run_that_is_not_at_hand_share_their_commits() {
+    fn siblings_of_a_run_that_is_not_cached_share_their_commits() {
         block_on(siblings_share_commits(TestDatabase::sqlite()));
     }
 }
@@ -206,7 +207,7 @@ mod postgres {
     }
 
     #[test]
-    fn siblings_of_a_run_that_is_not_at_hand_share_their_commits() {
+    fn siblings_of_a_run_that_is_not_cached_share_their_commits() {
         block_on(async { siblings_share_commits(TestDatabase::postgres().await).await });
     }
 }

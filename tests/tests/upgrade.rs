@@ -1,10 +1,10 @@
-//! A database that an earlier version left in the middle of everything: runs that wait, are paused, are held by workers that are gone,
-//! are between attempts, or are being compensated. Several processes of this version apply the migrations that are missing at once,
-//! while workers are on it and runs are started, and every run comes to its end: the history checker judges it from its beginning in
-//! the earlier version.
+//! A database that an earlier version left in the middle of everything: runs that wait, are paused, are held by
+//! workers that are gone, are between attempts, or are being compensated. Several processes of this version apply the
+//! missing migrations at once, while the first of them works and starts runs, and every run comes to its end: the
+//! history checker judges it from its beginning in the earlier version.
 //!
-//! What was left is in `tests/fixtures`, a file a release, with what handlers had done in comments. `SQUIDMESH_WRITE_FIXTURE=1` writes that of this version anew, until it
-//! is released.
+//! The databases are in `tests/fixtures`, a file a release, with the effects of handlers in comments.
+//! `SQUIDMESH_WRITE_FIXTURE=1` writes that of this version anew, until it is released.
 
 #![allow(
     clippy::expect_used,
@@ -24,14 +24,16 @@ use std::time::{Duration, Instant};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sea_orm_migration::MigratorTrait;
 use serde_json::{Value, json};
+use squidmesh_checker::{Act, Answer, Call, Effect, EffectKind, Evidence, check_at_rest};
+use squidmesh_core::command::SquidmeshBuilder;
+use squidmesh_core::port::StoreSession;
 use squidmesh_core::testing::{ManualClock, MemoryExecutor};
-use squidmesh_core::{RunFilter, RunStatus, Squidmesh, SquidmeshBuilder, StoreSession};
+use squidmesh_core::{RunFilter, RunStatus, Squidmesh};
 use squidmesh_executor_tokio::TokioExecutor;
-use squidmesh_simulation::check::{Act, Answer, Call, Effect, EffectKind, Evidence, check_at_rest};
 use squidmesh_store::SeaOrmStore;
 use squidmesh_store::migration::Migrator;
 use squidmesh_tests::TestDatabase;
-use squidmesh_tests::shapes::{BOOKED, BOOKS, Ledger};
+use squidmesh_tests::sample_workflows::{BOOKED, BOOKS, Ledger};
 use tokio::sync::oneshot;
 
 const TABLES: [&str; 8] = [
@@ -44,12 +46,12 @@ const TABLES: [&str; 8] = [
     "squidmesh_triggers",
     "books",
 ];
-/// How many migrations the earlier version had.
+/// The number of migrations that the earlier version had.
 const EARLIER: u32 = 1;
-/// What comes before an effect of a handler of the earlier version.
+/// The prefix of an effect of a handler of the earlier version.
 const EFFECT: &str = "-- effect ";
-/// How long all of it may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit for all of it.
+const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn fixture(version: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{version}.sql"))
@@ -66,7 +68,7 @@ async fn rows(store: &SeaOrmStore, sql: &str) -> Vec<String> {
     rows.iter().map(|row| row.try_get_by("found").unwrap()).collect()
 }
 
-/// Leaves a database in the middle of everything, and writes down what is in it.
+/// Leaves a database in the middle of everything, and returns a dump of it.
 async fn left_in_the_middle() -> String {
     let database = TestDatabase::sqlite();
     let clock = Arc::new(ManualClock::default());
@@ -77,14 +79,14 @@ async fn left_in_the_middle() -> String {
     let runner = mesh.runner();
     let shapes: Vec<String> = ledger.workflows().iter().map(|found| found.definition().name().to_string()).collect();
 
-    // What can be done at once is done: what is left waits for a time or a person.
+    // Everything that can be done at once is done: what is left waits for a time or a person.
     for name in shapes.iter().filter(|name| *name != "hung") {
         mesh.start_run(name, &json!({})).await.unwrap();
     }
     while let Some(claim) = runner.claim(1).await.unwrap().claims.pop() {
         runner.deliver(claim).await;
     }
-    // One step is under way for ever.
+    // One step is running for ever.
     ledger.hang();
     mesh.start_run("hung", &json!({})).await.unwrap();
     let claim = runner.claim(1).await.unwrap().claims.pop().unwrap();
@@ -102,7 +104,7 @@ async fn left_in_the_middle() -> String {
     mesh.start_run("undone", &json!({})).await.unwrap();
     let claim = runner.claim(1).await.unwrap().claims.pop().unwrap();
     runner.deliver(claim).await;
-    // Steps that are under way or claimed and not begun, and runs that nobody has seen.
+    // Steps that are running, or claimed and not begun, and runs that no worker has seen.
     for name in ["undone", "undone", "stuck", "chain", "fanned", BOOKED, "chain"] {
         mesh.start_run(name, &json!({}))
             .idempotency_key(format!("left {name} {}", uuid::Uuid::new_v4()))
@@ -128,7 +130,7 @@ async fn left_in_the_middle() -> String {
     dump
 }
 
-/// What handlers of the earlier version had done.
+/// Returns the effects of handlers of the earlier version.
 fn effects(dump: &str) -> Vec<Effect> {
     let lines = dump.lines().filter_map(|line| line.strip_prefix(EFFECT));
     let effect = |line| {
@@ -139,7 +141,7 @@ fn effects(dump: &str) -> Vec<Effect> {
     lines.map(effect).collect()
 }
 
-/// The rows that transactional steps have written.
+/// Returns the rows that transactional steps have written.
 async fn booked(store: &SeaOrmStore) -> Vec<Effect> {
     let rows = rows(store, "SELECT run_id || ' ' || step || ' ' || attempt AS found FROM books").await;
     let effect = |row: &String| {
@@ -150,7 +152,7 @@ async fn booked(store: &SeaOrmStore) -> Vec<Effect> {
     rows.iter().map(effect).collect()
 }
 
-/// Whether the database has what the second migration adds.
+/// Returns whether the database has what the second migration adds.
 async fn has_lineage(store: &SeaOrmStore) -> bool {
     let indexes = match store.connection().get_database_backend() {
         DbBackend::Sqlite => "SELECT name AS found FROM sqlite_master WHERE name = 'squidmesh_runs_by_replayed'",
@@ -159,7 +161,7 @@ async fn has_lineage(store: &SeaOrmStore) -> bool {
     !rows(store, indexes).await.is_empty()
 }
 
-/// SQLite has ids as bytes, Postgres as what they are.
+/// SQLite stores ids as bytes, Postgres as UUIDs.
 fn in_dialect(statement: &str, backend: DbBackend) -> String {
     if backend == DbBackend::Sqlite { statement.to_owned() } else { statement.replace("X'", "'") }
 }
@@ -169,11 +171,18 @@ async fn start(mesh: &Squidmesh) -> Call {
     Call { act: Act::Start { workflow: run.workflow, key: None }, answer: Answer::Ok(run.id) }
 }
 
+/// Returns the URL of a database that is created if it is missing.
+fn created(url: &str) -> String {
+    if url.starts_with("sqlite") { format!("{url}?mode=rwc") } else { url.to_owned() }
+}
+
 async fn upgraded(database: &TestDatabase, version: &str) {
     let dump = std::fs::read_to_string(fixture(version)).unwrap();
+    let earlier = sea_orm::Database::connect(created(database.url())).await.unwrap();
+    Migrator::up(&earlier, Some(EARLIER)).await.unwrap();
+    earlier.close().await.unwrap();
     let store = SeaOrmStore::builder(database.url()).migrate(false).connect().await.unwrap();
     let backend = store.connection().get_database_backend();
-    Migrator::up(store.connection(), Some(EARLIER)).await.unwrap();
     assert!(!has_lineage(&store).await, "the database is of the earlier version");
     store.connection().execute_unprepared(BOOKS).await.unwrap();
     for statement in dump.lines().filter(|line| !line.starts_with("--")) {
@@ -190,8 +199,20 @@ async fn upgraded(database: &TestDatabase, version: &str) {
     let before = rows(&store, "SELECT status AS found FROM squidmesh_runs").await.len();
     println!("{before} runs, {} held, {} being compensated", held.len(), compensating.len());
 
-    // Workers are on it and runs are started; then every process finds a migration missing, and applies it beside the others.
+    // Every process finds migrations missing, and applies them beside the others; the first to finish works and
+    // starts runs.
     let ledger = Ledger::after(&effects(&dump));
+    let processes: Vec<_> = (0..4)
+        .map(|_| {
+            let (url, ledger) = (database.url().to_owned(), ledger.clone());
+            tokio::spawn(async move {
+                let store = SeaOrmStore::builder(&url).max_connections(2).connect().await.unwrap();
+                let mesh = with_workflows(Squidmesh::builder(store).executor(TokioExecutor::new()), &ledger);
+                [start(&mesh).await, start(&mesh).await, start(&mesh).await]
+            })
+        })
+        .collect();
+    let store = SeaOrmStore::connect(database.url()).await.unwrap();
     let executor = TokioExecutor::new().concurrency(4).poll_interval(Duration::from_millis(50));
     let mesh = with_workflows(Squidmesh::builder(store.clone()).executor(executor), &ledger);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -207,16 +228,6 @@ async fn upgraded(database: &TestDatabase, version: &str) {
         }
         calls
     });
-    let processes: Vec<_> = (0..4)
-        .map(|_| {
-            let (url, ledger) = (database.url().to_owned(), ledger.clone());
-            tokio::spawn(async move {
-                let store = SeaOrmStore::builder(&url).max_connections(2).connect().await.unwrap();
-                let mesh = with_workflows(Squidmesh::builder(store).executor(TokioExecutor::new()), &ledger);
-                [start(&mesh).await, start(&mesh).await, start(&mesh).await]
-            })
-        })
-        .collect();
     let mut calls = Vec::new();
     for process in processes {
         calls.extend(process.await.unwrap());
@@ -238,10 +249,12 @@ async fn upgraded(database: &TestDatabase, version: &str) {
         }
         let session: &dyn StoreSession = &store;
         let mut evidence = Evidence::read(session).await.unwrap();
-        let done = |run: &squidmesh_simulation::check::RunRecord| {
-            run.state.run.status.is_terminal() && run.history.intents.is_empty()
-        };
+        let done =
+            |run: &squidmesh_checker::RunRecord| run.state.run.status.is_terminal() && run.history.intents.is_empty();
         if evidence.runs.len() == before + calls.len() && evidence.runs.values().all(done) {
+            let asked = calls.iter().filter_map(|call| if let Answer::Ok(id) = call.answer { Some(id) } else { None });
+            let asked: BTreeSet<_> = asked.collect();
+            evidence.inherited = evidence.runs.keys().copied().filter(|id| !asked.contains(id)).collect();
             evidence.calls = calls;
             evidence.effects = ledger.effects();
             evidence.effects.extend(booked(&store).await);
@@ -251,7 +264,7 @@ async fn upgraded(database: &TestDatabase, version: &str) {
             break;
         }
         assert!(
-            begun.elapsed() < PATIENCE,
+            begun.elapsed() < RUN_TIMEOUT,
             "{:?}",
             runs.iter().map(|run| (&run.workflow, run.status)).collect::<Vec<_>>()
         );
@@ -265,7 +278,7 @@ mod sqlite {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_an_earlier_version_left_is_migrated_under_load_and_comes_to_its_end() {
+    async fn runs_of_an_earlier_version_are_migrated_under_load_and_end() {
         if std::env::var_os("SQUIDMESH_WRITE_FIXTURE").is_some() {
             let path = fixture("0.1.0");
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -279,7 +292,7 @@ mod postgres {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_an_earlier_version_left_is_migrated_under_load_and_comes_to_its_end() {
+    async fn runs_of_an_earlier_version_are_migrated_under_load_and_end() {
         upgraded(&TestDatabase::postgres().await, "0.1.0").await;
     }
 }

@@ -1,18 +1,18 @@
 //! The command line.
 
-use crate::Failure;
 use crate::defect;
-use crate::episode::Ground;
+use crate::episode::Backend;
+use crate::failure::Failure;
 
-/// What was asked for.
+/// The parsed arguments.
 #[derive(Debug)]
 pub(crate) struct Arguments {
-    /// How long it all takes, by and large.
+    /// The approximate duration of it all.
     pub(crate) minutes: f64,
     pub(crate) seed: Option<u64>,
-    /// Only on these grounds; empty for all.
-    pub(crate) only: Vec<Ground>,
-    /// How workers are broken on purpose, to prove that it would be noticed.
+    /// The backends to run on; empty for all.
+    pub(crate) only: Vec<Backend>,
+    /// The defect of deliberately broken workers, to prove that it would be noticed.
     pub(crate) defect: Option<String>,
 }
 
@@ -27,9 +27,9 @@ impl Arguments {
                 Long("minutes") => arguments.minutes = parser.value()?.parse()?,
                 Long("seed") => arguments.seed = Some(parser.value()?.parse()?),
                 Long("only") => arguments.only.push(match parser.value()?.string()?.as_str() {
-                    "redis" => Ground::Redis,
-                    "tokio" => Ground::Tokio,
-                    "sqlite" => Ground::Sqlite,
+                    "redis" => Backend::Redis,
+                    "tokio" => Backend::Tokio,
+                    "sqlite" => Backend::Sqlite,
                     other => return Err(format!("--only takes redis, tokio or sqlite, not {other:?}").into()),
                 }),
                 Long("defect") => {
@@ -59,7 +59,7 @@ mod tests {
     fn what_is_asked_for_is_understood() {
         let arguments = parse(&["--minutes", "0.5", "--only", "sqlite", "--defect", "lost-update"]).unwrap();
         assert_eq!((arguments.minutes, arguments.seed), (0.5, None));
-        assert_eq!(arguments.only, [Ground::Sqlite]);
+        assert_eq!(arguments.only, [Backend::Sqlite]);
     }
 
     #[test]

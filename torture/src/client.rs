@@ -1,4 +1,4 @@
-//! People and programs outside: they start runs, decide, cancel and repeat, and write down what they were answered.
+//! People and programs outside: they start runs, decide, cancel and replay, and record the answers.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -7,28 +7,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
-use squidmesh_core::{
-    CommandError, ReplayError, ResumeError, Run, RunFilter, RunId, RunStatus, Squidmesh, StartError, WorkflowName, ms,
-    secs,
-};
-use squidmesh_simulation::check::{Act, Answer, Call};
+use squidmesh_checker::{Act, Answer, Call};
+use squidmesh_core::command::{CommandError, ReplayError, ResumeError, StartError};
+use squidmesh_core::definition::WorkflowName;
+use squidmesh_core::port::StoreError;
+use squidmesh_core::{Run, RunFilter, RunId, RunStatus, Squidmesh, ms, secs};
 use tokio::task::JoinSet;
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 use crate::workflows::{HELD, WEIGHTS, is_left_alone};
 
-/// How many runs may be open at once: more would only lengthen the end.
+/// The maximum number of open runs: more would only lengthen the end.
 const OPEN: u64 = 60;
-/// How long a client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The time that a client waits for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// All clients of an episode.
 pub(crate) struct Clients {
     mesh: Squidmesh,
-    dice: Dice,
+    rng: Rng,
     calls: Mutex<Vec<Call>>,
     started: Mutex<Vec<RunId>>,
-    /// How many runs are open, as far as anybody knows.
+    /// The number of open runs, as far as the clients know.
     pub(crate) open: AtomicU64,
     closing: AtomicBool,
 }
@@ -37,7 +37,7 @@ impl Clients {
     pub(crate) fn new(mesh: Squidmesh, seed: u64) -> Arc<Self> {
         Arc::new(Clients {
             mesh,
-            dice: Dice::of(seed, "clients"),
+            rng: Rng::of(seed, "clients"),
             calls: Mutex::default(),
             started: Mutex::default(),
             open: AtomicU64::new(0),
@@ -45,12 +45,12 @@ impl Clients {
         })
     }
 
-    /// What was asked so far. Whatever was not answered is unknown.
+    /// Returns the calls so far. A call without an answer is unknown.
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks for new things until [`close`](Clients::close), and for decisions as long as it lives.
+    /// Makes new requests until [`close`](Clients::close), and decides for as long as it lives.
     pub(crate) fn open(self: &Arc<Self>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         for _ in 0..3 {
@@ -64,7 +64,7 @@ impl Clients {
         tasks
     }
 
-    /// Nothing new is asked for from now on.
+    /// Stops new requests.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
     }
@@ -75,22 +75,22 @@ impl Clients {
 
     async fn start_runs(&self) {
         while !self.is_closing() {
-            tokio::time::sleep(self.dice.around(ms(60))).await;
+            tokio::time::sleep(self.rng.around(ms(60))).await;
             if self.open.load(Ordering::Relaxed) >= OPEN {
                 continue;
             }
             self.open.fetch_add(1, Ordering::Relaxed);
             let all: u64 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
-            let mut drawn = self.dice.below(all);
+            let mut drawn = self.rng.below(all);
             let chosen = WEIGHTS.iter().find(|(_, weight)| {
                 let found = drawn < *weight;
                 drawn = drawn.saturating_sub(*weight);
                 found
             });
             let name = chosen.map_or("chain", |(name, _)| name);
-            let key = self.dice.one_in(3).then(|| format!("key {}", self.dice.below(2_000)));
-            // Under a key one may ask again until there is an answer, and again when there was one.
-            let mut times = if key.is_some() { 1 + self.dice.below(3) } else { 1 };
+            let key = self.rng.one_in(3).then(|| format!("key {}", self.rng.below(2_000)));
+            // Under a key a client may retry until there is an answer, and repeat the request after one.
+            let mut times = if key.is_some() { 1 + self.rng.below(3) } else { 1 };
             while times > 0 && !self.is_closing() {
                 let act = Act::Start { workflow: WorkflowName::new(name).expect("a name"), key: key.clone() };
                 if self.ask(act).await != Answer::Unknown || key.is_none() {
@@ -100,18 +100,18 @@ impl Clients {
         }
     }
 
-    /// Cancels, repeats and resumes whatever comes to hand.
+    /// Cancels, replays and resumes random runs.
     async fn disturb(&self) {
         while !self.is_closing() {
-            tokio::time::sleep(self.dice.around(ms(350))).await;
+            tokio::time::sleep(self.rng.around(ms(350))).await;
             let some = {
                 let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-                let recent = self.dice.below(40).min(started.len() as u64);
+                let recent = self.rng.below(40).min(started.len() as u64);
                 let place = started.len().checked_sub(1 + usize::try_from(recent).unwrap_or(0));
                 place.and_then(|place| started.get(place).copied())
             };
             let Some(run) = some else { continue };
-            let act = match self.dice.below(6) {
+            let act = match self.rng.below(6) {
                 0..=2 => Act::Cancel(run),
                 3 => Act::Replay(run),
                 _ => Act::Resume(run),
@@ -120,13 +120,15 @@ impl Clients {
         }
     }
 
-    /// Decides about whatever waits for a person, but for what is left alone.
+    /// Decides about every run that waits for a person, except those left alone.
     async fn decide(&self) {
         let mut asked = BTreeSet::new();
         loop {
             tokio::time::sleep(ms(150)).await;
             let paused = RunFilter::new().status(RunStatus::Paused).limit(500);
-            let Ok(Ok(page)) = tokio::time::timeout(PATIENCE, self.mesh.list_runs(&paused)).await else { continue };
+            let Ok(Ok(page)) = tokio::time::timeout(ANSWER_TIMEOUT, self.mesh.list_runs(&paused)).await else {
+                continue;
+            };
             for run in page.runs {
                 if is_left_alone(run.id) || !asked.insert(run.id) {
                     continue;
@@ -136,7 +138,8 @@ impl Clients {
                     _ if run.id.as_uuid().as_u128().is_multiple_of(3) => Act::Reject(run.id),
                     _ => Act::Approve(run.id),
                 };
-                if self.ask(act).await == Answer::Unknown {
+                // A decision refused because the database was unavailable is made again, as a person would.
+                if !matches!(self.ask(act).await, Answer::Ok(_)) {
                     asked.remove(&run.id);
                 }
             }
@@ -149,7 +152,7 @@ impl Clients {
             calls.push(Call { act: act.clone(), answer: Answer::Unknown });
             calls.len() - 1
         };
-        let answer = tokio::time::timeout(PATIENCE, self.carry_out(act)).await.unwrap_or(Answer::Unknown);
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.carry_out(act)).await.unwrap_or(Answer::Unknown);
         if let Answer::Ok(run) = &answer {
             self.started.lock().unwrap_or_else(PoisonError::into_inner).push(*run);
         }
@@ -158,32 +161,40 @@ impl Clients {
     }
 
     async fn carry_out(&self, act: Act) -> Answer {
-        let (mesh, actor) = (&self.mesh, format!("person {}", self.dice.below(9)));
+        let (mesh, actor) = (&self.mesh, format!("person {}", self.rng.below(9)));
         match act {
             Act::Start { workflow, key } => {
-                let payload = json!({ "number": self.dice.below(1_000) });
+                let payload = json!({ "number": self.rng.below(1_000) });
                 let start = mesh.start_run(workflow.as_str(), &payload);
                 let start = match key {
                     Some(key) => start.idempotency_key(key),
                     None => start,
                 };
-                answer(start.await, |error| matches!(error, StartError::Store(_)))
+                answer(start.await, is_start_open)
             }
             Act::Cancel(run) => answer(mesh.cancel_run(run).actor(actor).await, is_open),
             Act::Unblock(run) => answer(mesh.unblock_run(run).actor(actor).await, is_open),
             Act::Approve(run) => answer(mesh.approve_run(run).actor(actor).await, is_open),
             Act::Reject(run) => answer(mesh.reject_run(run).actor(actor).await, is_open),
-            Act::Replay(run) => answer(mesh.replay_run(run).actor(actor).allow_irreversible().await, |error| {
-                matches!(error, ReplayError::Store(_) | ReplayError::Start(StartError::Store(_)))
-            }),
-            Act::Resume(run) => answer(mesh.resume_run(run).actor(actor).allow_irreversible().await, |error| {
-                matches!(error, ResumeError::Store(_) | ResumeError::Start(StartError::Store(_)))
-            }),
+            Act::Replay(run) => {
+                answer(mesh.replay_run(run).actor(actor).allow_irreversible().await, |error| match error {
+                    ReplayError::Store(error) => is_unknown(error),
+                    ReplayError::Start(error) => is_start_open(error),
+                    _ => false,
+                })
+            }
+            Act::Resume(run) => {
+                answer(mesh.resume_run(run).actor(actor).allow_irreversible().await, |error| match error {
+                    ResumeError::Store(error) => is_unknown(error),
+                    ResumeError::Start(error) => is_start_open(error),
+                    _ => false,
+                })
+            }
         }
     }
 
-    /// How many runs are neither at their end nor left alone by those who decide.
-    pub(crate) async fn restless(&self) -> Result<Vec<Run>, squidmesh_core::StoreError> {
+    /// Returns the runs that have not ended and are not left alone by those who decide.
+    pub(crate) async fn restless(&self) -> Result<Vec<Run>, StoreError> {
         let open = RunStatus::ALL.into_iter().filter(|status| !status.is_terminal());
         let open = open.fold(RunFilter::new().limit(1_000), RunFilter::status);
         let mut runs = self.mesh.list_runs(&open).await?.runs;
@@ -193,7 +204,17 @@ impl Clients {
 }
 
 fn is_open(error: &CommandError) -> bool {
-    matches!(error, CommandError::Store(_))
+    matches!(error, CommandError::Store(error) if is_unknown(error))
+}
+
+fn is_start_open(error: &StartError) -> bool {
+    matches!(error, StartError::Store(error) if is_unknown(error))
+}
+
+/// Returns whether the request may have been executed, or may yet be. Every other error means that it was not, which
+/// is checked.
+fn is_unknown(error: &StoreError) -> bool {
+    matches!(error, StoreError::OutcomeUnknown { .. })
 }
 
 fn answer<E: Display>(answer: Result<Run, E>, open: impl Fn(&E) -> bool) -> Answer {
@@ -204,5 +225,5 @@ fn answer<E: Display>(answer: Result<Run, E>, open: impl Fn(&E) -> bool) -> Answ
     }
 }
 
-/// How long everything may take to come to rest once nothing goes wrong any more.
+/// The time that everything may take to come to rest once the disturbances have ended.
 pub(crate) const REST: Duration = secs(90);

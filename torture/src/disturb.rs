@@ -1,4 +1,4 @@
-//! What is done to the processes and servers of an episode: each kind of disturbance on its own, at times that the seed decides.
+//! The disturbances of an episode's processes and servers: each kind on its own, at times that the seed decides.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,35 +10,35 @@ use squidmesh_tests::RedisServer;
 use tokio::sync::Mutex as Turn;
 use tokio::task::JoinSet;
 
-use crate::Failure;
-use crate::crew::Crew;
-use crate::dice::Dice;
+use crate::failure::Failure;
 use crate::log::Log;
 use crate::postgres::PostgresServer;
 use crate::proxy::{Proxy, Wanted};
+use crate::rng::Rng;
 use crate::tally::{self, Tally};
 use crate::wire::Change;
+use crate::workers::Workers;
 use squidmesh_tests::ledger::now;
 
-/// Larger files than this are refused while a disk is full: a whole number of lines of the ledger.
+/// The maximum file size while a disk is full: a whole number of lines of the ledger.
 const FULL: u64 = 64 * 1_024;
 
-/// Everything that can be disturbed, and the books about it.
+/// Everything that can be disturbed, and the records about it.
 pub(crate) struct Scene {
     pub(crate) seed: u64,
     pub(crate) lease: Duration,
-    pub(crate) crew: Arc<Crew>,
+    pub(crate) workers: Arc<Workers>,
     pub(crate) log: Log,
     pub(crate) tally: Mutex<Tally>,
-    /// What must not have taken so long, and did.
+    /// The operations that took longer than they may.
     pub(crate) late: Mutex<Vec<String>>,
     pub(crate) postgres: Option<Base>,
     pub(crate) redis: Option<Turn<RedisServer>>,
-    /// The way to Redis.
+    /// The proxy to Redis.
     pub(crate) road: Option<Proxy>,
 }
 
-/// Postgres, the way to it, and a connection that does not take that way.
+/// Postgres, the proxy to it, and a connection that bypasses the proxy.
 pub(crate) struct Base {
     pub(crate) server: Arc<Turn<PostgresServer>>,
     pub(crate) proxy: Proxy,
@@ -47,17 +47,17 @@ pub(crate) struct Base {
 }
 
 impl Scene {
-    /// Begins every kind of disturbance that applies.
+    /// Starts every kind of disturbance that applies.
     pub(crate) fn begin(self: &Arc<Self>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         macro_rules! every {
             ($name:literal, $mean:expr, $deed:ident) => {{
                 let scene = self.clone();
                 tasks.spawn(async move {
-                    let dice = Dice::of(scene.seed, $name);
+                    let rng = Rng::of(scene.seed, $name);
                     loop {
-                        tokio::time::sleep(dice.around($mean)).await;
-                        scene.$deed(&dice).await;
+                        tokio::time::sleep(rng.around($mean)).await;
+                        scene.$deed(&rng).await;
                     }
                 });
             }};
@@ -69,6 +69,7 @@ impl Scene {
         if self.postgres.is_some() {
             every!("cut", ms(1_200), cut);
             every!("silence", secs(9), fall_silent);
+            every!("hush", secs(13), hush);
             every!("latency", secs(8), slow_down);
             every!("partition", secs(15), part);
             every!("postgres", secs(11), restart_postgres);
@@ -77,11 +78,12 @@ impl Scene {
         if self.redis.is_some() {
             every!("redis", secs(7), restart_redis);
             every!("redis road", secs(6), cut_redis);
+            every!("redis hush", secs(12), hush_redis);
         }
         tasks
     }
 
-    /// Takes back whatever lasts.
+    /// Ends every lasting disturbance.
     pub(crate) async fn calm_down(&self) -> Result<(), Failure> {
         for proxy in self.postgres.iter().map(|base| &base.proxy).chain(&self.road) {
             proxy.weather.clear_up();
@@ -89,8 +91,8 @@ impl Scene {
         if let Some(base) = &self.postgres {
             self.allow_writing(base).await?;
         }
-        for place in 0..self.crew.places.len() {
-            self.crew.limit(place, None).await;
+        for place in 0..self.workers.places.len() {
+            self.workers.limit(place, None).await;
         }
         Ok(())
     }
@@ -103,14 +105,14 @@ impl Scene {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).took(what, time);
     }
 
-    fn place(&self, dice: &Dice) -> usize {
-        usize::try_from(dice.below(self.crew.places.len() as u64)).unwrap_or(0)
+    fn place(&self, rng: &Rng) -> usize {
+        usize::try_from(rng.below(self.workers.places.len() as u64)).unwrap_or(0)
     }
 
-    async fn kill(&self, dice: &Dice) {
+    async fn kill(&self, rng: &Rng) {
         for _ in 0..20 {
-            let place = self.place(dice);
-            if self.crew.kill(place).await {
+            let place = self.place(rng);
+            if self.workers.kill(place).await {
                 self.log.note(format_args!("worker {place} is killed"));
                 return;
             }
@@ -118,18 +120,18 @@ impl Scene {
         }
     }
 
-    async fn pause(&self, dice: &Dice) {
-        let place = self.place(dice);
-        let time = self.lease + ms(300 + dice.below(1_500));
-        if self.crew.pause(place, time).await {
+    async fn pause(&self, rng: &Rng) {
+        let place = self.place(rng);
+        let time = self.lease + ms(300 + rng.below(1_500));
+        if self.workers.pause(place, time).await {
             self.log.note(format_args!("worker {place} stands still for {time:?}"));
             tokio::time::sleep(time).await;
         }
     }
 
     /// Keeps the processors busy.
-    async fn load(&self, dice: &Dice) {
-        let until = Instant::now() + ms(1_000 + dice.below(3_000));
+    async fn load(&self, rng: &Rng) {
+        let until = Instant::now() + ms(1_000 + rng.below(3_000));
         let busy = std::thread::available_parallelism().map_or(2, usize::from);
         self.log.note(format_args!("the machine is busy"));
         self.count("times that the machine was kept busy", 1);
@@ -143,16 +145,16 @@ impl Scene {
         tokio::time::sleep(until.saturating_duration_since(Instant::now())).await;
     }
 
-    /// Files cannot grow: on Postgres those of the server processes, which gives the server up when its log cannot be written; on
-    /// SQLite those of a worker.
-    async fn fill_disk(&self, dice: &Dice) {
+    /// Keeps files from growing: on Postgres those of the server processes, which gives the server up when its log
+    /// cannot be written; on SQLite those of a worker.
+    async fn fill_disk(&self, rng: &Rng) {
         let Some(base) = &self.postgres else {
-            let place = self.place(dice);
-            if self.crew.limit(place, Some(FULL)).await {
+            let place = self.place(rng);
+            if self.workers.limit(place, Some(FULL)).await {
                 self.log.note(format_args!("worker {place} cannot write"));
                 self.count("times that a worker's disk was full", 1);
-                tokio::time::sleep(ms(500 + dice.below(1_500))).await;
-                self.crew.limit(place, None).await;
+                tokio::time::sleep(ms(500 + rng.below(1_500))).await;
+                self.workers.limit(place, None).await;
             }
             return;
         };
@@ -172,14 +174,14 @@ impl Scene {
                 .status()
                 .await;
         }
-        // It ends its processes and recovers; those that come after it have space.
+        // The server ends its processes and recovers; the new processes have space.
         tokio::time::sleep(ms(1_500)).await;
         self.until_progress(base, "from a full disk of Postgres to progress").await;
     }
 
-    async fn cut(&self, dice: &Dice) {
+    async fn cut(&self, rng: &Rng) {
         let Some(base) = &self.postgres else { return };
-        let wanted = match dice.below(10) {
+        let wanted = match rng.below(10) {
             0..=5 => Wanted::Answer(Change::Wave),
             6 => Wanted::Answer(Change::Commit),
             7 | 8 => Wanted::Answer(Change::Other),
@@ -189,39 +191,56 @@ impl Scene {
         self.log.note(format_args!("wanted of the next connection: {wanted:?}"));
     }
 
-    async fn fall_silent(&self, dice: &Dice) {
+    async fn fall_silent(&self, rng: &Rng) {
         let Some(base) = &self.postgres else { return };
-        base.proxy.weather.silence.store(500 + dice.below(9_000), Ordering::Relaxed);
+        base.proxy.weather.silence.store(500 + rng.below(9_000), Ordering::Relaxed);
         base.proxy.weather.want(Wanted::Silence);
         self.log.note(format_args!("a connection is to fall silent"));
     }
 
-    async fn slow_down(&self, dice: &Dice) {
+    /// Silences all open connections permanently: only a client that drops its connection continues.
+    async fn hush(&self, _: &Rng) {
         let Some(base) = &self.postgres else { return };
-        let latency = 5 + dice.below(120);
+        let _turn = base.server.lock().await;
+        self.log.note(format_args!("all connections to Postgres fall silent for ever"));
+        self.count("times that all connections to Postgres fell silent for ever", 1);
+        base.proxy.weather.hush_all();
+        self.until_progress(base, "from silence of all connections to progress").await;
+    }
+
+    async fn hush_redis(&self, _: &Rng) {
+        let Some(road) = &self.road else { return };
+        self.log.note(format_args!("all connections to Redis fall silent for ever"));
+        self.count("times that all connections to Redis fell silent for ever", 1);
+        road.weather.hush_all();
+    }
+
+    async fn slow_down(&self, rng: &Rng) {
+        let Some(base) = &self.postgres else { return };
+        let latency = 5 + rng.below(120);
         self.log.note(format_args!("everything takes {latency} ms longer, each way"));
         self.count("times that the way to Postgres was slow", 1);
         base.proxy.weather.latency.store(latency, Ordering::Relaxed);
-        tokio::time::sleep(ms(500 + dice.below(2_000))).await;
+        tokio::time::sleep(ms(500 + rng.below(2_000))).await;
         base.proxy.weather.latency.store(0, Ordering::Relaxed);
     }
 
-    async fn part(&self, _: &Dice) {
+    async fn part(&self, _: &Rng) {
         let Some(base) = &self.postgres else { return };
         self.log.note(format_args!("all connections to Postgres are cut"));
         self.count("times that all connections to Postgres were cut", 1);
         base.proxy.weather.cut_all();
     }
 
-    async fn restart_postgres(&self, dice: &Dice) {
+    async fn restart_postgres(&self, rng: &Rng) {
         let Some(base) = &self.postgres else { return };
         let mut server = base.server.lock().await;
         self.log.note(format_args!("Postgres is killed"));
         if let Err(error) = server.kill().await {
             return self.fail(format!("Postgres cannot be killed: {error}"));
         }
-        if dice.one_in(3) {
-            tokio::time::sleep(ms(dice.below(2_000))).await;
+        if rng.one_in(3) {
+            tokio::time::sleep(ms(rng.below(2_000))).await;
         }
         if let Err(error) = server.restart().await {
             return self.fail(format!("Postgres does not start again: {error}"));
@@ -236,7 +255,7 @@ impl Scene {
         self.late.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 
-    /// Waits until some step is begun or ended that was not when this was called.
+    /// Waits until a step is begun or ended after this call.
     async fn until_progress(&self, base: &Base, what: &'static str) {
         let (begun, from) = (Instant::now(), now());
         let sql = format!(
@@ -260,14 +279,14 @@ impl Scene {
         }
     }
 
-    async fn forbid_writing(&self, dice: &Dice) {
+    async fn forbid_writing(&self, rng: &Rng) {
         let Some(base) = &self.postgres else { return };
         let _turn = base.server.lock().await;
         let forbidden = self.set_read_only(base, "SET default_transaction_read_only = on").await;
         if forbidden.is_ok() {
             self.log.note(format_args!("the database is read-only"));
             self.count("times that the database was read-only", 1);
-            tokio::time::sleep(ms(500 + dice.below(2_000))).await;
+            tokio::time::sleep(ms(500 + rng.below(2_000))).await;
         }
         let mut allowed = self.allow_writing(base).await;
         for _ in 0..20 {
@@ -287,7 +306,7 @@ impl Scene {
         self.set_read_only(base, "RESET default_transaction_read_only").await
     }
 
-    /// As after a failover by hand: the setting holds for new connections, and those that are there are ended.
+    /// As after a manual failover: the setting holds for new connections, and the present ones are ended.
     async fn set_read_only(&self, base: &Base, how: &str) -> Result<(), Failure> {
         let writable = "SET default_transaction_read_only = off".to_owned();
         let alter = format!("ALTER DATABASE {} {how}", base.database);
@@ -299,30 +318,30 @@ impl Scene {
         Ok(())
     }
 
-    async fn restart_redis(&self, dice: &Dice) {
+    async fn restart_redis(&self, rng: &Rng) {
         let Some(redis) = &self.redis else { return };
         let mut redis = redis.lock().await;
         self.log.note(format_args!("Redis is killed"));
         redis.kill();
-        if dice.one_in(3) {
-            tokio::time::sleep(ms(dice.below(2_000))).await;
+        if rng.one_in(3) {
+            tokio::time::sleep(ms(rng.below(2_000))).await;
         }
         redis.restart().await;
         self.log.note(format_args!("Redis is back, with nothing in it"));
         self.count(tally::REDIS, 1);
     }
 
-    async fn cut_redis(&self, dice: &Dice) {
+    async fn cut_redis(&self, rng: &Rng) {
         let Some(road) = &self.road else { return };
-        if dice.one_in(2) {
+        if rng.one_in(2) {
             self.count("times that all connections to Redis were cut", 1);
             self.log.note(format_args!("all connections to Redis are cut"));
             return road.weather.cut_all();
         }
         self.count("times that the way to Redis was slow", 1);
         self.log.note(format_args!("the way to Redis is slow"));
-        road.weather.latency.store(20 + dice.below(400), Ordering::Relaxed);
-        tokio::time::sleep(ms(500 + dice.below(2_000))).await;
+        road.weather.latency.store(20 + rng.below(400), Ordering::Relaxed);
+        tokio::time::sleep(ms(500 + rng.below(2_000))).await;
         road.weather.latency.store(0, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,5 @@
-//! One episode: a fresh database, workers and clients on it, disturbances for a while, then calm until everything rests, and the
-//! verdict on all of it.
+//! One episode: a fresh database, workers and clients on it, disturbances for a while, then calm until everything
+//! rests, and the verdict on all of it.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -14,53 +14,53 @@ use squidmesh_store::SeaOrmStore;
 use squidmesh_tests::RedisServer;
 use tokio::sync::Mutex as Turn;
 
-use crate::Failure;
 use crate::client::{Clients, REST};
-use crate::crew::{Crew, End};
-use crate::dice::Dice;
 use crate::disturb::{Base, Scene};
+use crate::failure::Failure;
 use crate::log::Log;
 use crate::postgres::PostgresServer;
 use crate::proxy::Proxy;
+use crate::rng::Rng;
 use crate::tally::{self, Tally};
 use crate::verdict::{Remains, ended, judge};
 use crate::worker::{Orders, configured};
+use crate::workers::{End, Workers};
 use crate::workflows::ROWS;
 
-/// What an episode stands on.
+/// What an episode runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ground {
+pub(crate) enum Backend {
     /// Postgres, with work announced over Redis.
     Redis,
-    /// Postgres, with workers that look into the store.
+    /// Postgres, with workers that poll the store.
     Tokio,
     /// A SQLite file that several processes share.
     Sqlite,
 }
 
-/// What is to be done in an episode.
+/// The plan of an episode.
 pub(crate) struct Plan<'a> {
-    pub(crate) ground: Ground,
+    pub(crate) backend: Backend,
     pub(crate) seed: u64,
     pub(crate) time: Duration,
     pub(crate) defect: Option<&'a str>,
     pub(crate) directory: PathBuf,
-    /// How many episodes there were before: the name of its database.
+    /// The number of earlier episodes: names its database.
     pub(crate) number: u64,
 }
 
-/// What came of it.
+/// The result of an episode.
 pub(crate) struct Outcome {
     pub(crate) broken: Vec<String>,
     pub(crate) tally: Tally,
     pub(crate) log: Log,
 }
 
-/// How long a claim lasts: so short that thousands run out in an hour.
+/// The duration of a claim: so short that thousands expire in an hour.
 const LEASE: Duration = ms(1_000);
 
 impl Plan<'_> {
-    /// Carries it out.
+    /// Runs the episode.
     pub(crate) async fn carry_out(&self, server: &Arc<Turn<PostgresServer>>) -> Result<Outcome, Failure> {
         let scene = self.set(server).await?;
         let direct = self.direct(&scene).await?;
@@ -75,7 +75,7 @@ impl Plan<'_> {
                 clients.open.store(open, Ordering::Relaxed);
             }
         }
-        // Whatever is in the middle of a disturbance comes to its end: a server that is down would stay so.
+        // Disturbances that have begun are completed: a server that is down would stay so.
         clients.close();
         let turn = async {
             match &scene.postgres {
@@ -100,10 +100,10 @@ impl Plan<'_> {
 
     async fn set(&self, server: &Arc<Turn<PostgresServer>>) -> Result<Arc<Scene>, Failure> {
         let log = Log::default();
-        log.note(format_args!("{:?}, seed {}", self.ground, self.seed));
-        let postgres = match self.ground {
-            Ground::Sqlite => None,
-            Ground::Redis | Ground::Tokio => {
+        log.note(format_args!("{:?}, seed {}", self.backend, self.seed));
+        let postgres = match self.backend {
+            Backend::Sqlite => None,
+            Backend::Redis | Backend::Tokio => {
                 let database = format!("episode_{}", self.number);
                 let held = server.lock().await;
                 held.execute(&[format!("CREATE DATABASE {database}")]).await?;
@@ -115,9 +115,9 @@ impl Plan<'_> {
                 Some(Base { server: server.clone(), proxy, database, direct })
             }
         };
-        let redis = match self.ground {
-            Ground::Redis => Some(RedisServer::start().await),
-            Ground::Tokio | Ground::Sqlite => None,
+        let redis = match self.backend {
+            Backend::Redis => Some(RedisServer::start().await),
+            Backend::Tokio | Backend::Sqlite => None,
         };
         let road = match &redis {
             Some(redis) => Some(Proxy::to_anything(redis.port()).await?),
@@ -126,7 +126,7 @@ impl Plan<'_> {
         let mut scene = Scene {
             seed: self.seed,
             lease: LEASE,
-            crew: Arc::new(Crew::hire(&[])),
+            workers: Arc::new(Workers::start(&[])),
             log,
             tally: Mutex::default(),
             late: Mutex::default(),
@@ -138,11 +138,11 @@ impl Plan<'_> {
         let opened = SeaOrmStore::connect(&store).await?;
         opened.connection().execute_unprepared(ROWS).await?;
         let orders: Vec<Orders> = (0..5).map(|place| self.orders(&scene, place)).collect();
-        scene.crew = Arc::new(Crew::hire(&orders));
+        scene.workers = Arc::new(Workers::start(&orders));
         Ok(Arc::new(scene))
     }
 
-    /// The URLs of the store and of Redis; `through` where things go wrong, or past that.
+    /// Returns the URLs of the store and of Redis, through the proxies or past them.
     fn urls(&self, scene: &Scene, through: bool) -> (String, Option<String>) {
         let store = match &scene.postgres {
             Some(base) if through => PostgresServer::url(base.proxy.port, &base.database),
@@ -152,7 +152,8 @@ impl Plan<'_> {
         (store, scene.road.as_ref().map(|road| format!("redis://127.0.0.1:{}", road.port)))
     }
 
-    /// What the worker at a place is to do. The first has so few connections that its steps wait for each other.
+    /// Returns the orders of the worker at a place. The first has so few connections that its steps wait for each
+    /// other.
     fn orders(&self, scene: &Scene, place: usize) -> Orders {
         let (store, redis) = self.urls(scene, true);
         Orders {
@@ -172,7 +173,7 @@ impl Plan<'_> {
         Ok(Database::connect(options).await?)
     }
 
-    /// Clients take the same way as workers, where things go wrong.
+    /// Creates the clients, which use the same proxies as the workers.
     async fn clients(&self, orders: &Orders) -> Result<Arc<Clients>, Failure> {
         let store = SeaOrmStore::builder(&orders.store).migrate(false).connect().await?;
         let builder = match &orders.redis {
@@ -182,10 +183,10 @@ impl Plan<'_> {
         Ok(Clients::new(configured(builder, orders)?.build()?, self.seed))
     }
 
-    /// Waits until nothing is left to do. What is left if that takes too long.
+    /// Waits until no work is left. Returns what is left if that takes too long.
     async fn rest(&self, clients: &Clients, direct: &DatabaseConnection) -> Vec<String> {
         let begun = Instant::now();
-        let dice = Dice::of(self.seed, "rest");
+        let rng = Rng::of(self.seed, "rest");
         loop {
             let looked = match (clients.restless().await, intents(direct).await) {
                 (Ok(runs), Ok(intents)) if runs.is_empty() && intents == 0 => return Vec::new(),
@@ -202,7 +203,7 @@ impl Plan<'_> {
             if begun.elapsed() > REST {
                 return vec![format!("[everything comes to rest] after {REST:?} without a disturbance, {looked}")];
             }
-            tokio::time::sleep(dice.around(ms(200))).await;
+            tokio::time::sleep(rng.around(ms(200))).await;
         }
     }
 
@@ -218,9 +219,9 @@ impl Plan<'_> {
         drop(clients);
         let scene = Arc::into_inner(scene).ok_or("a disturbance goes on")?;
         let (store, _) = self.urls(&scene, false);
-        let crew = Arc::into_inner(scene.crew).ok_or("a disturbance goes on")?;
-        let roll = crew.roll.clone();
-        crew.stop().await?;
+        let workers = Arc::into_inner(scene.workers).ok_or("a disturbance goes on")?;
+        let roll = workers.roll.clone();
+        workers.stop().await?;
         let opened = SeaOrmStore::builder(&store).migrate(false).connect().await?;
         let mut tally = scene.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         let remains = Remains { store: &opened, directory: &self.directory, calls, roll: &roll };

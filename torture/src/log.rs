@@ -1,4 +1,4 @@
-//! What was done to an episode and when: printed if it comes to nothing good.
+//! The disturbances of an episode and their times: printed if the episode fails.
 
 use std::fmt::Arguments;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,7 @@
-//! `cargo xtask torture`: real worker processes on real servers, of which everything is killed, stopped, cut, filled up and
-//! slowed down; and a checker over all that they leave.
+//! `cargo xtask torture`: real worker processes on real servers, which are killed, stopped, cut off, filled up and
+//! slowed down; and a checker over everything that they leave.
 //!
-//! A seed decides what is tried and when, but not how real processes take it: it does not repeat a history exactly.
+//! A seed decides what is tried and when, but not how real processes respond: it does not repeat a history exactly.
 
 #![allow(
     clippy::expect_used,
@@ -15,28 +15,26 @@
 
 mod arguments;
 mod client;
-mod crew;
 mod defect;
-mod dice;
 mod disturb;
 mod episode;
+mod event_log;
+mod failure;
 mod log;
 mod postgres;
 mod proxy;
-mod rack;
+mod rng;
+mod runner;
 mod tally;
-mod told;
 mod verdict;
 mod wire;
 mod worker;
+mod workers;
 mod workflows;
 
 use std::process::ExitCode;
 
 use crate::arguments::Arguments;
-
-/// Whatever kept the rack from working.
-pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -47,7 +45,7 @@ async fn main() -> ExitCode {
         return worker::work(serde_json::from_str(orders).expect("orders")).await;
     }
     let done = match Arguments::parse(given) {
-        Ok(arguments) => rack::torture(&arguments).await,
+        Ok(arguments) => runner::torture(&arguments).await,
         Err(error) => Err(error),
     };
     match done {

@@ -1,7 +1,7 @@
-//! A Postgres of one's own, which can be killed and started again on the same data.
+//! A separate Postgres, which can be killed and started again on the same data.
 //!
-//! A shell in a session of its own holds the directory and the server, obeys a few words, and takes both away when its input
-//! ends, however this process ends.
+//! A shell in its own session holds the directory and the server, obeys a few commands, and removes both when its
+//! input ends, however this process ends.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
@@ -10,9 +10,9 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::Failure;
+use crate::failure::Failure;
 
-/// `$1` is where the programs are, `$2` the port. The server is killed, never asked to stop.
+/// `$1` is the directory of the programs, `$2` the port. The server is killed, never asked to stop.
 const GUARDIAN: &str = r#"
 programs=$1 port=$2 server=
 directory=$(mktemp -d "/var/tmp/squidmesh-torture-XXXXXX") || exit 1
@@ -61,11 +61,11 @@ while read -r word; do
 done
 "#;
 
-/// A server.
+/// A running server.
 #[derive(Debug)]
 pub(crate) struct PostgresServer {
     pub(crate) port: u16,
-    /// The number of its first process.
+    /// The process id of the server's first process.
     pub(crate) postmaster: u32,
     _guardian: Child,
     words: ChildStdin,
@@ -73,7 +73,8 @@ pub(crate) struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// Makes a directory and starts a server in it. The programs are where `SQUIDMESH_TORTURE_POSTGRES` says.
+    /// Creates a directory and starts a server in it. `SQUIDMESH_TORTURE_POSTGRES` names the directory of the
+    /// programs.
     pub(crate) async fn start() -> Result<Self, Failure> {
         let programs = std::env::var("SQUIDMESH_TORTURE_POSTGRES").map_err(
             |_| "SQUIDMESH_TORTURE_POSTGRES does not say where initdb and postgres are: use `cargo xtask torture`",
@@ -93,13 +94,13 @@ impl PostgresServer {
         Ok(server)
     }
 
-    /// Kills the server's first process, as the kernel would that is short of memory. The others notice and end.
+    /// Kills the server's first process, as the kernel does when memory is short. The others notice and end.
     pub(crate) async fn kill(&mut self) -> Result<(), Failure> {
         self.words.write_all(b"kill\n").await?;
         self.answer("killed").await.map(drop)
     }
 
-    /// Starts it on what is there, and waits until it answers.
+    /// Starts the server on the existing data, and waits until it answers.
     pub(crate) async fn restart(&mut self) -> Result<(), Failure> {
         self.words.write_all(b"start\n").await?;
         let said = self.answer("ready").await?;
@@ -112,12 +113,12 @@ impl PostgresServer {
         if said.starts_with(wanted) { Ok(said) } else { Err(format!("Postgres: {said}").into()) }
     }
 
-    /// The URL of a database of the server, over a port.
+    /// Returns the URL of a database of the server, over a port.
     pub(crate) fn url(port: u16, database: &str) -> String {
         format!("postgres://torture@127.0.0.1:{port}/{database}?sslmode=disable")
     }
 
-    /// Carries statements out, straight and outside of any episode.
+    /// Executes statements, directly and outside of any episode.
     pub(crate) async fn execute(&self, statements: &[String]) -> Result<(), Failure> {
         let connection: DatabaseConnection = Database::connect(PostgresServer::url(self.port, "postgres")).await?;
         for statement in statements {

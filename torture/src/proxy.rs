@@ -1,12 +1,13 @@
-//! The way to a server, on which everything can happen: connections that are cut at the worst moment, that fall silent without
-//! being closed, and that take their time.
+//! A proxy to a server, which disturbs connections: it cuts them at the worst moment, silences them without closing
+//! them, and delays them.
 //!
-//! An answer is cut exactly when the server has committed a change and says so: it is read here and never handed on.
+//! An answer is cut exactly when the server has committed a change and acknowledges it: the acknowledgement is read
+//! here and never forwarded.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,30 +19,32 @@ use tokio::task::JoinHandle;
 
 use crate::wire::{Answers, Change, Requests};
 
-/// What is to happen on the way, and what has happened.
+/// The disturbances to come, and those that have happened.
 #[derive(Debug)]
 pub(crate) struct Weather {
-    /// How long everything takes longer, in milliseconds.
+    /// The additional latency, in milliseconds.
     pub(crate) latency: AtomicU64,
     /// How long a silent connection is silent before it is closed, in milliseconds.
     pub(crate) silence: AtomicU64,
+    /// The number of times that all connections were silenced: those made before the last time are silent for ever.
+    hushed: AtomicU64,
     wanted: Mutex<Vec<Wanted>>,
     partition: watch::Sender<u64>,
     pub(crate) cut: Cut,
 }
 
-/// What is wanted of the next connection that gives the occasion.
+/// A disturbance of the next connection that offers the occasion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// To be cut when such a change is committed and before the client knows.
+    /// The connection is cut when such a change is committed and before the client knows.
     Answer(Change),
-    /// To be cut before a change arrives.
+    /// The connection is cut before a change arrives.
     Request,
-    /// To fall silent with a change under way.
+    /// The connection falls silent during a change.
     Silence,
 }
 
-/// How many connections were cut.
+/// The number of cut connections.
 #[derive(Debug, Default)]
 pub(crate) struct Cut {
     pub(crate) waves: AtomicU32,
@@ -56,30 +59,36 @@ impl Weather {
         Weather {
             latency: AtomicU64::new(0),
             silence: AtomicU64::new(0),
+            hushed: AtomicU64::new(0),
             wanted: Mutex::default(),
             partition: watch::Sender::new(0),
             cut: Cut::default(),
         }
     }
 
-    /// Asks for something at the next occasion.
+    /// Requests a disturbance at the next occasion.
     pub(crate) fn want(&self, wanted: Wanted) {
         let mut list = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        // What finds no occasion is not piled up.
+        // Requests without an occasion do not pile up.
         if list.len() < 8 {
             list.push(wanted);
         }
     }
 
-    /// Nothing happens any more.
+    /// Ends all disturbances.
     pub(crate) fn clear_up(&self) {
         self.latency.store(0, Ordering::SeqCst);
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Cuts every connection that is open.
+    /// Cuts every open connection.
     pub(crate) fn cut_all(&self) {
         self.partition.send_modify(|count| *count += 1);
+    }
+
+    /// Silences all open connections without closing them. New ones work.
+    pub(crate) fn hush_all(&self) {
+        self.hushed.fetch_add(1, Ordering::SeqCst);
     }
 
     fn takes(&self, which: Wanted) -> bool {
@@ -106,17 +115,17 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// The port of the server itself.
+    /// Returns the port of the server itself.
     pub(crate) fn target(&self) -> u16 {
         self.target
     }
 
-    /// Leads to a Postgres, whose protocol is followed.
+    /// Creates a proxy to a Postgres, whose protocol is followed.
     pub(crate) async fn to_postgres(port: u16) -> io::Result<Self> {
         Proxy::to(port, true).await
     }
 
-    /// Leads to any server.
+    /// Creates a proxy to any server.
     pub(crate) async fn to_anything(port: u16) -> io::Result<Self> {
         Proxy::to(port, false).await
     }
@@ -147,41 +156,51 @@ async fn serve(listener: TcpListener, target: u16, followed: bool, weather: Arc<
             let _ = (client.set_nodelay(true), server.set_nodelay(true));
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
-            let open = Mutex::default();
-            let connection = Connection { followed, weather: &weather, open: &open };
-            let silent = tokio::select! {
-                end = connection.up(from_client, to_server) => end.unwrap_or_default(),
-                _ = connection.down(from_server, to_client) => None,
-                _ = partition.changed() => None,
-            };
-            if let Some((reader, writer)) = silent {
-                // Nobody is told that nothing will come any more.
-                let silence = Duration::from_millis(weather.silence.load(Ordering::Relaxed));
-                let _ = tokio::time::timeout(silence, partition.changed()).await;
-                drop((reader, writer));
+            let (open, silent) = (Mutex::default(), AtomicBool::new(false));
+            let born = weather.hushed.load(Ordering::SeqCst);
+            let connection = Connection { followed, weather: &weather, open: &open, silent: &silent, born };
+            tokio::select! {
+                _ = connection.up(from_client, to_server) => {}
+                _ = connection.down(from_server, to_client) => {}
+                _ = partition.changed() => {}
             }
         });
     }
 }
 
-/// One connection. `open` are its requests that are not answered.
+/// One connection. `open` holds its unanswered requests.
 struct Connection<'a> {
     followed: bool,
     weather: &'a Weather,
     open: &'a Mutex<VecDeque<Option<Change>>>,
+    /// Whether this connection was silenced alone.
+    silent: &'a AtomicBool,
+    /// The number of times that all connections had been silenced when it was made.
+    born: u64,
 }
 
-type Ends = Option<(OwnedReadHalf, OwnedWriteHalf)>;
-
 impl Connection<'_> {
-    /// Carries the client's requests. What is returned is to be kept open in silence.
-    async fn up(&self, mut client: OwnedReadHalf, mut server: OwnedWriteHalf) -> io::Result<Ends> {
+    /// Returns whether all bytes are swallowed. Both sides stay open: the end of one would reveal the silence to the
+    /// other.
+    fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::SeqCst) || self.weather.hushed.load(Ordering::SeqCst) != self.born
+    }
+
+    /// Forwards the client's requests.
+    async fn up(&self, mut client: OwnedReadHalf, mut server: OwnedWriteHalf) -> io::Result<()> {
         let mut requests = Requests::default();
         let mut buffer = vec![0; 16 * 1_024];
         loop {
             let count = client.read(&mut buffer).await?;
+            if self.is_silent() {
+                // The end of a client is not forwarded to the server.
+                if count == 0 {
+                    std::future::pending::<()>().await;
+                }
+                continue;
+            }
             if count == 0 {
-                return Ok(None);
+                return Ok(());
             }
             self.weather.delay().await;
             let ended = if self.followed { requests.feed(&buffer[..count]) } else { Vec::new() };
@@ -189,26 +208,34 @@ impl Connection<'_> {
             self.open.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
             if changes && self.weather.takes(Wanted::Request) {
                 self.weather.cut.requests.fetch_add(1, Ordering::Relaxed);
-                return Ok(None);
+                return Ok(());
             }
             let silent = changes && self.weather.takes(Wanted::Silence);
-            // Every other one arrives, and its answer does not.
+            self.silent.store(silent, Ordering::SeqCst);
+            // Every other request arrives, and its answer does not.
             if !silent || self.weather.cut.silent.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
                 server.write_all(&buffer[..count]).await?;
             }
             if silent {
-                return Ok(Some((client, server)));
+                tokio::time::sleep(Duration::from_millis(self.weather.silence.load(Ordering::Relaxed))).await;
+                return Ok(());
             }
         }
     }
 
-    /// Carries the server's answers.
+    /// Forwards the server's answers.
     async fn down(&self, mut server: OwnedReadHalf, mut client: OwnedWriteHalf) -> io::Result<()> {
         let mut answers = Answers::default();
         let mut buffer = vec![0; 16 * 1_024];
         let mut held = Vec::new();
         loop {
             let count = server.read(&mut buffer).await?;
+            if self.is_silent() {
+                if count == 0 {
+                    std::future::pending::<()>().await;
+                }
+                continue;
+            }
             if count == 0 {
                 return client.write_all(&held).await;
             }
@@ -229,7 +256,7 @@ impl Connection<'_> {
                         return Ok(());
                     }
                 }
-                // Of the answer to a change nothing is told before all of it is there.
+                // No part of the answer to a change is forwarded before all of it has arrived.
                 let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
                 if open.front().is_some_and(Option::is_some) {
                     continue;

@@ -1,10 +1,10 @@
-//! What was tried and what came of it, over all episodes.
+//! Counts of disturbances and of their results, over all episodes.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// Counts of everything that was done to the processes and servers, and of what they got done meanwhile.
+/// Counts of the disturbances of processes and servers, and of the work completed meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     counts: BTreeMap<&'static str, u64>,
@@ -21,7 +21,7 @@ pub(crate) const CUT_OTHERS: &str = "answers cut: claims and leases";
 pub(crate) const RUNS: &str = "runs";
 pub(crate) const STEPS: &str = "steps completed";
 
-/// What an hour must come to at least, by what is counted together.
+/// The minimum counts for an hour; kinds listed together are added up.
 const HOURLY: &[(&[&str], u64)] = &[
     (&[KILLS], 1_000),
     (&[PAUSES], 500),
@@ -35,7 +35,7 @@ impl Tally {
         *self.counts.entry(what).or_default() += count;
     }
 
-    /// Keeps the longest of the times that something took.
+    /// Keeps the maximum of the times that something took.
     pub(crate) fn took(&mut self, what: &'static str, time: Duration) {
         let longest = self.longest.entry(what).or_default();
         *longest = time.max(*longest);
@@ -54,7 +54,7 @@ impl Tally {
         }
     }
 
-    /// What was tried less often than it must be in so many minutes, for the result to mean something.
+    /// Returns the disturbances that occurred less often in the given minutes than a meaningful result requires.
     pub(crate) fn short_of(&self, minutes: f64) -> Vec<String> {
         let short = HOURLY.iter().filter_map(|(whats, hourly)| {
             let wanted = (*hourly as f64 * minutes / 60.0).floor();
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_hour_in_which_too_little_was_tried_is_told() {
+    fn an_hour_in_which_too_little_was_tried_is_reported() {
         let mut tally = Tally::default();
         for (whats, hourly) in HOURLY {
             tally.add(whats[0], hourly / 20);

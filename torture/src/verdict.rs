@@ -1,23 +1,26 @@
-//! Judges an episode: the tables, the ledger, what was told and what clients were answered, by the checker of histories.
+//! Judges an episode by the history checker: the tables, the ledger, the events and the answers to clients.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, Statement};
-use squidmesh_core::{Attempt, AttemptStatus, Failure as StepFailure, RunId, RunStatus, StepName, WorkflowName, ms};
-use squidmesh_simulation::check::{Call, Effect, EffectKind, Evidence, check_at_rest};
+use squidmesh_checker::{Call, Effect, EffectKind, Evidence, check_at_rest};
+use squidmesh_core::definition::{StepName, WorkflowName};
+use squidmesh_core::run::{Attempt, AttemptStatus, Failure as StepFailure};
+use squidmesh_core::{RunId, RunStatus, ms};
 use squidmesh_store::SeaOrmStore;
 
-use crate::Failure;
-use crate::crew::{End, Roll};
+use crate::event_log::LoggedEvent;
+use crate::failure::Failure;
 use crate::tally::{self, Tally};
-use crate::told::Told;
 use crate::worker::CRASH_LIMIT;
+use crate::workers::{End, Roll};
 use crate::workflows::{BOOKED, BOOKINGS};
 use squidmesh_tests::ledger::{Ledger, Line};
 
-/// How far the clocks of this machine's processes and of its database may be apart, and how long a look at them may take.
+/// The maximum difference between the clocks of this machine's processes and of its database, plus the time of
+/// reading them.
 const SKEW: Duration = ms(150);
 
 /// What is left of an episode.
@@ -28,7 +31,7 @@ pub(crate) struct Remains<'a> {
     pub(crate) roll: &'a Roll,
 }
 
-/// What is broken, and what was done.
+/// Returns the violations, and adds up what was done.
 pub(crate) async fn judge(remains: Remains<'_>, tally: &mut Tally) -> Result<Vec<String>, Failure> {
     let lines = Ledger::read(&remains.directory.join("ledger"))?;
     let mut evidence = Evidence::read(remains.store).await?;
@@ -44,7 +47,7 @@ pub(crate) async fn judge(remains: Remains<'_>, tally: &mut Tally) -> Result<Vec
     for step in BOOKINGS {
         evidence.transactional.insert((workflow.clone(), StepName::new(step)?));
     }
-    broken.extend(events(&mut evidence, &remains.directory.join("told"))?);
+    broken.extend(events(&mut evidence, &remains.directory.join("events"))?);
     broken.extend(check_at_rest(&evidence).iter().map(ToString::to_string));
     broken.extend(remains.roll.strange.lock().map_err(|_| "a task panicked")?.iter().cloned());
     count(&evidence, tally);
@@ -52,8 +55,8 @@ pub(crate) async fn judge(remains: Remains<'_>, tally: &mut Tally) -> Result<Vec
     Ok(broken)
 }
 
-/// No attempt is carried out by two processes, nor by one twice: but for the steps that do all they do in a transaction, which
-/// are carried out again when nothing is left of it.
+/// No attempt is executed by two processes, nor twice by one, except that the same process may execute a
+/// transactional step again when its transaction left nothing.
 fn twice(lines: &[Line]) -> Vec<String> {
     let mut seen = BTreeMap::new();
     let mut broken = Vec::new();
@@ -68,7 +71,8 @@ fn twice(lines: &[Line]) -> Vec<String> {
     broken
 }
 
-/// In which order the callbacks began that count. A worker that stood still may begin one late that others have taken over.
+/// Returns the order in which the callbacks that count began. A worker that was paused may begin one late that others
+/// have taken over.
 fn compensated(evidence: &Evidence) -> BTreeMap<RunId, Vec<StepName>> {
     let mut order: BTreeMap<RunId, Vec<StepName>> = BTreeMap::new();
     for effect in evidence.effects.iter().filter(|effect| effect.kind == EffectKind::Compensation) {
@@ -81,10 +85,10 @@ fn compensated(evidence: &Evidence) -> BTreeMap<RunId, Vec<StepName>> {
     order
 }
 
-/// The host's rows.
+/// Returns the host's rows.
 async fn rows(store: &SeaOrmStore) -> Result<Vec<Effect>, Failure> {
     let connection = store.connection();
-    let sql = "SELECT run_id, step, attempt FROM rack_rows";
+    let sql = "SELECT run_id, step, attempt FROM torture_rows";
     let rows = connection.query_all_raw(Statement::from_string(connection.get_database_backend(), sql)).await?;
     let row = |row: &sea_orm::QueryResult| {
         Ok(Effect {
@@ -102,11 +106,11 @@ async fn rows(store: &SeaOrmStore) -> Result<Vec<Effect>, Failure> {
 fn events(evidence: &mut Evidence, file: &Path) -> Result<Vec<String>, Failure> {
     let mut broken = Vec::new();
     for line in std::fs::read_to_string(file)?.lines() {
-        // What was written on a full disk may be torn.
-        let Ok(told) = serde_json::from_str::<Told>(line) else { continue };
-        match evidence.runs.get(&told.run.parse()?) {
-            Some(record) => evidence.events.push(told.event(&record.state)),
-            None => broken.push(format!("[only what was committed is told] {line} is of a run that is not there")),
+        // An event written on a full disk may be torn.
+        let Ok(logged) = serde_json::from_str::<LoggedEvent>(line) else { continue };
+        match evidence.runs.get(&logged.run.parse()?) {
+            Some(record) => evidence.events.push(logged.event(&record.state)),
+            None => broken.push(format!("[only what was committed is emitted] {line} is of a run that is not there")),
         }
     }
     Ok(broken)
@@ -116,7 +120,7 @@ fn count(evidence: &Evidence, tally: &mut Tally) {
     tally.add("effects of handlers in the ledger", evidence.effects.len() as u64);
     tally.add("events judged", evidence.events.len() as u64);
     tally.add("calls of clients", evidence.calls.len() as u64);
-    let unknown = evidence.calls.iter().filter(|call| call.answer == squidmesh_simulation::check::Answer::Unknown);
+    let unknown = evidence.calls.iter().filter(|call| call.answer == squidmesh_checker::Answer::Unknown);
     tally.add("calls of clients without an answer", unknown.count() as u64);
     for record in evidence.runs.values() {
         tally.add(tally::RUNS, 1);
@@ -144,7 +148,7 @@ fn is_stale(attempt: &Attempt) -> bool {
         && attempt.error.as_ref().is_some_and(|error| error.kind == StepFailure::STALE_RUNNING_STEP)
 }
 
-/// How long what a dead worker held lay still, from its death to the next attempt.
+/// Measures how long a dead worker's step waited, from its death to the next attempt.
 fn recoveries(evidence: &Evidence, lines: &[Line], roll: &Roll, tally: &mut Tally) -> Result<(), Failure> {
     let by: BTreeMap<(RunId, &str, u32), u32> = lines
         .iter()
@@ -176,7 +180,7 @@ fn recoveries(evidence: &Evidence, lines: &[Line], roll: &Roll, tally: &mut Tall
     Ok(())
 }
 
-/// How many processes ended in a way.
+/// Returns the number of processes that ended in this way.
 pub(crate) fn ended(roll: &Roll, end: End) -> u64 {
     roll.ends.lock().map_or(0, |ends| ends.iter().filter(|(_, _, how)| *how == end).count() as u64)
 }

@@ -1,13 +1,14 @@
-//! As much of Postgres's protocol as it takes to know when a change has been committed and its answer is on the way.
+//! As much of Postgres's protocol as it takes to recognise that a change has been committed and its answer is on the
+//! way.
 
 use std::collections::HashMap;
 
-/// What a request changes.
+/// The kind of change that a request makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Change {
-    /// Leases: claims, heartbeats, what is given back; and rows of the host.
+    /// Leases: claims, heartbeats, releases; and rows of the host.
     Other,
-    /// Commits of runs, in one statement that is a transaction of its own.
+    /// Commits of runs, in one statement that is its own transaction.
     Wave,
     /// The COMMIT of a transaction.
     Commit,
@@ -25,7 +26,7 @@ impl Change {
         };
         if writes("squidmesh_runs") {
             Some(Change::Wave)
-        } else if writes("squidmesh") || writes("rack_rows") {
+        } else if writes("squidmesh") || writes("torture_rows") {
             Some(Change::Other)
         } else {
             None
@@ -33,7 +34,7 @@ impl Change {
     }
 }
 
-/// The client's side of a connection: which requests it ends, and what each of them changes.
+/// The client's side of a connection: which requests are complete, and what each of them changes.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     buffer: Vec<u8>,
@@ -43,7 +44,7 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// Takes what the client sent, and answers for each request that is complete with it.
+    /// Reads bytes from the client, and returns the change of each request that they complete.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Option<Change>> {
         self.buffer.extend_from_slice(bytes);
         let mut ended = Vec::new();
@@ -79,7 +80,7 @@ impl Requests {
     }
 }
 
-/// The server's side of a connection: which requests are answered, and how.
+/// The server's side of a connection: which requests are answered, and whether they succeeded.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     buffer: Vec<u8>,
@@ -89,12 +90,12 @@ pub(crate) struct Answers {
 /// The end of the answer to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answered {
-    /// Whether it succeeded and no transaction is open: what was changed is committed.
+    /// Whether it succeeded and no transaction is open: then the change is committed.
     pub(crate) committed: bool,
 }
 
 impl Answers {
-    /// Takes what the server sent, and answers for each request that is answered with it.
+    /// Reads bytes from the server, and returns each answer that they complete.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Answered> {
         self.buffer.extend_from_slice(bytes);
         let mut answered = Vec::new();
@@ -113,7 +114,7 @@ impl Answers {
     }
 }
 
-/// Takes a whole message off the front: its sort and its body.
+/// Removes a whole message from the front: its type and its body.
 fn take(buffer: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     let length = length_at(buffer, 1).filter(|length| *length < buffer.len())?;
     let message: Vec<u8> = buffer.drain(..=length).collect();
@@ -125,7 +126,7 @@ fn length_at(buffer: &[u8], place: usize) -> Option<usize> {
     Some(u32::from_be_bytes(bytes) as usize)
 }
 
-/// A text that ends with a zero, and what follows it.
+/// Splits off a text that ends with a zero byte, and returns it with the rest.
 fn text(bytes: &[u8]) -> (&[u8], &[u8]) {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     (&bytes[..end], bytes.get(end + 1..).unwrap_or_default())
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prepared_change_is_known_whenever_it_is_carried_out_and_however_its_bytes_arrive() {
+    fn a_prepared_change_is_recognized_however_its_bytes_arrive() {
         let mut requests = Requests::default();
         assert_eq!(requests.feed(&[0, 0, 0, 8, 0, 3, 0, 0]), [None], "the greeting");
         let parse = message(b'P', b"one\0WITH a AS (UPDATE squidmesh_runs SET x = 1) SELECT 1\0\0\0");

@@ -1,5 +1,5 @@
-//! What is carried out while everything breaks: a workflow of each shape, whose handlers note what they do and whose fate is
-//! drawn from the run, the step and the attempt.
+//! The workflows that run while everything breaks: one of each shape, whose handlers record what they do and whose
+//! outcomes are derived from the run, the step and the attempt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::{Value, json};
+use squidmesh_checker::EffectKind;
+use squidmesh_core::workflow::{TransactionalHandler, WithDelay, WorkflowBuilder};
 use squidmesh_core::{
-    COMPLETE, Delayed, Field, Retry, RunId, Step, StepContext, StepError, StepResult, TransactionalHandler, Trigger,
-    Workflow, WorkflowBuilder, approval, ms, pause, secs, transactional, wait,
+    COMPLETE, Field, Retry, RunId, Step, StepContext, StepError, StepResult, Trigger, Workflow, approval, ms, pause,
+    secs, transactional, wait,
 };
-use squidmesh_simulation::check::EffectKind;
 
-use crate::dice::mixed;
+use crate::rng::mixed;
 use squidmesh_tests::ledger::Ledger;
 
 /// The workflows, and how often each is started.
@@ -31,20 +32,20 @@ pub(crate) const WEIGHTS: &[(&str, u64)] = &[
     ("long", 2),
     ("deadly", 1),
 ];
-/// Those that wait for a person: one approval, one with a deadline, one that is only held.
+/// The workflows that wait for a person: one with an approval, one with a deadline, one with a pause.
 pub(crate) const REVIEW: &str = "review";
 pub(crate) const HURRIED: &str = "hurried";
 pub(crate) const HELD: &str = "held";
-/// The one whose steps write rows in the transaction of their outcome, and its steps.
+/// The workflow whose steps write rows in the transaction of their outcome, and its steps.
 pub(crate) const BOOKED: &str = "booked";
 pub(crate) const BOOKINGS: [&str; 3] = ["debit", "credit", "receipt"];
 /// The host's table.
 pub(crate) const ROWS: &str =
-    "CREATE TABLE IF NOT EXISTS rack_rows (run_id TEXT NOT NULL, step TEXT NOT NULL, attempt BIGINT NOT NULL)";
+    "CREATE TABLE IF NOT EXISTS torture_rows (run_id TEXT NOT NULL, step TEXT NOT NULL, attempt BIGINT NOT NULL)";
 
-/// What all handlers of a process share.
+/// The state that all handlers of a process share.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct Environment {
     pub(crate) ledger: Ledger,
     pub(crate) lease: Duration,
 }
@@ -52,28 +53,28 @@ pub(crate) struct Stage {
 /// How a step behaves.
 #[derive(Clone, Copy, Debug)]
 struct Manner {
-    /// How long it takes at most, in milliseconds.
+    /// The maximum duration, in milliseconds.
     takes: u64,
-    /// One attempt in so many fails; 0 for none.
+    /// One in this number of attempts fails; 0 for none.
     fails: u64,
-    /// A failure is one for good.
+    /// Whether a failure is terminal.
     terminal: bool,
-    /// One attempt in so many takes its process with it; 0 for none.
+    /// One in this number of attempts kills its process; 0 for none.
     kills: u64,
 }
 
 const CALM: Manner = Manner { takes: 25, fails: 0, terminal: false, kills: 0 };
 
-/// All of them.
-pub(crate) fn all(stage: &Arc<Stage>) -> Vec<Workflow> {
-    let step = |name: &str, manner: Manner| handled(stage, name, manner).retry(Retry::fixed(8, ms(200)));
-    let undone = |name: &str, manner: Manner| compensated(stage, step(name, manner));
+/// Returns all workflows.
+pub(crate) fn all(environment: &Arc<Environment>) -> Vec<Workflow> {
+    let step = |name: &str, manner: Manner| handled(environment, name, manner).retry(Retry::fixed(8, ms(200)));
+    let undone = |name: &str, manner: Manner| compensated(environment, step(name, manner));
     let flaky = Manner { fails: 3, ..CALM };
     let exponential = || Retry::exponential(9, ms(100)..secs(1));
-    let lease = u64::try_from(stage.lease.as_millis()).unwrap_or(1_000);
+    let lease = u64::try_from(environment.lease.as_millis()).unwrap_or(1_000);
     let slow = Manner { takes: lease * 3, ..CALM };
     let book = |name: &str| {
-        let booking = Booking { stage: stage.clone(), manner: Manner { takes: 60, fails: 8, ..CALM } };
+        let booking = Booking { environment: environment.clone(), manner: Manner { takes: 60, fails: 8, ..CALM } };
         Step::new(name, transactional(booking)).retry(Retry::fixed(8, ms(150)))
     };
     let workflows = [
@@ -96,7 +97,7 @@ pub(crate) fn all(stage: &Arc<Stage>) -> Vec<Workflow> {
         chained(
             begun("timed"),
             [
-                ("begin", delayed(stage, "begin")),
+                ("begin", delayed(environment, "begin")),
                 ("rest", Step::new("rest", wait(ms(700)))),
                 ("middle", step("middle", CALM)),
                 ("doze", Step::new("doze", wait(ms(1_600)))),
@@ -156,7 +157,7 @@ fn begun(name: &str) -> WorkflowBuilder {
     Workflow::builder(name).trigger(Trigger::manual("go").field(Field::integer("number")))
 }
 
-/// One step after the other.
+/// Adds steps one after the other.
 fn chained<const N: usize>(builder: WorkflowBuilder, steps: [(&str, Step); N]) -> WorkflowBuilder {
     let names: Vec<&str> = steps.iter().map(|(name, _)| *name).collect();
     let builder = steps.into_iter().fold(builder, |builder, (_, step)| builder.step(step));
@@ -164,50 +165,50 @@ fn chained<const N: usize>(builder: WorkflowBuilder, steps: [(&str, Step); N]) -
     builder.then(names[N - 1], COMPLETE)
 }
 
-fn handled(stage: &Arc<Stage>, name: &str, manner: Manner) -> Step {
-    let stage = stage.clone();
+fn handled(environment: &Arc<Environment>, name: &str, manner: Manner) -> Step {
+    let environment = environment.clone();
     Step::new(name, move |input: Value, context: StepContext| {
-        let stage = stage.clone();
-        async move { stage.act(EffectKind::Step, manner, input, &context).await }
+        let environment = environment.clone();
+        async move { environment.act(EffectKind::Step, manner, input, &context).await }
     })
 }
 
-/// A step that has what follows wait.
-fn delayed(stage: &Arc<Stage>, name: &str) -> Step {
-    let stage = stage.clone();
+/// Returns a step that delays its successor.
+fn delayed(environment: &Arc<Environment>, name: &str) -> Step {
+    let environment = environment.clone();
     Step::new(name, move |input: Value, context: StepContext| {
-        let stage = stage.clone();
+        let environment = environment.clone();
         async move {
-            let output = stage.act(EffectKind::Step, CALM, input, &context).await?;
-            StepResult::Ok(Delayed::by(ms(300), output))
+            let output = environment.act(EffectKind::Step, CALM, input, &context).await?;
+            StepResult::Ok(WithDelay::by(ms(300), output))
         }
     })
     .retry(Retry::fixed(8, ms(200)))
 }
 
-fn compensated(stage: &Arc<Stage>, step: Step) -> Step {
-    let stage = stage.clone();
+fn compensated(environment: &Arc<Environment>, step: Step) -> Step {
+    let environment = environment.clone();
     step.compensate(move |input: Value, context: StepContext| {
-        let stage = stage.clone();
+        let environment = environment.clone();
         let manner = Manner { takes: 40, fails: 6, ..CALM };
-        async move { stage.act(EffectKind::Compensation, manner, input, &context).await }
+        async move { environment.act(EffectKind::Compensation, manner, input, &context).await }
     })
     .compensation_retry(Retry::fixed(10, ms(200)))
 }
 
-/// What a run, a step and an attempt come to: the same whoever asks.
+/// Returns a number derived from a run, a step and an attempt: the same in every process.
 fn fate(run: RunId, step: &str, attempt: u32, of_what: u64) -> u64 {
     let (high, low) = run.as_uuid().as_u64_pair();
     let step = step.bytes().fold(of_what, |sum, byte| mixed(sum ^ u64::from(byte)));
     mixed(high ^ mixed(low ^ mixed(step ^ u64::from(attempt))))
 }
 
-/// Whether nobody ever decides about a run.
+/// Returns whether a run is never decided about.
 pub(crate) fn is_left_alone(run: RunId) -> bool {
     fate(run, "left alone", 0, 7).is_multiple_of(6)
 }
 
-impl Stage {
+impl Environment {
     async fn act(&self, kind: EffectKind, manner: Manner, input: Value, context: &StepContext) -> StepResult<Value> {
         let drawn =
             |what, count: u64| fate(context.run_id, context.step.as_str(), context.attempt, what) % count.max(1);
@@ -233,7 +234,7 @@ impl Stage {
 }
 
 struct Booking {
-    stage: Arc<Stage>,
+    environment: Arc<Environment>,
     manner: Manner,
 }
 
@@ -245,11 +246,11 @@ impl TransactionalHandler for Booking {
 
     async fn run(&self, input: Value, transaction: &DatabaseTransaction, context: StepContext) -> StepResult<Value> {
         let (run, step, attempt) = (context.run_id, &context.step, context.attempt);
-        let insert = format!("INSERT INTO rack_rows (run_id, step, attempt) VALUES ('{run}', '{step}', {attempt})");
+        let insert = format!("INSERT INTO torture_rows (run_id, step, attempt) VALUES ('{run}', '{step}', {attempt})");
         transaction.execute_unprepared(&insert).await?;
-        // Some hold their connection for long, and others find none.
+        // Some steps hold their connection for long, so that others find none.
         let long = fate(run, step.as_str(), attempt, 9).is_multiple_of(10);
         let manner = if long { Manner { takes: 1_500, ..self.manner } } else { self.manner };
-        self.stage.act(EffectKind::Step, manner, input, &context).await
+        self.environment.act(EffectKind::Step, manner, input, &context).await
     }
 }

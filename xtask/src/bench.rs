@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: a private Postgres with its durable defaults, and the benchmark's own program, built for release.
+//! `cargo xtask bench`: a private Postgres with its durable defaults, and the benchmark's own program, built for
+//! release.
 
 use crate::failure::Outcome;
 use crate::postgres::Postgres;
@@ -6,7 +7,7 @@ use crate::process::{self, cargo};
 use crate::redis::Redis;
 use crate::workspace;
 
-/// Builds the program, starts the servers, runs it; arguments go to the program as they are.
+/// Builds the program, starts the servers, and runs it; arguments are passed to the program unchanged.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     process::run(&mut cargo(["build", "--release", "--package", "squidmesh-bench"]))?;
     let postgres = Postgres::start_to_measure()?;

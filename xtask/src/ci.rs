@@ -1,17 +1,20 @@
-//! `cargo xtask ci`: the whole gate. Every part runs, so that one run tells everything.
+//! `cargo xtask ci`: the whole gate. Every part runs, so that one run shows everything.
 
 use std::time::Instant;
 
+use crate::arguments::{Task, refuse_unknown};
 use crate::failure::{Failure, Outcome};
-use crate::{Task, deny, fuzz, lint, refuse_unknown, simulate, test, torture};
+use crate::{deny, fuzz, host_features, lint, simulate, test, torture};
 
-/// Runs lint, deny, test, simulate, fuzz and torture, tells how long each took, and fails when any of them does.
+/// Runs lint, deny, test, host-features, simulate, fuzz and torture, prints how long each took, and fails if any
+/// of them does.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     refuse_unknown("ci", arguments, &[])?;
-    let parts: [(&str, Task); 6] = [
+    let parts: [(&str, Task); 7] = [
         ("lint", lint::run),
         ("deny", deny::run),
         ("test", test::run),
+        ("host-features", host_features::run),
         ("simulate", simulate::gate),
         ("fuzz", fuzz::gate),
         ("torture", torture::gate),
@@ -28,7 +31,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     }
     println!("\nit took: {}", took.join(", "));
     if failed.is_empty() {
-        println!("\nthe gate is open: lint, deny, test, simulate, fuzz and torture passed");
+        println!("\nthe gate is open: lint, deny, test, host-features, simulate, fuzz and torture passed");
         Ok(())
     } else {
         Err(Failure::new(format!("the gate is closed\n{}", failed.join("\n"))))

@@ -1,5 +1,5 @@
-# Installs one Debian package without letting it start a service or create a database cluster of the system's own: the
-# chores use private servers only. What is written for that is taken away again. Argument: the package.
+# Installs one Debian package, and keeps it from starting a service or creating a database cluster: the chores use
+# private servers only. The settings written for this are removed at the end. Argument: the package.
 set -eu
 policy=/usr/sbin/policy-rc.d
 clusters=/etc/postgresql-common/createcluster.d
@@ -23,5 +23,5 @@ mkdir -p "$clusters"
 echo 'create_main_cluster = false' >"$setting"
 
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq || echo "the package lists could not be renewed; trying with those at hand" >&2
+apt-get update -qq || echo "the package lists could not be updated; trying with the existing ones" >&2
 apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$1"

@@ -1,11 +1,11 @@
-//! Installs a server's package on Debian and its kin; elsewhere says what a person has to install.
+//! Installs a server's package on Debian and its derivatives; elsewhere prints what a person has to install.
 
 use std::process::Command;
 
 use crate::failure::{Failure, Outcome};
 use crate::process;
 
-/// Installs `package`, which brings `software`. Needs apt-get, and root or a sudo that asks for no password.
+/// Installs `package`, which contains `software`. Needs apt-get, and root or a sudo without password.
 pub(crate) fn install(software: &str, package: &str) -> Outcome {
     let advice = format!("install the {software} server (Debian's package `{package}`) and try again");
     if process::on_path("apt-get").is_none() {

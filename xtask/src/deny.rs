@@ -1,12 +1,12 @@
 //! `cargo xtask deny`: the dependency policy of `deny.toml`.
 //!
-//! Apart from lint because its tool has to be compiled where it is missing; the gate runs both.
+//! Separate from lint because its tool has to be compiled if it is missing; the gate runs both.
 
+use crate::arguments::refuse_unknown;
 use crate::failure::Outcome;
 use crate::process::{cargo, ensure_cargo_tool, run as run_command};
-use crate::refuse_unknown;
 
-/// The cargo-deny to install where there is none.
+/// The version of cargo-deny to install if it is missing.
 const CARGO_DENY: &str = "0.20.2";
 
 /// Checks bans, licences and sources; advisories only on request, since they need a database from the network.

@@ -1,11 +1,11 @@
-//! Why a chore failed, said to a person.
+//! Why a task failed, for a person.
 
 use std::fmt;
 
-/// What a chore comes to.
+/// The result of a task.
 pub(crate) type Outcome = Result<(), Failure>;
 
-/// One sentence (or a short list) that says what failed and what to do; nobody matches on it.
+/// One sentence (or a short list) with the cause and what to do; no code matches on it.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
 
@@ -21,7 +21,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Names what was being done when the operating system said no.
+/// Adds the operation to an error of the operating system.
 pub(crate) trait While<T> {
     fn while_doing(self, what: impl fmt::Display) -> Result<T, Failure>;
 }

@@ -1,8 +1,8 @@
-//! `cargo xtask fix`: what a machine can mend.
+//! `cargo xtask fix`: the fixes that a machine can make.
 
+use crate::arguments::refuse_unknown;
 use crate::failure::Outcome;
 use crate::process::{cargo, run as run_command};
-use crate::refuse_unknown;
 
 /// Applies clippy's suggestions, then formats.
 pub(crate) fn run(arguments: &[String]) -> Outcome {

@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: builds the fuzz targets so that libFuzzer sees the ways through them, and runs them.
+//! `cargo xtask fuzz`: builds the fuzz targets with coverage for libFuzzer, and runs them.
 //!
-//! Needs no nightly compiler and no cargo-fuzz: libFuzzer comes as a crate, and what it needs of the compiler are options of the
-//! stable one. Only the workspace's own crates are built anew for it.
+//! Needs no nightly compiler and no cargo-fuzz: libFuzzer is a crate, and needs only options of the stable
+//! compiler. Only the workspace's own crates are rebuilt for it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::workspace;
 
 /// How long the gate fuzzes each target, in seconds, two targets at a time.
 const GATE_SECONDS: u64 = 14;
-/// The longest input; what is longer is no other sort of input.
+/// The maximum length of an input; longer ones exercise nothing new.
 const LONGEST: u64 = 1_024;
 
 struct Options {
@@ -23,16 +23,16 @@ struct Options {
     seconds: Option<u64>,
     jobs: usize,
     seed: u64,
-    /// Whether everything else is optimised as well: it takes minutes to build, and pays for millions of runs.
+    /// Whether everything else is optimised as well: the build takes minutes, which pays for millions of runs.
     release: bool,
 }
 
-/// Fuzzes every target, or one, for so many runs or seconds each; a minute each if neither is given.
+/// Fuzzes every target, or one, for a number of runs or seconds each; a minute each by default.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     fuzz(&options(arguments)?)
 }
 
-/// The part of the gate: every target for a short time.
+/// Runs in the gate: every target for a short time.
 pub(crate) fn gate(_: &[String]) -> Outcome {
     fuzz(&Options { target: None, runs: None, seconds: Some(GATE_SECONDS), jobs: 2, seed: 1, release: false })
 }
@@ -81,7 +81,7 @@ fn fuzz(options: &Options) -> Outcome {
     Err(Failure::new(failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
 }
 
-/// The names of the targets: each has a file.
+/// Returns the names of the targets: each has a file.
 fn targets() -> Result<Vec<String>, Failure> {
     let directory = workspace::root().join("fuzz/fuzz_targets");
     let files = fs::read_dir(&directory).while_doing(format!("list {}", directory.display()))?;
@@ -91,7 +91,7 @@ fn targets() -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// Builds programs, with the features that everything else is built with, so that their dependencies are those that are there.
+/// Builds programs with the features of the other builds, so that their existing dependencies are reused.
 fn build(targets: &[&String], release: bool) -> Result<Vec<PathBuf>, Failure> {
     let mut command = cargo(["build", "--locked", "--workspace", "--all-features"]);
     for target in targets {
@@ -99,7 +99,7 @@ fn build(targets: &[&String], release: bool) -> Result<Vec<PathBuf>, Failure> {
     }
     command.env("RUSTC_WORKSPACE_WRAPPER", workspace::root().join("fuzz/instrument.sh"));
     if release {
-        // What must not be is looked for as it is without optimisation.
+        // Assertions stay on, as without optimisation.
         command.arg("--release");
         command
             .env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true")
@@ -110,12 +110,12 @@ fn build(targets: &[&String], release: bool) -> Result<Vec<PathBuf>, Failure> {
     Ok(targets.iter().map(|target| directory.join(target)).collect())
 }
 
-/// A target at work.
+/// A running target.
 struct Running {
     name: String,
     child: std::process::Child,
     log: PathBuf,
-    /// The input under way, for as long as it runs.
+    /// The current input, while the target runs.
     input: PathBuf,
     findings: PathBuf,
 }
@@ -136,7 +136,13 @@ impl Running {
         command.arg(format!("-artifact_prefix={}/", findings.display()));
         command.arg(format!("-dict={}", workspace::root().join("fuzz/json.dict").display()));
         command.args([format!("-max_len={LONGEST}"), format!("-seed={}", options.seed)]);
-        command.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=1"]);
+        command.args([
+            "-timeout=10",
+            "-rss_limit_mb=1024",
+            "-malloc_limit_mb=256",
+            "-print_final_stats=1",
+            "-verbosity=1",
+        ]);
         match (options.runs, options.seconds) {
             (None, None) => command.arg("-max_total_time=60"),
             (runs, seconds) => command
@@ -167,7 +173,7 @@ impl Running {
         let last = lines.len().saturating_sub(40);
         lines.iter().skip(last).for_each(|line| println!("{line}"));
         if status.code().is_none() {
-            // Killed by a signal, such as for a stack that overflowed: libFuzzer could not write down on what.
+            // Killed by a signal, for example after a stack overflow: libFuzzer could not record the input.
             fs::copy(&self.input, self.findings.join("killed")).while_doing("keep the input")?;
         }
         Err(Failure::new(format!(

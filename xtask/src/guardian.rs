@@ -1,8 +1,9 @@
-//! Keeps a throw-away server: whatever happens to this process, the server is stopped and its directory removed.
+//! Guards a throw-away server: however this process ends, the server is stopped and its directory removed.
 //!
-//! The work is done by a small shell process (`guardian.sh`) in a session of its own, which waits for the pipe that this
-//! process holds to close. The kernel closes it however this process ends, so there is no signal to catch and no case to
-//! forget. Should the guardian itself be killed, the server dies with it (`setpriv --pdeathsig`).
+//! A small shell process (`guardian.sh`) in a session of its own does this: it waits until the pipe that this
+//! process holds is closed. The kernel closes the pipe however this process ends, so no signal has to be caught
+//! and no case can be forgotten. If the guardian itself is killed, the server dies with it
+//! (`setpriv --pdeathsig`).
 
 use std::fs;
 use std::net::TcpListener;
@@ -14,17 +15,17 @@ use std::time::{Duration, Instant};
 use crate::failure::{Failure, Outcome, While};
 use crate::process;
 
-/// How long a server may take until it answers; a loaded machine with a slow disk needs some seconds.
+/// How long a server may take to answer; a loaded machine with a slow disk needs some seconds.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 
-/// A running server and its directory. Both are gone when this has been dropped.
+/// A running server and its directory. Both are removed on drop.
 pub(crate) struct Guarded {
     guardian: Child,
     lifeline: Option<ChildStdin>,
     directory: PathBuf,
 }
 
-/// What to start.
+/// The server to start.
 pub(crate) struct Server<'a> {
     /// Names the server in messages and in its directory.
     pub(crate) name: &'static str,
@@ -35,7 +36,7 @@ pub(crate) struct Server<'a> {
     pub(crate) stop_signal: &'static str,
     /// The system user to run it as when this process is root; `nobody` when that user does not exist.
     pub(crate) user: &'static str,
-    /// Tells from the server's directory that this very server is ready, not some other on the same port.
+    /// Returns whether this server is ready, and not another one on the same port, given its directory.
     pub(crate) ready: fn(&Path) -> bool,
 }
 
@@ -64,7 +65,7 @@ impl Guarded {
         }
         command.args(["--", "sh", "-c", server.script]).arg(&directory).args(server.arguments);
         for (name, _) in std::env::vars_os() {
-            // Settings meant for somebody else's server.
+            // Settings for a server that is not this one.
             if name.to_string_lossy().starts_with("PG") {
                 command.env_remove(name);
             }
@@ -112,7 +113,7 @@ impl Drop for Guarded {
     }
 }
 
-/// Blocks until one of the servers ends, which it should not.
+/// Blocks until one of the servers ends, which is an error.
 pub(crate) fn wait_for_the_end_of_any<const N: usize>(mut servers: [&mut Guarded; N]) -> Outcome {
     loop {
         for server in &mut servers {
@@ -124,13 +125,13 @@ pub(crate) fn wait_for_the_end_of_any<const N: usize>(mut servers: [&mut Guarded
     }
 }
 
-/// A port of the loopback interface that was free a moment ago.
+/// Returns a port of the loopback interface that was free a moment ago.
 pub(crate) fn free_port() -> Result<u16, Failure> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).while_doing("find a free port")?;
     Ok(listener.local_addr().while_doing("find a free port")?.port())
 }
 
-/// Starts a server on a free port, again on another one when somebody took the first in between.
+/// Starts a server on a free port, and again on another one if the first was taken meanwhile.
 pub(crate) fn on_a_free_port(start: impl Fn(u16) -> Result<Guarded, Failure>) -> Result<(Guarded, u16), Failure> {
     let mut last = None;
     for _ in 0..3 {
@@ -143,7 +144,7 @@ pub(crate) fn on_a_free_port(start: impl Fn(u16) -> Result<Guarded, Failure>) ->
     Err(last.unwrap_or_else(|| Failure::new("no server was tried")))
 }
 
-/// A directory of its own, on a disk: `/tmp` is memory on many machines, and an fsync should cost what it costs.
+/// Creates a directory on a disk: `/tmp` is memory on many machines, and an fsync must have its real cost.
 fn fresh_directory(name: &str) -> Result<PathBuf, Failure> {
     let base = Path::new("/var/tmp");
     let base = if base.is_dir() { base.to_owned() } else { std::env::temp_dir() };
@@ -166,7 +167,8 @@ struct Account {
     gid: u32,
 }
 
-/// The account under which a server runs: none (one's own) unless this process is root, which Postgres refuses.
+/// Returns the account under which a server runs: `None` (the current one) unless this process is root, which
+/// Postgres refuses.
 fn account_for(user: &str) -> Result<Option<Account>, Failure> {
     let id = process::output(Command::new("id").arg("-u"))?;
     if id.trim() != "0" {

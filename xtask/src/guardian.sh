@@ -1,5 +1,5 @@
-# Holds one server and its directory, and takes both away when its standard input closes: at the end of the chore that
-# started it, however that ends (kill -9 included, for the kernel closes the pipe). It also ends when the server does.
+# Runs one server, and removes it and its directory when standard input closes, which is when the chore that started it
+# ends, even by kill -9: the kernel closes the pipe. It also ends when the server does.
 #
 # Arguments: the directory, the signal that stops the server, the server's command.
 set -u
@@ -10,9 +10,9 @@ server='' watcher=''
 
 finish() {
   trap '' EXIT INT TERM HUP
-  [ -n "$watcher" ] && kill -PIPE "$watcher" 2>/dev/null # the one signal whose victim the shell does not announce
+  [ -n "$watcher" ] && kill -PIPE "$watcher" 2>/dev/null # the only signal whose effect the shell does not report
   if [ -n "$server" ]; then
-    # The server leads a process group of its own, unless it was caught in the instant before that.
+    # The server leads its own process group, unless it was stopped before it could create one.
     kill -s "$signal" -- "-$server" 2>/dev/null || kill -KILL "$server" 2>/dev/null
     for _ in {1..100}; do
       kill -0 -- "-$server" 2>/dev/null || break
@@ -27,7 +27,7 @@ trap 'exit 143' INT TERM HUP
 
 cat <&3 >/dev/null &
 watcher=$!
-# Last of all: a job that ends before another is started is forgotten, and could not be waited for.
+# Started last: the shell forgets a job that ends before another one is started, and could not wait for it.
 setsid "$@" >"$directory/log" 2>&1 3<&- &
 server=$!
 wait -n "$server" "$watcher"

@@ -1,4 +1,5 @@
-//! Who may know whom, proved package by package: features unified over a workspace would hide a violation.
+//! Which package may depend on which, checked package by package: features unified over a workspace would hide a
+//! violation.
 
 use crate::failure::{Failure, Outcome};
 use crate::process::{self, cargo};
@@ -17,12 +18,14 @@ const LEAVES: &[&str] = &[
     "squidmesh-examples",
     "squidmesh-bench",
     "squidmesh-fuzz",
+    "squidmesh-checker",
     "squidmesh-simulation",
     "squidmesh-torture",
 ];
 
-/// The crates that `package` must never reach through its normal dependencies, with all features on. A name also stands
-/// for the family that carries it as a prefix (`sqlx` for `sqlx-core`). `None` for a package that no rule knows.
+/// Returns the crates that `package` must never reach through its normal dependencies, with all features enabled.
+/// A name also covers the crates that have it as a prefix (`sqlx` for `sqlx-core`). Returns `None` for a package
+/// without a rule.
 fn forbidden(package: &str) -> Option<Vec<&'static [&'static str]>> {
     match package {
         "squidmesh-core" => Some(vec![RUNTIMES, DATABASES, QUEUES, WEB, STORE, EXECUTORS, LEAVES, XTASK]),
@@ -32,7 +35,9 @@ fn forbidden(package: &str) -> Option<Vec<&'static [&'static str]>> {
         "squidmesh-tests" | "squidmesh-examples" | "squidmesh-bench" | "squidmesh-fuzz" | "squidmesh-torture" => {
             Some(vec![XTASK])
         }
-        "squidmesh-simulation" => Some(vec![RUNTIMES, DATABASES, QUEUES, WEB, STORE, EXECUTORS, XTASK]),
+        "squidmesh-checker" | "squidmesh-simulation" => {
+            Some(vec![RUNTIMES, DATABASES, QUEUES, WEB, STORE, EXECUTORS, XTASK])
+        }
         executor if executor.starts_with("squidmesh-executor-") => {
             Some(vec![DATABASES, QUEUES, WEB, STORE, EXECUTORS, LEAVES, XTASK])
         }
@@ -65,7 +70,7 @@ pub(crate) fn check() -> Outcome {
     if violations.is_empty() { Ok(()) } else { Err(Failure::new(format!("\n  {}", violations.join("\n  ")))) }
 }
 
-/// Proves that each library stands alone, built without what the rest of the workspace happens to switch on.
+/// Checks that each library builds alone, without the features that the rest of the workspace enables.
 pub(crate) fn check_alone() -> Outcome {
     for package in workspace::packages()? {
         if package == "xtask" || LEAVES.contains(&package.as_str()) {

@@ -1,18 +1,24 @@
-//! `cargo xtask lint`: the read-only half of the gate. Cheap checks first; all of them run, so that one run tells all.
+//! `cargo xtask lint`: the read-only half of the gate. Cheap checks come first; all of them run, so that one run
+//! shows every failure.
 
 use std::time::Instant;
 
+use crate::arguments::refuse_unknown;
 use crate::failure::{Failure, Outcome};
 use crate::process::{cargo, run as run_command};
-use crate::{layering, refuse_unknown, tidy};
+use crate::{caging, floors, layering, prose, tidy, vocabulary};
 
 type Check = fn() -> Outcome;
 
 /// Runs every check and lists those that failed.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     refuse_unknown("lint", arguments, &[])?;
-    let checks: [(&str, Check); 6] = [
+    let checks: [(&str, Check); 10] = [
         ("tidy", tidy::check),
+        ("prose", prose::check),
+        ("vocabulary", vocabulary::check),
+        ("host code is caged", caging::check),
+        ("imports", floors::check),
         ("format", || run_command(&mut cargo(["fmt", "--all", "--check"]))),
         ("layering", layering::check),
         ("clippy", clippy),
@@ -25,7 +31,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         let begun = Instant::now();
         let outcome = check();
         let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
-        summary.push_str(&format!("  {name:<18}{verdict:<8}{:>6.1} s\n", begun.elapsed().as_secs_f64()));
+        summary.push_str(&format!("  {name:<20}{verdict:<8}{:>6.1} s\n", begun.elapsed().as_secs_f64()));
         if let Err(failure) = outcome {
             println!("\n{name}: {failure}");
             failures.push(name);

@@ -1,38 +1,45 @@
-//! The project's chores, one file a task: `cargo xtask <command>`.
+//! The project's tasks, one file each: `cargo xtask <command>`.
 //!
-//! Knows the workspace from outside only (files, `cargo`, servers); it must never depend on a crate of the workspace,
-//! so that it runs while they do not compile.
+//! Knows the workspace only from outside (files, `cargo`, servers). It must never depend on a crate of the
+//! workspace, so that it runs while they do not compile.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person at the terminal")]
 
+mod arguments;
 mod bench;
+mod caging;
 mod ci;
 mod debian;
 mod deny;
 mod failure;
 mod fix;
+mod floors;
 mod fuzz;
 mod guardian;
+mod host_features;
+mod imports;
 mod layering;
 mod lint;
 mod postgres;
 mod process;
+mod prose;
 mod redis;
+mod root;
 mod services;
 mod simulate;
+mod source;
 mod tally;
 mod test;
 mod tidy;
 mod torture;
+mod vocabulary;
 mod workspace;
 
 use std::process::ExitCode;
 
+use crate::arguments::Task;
 use crate::failure::{Failure, Outcome};
 
-/// The function of a chore; it gets the arguments after the chore's name.
-type Task = fn(&[String]) -> Outcome;
-
-/// A chore: its name, what it takes, what it does in one line, and the function that does it.
+/// A task: its name, its arguments, a one-line summary, and its function.
 struct Chore {
     name: &'static str,
     arguments: &'static str,
@@ -48,9 +55,15 @@ const CHORES: &[Chore] = &[
         run: test::run,
     },
     Chore {
+        name: "host-features",
+        arguments: "",
+        summary: "Run the core's tests with the features of serde_json that other crates of a host may turn on",
+        run: host_features::run,
+    },
+    Chore {
         name: "lint",
         arguments: "",
-        summary: "Check formatting, clippy, docs, tidiness, layering; change nothing",
+        summary: "Check formatting, clippy, docs, tidiness, prose, layering; change nothing",
         run: lint::run,
     },
     Chore {
@@ -86,7 +99,7 @@ const CHORES: &[Chore] = &[
     Chore {
         name: "ci",
         arguments: "",
-        summary: "The whole gate: lint, deny, test, simulate, fuzz and torture",
+        summary: "The whole gate: lint, deny, test, host-features, simulate, fuzz and torture",
         run: ci::run,
     },
     Chore { name: "fix", arguments: "", summary: "Format, and apply clippy's own suggestions", run: fix::run },
@@ -134,16 +147,6 @@ fn help() -> String {
         text.push_str(&format!("  {call:<38}{}\n", chore.summary));
     }
     text
-}
-
-/// Refuses arguments that a chore does not know.
-fn refuse_unknown(chore: &str, arguments: &[String], known: &[&str]) -> Outcome {
-    match arguments.iter().find(|argument| !known.contains(&argument.as_str())) {
-        None => Ok(()),
-        Some(unknown) => {
-            Err(Failure::new(format!("`{chore}` does not know `{unknown}`; see `cargo xtask {chore} --help`")))
-        }
-    }
 }
 
 #[cfg(test)]

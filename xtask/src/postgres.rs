@@ -1,4 +1,5 @@
-//! A private Postgres: fresh data, a free port, reachable from this machine only, durable as by default.
+//! A private Postgres server: fresh data, a free port, reachable from this machine only, with the default
+//! durability.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use crate::process;
 /// The variable in which tests find the server.
 pub(crate) const VARIABLE: &str = "SQUIDMESH_TEST_POSTGRES";
 
-/// The server's own account in the database: it may create databases.
+/// The server's own account in the database, which may create databases.
 const USER: &str = "squidmesh";
 
 /// A running throw-away Postgres.
@@ -22,13 +23,13 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Installs Postgres when it is missing, and starts a server of one's own.
+    /// Installs Postgres if it is missing, and starts a private server.
     pub(crate) fn start() -> Result<Self, Failure> {
-        // Many tests at once, each with pools of its own.
+        // For many concurrent tests, each with pools of its own.
         Self::start_with(&["-c", "max_connections=200"])
     }
 
-    /// The same with nothing set but what counts statements, where the server has that: its defaults are durable.
+    /// Starts a server with default settings, which are durable, and statement statistics if it supports them.
     pub(crate) fn start_to_measure() -> Result<Self, Failure> {
         Self::start_with(&["-c", "shared_preload_libraries=pg_stat_statements"]).or_else(|failure| {
             println!("starting without pg_stat_statements, so that statements are not counted: {failure}");
@@ -44,7 +45,7 @@ impl Postgres {
                 name: "postgres",
                 script: START,
                 arguments: &[&[&*programs.to_string_lossy(), USER, &port.to_string()], settings].concat(),
-                // An immediate shutdown: nobody wants the data.
+                // An immediate shutdown: the data is not needed.
                 stop_signal: "QUIT",
                 user: "postgres",
                 ready: is_ready,
@@ -55,7 +56,7 @@ impl Postgres {
     }
 }
 
-/// `$0` is the server's directory; `$1` where the programs are, `$2` the user, `$3` the port; the rest are settings.
+/// `$0` is the server's directory, `$1` that of the programs, `$2` the user, `$3` the port; the rest are settings.
 const START: &str = r#"
 set -e
 "$1/initdb" --pgdata="$0/data" --username="$2" --auth=trust --encoding=UTF8 --no-locale --no-sync >"$0/initdb.log"
@@ -65,7 +66,7 @@ exec "$programs/postgres" -D "$0/data" -c listen_addresses=127.0.0.1 -c port="$p
   -c fsync=on -c synchronous_commit=on "$@"
 "#;
 
-/// The server keeps its state in the eighth line of a file in its own data directory.
+/// Returns whether the server is ready. Its state is in the eighth line of a file in its data directory.
 fn is_ready(directory: &Path) -> bool {
     fs::read_to_string(directory.join("data/postmaster.pid")).is_ok_and(|state| says_ready(&state))
 }
@@ -74,7 +75,7 @@ fn says_ready(state: &str) -> bool {
     state.lines().nth(7).is_some_and(|status| status.trim() == "ready")
 }
 
-/// The directory that holds `initdb` and `postgres`, after installing them when there is none.
+/// Returns the directory that contains `initdb` and `postgres`, and installs them if they are missing.
 pub(crate) fn programs() -> Result<PathBuf, Failure> {
     if let Some(found) = find_programs()? {
         return Ok(found);

@@ -1,29 +1,29 @@
-//! Running other programs: shown to the reader before they start, and judged by their exit code.
+//! Runs other programs: each is printed before it starts, and judged by its exit code.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::failure::{Failure, Outcome, While};
-use crate::workspace;
+use crate::root::root;
 
-/// The cargo that runs this chore, in the workspace's root.
+/// Returns a command for the cargo that runs this task, in the workspace's root.
 pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(workspace::root());
+    command.args(arguments).current_dir(root());
     command
 }
 
-/// Runs a command with the reader's own output; it reads nothing.
+/// Runs a command that shares the output of this process and has no input.
 pub(crate) fn run(command: &mut Command) -> Outcome {
     run_shown_as(&show(command), command)
 }
 
-/// Like [`run`], but the command also ends when this process does, whatever ends it.
+/// Like [`run`], but the command also ends with this process, however that ends.
 pub(crate) fn run_bound(command: &Command) -> Outcome {
     let mut bound = Command::new("setpriv");
     bound.args(["--pdeathsig", "TERM", "--"]).arg(command.get_program()).args(command.get_args());
     bound.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    bound.current_dir(command.get_current_dir().unwrap_or(&workspace::root()));
+    bound.current_dir(command.get_current_dir().unwrap_or(&root()));
     run_shown_as(&show(command), &mut bound)
 }
 
@@ -33,7 +33,7 @@ fn run_shown_as(shown: &str, command: &mut Command) -> Outcome {
     if status.success() { Ok(()) } else { Err(Failure::new(format!("`{shown}` failed ({status})"))) }
 }
 
-/// Runs a command quietly and returns what it printed; what it said on standard error goes into the failure.
+/// Runs a command quietly and returns its output; its standard error is part of the failure.
 pub(crate) fn output(command: &mut Command) -> Result<String, Failure> {
     let shown = show(command);
     let output = command.stdin(Stdio::null()).output().while_doing(format!("start `{shown}`"))?;
@@ -45,19 +45,19 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Failure> {
     }
 }
 
-/// Whether a command can be started and succeeds; what it prints is thrown away.
+/// Returns whether a command starts and succeeds; its output is discarded.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
 }
 
-/// The path of a program that is on `PATH`.
+/// Returns the path of a program on `PATH`.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|directory| directory.join(program)).find(|candidate| candidate.is_file())
 }
 
-/// Installs a cargo subcommand when it is missing, and says so. Built without optimization: that takes a part of the
-/// time, and the tool has little to compute itself.
+/// Installs a cargo subcommand if it is missing, and prints that. It is built without optimisation, which takes a
+/// fraction of the time, since the tool computes little itself.
 pub(crate) fn ensure_cargo_tool(subcommand: &str, version: &str, features: &[&str]) -> Outcome {
     if succeeds(&mut cargo([subcommand, "--version"])) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! A private Redis: memory only, a free port, reachable from this machine only.
+//! A private Redis server: memory only, a free port, reachable from this machine only.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,12 +18,12 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Installs Redis when it is missing, and starts a server of one's own.
+    /// Installs Redis if it is missing, and starts a private server.
     pub(crate) fn start() -> Result<Self, Failure> {
         Self::start_with(&["--save", "", "--appendonly", "no"])
     }
 
-    /// The same with Redis's own defaults of what it writes to disk.
+    /// Starts a server with Redis's own defaults for persistence.
     pub(crate) fn start_to_measure() -> Result<Self, Failure> {
         Self::start_with(&[])
     }
@@ -48,14 +48,14 @@ impl Redis {
     }
 }
 
-/// `$0` is the server's directory; `$1` the program, `$2` the port; the rest are settings.
+/// `$0` is the server's directory, `$1` the program, `$2` the port; the rest are settings.
 const START: &str = r#"
 program=$1 port=$2
 shift 2
 exec "$program" --port "$port" --bind 127.0.0.1 --dir "$0" --daemonize no "$@"
 "#;
 
-/// The server's program, after installing it when there is none.
+/// Returns the server's program, and installs it if it is missing.
 pub(crate) fn program() -> Result<PathBuf, Failure> {
     if let Some(found) = process::on_path("redis-server") {
         return Ok(found);

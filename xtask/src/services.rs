@@ -1,12 +1,12 @@
 //! `cargo xtask services`: the private servers, for running examples or single tests by hand.
 
+use crate::arguments::refuse_unknown;
 use crate::failure::Outcome;
 use crate::guardian;
 use crate::postgres::{self, Postgres};
 use crate::redis::{self, Redis};
-use crate::refuse_unknown;
 
-/// Starts the servers, prints where they are and what to try on them, and keeps them until this process ends.
+/// Starts the servers, prints their addresses and what to try on them, and keeps them until this process ends.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     refuse_unknown("services", arguments, &[])?;
     let mut postgres = Postgres::start()?;
@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     guardian::wait_for_the_end_of_any([&mut postgres.server, &mut redis.server])
 }
 
-/// The command line that carries the checkout over these servers.
+/// Returns the command line that runs the checkout example on these servers.
 fn checkout(store: &str, redis: &str) -> String {
     format!(
         "cargo run --release -p squidmesh-examples --example checkout --no-default-features --features redis -- \\\n  \

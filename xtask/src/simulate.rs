@@ -1,12 +1,14 @@
-//! `cargo xtask simulate`: whole deployments in virtual time, seed by seed, and the proof that what is broken on purpose is found.
+//! `cargo xtask simulate`: whole deployments in virtual time, seed by seed, and a check that deliberate defects
+//! are found.
 
 use crate::failure::Outcome;
 use crate::process::{self, cargo};
 
-/// The seeds that the gate lives.
+/// The number of seeds that the gate runs.
 const SEEDS: &str = "2000";
 
-/// Runs the simulator; arguments go to it as they are. After `--release` it is built with optimisation, for millions of seeds.
+/// Runs the simulator; arguments are passed to it unchanged. After `--release`, it is built with optimisation, for
+/// millions of seeds.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     match arguments.split_first() {
         Some((first, rest)) if first == "--release" => simulate(true, rest.iter().map(String::as_str)),
@@ -14,7 +16,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     }
 }
 
-/// The part of the gate: seeds that must break no rule, and mutations that must each be caught.
+/// Runs in the gate: seeds that must break no rule, and mutations that must each be caught.
 pub(crate) fn gate(_: &[String]) -> Outcome {
     simulate(false, ["--seeds", SEEDS, "--jobs", "2"])?;
     simulate(false, ["--mutations", "--jobs", "2"])

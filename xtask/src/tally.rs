@@ -1,13 +1,13 @@
-//! How many tests ran, and on which store, read from nextest's JUnit report.
+//! Counts the tests that ran, in total and on each store, from nextest's JUnit report.
 //!
-//! A test belongs to a store when its path names it: `conformance::sqlite::a_commit_is_atomic`.
+//! A test belongs to a store if its path names it: `conformance::sqlite::a_commit_is_atomic`.
 
 use std::fmt;
 
 /// The stores, and the queue that is a server of its own.
 const STORES: [&str; 4] = ["memory", "sqlite", "postgres", "redis"];
 
-/// The tests that ran: all of them, those that failed, and those on each store.
+/// The number of tests that ran, that failed, and that ran on each store.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Tally {
     ran: usize,
@@ -37,7 +37,7 @@ impl Tally {
         tally
     }
 
-    /// The first store on which nothing ran.
+    /// Returns the first store on which no test ran.
     pub(crate) fn missing_store(&self) -> Option<&'static str> {
         STORES.into_iter().zip(self.on_store).find_map(|(store, count)| (count == 0).then_some(store))
     }
@@ -53,7 +53,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// The path components in an attribute's value.
+/// Returns the path components in an attribute's value.
 fn components<'a>(attributes: &'a str, name: &str) -> Vec<&'a str> {
     let opening = format!("{name}=\"");
     let value = attributes

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that the tests need, then the tests, then proof that no store was left out.
+//! `cargo xtask test`: starts what the tests need, runs the tests, and checks that no store was left out.
 
 use std::fs;
 
@@ -9,13 +9,13 @@ use crate::redis::{self, Redis};
 use crate::tally::Tally;
 use crate::workspace;
 
-/// The nextest to install where there is none: known to work with the workspace's Rust version.
+/// The version of nextest to install if it is missing: it works with the workspace's Rust version.
 const NEXTEST: &str = "0.9.143";
 
-/// Without its self-update, which brings a TLS library that takes longer to compile than all the rest.
+/// Without its self-update, whose TLS library takes longer to compile than the rest.
 const NEXTEST_FEATURES: &[&str] = &["--no-default-features", "--features", "default-no-update"];
 
-/// Runs the tests; arguments go to nextest as they are (name filters, `-p package`, `-E expression`, ...).
+/// Runs the tests; arguments are passed to nextest unchanged (name filters, `-p package`, `-E expression`, ...).
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     process::ensure_cargo_tool("nextest", NEXTEST, NEXTEST_FEATURES)?;
     let postgres = Postgres::start()?;
@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     let mut variables = vec![(postgres::VARIABLE, postgres.url.as_str())];
     variables.extend(redis.iter().map(|redis| (redis::VARIABLE, redis.url.as_str())));
 
-    // Wherever the target directory is, nextest keeps its own under the workspace's root.
+    // nextest keeps its files under the workspace's root, even if the target directory is elsewhere.
     let report = workspace::root().join("target/nextest").join(profile(arguments)).join("junit.xml");
     if report.exists() {
         fs::remove_file(&report).while_doing("remove the report of the last run")?;
@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     }
 }
 
-/// The nextest profile that is asked for.
+/// Returns the requested nextest profile.
 fn profile(arguments: &[String]) -> &str {
     let mut arguments = arguments.iter().map(String::as_str);
     let named = arguments.find_map(|argument| match argument {

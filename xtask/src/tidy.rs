@@ -1,4 +1,4 @@
-//! House rules that no other tool checks: module docs, short files, nothing left unfinished, reasons in the manifest.
+//! House rules that no other tool checks: module docs, short files, no unfinished code, reasons in the manifest.
 
 use std::fs;
 use std::path::Path;
@@ -9,20 +9,34 @@ use crate::workspace;
 /// A file longer than this needs a reason below.
 const LONGEST_FILE: usize = 500;
 
-/// Files over the limit that are one concept all the same: the path and the reason.
+/// Files over the limit that are one concept nevertheless: the path and the reason.
 const LONG_FILES: &[(&str, &str)] = &[];
 
-/// Text that must not be in a Rust file, and why. (Put together here, so that this file does not hold it.)
+/// Text that must not occur in a Rust file, and the advice. (Assembled here, so that this file does not contain
+/// it.)
 const UNFINISHED: &[(&str, &str)] = &[
     (concat!("todo", "!("), "finish it or file an issue"),
     (concat!("unimplemented", "!("), "finish it or return a typed error"),
     (concat!("#[", "ignore"), "a test that does not run proves nothing: mend it or remove it"),
 ];
 
-/// Paths of somebody's machine, which must not be in any file.
+/// Arithmetic on the current time, which panics if the sum is out of range, as with `Duration::MAX`.
+const ADDED_TO_NOW: &[&str] = &["now() + ", "now() - ", " now + ", "(now + "];
+
+/// Files of the product in which the added duration is bounded: the path and the bound.
+const BOUNDED_TIMES: &[(&str, &str)] = &[
+    ("squidmesh-executor-redis/src/announce.rs", "constants"),
+    ("squidmesh-executor-redis/src/connection.rs", "constants"),
+    ("squidmesh-executor-redis/src/reader.rs", "constants"),
+    ("squidmesh-executor-redis/src/sweep.rs", "an interval of a day at most, which is checked when a runtime is built"),
+    ("squidmesh-store/src/pool/calls.rs", "whole milliseconds in 64 bits, which an instant bears"),
+    ("squidmesh-store/src/pool/own.rs", "whole milliseconds in 64 bits, which an instant bears"),
+];
+
+/// Paths of a person's machine, which must not occur in any file.
 const MACHINE_PATHS: &[&str] = &[concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
 
-/// Checks every file of the work tree and lists all that is wrong.
+/// Checks every file of the work tree and lists every violation.
 pub(crate) fn check() -> Outcome {
     let root = workspace::root();
     let mut wrong = Vec::new();
@@ -32,6 +46,7 @@ pub(crate) fn check() -> Outcome {
         let Ok(text) = String::from_utf8(bytes) else { continue };
         if path.extension().is_some_and(|extension| extension == "rs") {
             wrong.extend(wrong_in_rust(&path, &text));
+            wrong.extend(wrong_times(&path, &text));
             lengths.push((path.clone(), text.lines().count()));
         }
         if path.file_name().is_some_and(|name| name == "Cargo.toml") {
@@ -59,6 +74,18 @@ fn wrong_in_rust(path: &Path, text: &str) -> Vec<String> {
     wrong
 }
 
+/// Checks the product, up to a file's tests: waiting for any duration that a host may choose must not panic.
+fn wrong_times(path: &Path, text: &str) -> Vec<String> {
+    let bounded = BOUNDED_TIMES.iter().any(|(bounded, _)| Path::new(bounded) == path);
+    if bounded || !crate::caging::is_product(path) {
+        return Vec::new();
+    }
+    let code = text.split("#[cfg(test)]").next().unwrap_or(text);
+    let found = (1..).zip(code.lines()).filter(|(_, line)| ADDED_TO_NOW.iter().any(|added| line.contains(added)));
+    let advice = "panics if the sum is out of range: use `sleep`, `timeout` or `checked_add`, or give its bound";
+    found.map(|(number, _)| format!("{}:{number}: arithmetic on the time of now {advice}", path.display())).collect()
+}
+
 fn wrong_lengths(lengths: &[(impl AsRef<Path>, usize)], allowed: &[(&str, &str)]) -> Vec<String> {
     let mut wrong = Vec::new();
     for (path, lines) in lengths {
@@ -75,7 +102,8 @@ fn wrong_lengths(lengths: &[(impl AsRef<Path>, usize)], allowed: &[(&str, &str)]
     wrong
 }
 
-/// In the workspace's manifest every dependency stands on one line with its reason; elsewhere it is only referred to.
+/// Checks that every dependency in the workspace's manifest is on one line with its reason; other manifests only
+/// refer to it.
 fn wrong_in_manifest(path: &Path, text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut section = "";
@@ -136,6 +164,18 @@ mod tests {
         assert_eq!(wrong_lengths(&lengths, &[]).len(), 1);
         assert!(wrong_lengths(&lengths, &[("long.rs", "one table")]).is_empty());
         assert_eq!(wrong_lengths(&lengths, &[("long.rs", "one table"), ("short.rs", "it was long")]).len(), 1);
+    }
+
+    #[test]
+    fn a_time_that_may_be_out_of_range_is_found() {
+        let text = "//! Waits.\nlet deadline = Instant::now() + self.drain;\n";
+        let wrong = wrong_times(Path::new("squidmesh-executor-tokio/src/lane.rs"), text);
+        assert!(matches!(wrong.as_slice(), [only] if only.starts_with("squidmesh-executor-tokio/src/lane.rs:2:")));
+        for path in ["squidmesh-store/src/pool/calls.rs", "tests/tests/idle.rs"] {
+            assert_eq!(wrong_times(Path::new(path), text), [""; 0], "{path}");
+        }
+        let times = BOUNDED_TIMES.iter().filter(|(path, _)| !workspace::root().join(path).is_file());
+        assert_eq!(times.count(), 0, "a file that is gone needs no bound");
     }
 
     #[test]

@@ -1,19 +1,12 @@
-//! Where things are: the workspace's root, its packages, its files.
+//! The workspace's root, its packages, and its files.
 
-use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, While};
 use crate::process;
+pub(crate) use crate::root::root;
 
-/// The root of the workspace: of the one that cargo runs this for, even if it was built for a copy of it.
-pub(crate) fn root() -> PathBuf {
-    let here = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    let here = Path::new(&here);
-    here.parent().unwrap_or(here).to_owned()
-}
-
-/// The names of all packages of the workspace.
+/// Returns the names of all packages of the workspace.
 pub(crate) fn packages() -> Result<Vec<String>, Failure> {
     let listing = process::output(&mut process::cargo([
         "tree",
@@ -30,12 +23,12 @@ pub(crate) fn packages() -> Result<Vec<String>, Failure> {
     if names.is_empty() { Err(Failure::new("`cargo tree --workspace` named no package")) } else { Ok(names) }
 }
 
-/// The package names in the output of `cargo tree --prefix none --format {p}`, in its order.
+/// Returns the package names in the output of `cargo tree --prefix none --format {p}`, in its order.
 pub(crate) fn package_names(tree: &str) -> impl Iterator<Item = String> {
     tree.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned)
 }
 
-/// The directory into which cargo builds.
+/// Returns the directory into which cargo builds.
 pub(crate) fn target_directory() -> Result<PathBuf, Failure> {
     let metadata = process::output(&mut process::cargo(["metadata", "--no-deps", "--format-version", "1"]))?;
     metadata
@@ -45,7 +38,8 @@ pub(crate) fn target_directory() -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::new("`cargo metadata` named no target directory"))
 }
 
-/// Every file of the work tree, as paths relative to its root, sorted; neither build output nor git's own files.
+/// Returns every file of the work tree, as sorted paths relative to its root, without build output and git's own
+/// files.
 pub(crate) fn files() -> Result<Vec<PathBuf>, Failure> {
     let root = root();
     let mut found = Vec::new();

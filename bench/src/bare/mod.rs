@@ -1,9 +1,11 @@
-//! The limits: the bare SQL of one hop, without a runtime around it, as fast as a client on this machine can have it done.
+//! The limits: the bare SQL of one hop, without a runtime around it, as fast as a client on this machine can execute
+//! it.
 //!
-//! A hop is: change the run, complete the step run, insert the next step run, delete the intent, insert the next intent. The
-//! tables are this module's own, in the shape that the store's tables had when it was written (columns, keys, indexes, fill
-//! factors, rows of a step that does nothing), so that a store which grows fatter does not lower the limit it is held against.
-//! Like the store's, the connections go by indexes. Every statement is prepared, and every number of rows changed is checked.
+//! A hop is: change the run, complete the step run, insert the next step run, delete the intent, insert the next
+//! intent. The tables are this module's own, in the shape that the store's tables had when it was written (columns,
+//! keys, indexes, fill factors, rows of a step that does nothing), so that a store which becomes heavier does not
+//! lower the limit it is measured against. Like the store's, the connections use indexes. Every statement is
+//! prepared, and every number of changed rows is checked.
 
 mod postgres;
 mod sqlite;
@@ -15,18 +17,18 @@ use std::time::Duration;
 
 use sea_orm::sqlx::types::Uuid;
 
-/// How many runs are under way: as many as in the workload that is judged by the limit.
+/// The number of concurrent runs: as many as in the workload that is judged by the limit.
 const RUNS: usize = 10_000;
 
-/// How much of the limits is measured.
+/// The extent to which the limits are measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) each: Duration,
-    /// Also what forms no ratio.
+    /// Whether measurements that form no ratio are included.
     pub(crate) all: bool,
 }
 
-/// A run and the hops that it has behind it.
+/// A run and the number of its completed hops.
 #[derive(Clone, Copy, Debug)]
 struct Hopper {
     id: Uuid,
@@ -51,7 +53,7 @@ impl Hopper {
     }
 }
 
-/// Fresh tokens, like the random ones of the store in that no two are near each other.
+/// Returns a fresh token; like the random ones of the store, no two are near each other.
 fn token(number: u64) -> Uuid {
     Uuid::from_u128(scattered(u128::from(number)) << 64 | scattered(u128::from(number) + 7))
 }

@@ -1,4 +1,4 @@
-//! The limit on Postgres: by 1, 8 and 16 clients one hop a transaction, and in batches of 10 and 100.
+//! The limit on Postgres: one hop a transaction with 1, 8 and 16 clients, and batches of 10 and 100.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use sea_orm::sqlx::types::Uuid;
 use sea_orm::sqlx::{AssertSqlSafe, Connection, Executor, Row, query, query_scalar};
 
 use super::{Extent, FINGERPRINT, Hopper, token};
-use crate::Failure;
+use crate::failure::Failure;
 use crate::figure::{Round, percentile};
 use crate::server::{PgDatabase, Server};
 
@@ -39,10 +39,11 @@ const TABLES: &str = "
     CREATE INDEX bare_intents_by_lease ON bare_intents (queue, available_at) WHERE lease IS NOT NULL;
 ";
 
-/// By their indexes whatever the statistics say, as the store's connections go.
+/// Uses indexes regardless of the statistics, like the store's connections.
 const SETTINGS: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off";
 
-/// What a row is made of is the same in every form; only the keys, the revision, the tokens and the times come from the client.
+/// The content of a row is the same in every form; only the keys, the revision, the tokens and the times come from
+/// the client.
 const FILL_RUNS: &str = "INSERT INTO bare_runs
     SELECT id, 'chain', $2, 'start', 'running', '{}', 'step-0', NULL, NULL, NULL, NULL, NULL, 0, id, $3, $3, NULL FROM unnest($1::uuid[]) AS id";
 const FILL_STEPS: &str = "INSERT INTO bare_step_runs
@@ -65,8 +66,8 @@ const INSERT_INTENT: &str = "INSERT INTO bare_intents VALUES ($1, $2, 'default',
 const CHANGE: &str = "unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::uuid[], $6::uuid[])
     AS change(run, expected, name, next, new_token, new_lease)";
 
-/// The statements of many hops: $1–$6 are the columns of a change, $7 the fingerprint, $8 the time, $9 the end of the lease.
-/// Each uses what it needs of them.
+/// The statements of many hops: $1–$6 are the columns of a change, $7 the fingerprint, $8 the time, $9 the end of the
+/// lease. Each uses those that it needs.
 struct Batched {
     update_runs: String,
     update_steps: String,
@@ -118,7 +119,7 @@ enum Form {
     One,
 }
 
-/// One measurement: how many clients, how many hops a transaction, in which form.
+/// One measurement: the number of clients, the hops per transaction, and the form.
 #[derive(Clone, Copy, Debug)]
 struct Measurement {
     clients: usize,
@@ -159,8 +160,8 @@ impl Measurement {
     }
 }
 
-/// Measures each form, in a database of its own: `…: hops/s`, by one client also `…: p50 ms`, and what a hop costs in the
-/// largest batch of the one statement, where it costs least.
+/// Measures each form, in a database of its own: `…: hops/s`, with one client also `…: p50 ms`, and the cost of a hop
+/// in the largest batch of the one statement, where it is lowest.
 pub(crate) async fn measure(server: &Server, extent: Extent) -> Result<Round, Failure> {
     let database = server.fresh("bare").await?;
     let mut hoppers = fill(&database).await?;
@@ -198,7 +199,7 @@ async fn fill(database: &PgDatabase) -> Result<Vec<Hopper>, Failure> {
     Ok(hoppers)
 }
 
-/// Every hop left what it should.
+/// Checks that every hop was recorded.
 async fn check(database: &PgDatabase, hops: i64) -> Result<(), Failure> {
     let mut connection = database.connect().await?;
     let completed: i64 = query_scalar("SELECT count(*) FROM bare_step_runs WHERE status = 'completed'")
@@ -213,13 +214,13 @@ async fn check(database: &PgDatabase, hops: i64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What came of a measurement.
+/// The result of a measurement.
 struct Hopped {
     hoppers: Vec<Hopper>,
     hops: usize,
-    /// Seconds.
+    /// The elapsed time, in seconds.
     elapsed: f64,
-    /// Of each transaction, in seconds.
+    /// The latency of each transaction, in seconds.
     latencies: Vec<f64>,
 }
 

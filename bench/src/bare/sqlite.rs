@@ -1,7 +1,8 @@
-//! The limit on SQLite: one writer, one hop a transaction, and in batches of 10 and 100.
+//! The limit on SQLite: one writer, one hop a transaction, and batches of 10 and 100.
 //!
-//! A transaction is handed to the driver as one text of many statements, prepared once: no round trip between threads for each
-//! statement, which would cost more than the statement. In batches the changes are listed once and then applied by five statements.
+//! A transaction is passed to the driver as one text of many statements, prepared once: no round trip between threads
+//! for each statement, which would cost more than the statement. In batches the changes are listed once and then
+//! applied by five statements.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -14,7 +15,7 @@ use sea_orm::sqlx::sqlite::{
 use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, query, query_scalar};
 
 use super::{Extent, FINGERPRINT, Hopper, token};
-use crate::Failure;
+use crate::failure::Failure;
 use crate::figure::{Round, percentile};
 use crate::processes::own_cpu;
 
@@ -65,7 +66,7 @@ const HOP: &str = "
     INSERT INTO bare_intents VALUES (?, ?, 'default', 0, ?, ?, ?);
 ";
 
-/// The hops of all the runs that are listed, `{fingerprint}` given.
+/// The hops of all the listed runs, with `{fingerprint}` filled in.
 const HOPS: &str = "
     UPDATE bare_runs SET status = 'running', current_step = next, last_error = NULL, fingerprint = {fingerprint},
         revision = revision + 1, token = new_token, updated_at = at, finished_at = NULL
@@ -87,7 +88,7 @@ fn text(batch: usize) -> String {
     format!("BEGIN IMMEDIATE; DELETE FROM temp.change; INSERT INTO temp.change VALUES {rows}; {hops} COMMIT;")
 }
 
-/// How a file is opened, by the limits and, as its own documentation says, by the store.
+/// Opens a file as the limits do and, by its documentation, the store.
 async fn open(path: &Path) -> Result<SqliteConnection, Failure> {
     let url = format!("sqlite://{}", path.display());
     let options = SqliteConnectOptions::from_str(&url)?
@@ -98,7 +99,7 @@ async fn open(path: &Path) -> Result<SqliteConnection, Failure> {
     Ok(options.connect().await?)
 }
 
-/// Measures each batch size in a file of its own: `…: hops/s`, and one per transaction also `…: p50 ms`.
+/// Measures each batch size in a file of its own: `…: hops/s`, and for one per transaction also `…: p50 ms`.
 pub(crate) async fn measure(directory: &Path, extent: Extent) -> Result<Round, Failure> {
     let directory = tempfile::tempdir_in(directory)?;
     let mut connection = open(&directory.path().join("bare.db")).await?;
@@ -113,7 +114,7 @@ pub(crate) async fn measure(directory: &Path, extent: Extent) -> Result<Round, F
     }
     let mut hoppers = fill(&mut connection).await?;
     let mut measured = Round::new();
-    let mut place = 0;
+    let mut start = 0;
     for batch in [1, 10, 100] {
         if batch == 10 && !extent.all {
             continue;
@@ -121,11 +122,11 @@ pub(crate) async fn measure(directory: &Path, extent: Extent) -> Result<Round, F
         let text = text(batch);
         let (begun, cpu, mut hops, mut latencies) = (Instant::now(), own_cpu(), 0_usize, Vec::new());
         while begun.elapsed() < extent.each {
-            if place + batch > hoppers.len() {
-                place = 0;
+            if start + batch > hoppers.len() {
+                start = 0;
             }
-            let Some(taken) = hoppers.get_mut(place..place + batch) else { break };
-            place += batch;
+            let Some(taken) = hoppers.get_mut(start..start + batch) else { break };
+            start += batch;
             let started = Instant::now();
             let mut statement = query(AssertSqlSafe(text.as_str()));
             for hopper in taken.iter() {

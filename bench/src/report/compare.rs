@@ -1,10 +1,10 @@
-//! A comparison with an earlier run, by ratios: the machine may have been another, or in another mood.
+//! A comparison with an earlier run, by ratios: the machine may have been another, or in another state.
 
 use super::goals::limit_1;
 use super::shown;
 use crate::figure::Figures;
 
-/// Prints how each ratio was and is, and each workload's speed in units of its own run's `limit₁`.
+/// Prints each ratio then and now, and each workload's speed in units of its own run's `limit₁`.
 pub(crate) fn compare(earlier: &Figures, now: &Figures) {
     println!("\nCompared with the earlier run (then → now)");
     for goal in super::goals() {

@@ -1,4 +1,4 @@
-//! The goals, as ratios of what was measured in one run on one machine, and how each is formed.
+//! The goals, as ratios of figures measured in one run on one machine, and how each is formed.
 
 use std::fmt::Write;
 
@@ -6,11 +6,11 @@ use super::shown;
 use crate::figure::Figures;
 use crate::workload::name;
 
-/// A goal for a ratio, or for a figure that is its own measure.
+/// A goal for a ratio, or for a single figure.
 pub(crate) struct Goal {
     pub(crate) name: &'static str,
     bound: Bound,
-    /// How it is formed, for the reader.
+    /// How the value is formed, for the reader.
     formed: &'static str,
     value: fn(&Figures) -> Option<f64>,
 }
@@ -19,13 +19,13 @@ pub(crate) struct Goal {
 enum Bound {
     AtLeast(f64),
     AtMost(f64),
-    /// No goal: it helps to judge the others.
+    /// No goal: the value helps to judge the others.
     Orientation,
 }
 
 use Bound::{AtLeast, AtMost, Orientation};
 
-/// All of them.
+/// Returns all goals.
 pub(crate) fn goals() -> &'static [Goal] {
     GOALS
 }
@@ -176,12 +176,12 @@ const GOALS: &[Goal] = &[
     },
 ];
 
-/// `limit₁`: the bare hop, one per transaction, 16 clients; the faster of the two forms.
+/// Returns `limit₁`: the bare hop, one per transaction, 16 clients; the faster of the two forms.
 pub(super) fn limit_1(of: &Figures) -> Option<f64> {
     faster(of, "16 clients, five statements: hops/s", "16 clients, one statement: hops/s")
 }
 
-/// `limit₁₀₀`: the same in batches of 100 by two connections.
+/// Returns `limit₁₀₀`: the same in batches of 100 by two connections.
 pub(super) fn limit_100(of: &Figures) -> Option<f64> {
     faster(of, "batches of 100 by 2, five statements: hops/s", "batches of 100 by 2, one statement: hops/s")
 }
@@ -204,7 +204,7 @@ fn against_chain(of: &Figures, workload: &str) -> Option<f64> {
 }
 
 impl Goal {
-    /// What was measured; nothing where a workload is missing.
+    /// Returns the measured value; `None` where a workload is missing.
     pub(crate) fn value(&self, of: &Figures) -> Option<f64> {
         (self.value)(of)
     }
@@ -217,7 +217,7 @@ impl Goal {
         }
     }
 
-    /// The line of the table, with how it was formed.
+    /// Returns the line of the table, with how the value was formed.
     pub(crate) fn line(&self, of: &Figures) -> Option<String> {
         let value = self.value(of)?;
         let bound = match self.bound {

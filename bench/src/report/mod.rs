@@ -1,6 +1,6 @@
-//! What comes out: the table, the judgement by the goals, the comparison with an earlier run, and the plot.
+//! The reports: the table, the judgement by the goals, the comparison with an earlier run, and the plot.
 //!
-//! Knows figures by name. Knows not how they were measured.
+//! Knows figures by name. Does not know how they were measured.
 
 mod compare;
 mod goals;
@@ -12,7 +12,7 @@ pub(crate) use goals::goals;
 pub(crate) use plot::plot;
 pub(crate) use table::{figures, round};
 
-/// A number with as many digits as say something.
+/// Formats a number with its significant digits.
 fn shown(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,

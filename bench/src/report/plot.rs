@@ -11,7 +11,7 @@ const LEFT: f64 = 330.0;
 const WIDTH: f64 = 620.0;
 const ROW: f64 = 24.0;
 
-/// An SVG document.
+/// Returns an SVG document.
 pub(crate) fn plot(of: &Figures) -> String {
     let limits = [name::LIMITS_POSTGRES, name::LIMITS_SQLITE];
     let mut bars: Vec<(String, &Rounds, &str)> = Vec::new();

@@ -4,7 +4,7 @@ use super::goals::{limit_1, limit_100};
 use super::shown;
 use crate::figure::{Figures, Round};
 
-/// One line about a round that has just ended.
+/// Prints one line about a round that has just ended.
 pub(crate) fn round(workload: &str, number: usize, round: &Round, seconds: f64) {
     let shown_first = ["steps/s", "starts/s", "hop p50 ms", "hop p99 ms", "queries/s"];
     let measured: Vec<String> = shown_first
@@ -14,7 +14,7 @@ pub(crate) fn round(workload: &str, number: usize, round: &Round, seconds: f64) 
     println!("  {workload} round {number}: {} ({seconds:.1} s)", measured.join(", "));
 }
 
-/// All of it.
+/// Prints the whole table.
 pub(crate) fn figures(of: &Figures) {
     println!("\nSettings");
     for (name, value) in &of.settings {

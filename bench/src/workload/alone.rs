@@ -1,4 +1,4 @@
-//! One run alone: nothing else is under way, so that a hop takes what it takes by itself.
+//! One run alone: no other run is active, so that a hop takes only its own time.
 
 use std::time::{Duration, Instant};
 
@@ -7,20 +7,21 @@ use squidmesh_core::Squidmesh;
 use squidmesh_executor_tokio::TokioExecutor;
 
 use super::drive::CONCURRENCY;
+use crate::database::{Database, Recorded};
+use crate::failure::Failure;
 use crate::figure::Round;
-use crate::place::{Place, Recorded};
 use crate::recorder::Recorder;
-use crate::{Failure, workflows};
+use crate::workflows;
 
-/// The steps of a run: long enough that most hops are not first ones.
+/// The steps of a run: enough that most hops are not first ones.
 const STEPS: usize = 20;
 
 /// Starts run after run, each when the one before has completed.
-pub(crate) async fn round(place: &Place, runs: usize) -> Result<Round, Failure> {
+pub(crate) async fn round(database: &Database, runs: usize) -> Result<Round, Failure> {
     let recorder = Recorder::new();
-    let before = place.read().await?;
+    let before = database.read().await?;
     let begun = {
-        let mesh = Squidmesh::builder(place.store().await?)
+        let mesh = Squidmesh::builder(database.store().await?)
             .executor(TokioExecutor::new().concurrency(CONCURRENCY))
             .workflow(workflows::chain(&recorder, STEPS)?)
             .event_sink(recorder.clone())
@@ -43,8 +44,8 @@ pub(crate) async fn round(place: &Place, runs: usize) -> Result<Round, Failure> 
         outcome?;
         begun.elapsed().as_secs_f64()
     };
-    let after = place.read().await?;
-    place.check(&Recorded::default(), runs, runs * STEPS, 1).await?;
+    let after = database.read().await?;
+    database.check(&Recorded::default(), runs, runs * STEPS, 1).await?;
     let ((p50, p99), (pickup, pickup_p99)) = (recorder.hops(), recorder.pickups());
     let steps = runs * STEPS;
     Ok(after

@@ -1,6 +1,8 @@
-//! A steady arrival of runs, at half of the rate that the same process reaches at its peak: what a hop takes under load.
+//! A steady arrival of runs, at half of the rate that the same process reaches at its peak: what a hop takes under
+//! load.
 //!
-//! The arrivals keep to their timetable whatever the runtime does (an open loop): one that lags behind is not given a rest.
+//! The arrivals keep to their timetable regardless of the runtime (an open loop): a runtime that lags behind is given
+//! no rest.
 
 use std::time::{Duration, Instant};
 
@@ -9,27 +11,28 @@ use squidmesh_core::Squidmesh;
 use squidmesh_executor_tokio::TokioExecutor;
 
 use super::drive::{CONCURRENCY, joined};
+use crate::database::{Database, Recorded};
+use crate::failure::Failure;
 use crate::figure::Round;
-use crate::place::{Place, Recorded};
 use crate::processes::{forget_peak, peak_mib};
 use crate::recorder::Recorder;
-use crate::{Failure, workflows};
+use crate::workflows;
 
 const STEPS: usize = 5;
 
-/// How far apart the arrivals are; several runs arrive together at high rates.
+/// The time between arrivals; several runs arrive together at high rates.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Has runs of five steps arrive so that `steps_per_second` are due, for so long.
-pub(crate) async fn round(place: &Place, steps_per_second: f64, time: Duration) -> Result<Round, Failure> {
+/// Starts runs of five steps so that `steps_per_second` are due, for `time`.
+pub(crate) async fn round(database: &Database, steps_per_second: f64, time: Duration) -> Result<Round, Failure> {
     let recorder = Recorder::new();
-    let before = place.read().await?;
+    let before = database.read().await?;
     forget_peak();
     let ticks = (time.as_secs_f64() / TICK.as_secs_f64()) as usize;
     let rate = steps_per_second / STEPS as f64;
     let runs = (rate * time.as_secs_f64()) as usize;
     let elapsed = {
-        let mesh = Squidmesh::builder(place.store().await?)
+        let mesh = Squidmesh::builder(database.store().await?)
             .executor(TokioExecutor::new().concurrency(CONCURRENCY))
             .workflow(workflows::chain(&recorder, STEPS)?)
             .event_sink(recorder.clone())
@@ -62,8 +65,8 @@ pub(crate) async fn round(place: &Place, steps_per_second: f64, time: Duration) 
         outcome?
     };
     let peak = peak_mib();
-    let after = place.read().await?;
-    place.check(&Recorded::default(), runs, runs * STEPS, 1).await?;
+    let after = database.read().await?;
+    database.check(&Recorded::default(), runs, runs * STEPS, 1).await?;
     let ((p50, p99), (pickup, pickup_p99)) = (recorder.hops(), recorder.pickups());
     let steps = runs * STEPS;
     Ok(after

@@ -1,7 +1,7 @@
-//! Many runs that wait, and fall due at one instant: how late the last one is, and how fast they are worked off.
+//! Many runs that wait, and become due at one instant: how late the last one is, and how fast they are completed.
 //!
-//! They wait for an hour; once they all do, their due time is moved to one instant two seconds ahead, in the database, so that
-//! the herd is as large as can be.
+//! They wait for an hour; once they all do, their due time is moved to one instant two seconds ahead, in the
+//! database, so that the herd is as large as possible.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,25 +9,26 @@ use squidmesh_core::Squidmesh;
 use squidmesh_executor_tokio::TokioExecutor;
 
 use super::drive::{CONCURRENCY, Load, start};
+use crate::database::{Database, Recorded};
+use crate::failure::Failure;
 use crate::figure::Round;
-use crate::place::{Place, Recorded};
 use crate::processes::{forget_peak, peak_mib};
 use crate::recorder::Recorder;
-use crate::{Failure, workflows};
+use crate::workflows;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-pub(crate) async fn round(place: &Place, runs: usize) -> Result<Round, Failure> {
-    park(place, runs).await?;
-    let before = place.read().await?;
+pub(crate) async fn round(database: &Database, runs: usize) -> Result<Round, Failure> {
+    park(database, runs).await?;
+    let before = database.read().await?;
     let lead = Duration::from_secs(2);
     let due = SystemTime::now() + lead;
     let recorder = Recorder::measuring_from(Instant::now() + lead);
     let due = due.duration_since(UNIX_EPOCH)?.as_millis();
-    place.execute(&format!("UPDATE squidmesh_intents SET available_at = {due}")).await?;
+    database.execute(&format!("UPDATE squidmesh_intents SET available_at = {due}")).await?;
     forget_peak();
     let elapsed = {
-        let mesh = Squidmesh::builder(place.store().await?)
+        let mesh = Squidmesh::builder(database.store().await?)
             .executor(TokioExecutor::new().concurrency(CONCURRENCY))
             .workflow(workflows::delayed(&recorder, HOUR)?)
             .event_sink(recorder.clone())
@@ -43,8 +44,8 @@ pub(crate) async fn round(place: &Place, runs: usize) -> Result<Round, Failure> 
         elapsed
     };
     let peak = peak_mib();
-    let after = place.read().await?;
-    place.check(&Recorded::default(), runs, 2 * runs, 1).await?;
+    let after = database.read().await?;
+    database.check(&Recorded::default(), runs, 2 * runs, 1).await?;
     let (p50, p99) = recorder.pickups();
     // Two steps complete for each run: the wait, and the one after it.
     Ok(after
@@ -55,11 +56,11 @@ pub(crate) async fn round(place: &Place, runs: usize) -> Result<Round, Failure> 
         .with("peak MiB", peak))
 }
 
-/// Starts so many runs and has them wait for an hour.
-pub(crate) async fn park(place: &Place, runs: usize) -> Result<(), Failure> {
+/// Starts `runs` runs and makes them wait for an hour.
+pub(crate) async fn park(database: &Database, runs: usize) -> Result<(), Failure> {
     let delayed = |recorder: &Recorder| workflows::delayed(recorder, HOUR);
-    start(place, &Load::new(&delayed, runs, 2)).await?;
-    let store = place.store().await?;
+    start(database, &Load::new(&delayed, runs, 2)).await?;
+    let store = database.store().await?;
     let mesh = Squidmesh::builder(store.clone())
         .executor(TokioExecutor::new().concurrency(CONCURRENCY))
         .workflow(workflows::delayed(&Recorder::new(), HOUR)?)
@@ -71,7 +72,7 @@ pub(crate) async fn park(place: &Place, runs: usize) -> Result<(), Failure> {
             while begun.elapsed() < Duration::from_secs(300) {
                 let soon = (SystemTime::now() + HOUR / 2).duration_since(UNIX_EPOCH)?.as_millis();
                 let waiting = format!("SELECT count(*) FROM squidmesh_intents WHERE available_at > {soon}");
-                if usize::try_from(place.count(&store, &waiting).await?)? == runs {
+                if usize::try_from(database.count(&store, &waiting).await?)? == runs {
                     return Ok(());
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,38 +1,39 @@
-//! Drives runs from start to completion, the way most workloads share: all are started, all connections closed, and then worked
-//! off by fresh workers, so that what starting costs and what a step costs are counted apart.
+//! Drives runs from start to completion, the way most workloads share: all are started, all connections closed, and
+//! then completed by fresh workers, so that the costs of starting and of a step are counted apart.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use serde_json::json;
-use squidmesh_core::{Executor, Squidmesh, Workflow};
+use squidmesh_core::port::Executor;
+use squidmesh_core::{Squidmesh, Workflow};
 use squidmesh_executor_redis::RedisExecutor;
 use squidmesh_executor_tokio::TokioExecutor;
 use tokio::sync::Semaphore;
 
-use crate::Failure;
+use crate::database::Database;
+use crate::failure::Failure;
 use crate::figure::Round;
-use crate::place::Place;
 use crate::processes::{forget_peak, peak_mib};
 use crate::recorder::Recorder;
 
-/// How many steps run at once in a process, in every workload: no-op steps spend their time in the database, so that this is the
-/// number of commits that can come together.
+/// The number of concurrent steps in a process, in every workload: no-op steps spend their time in the database, so
+/// this is the number of commits that can be grouped.
 pub(crate) const CONCURRENCY: usize = 512;
 
-/// How many calls of a host start runs at once, like so many requests being served.
+/// The number of concurrent calls of a host that start runs, as if serving that many requests.
 pub(crate) const STARTERS: usize = 256;
 
 /// A round that takes longer than this has failed.
-const PATIENCE: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How work reaches the workers.
 #[derive(Clone, Debug)]
 pub(crate) enum Via {
-    /// They look into the store.
+    /// They poll the store.
     Store,
-    /// They are told through Redis, under names of this round's own.
+    /// They are notified through Redis, under names of this round's own.
     Redis { url: String, prefix: String },
 }
 
@@ -45,13 +46,13 @@ impl Via {
     }
 }
 
-/// So many runs of a workflow.
+/// A number of runs of a workflow.
 pub(crate) struct Load<'a> {
     pub(crate) workflow: &'a dyn Fn(&Recorder) -> Result<Workflow, Failure>,
     pub(crate) runs: usize,
     /// The steps of a run.
     pub(crate) steps: usize,
-    /// In which attempt each of them completes.
+    /// The attempt in which each step completes.
     pub(crate) attempts: u32,
     pub(crate) via: Via,
 }
@@ -72,27 +73,27 @@ impl<'a> Load<'a> {
     }
 }
 
-/// One round: starts everything, works it off, checks what was recorded.
-pub(crate) async fn round(place: &Place, load: &Load<'_>) -> Result<Round, Failure> {
-    let earlier = place.recorded().await?;
-    let starting = start(place, load).await?;
-    let worked = work_off(place, load).await?;
-    place.check(&earlier, load.runs, load.runs * load.steps, load.attempts).await?;
+/// Runs one round: starts everything, completes it, and checks what was recorded.
+pub(crate) async fn round(database: &Database, load: &Load<'_>) -> Result<Round, Failure> {
+    let earlier = database.recorded().await?;
+    let starting = start(database, load).await?;
+    let worked = work_off(database, load).await?;
+    database.check(&earlier, load.runs, load.runs * load.steps, load.attempts).await?;
     Ok(worked.with("starts/s", load.runs as f64 / starting.as_secs_f64()))
 }
 
-/// Starts all runs of a load, with as many callers at once as [`STARTERS`] says, and closes the store.
-pub(crate) async fn start(place: &Place, load: &Load<'_>) -> Result<Duration, Failure> {
+/// Starts all runs of a load, with [`STARTERS`] concurrent callers, and closes the store.
+pub(crate) async fn start(database: &Database, load: &Load<'_>) -> Result<Duration, Failure> {
     let recorder = Recorder::new();
     let workflow = (load.workflow)(&recorder)?;
     let name = workflow.definition().name().to_string();
-    let mesh = Squidmesh::builder(place.store().await?).executor(load.via.executor()?).workflow(workflow).build()?;
+    let mesh = Squidmesh::builder(database.store().await?).executor(load.via.executor()?).workflow(workflow).build()?;
     let begun = Instant::now();
     start_singly(&mesh, &name, load.runs).await?;
     Ok(begun.elapsed())
 }
 
-/// Starts runs one by one, so many callers at once.
+/// Starts runs one by one, with several concurrent callers.
 pub(crate) async fn start_singly(mesh: &Squidmesh, workflow: &str, runs: usize) -> Result<(), Failure> {
     let turns = Arc::new(Semaphore::new(STARTERS));
     let mut calls = Vec::with_capacity(runs);
@@ -111,16 +112,16 @@ pub(crate) async fn start_singly(mesh: &Squidmesh, workflow: &str, runs: usize) 
     Ok(())
 }
 
-/// Works off what was started, by one process, and tells how fast and at what price.
-pub(crate) async fn work_off(place: &Place, load: &Load<'_>) -> Result<Round, Failure> {
+/// Completes the started runs in one process, and returns how fast and at what cost.
+pub(crate) async fn work_off(database: &Database, load: &Load<'_>) -> Result<Round, Failure> {
     let steps = load.runs * load.steps;
     let recorder = Recorder::new();
     let workflow = (load.workflow)(&recorder)?;
-    let before = place.read().await?;
+    let before = database.read().await?;
     forget_peak();
     let begun = Instant::now();
     let elapsed = {
-        let mesh = Squidmesh::builder(place.store().await?)
+        let mesh = Squidmesh::builder(database.store().await?)
             .executor(load.via.executor()?)
             .workflow(workflow)
             .event_sink(recorder.clone())
@@ -128,7 +129,7 @@ pub(crate) async fn work_off(place: &Place, load: &Load<'_>) -> Result<Round, Fa
         let mut completed = Ok(());
         let mut elapsed = Duration::ZERO;
         mesh.run_workers(async {
-            completed = recorder.completed(load.runs, PATIENCE).await;
+            completed = recorder.completed(load.runs, TIMEOUT).await;
             elapsed = begun.elapsed();
         })
         .await?;
@@ -136,11 +137,11 @@ pub(crate) async fn work_off(place: &Place, load: &Load<'_>) -> Result<Round, Fa
         elapsed.as_secs_f64()
     };
     let peak = peak_mib();
-    let after = place.read().await?;
+    let after = database.read().await?;
     let handled = recorder.handled();
     let expected = steps * load.attempts as usize;
     if handled > expected {
-        return Err(format!("{handled} handlers were called for {expected} attempts, though nobody died").into());
+        return Err(format!("{handled} handlers were called for {expected} attempts, though no worker died").into());
     }
     let (p50, p99) = recorder.hops();
     Ok(after
@@ -151,7 +152,7 @@ pub(crate) async fn work_off(place: &Place, load: &Load<'_>) -> Result<Round, Fa
         .with("peak MiB", peak))
 }
 
-/// Joins calls that were spawned.
+/// Awaits spawned calls and returns their results.
 pub(crate) async fn joined<T>(calls: Vec<tokio::task::JoinHandle<Result<T, Failure>>>) -> Result<Vec<T>, Failure> {
     try_join_all(calls.into_iter().map(|call| async { call.await? })).await
 }

@@ -1,30 +1,31 @@
 //! A database that already holds many finished runs.
 //!
-//! A thousand real runs are copied in the database until there are enough, with other ids and times and all that belongs to
-//! them, whatever columns the tables have.
+//! A thousand real runs are copied in the database until there are enough, with other ids and times and all their
+//! rows, regardless of the columns of the tables.
 
 use sea_orm::sqlx::{AssertSqlSafe, Connection, Executor, query_as};
 
 use super::drive::{Load, round};
-use crate::place::Place;
+use crate::database::Database;
+use crate::failure::Failure;
 use crate::recorder::Recorder;
 use crate::server::PgDatabase;
-use crate::{Failure, workflows};
+use crate::workflows;
 
 /// The runs that are copied.
 const SOURCE: usize = 1_000;
 
 /// Fills a fresh database with finished runs of five steps.
-pub(crate) async fn fill(place: &Place, runs: usize) -> Result<(), Failure> {
-    let Place::Postgres(database) = place else { return Err("history is filled on Postgres only".into()) };
+pub(crate) async fn fill(database: &Database, runs: usize) -> Result<(), Failure> {
+    let Database::Postgres(postgres) = database else { return Err("history needs Postgres".into()) };
     let chain = |recorder: &Recorder| workflows::chain(recorder, 5);
-    round(place, &Load::new(&chain, SOURCE, 5)).await?;
+    round(database, &Load::new(&chain, SOURCE, 5)).await?;
     let copies = runs / SOURCE - 1;
-    copy(database, copies).await
+    copy(postgres, copies).await
 }
 
-async fn copy(database: &PgDatabase, copies: usize) -> Result<(), Failure> {
-    let mut connection = database.connect().await?;
+async fn copy(postgres: &PgDatabase, copies: usize) -> Result<(), Failure> {
+    let mut connection = postgres.connect().await?;
     let columns: Vec<(String, String)> = query_as(
         "SELECT table_name::text, column_name::text FROM information_schema.columns \
          WHERE table_schema = current_schema() AND table_name IN (SELECT table_name FROM information_schema.columns \
@@ -33,7 +34,8 @@ async fn copy(database: &PgDatabase, copies: usize) -> Result<(), Failure> {
     )
     .fetch_all(&mut connection)
     .await?;
-    // The time in the id goes back, ten seconds for each copy; the rest of it keeps the copies of different runs apart.
+    // The time in the id goes back, ten seconds for each copy; the rest of it keeps the copies of different runs
+    // apart.
     let older = |id: &str| {
         format!(
             "(lpad(to_hex(('x' || lpad(left(replace({id}::text, '-', ''), 12), 16, '0'))::bit(64)::bigint - copy * 10000), 12, '0') \

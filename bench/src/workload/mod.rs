@@ -1,4 +1,4 @@
-//! The workloads: what each of them does, one file a kind, all through the public API of Squidmesh.
+//! The workloads: one file a kind, all through the public API of Squidmesh.
 
 mod alone;
 mod arrival;

@@ -1,4 +1,4 @@
-//! A transaction elsewhere in the database that keeps its snapshot: nothing that dies after it can be cleaned away.
+//! A transaction elsewhere in the database that holds its snapshot: no row that is deleted after it can be vacuumed.
 
 use std::time::{Duration, Instant};
 
@@ -6,37 +6,39 @@ use sea_orm::sqlx::postgres::PgConnection;
 use sea_orm::sqlx::{Connection, Executor};
 
 use super::drive::{Load, start, work_off};
-use crate::place::Place;
+use crate::database::Database;
+use crate::failure::Failure;
 use crate::recorder::Recorder;
-use crate::{Failure, workflows};
+use crate::workflows;
 
-/// The snapshot, until it is let go.
+/// The snapshot, until it is released.
 pub(crate) struct Snapshot(PgConnection);
 
 impl Snapshot {
-    /// Takes a snapshot and leaves it open while chains are worked off for so long, once at least.
-    pub(crate) async fn age(place: &mut Place, runs: usize, age: Duration) -> Result<Snapshot, Failure> {
-        let Place::Postgres(database) = place else { return Err("a snapshot is held open on Postgres only".into()) };
-        let mut connection = database.connect().await?;
-        // It only reads: a transaction that has a number of its own would hold up the other workloads' databases too.
+    /// Takes a snapshot and leaves it open while chains are completed for `age`, once at least.
+    pub(crate) async fn age(database: &mut Database, runs: usize, age: Duration) -> Result<Snapshot, Failure> {
+        let Database::Postgres(postgres) = database else { return Err("a snapshot needs Postgres".into()) };
+        let mut connection = postgres.connect().await?;
+        // It only reads: a transaction with an id of its own would block vacuuming in the other workloads' databases
+        // too.
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").await?;
-        database.held_open += 1;
+        postgres.held_open += 1;
         let begun = Instant::now();
         let chain = |recorder: &Recorder| workflows::chain(recorder, 5);
         let mut churned = 0;
         while churned == 0 || begun.elapsed() < age {
-            start(place, &Load::new(&chain, runs, 5)).await?;
-            work_off(place, &Load::new(&chain, runs, 5)).await?;
+            start(database, &Load::new(&chain, runs, 5)).await?;
+            work_off(database, &Load::new(&chain, runs, 5)).await?;
             churned += runs;
         }
         Ok(Snapshot(connection))
     }
 
-    /// Lets it go.
-    pub(crate) async fn release(self, place: &mut Place) -> Result<(), Failure> {
+    /// Releases the snapshot.
+    pub(crate) async fn release(self, database: &mut Database) -> Result<(), Failure> {
         self.0.close().await?;
-        if let Place::Postgres(database) = place {
-            database.held_open -= 1;
+        if let Database::Postgres(postgres) = database {
+            postgres.held_open -= 1;
         }
         Ok(())
     }

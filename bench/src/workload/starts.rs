@@ -1,4 +1,4 @@
-//! Starts alone, nobody works: one a call, in batches, and in transactions of the host.
+//! Starts alone, without workers: one a call, in batches, and in transactions of the host.
 
 use std::time::{Duration, Instant};
 
@@ -8,35 +8,36 @@ use squidmesh_core::Squidmesh;
 use squidmesh_executor_tokio::TokioExecutor;
 
 use super::drive::{joined, start_singly};
+use crate::database::Database;
+use crate::failure::Failure;
 use crate::figure::Round;
-use crate::place::Place;
 use crate::recorder::Recorder;
-use crate::{Failure, workflows};
+use crate::workflows;
 
-/// How many transactions of the host are open at once: as many as the host's pool has connections.
+/// The number of concurrent transactions of the host: as many as the host's pool has connections.
 const HOST_TRANSACTIONS: usize = 8;
 
-/// How many starts are in one call, where they are many.
+/// The number of starts in one call, where there are many.
 const BATCH: usize = 1_000;
 
 /// How the runs are started.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Manner {
-    /// One a call, 256 callers at once.
+    /// One start per call, with 256 concurrent callers.
     Single,
-    /// Many a call.
+    /// Many starts per call.
     Batch,
-    /// One in each transaction of the host, beside a row of the host's.
+    /// One start in each transaction of the host, beside a row of the host's.
     InTransaction,
 }
 
-pub(crate) async fn round(place: &Place, runs: usize, manner: Manner) -> Result<Round, Failure> {
+pub(crate) async fn round(database: &Database, runs: usize, manner: Manner) -> Result<Round, Failure> {
     if manner == Manner::InTransaction {
-        place.execute("CREATE TABLE orders (number BIGINT PRIMARY KEY)").await?;
+        database.execute("CREATE TABLE orders (number BIGINT PRIMARY KEY)").await?;
     }
-    let before = place.read().await?;
+    let before = database.read().await?;
     let elapsed = {
-        let store = place.store().await?;
+        let store = database.store().await?;
         let mesh = Squidmesh::builder(store.clone())
             .executor(TokioExecutor::new())
             .workflow(workflows::chain(&Recorder::new(), 5)?)
@@ -77,9 +78,9 @@ pub(crate) async fn round(place: &Place, runs: usize, manner: Manner) -> Result<
         }
         begun.elapsed()
     };
-    let after = place.read().await?;
-    let store = place.store().await?;
-    let started = place.count(&store, "SELECT count(*) FROM squidmesh_runs WHERE status = 'pending'").await?;
+    let after = database.read().await?;
+    let store = database.store().await?;
+    let started = database.count(&store, "SELECT count(*) FROM squidmesh_runs WHERE status = 'pending'").await?;
     if usize::try_from(started)? != runs {
         return Err(format!("{started} of {runs} runs were started").into());
     }

@@ -1,4 +1,5 @@
-//! The example `checkout` as a binary, which tests can start and kill: cargo tells them its path, as it does not of an example.
+//! The example `checkout` as a binary that tests can start and kill: cargo gives tests the path of a binary, but not
+//! of an example.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! The shop's client of the gateway, over HTTP.
 //!
-//! Has no time-out and no retries of its own: the steps that use it are declared with both.
+//! Has no timeout and no retries of its own: the steps that use it are declared with both.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,10 +19,10 @@ pub struct HttpGateway {
 }
 
 impl HttpGateway {
-    /// The gateway that listens there.
+    /// Creates a client of the gateway at an address.
     ///
     /// # Errors
-    /// [`GatewayError::Unreachable`] if no HTTP client can be made.
+    /// Returns [`GatewayError::Unreachable`] if no HTTP client can be created.
     pub fn at(address: SocketAddr) -> Result<Self, GatewayError> {
         let client = Client::builder().no_proxy().build().map_err(GatewayError::Unreachable)?;
         Ok(HttpGateway { client, url: format!("http://{address}/payments") })

@@ -1,7 +1,8 @@
-//! The gateway's own books: a file to which every request is added as one line.
+//! The gateway's own journal: a file to which every request is appended as one line.
 //!
-//! The gateway lives in the process of the example and dies with it, but a real one would not: what it has done must outlive
-//! a `kill -9`. A line is written in one piece before the answer is given; half a line at the end is cut off at the start.
+//! The gateway lives in the process of the example and dies with it, but a real one would not: what it has done must
+//! outlive a `kill -9`. A line is written in one piece before the answer is sent; half a line at the end is cut off
+//! at the start.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
@@ -12,21 +13,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{Operation, Payment};
 
-/// One request and what came of it.
+/// One request and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// The idempotency key.
     pub key: String,
-    /// What was asked for.
+    /// The requested payment.
     #[serde(flatten)]
     pub payment: Payment,
-    /// Whether it was done now. At most one delivery of a key has an effect.
+    /// Whether it took effect now. At most one delivery of a key has an effect.
     pub effect: bool,
-    /// What was answered; nothing if the answer was lost or never given.
+    /// The HTTP status of the answer; `None` if the answer was lost or never sent.
     pub answer: Option<u16>,
 }
 
-/// The books while the gateway is open.
+/// The journal while the gateway is open.
 #[derive(Debug)]
 pub(super) struct Journal {
     file: File,
@@ -36,7 +37,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens the books, a new file if there is none.
+    /// Opens the journal, a new file if there is none.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
         let mut text = String::new();
@@ -50,23 +51,23 @@ impl Journal {
         Ok(journal)
     }
 
-    /// How often a key was asked for.
+    /// Returns how often a key was requested.
     pub(super) fn requests(&self, key: &str) -> u64 {
         self.requests.get(key).copied().unwrap_or(0)
     }
 
-    /// What was done under a key.
+    /// Returns the payment that took effect under a key.
     pub(super) fn done(&self, key: &str) -> Option<&Payment> {
         self.done.get(key)
     }
 
-    /// Whether what is to be paid is put aside.
+    /// Returns whether the amount of a payment is authorised.
     pub(super) fn is_authorised(&self, payment: &Payment) -> bool {
         let did = |operation| self.effects.contains(&Payment { operation, ..payment.clone() });
         did(Operation::Authorise) && !did(Operation::Void)
     }
 
-    /// Adds a request to the books.
+    /// Appends a request to the journal.
     pub(super) fn record(&mut self, delivery: Delivery) -> io::Result<()> {
         let mut line = serde_json::to_string(&delivery)?;
         line.push('\n');
@@ -89,22 +90,22 @@ fn deliveries(text: &str) -> io::Result<Vec<Delivery>> {
     Ok(whole.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
-/// All that the gateway did, read from its books.
+/// Everything that the gateway did, read from its journal.
 #[derive(Clone, Debug, Default)]
 pub struct Statement {
     deliveries: Vec<Delivery>,
 }
 
 impl Statement {
-    /// The statement of these requests.
+    /// Creates the statement of these requests.
     pub fn of(deliveries: Vec<Delivery>) -> Self {
         Statement { deliveries }
     }
 
-    /// Reads the books; there need not be any yet.
+    /// Reads the journal, which need not exist yet.
     ///
     /// # Errors
-    /// The file system's own, and `InvalidData` for a line that is not a delivery.
+    /// Returns the file system's error, or `InvalidData` for a line that is not a delivery.
     pub fn read(path: &Path) -> io::Result<Self> {
         match std::fs::read_to_string(path) {
             Ok(text) => Ok(Statement { deliveries: deliveries(&text)? }),
@@ -113,18 +114,18 @@ impl Statement {
         }
     }
 
-    /// Every request, in order.
+    /// Returns every request, in order.
     pub fn deliveries(&self) -> &[Delivery] {
         &self.deliveries
     }
 
-    /// Every payment that was carried out, in order: one that was carried out twice is in it twice.
+    /// Returns every payment that took effect, in order: one that took effect twice is returned twice.
     pub fn effects(&self, operation: Operation) -> impl Iterator<Item = &Payment> {
         let done = self.deliveries.iter().filter(|delivery| delivery.effect).map(|delivery| &delivery.payment);
         done.filter(move |payment| payment.operation == operation)
     }
 
-    /// The keys that had more than one effect. There should be none.
+    /// Returns the keys that had more than one effect. There should be none.
     pub fn doubled_keys(&self) -> Vec<&str> {
         let mut seen = HashSet::new();
         let effects = self.deliveries.iter().filter(|delivery| delivery.effect);

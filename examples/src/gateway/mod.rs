@@ -1,7 +1,8 @@
-//! The payment gateway: what the shop's steps ask of it, and one that is scripted to be as unreliable as they come.
+//! The payment gateway: the interface that the shop's steps use, and an implementation scripted to be very
+//! unreliable.
 //!
-//! Steps know the [`Gateway`] trait alone. [`HttpGateway`] is the shop's client; everything else here is the other side: a
-//! server with a journal of its own, which knows nothing of the shop, its database or its workflows.
+//! Steps know only the [`Gateway`] trait. [`HttpGateway`] is the shop's client; everything else here is the other
+//! side: a server with its own journal, which knows nothing of the shop, its database or its workflows.
 
 mod client;
 mod journal;
@@ -18,79 +19,79 @@ pub use client::HttpGateway;
 pub use journal::{Delivery, Statement};
 pub use server::GatewayServer;
 
-/// A payment gateway. It carries out each idempotency key once, however often it is asked.
+/// A payment gateway. It executes each idempotency key once, however often it is requested.
 #[async_trait]
 pub trait Gateway: Send + Sync + 'static {
-    /// Asks for a payment to be carried out.
+    /// Requests a payment.
     ///
     /// # Errors
-    /// [`GatewayError`]. Of all but a refusal it is unknown whether the gateway did what it was asked.
+    /// Returns a [`GatewayError`]. For all but a refusal it is unknown whether the gateway executed the request.
     async fn ask(&self, idempotency_key: &str, payment: &Payment) -> Result<Receipt, GatewayError>;
 }
 
-/// What the gateway is asked for.
+/// A request to the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Payment {
-    /// What to do.
+    /// The operation to execute.
     pub operation: Operation,
-    /// The order, for the gateway's books.
+    /// The order, for the gateway's journal.
     pub order_id: String,
-    /// How much.
+    /// The amount, in cents.
     pub amount_cents: i64,
-    /// From what.
+    /// The card to charge.
     #[serde(default)]
     pub card: Card,
 }
 
-/// A customer's card. As with other gateways, some are for trying things out.
+/// A customer's card. As with other gateways, some are for testing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Card {
-    /// One like any other.
+    /// An ordinary card.
     #[default]
     Ordinary,
-    /// One that is good when the money is put aside, and no longer when it is taken.
+    /// A card that is valid when the money is authorised, and no longer when it is captured.
     ExpiresBeforeCapture,
 }
 
-/// What a gateway does.
+/// An operation of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// Put an amount aside on the customer's card.
+    /// Reserve an amount on the customer's card.
     Authorise,
-    /// Take the amount that was put aside.
+    /// Take the reserved amount.
     Capture,
-    /// Free the amount that was put aside, if any was.
+    /// Free the reserved amount, if any was reserved.
     Void,
 }
 
-/// What the gateway did.
+/// The gateway's confirmation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The gateway's own id of it.
+    /// The gateway's own id of the operation.
     pub id: String,
 }
 
-/// Why the gateway did not say that it was done.
+/// Why the gateway did not confirm a request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatewayError {
-    /// It will not, ever.
+    /// The request is refused permanently.
     #[error("the gateway refused: {reason}")]
     Refused {
-        /// Why, in the gateway's words.
+        /// The reason, in the gateway's words.
         reason: String,
     },
-    /// It is busy.
+    /// The gateway is busy.
     #[error("the gateway is busy (status {status})")]
     Busy {
         /// The HTTP status.
         status: u16,
-        /// How long the gateway asked to be left alone.
+        /// The delay that the gateway requested before another attempt.
         retry_after: Option<Duration>,
     },
-    /// It cannot be reached, or its answer cannot be read.
+    /// The gateway cannot be reached, or its answer cannot be read.
     #[error("the gateway did not answer")]
     Unreachable(#[source] reqwest::Error),
 }

@@ -1,30 +1,30 @@
-//! How the gateway behaves: badly, and the same way every time.
+//! How the gateway behaves: unreliably, and the same way every time.
 //!
-//! Decides from the order and from how often it was asked; no clock, no random numbers, no state.
+//! Decides from the order and from the number of earlier requests; no clock, no random numbers, no state.
 
 use super::{Card, Operation, Payment};
 
 /// What the gateway does with one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mood {
-    /// Does it and says so.
+    /// Executes it and confirms.
     Ready,
-    /// Does it and says so after a while.
+    /// Executes it and confirms after a delay.
     Slow,
-    /// Does it, and the answer is lost.
+    /// Executes it, and the answer is lost.
     LosesAnswer,
-    /// Does nothing and says nothing.
+    /// Neither executes nor answers it.
     Silent,
-    /// Does nothing and asks to be left alone for now.
+    /// Does not execute it and requests a pause.
     Busy,
-    /// Will never do it.
+    /// Declines it permanently.
     Declines,
 }
 
-/// One order in so many has a card that is declined.
+/// One in this number of orders has a card that is declined.
 const DECLINED: u64 = 24;
 
-/// What happens when a payment is asked for after so many earlier requests. Every payment meets at most three mishaps.
+/// Returns what happens to a payment after `earlier` requests for it. Every payment meets at most three mishaps.
 pub(super) fn mood(payment: &Payment, earlier: u64) -> Mood {
     let order = hash(payment.order_id.as_bytes());
     if payment.operation == Operation::Authorise && order.is_multiple_of(DECLINED) {
@@ -49,7 +49,7 @@ pub(super) fn mood(payment: &Payment, earlier: u64) -> Mood {
     }
 }
 
-/// FNV-1a, with its bits mixed once more, because only a few of them are looked at.
+/// FNV-1a, with its bits mixed once more, because only a few of them are used.
 fn hash(bytes: &[u8]) -> u64 {
     let hash = bytes
         .iter()

@@ -1,6 +1,7 @@
-//! The gateway itself: an HTTP server on loopback that plays its script.
+//! The gateway itself: an HTTP server on loopback that follows its script.
 //!
-//! `POST /payments` with an `Idempotency-Key` carries a payment out. Knows its journal and its script, and nothing of the shop.
+//! `POST /payments` with an `Idempotency-Key` executes a payment. Knows its journal and its script, and nothing of
+//! the shop.
 
 use std::convert::Infallible;
 use std::future;
@@ -24,10 +25,10 @@ use super::journal::{Delivery, Journal};
 use super::script::{Mood, mood};
 use super::{Operation, Payment, Receipt};
 
-/// How long a slow answer takes.
+/// The delay of a slow answer.
 const SLOW: Duration = Duration::from_millis(120);
 
-/// A running gateway. It ends when this is dropped; what it did stays in its journal.
+/// A running gateway. It stops when this is dropped; what it did stays in its journal.
 #[derive(Debug)]
 pub struct GatewayServer {
     address: SocketAddr,
@@ -38,7 +39,7 @@ impl GatewayServer {
     /// Opens a gateway on a free port of the loopback interface, with its journal in this file.
     ///
     /// # Errors
-    /// No port, or no journal.
+    /// Returns an error if there is no free port, or the journal cannot be opened.
     pub async fn open(journal: &Path) -> io::Result<Self> {
         let journal = Arc::new(Mutex::new(Journal::open(journal)?));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -46,7 +47,7 @@ impl GatewayServer {
         Ok(GatewayServer { address, serving: tokio::spawn(serve(listener, journal)) })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -72,13 +73,14 @@ async fn serve(listener: TcpListener, journal: Arc<Mutex<Journal>>) {
     }
 }
 
-/// Answers the requests of one connection until the client hangs up, which also ends an answer that it has waited for in vain.
+/// Answers the requests of one connection until the client disconnects, which also ends an answer that it has waited
+/// for in vain.
 async fn converse(stream: TcpStream, journal: Arc<Mutex<Journal>>) {
     let answering = service_fn(|request| {
         let journal = Arc::clone(&journal);
         async move { Ok::<_, Infallible>(answer(request, &journal).await) }
     });
-    // A client that hangs up is an everyday matter.
+    // A client that disconnects is not an error.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answering).await;
 }
 
@@ -103,7 +105,7 @@ async fn answer(request: Request<Incoming>, journal: &Mutex<Journal>) -> Respons
     answer
 }
 
-/// Does what the script says, once for each key, and writes it down before anybody hears of it.
+/// Follows the script, executes each key once, and records it before the answer is sent.
 fn carry_out(journal: &mut Journal, key: &str, payment: Payment) -> io::Result<(Response<Full<Bytes>>, Mood)> {
     let mood = mood(&payment, journal.requests(key));
     let willing = matches!(mood, Mood::Ready | Mood::Slow | Mood::LosesAnswer);

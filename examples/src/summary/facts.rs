@@ -1,4 +1,4 @@
-//! What the summary rests upon.
+//! The facts that the summary is based on.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,23 +19,23 @@ use crate::tables::{ledger, orders, reservations, settlements, stock};
 pub struct Facts {
     /// The orders of the file.
     pub placed: Vec<Order>,
-    /// The orders that the shop has taken.
+    /// The orders that the shop has taken in.
     pub orders: Vec<orders::Model>,
     /// The stock of each article.
     pub stock: Vec<stock::Model>,
-    /// What was put aside.
+    /// The reservations.
     pub reservations: Vec<reservations::Model>,
-    /// The books.
+    /// The entries of the ledger.
     pub ledger: Vec<ledger::Model>,
-    /// The nights that were settled.
+    /// The settled nights.
     pub settlements: Vec<settlements::Model>,
-    /// Which payment was settled in which of them.
+    /// The payments, each with the night in which it was settled.
     pub settled: Vec<settlements::payment::Model>,
-    /// Whether a night has fallen, so that everything must be settled.
+    /// Whether a night has passed, so that everything must be settled.
     pub night: bool,
     /// All runs of all workflows.
     pub runs: Vec<RunFact>,
-    /// The gateway's own account of what it did.
+    /// The gateway's own statement of what it did.
     pub gateway: Statement,
 }
 
@@ -55,10 +55,10 @@ pub enum FactsError {
 }
 
 impl Facts {
-    /// Gathers the facts, once nothing is under way any more.
+    /// Gathers the facts, once no work is left.
     ///
     /// # Errors
-    /// [`FactsError`] names the source that could not be read.
+    /// Returns a [`FactsError`] that names the source that could not be read.
     pub async fn gather(
         placed: Vec<Order>,
         shop: &Shop,
@@ -81,7 +81,7 @@ impl Facts {
         })
     }
 
-    /// How many of each article went out.
+    /// Returns how many of each article were shipped.
     pub fn shipped(&self) -> BTreeMap<&str, i64> {
         let mut shipped = BTreeMap::new();
         for row in self.reservations.iter().filter(|row| row.state == reservations::State::Shipped) {
@@ -90,7 +90,7 @@ impl Facts {
         shipped
     }
 
-    /// The sum of the entries of one kind, in cents.
+    /// Returns the sum of the entries of one kind, in cents.
     pub fn booked(&self, kind: ledger::Kind) -> i64 {
         self.ledger.iter().filter(|entry| entry.kind == kind).map(|entry| entry.amount_cents).sum()
     }

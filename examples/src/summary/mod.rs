@@ -1,7 +1,7 @@
-//! The summary that proves itself, from three sources that know nothing of each other: the shop's tables, the runs, and the
-//! gateway's journal.
+//! The summary that proves itself, from three independent sources: the shop's tables, the runs, and the gateway's
+//! journal.
 //!
-//! Reads only. What the facts must be like is decided in `proof`, without a database.
+//! Only reads. `proof` decides what the facts must be, without a database.
 
 mod facts;
 mod numbers;
@@ -10,7 +10,8 @@ mod run_fact;
 
 use std::fmt;
 
-use squidmesh_core::{AuditKind, RunStatus};
+use squidmesh_core::RunStatus;
+use squidmesh_core::run::AuditKind;
 
 pub use facts::{Facts, FactsError};
 pub use run_fact::{Compensated, RunFact};
@@ -21,7 +22,7 @@ use crate::tables::orders::State;
 use crate::tables::stock;
 use numbers::{grouped, money};
 
-/// What became of all orders, and whether it is as it must be.
+/// The outcome of all orders, and whether it is correct.
 #[derive(Clone, Debug)]
 pub struct Summary {
     facts: Facts,
@@ -29,20 +30,20 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Draws up the summary of these facts.
+    /// Creates the summary of these facts.
     pub fn of(facts: Facts) -> Self {
         let violations = proof::violations(&facts);
         Summary { facts, violations }
     }
 
-    /// What is not as it must be, in sentences. Empty if all is well.
+    /// Returns the violations found, as sentences; empty if everything is correct.
     pub fn violations(&self) -> &[String] {
         &self.violations
     }
 }
 
 impl Summary {
-    /// What not every list of orders brings about.
+    /// Writes what not every list of orders brings about.
     fn write_exceptions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let runs = &self.facts.runs;
         let decided = |kind| runs.iter().flat_map(|run| &run.decisions).filter(|decision| **decision == kind).count();
@@ -67,7 +68,7 @@ impl Summary {
     }
 }
 
-/// The same text for the same orders, whatever happened on the way.
+/// The same text for the same orders, regardless of what happened meanwhile.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let facts = &self.facts;

@@ -1,6 +1,6 @@
 //! Numbers for people.
 
-/// `1,234,567`.
+/// Formats a number as `1,234,567`.
 pub(super) fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
@@ -13,7 +13,7 @@ pub(super) fn grouped(number: i64) -> String {
     text
 }
 
-/// Cents as `1,234.56`.
+/// Formats cents as `1,234.56`.
 pub(super) fn money(cents: i64) -> String {
     format!("{}{}.{:02}", if cents < 0 { "-" } else { "" }, grouped(cents.abs() / 100), cents.abs() % 100)
 }

@@ -1,4 +1,4 @@
-//! What must be so once no run is open. Pure: facts in, sentences out.
+//! What must hold once no run is open. Pure: facts in, sentences out.
 
 mod carried;
 mod reviewed;
@@ -17,7 +17,7 @@ use crate::tables::ledger::Kind;
 use crate::tables::orders::{self, State};
 use crate::tables::reservations;
 
-/// Everything that is not as it must be.
+/// Returns everything that is not as it must be.
 pub(super) fn violations(facts: &Facts) -> Vec<String> {
     let mut found = Vec::new();
     every_order_is_taken(facts, &mut found);
@@ -56,7 +56,7 @@ fn goods_reconcile(facts: &Facts, found: &mut Vec<String>) {
         let expected = match states.get(row.order_id.as_str()) {
             Some(State::Fulfilled) => reservations::State::Shipped,
             Some(State::Released) => reservations::State::Released,
-            Some(State::Placed) => continue, // told above
+            Some(State::Placed) => continue, // counted above
             None => {
                 found.push(format!("{} was put aside for {}, which the shop does not know", row.sku, row.order_id));
                 continue;
@@ -68,8 +68,8 @@ fn goods_reconcile(facts: &Facts, found: &mut Vec<String>) {
     }
 }
 
-/// What an order was billed, what the books say was paid, and what the gateway took are the order's price, once; for an order
-/// that was not fulfilled they are nothing.
+/// The amounts that an order was billed, that the ledger records as paid, and that the gateway took equal the order's
+/// price, once; for an order that was not fulfilled they are zero.
 fn money_reconciles(facts: &Facts, found: &mut Vec<String>) {
     let booked = |kind| {
         amounts(facts.ledger.iter().filter(move |entry| entry.kind == kind), |entry| {
@@ -99,7 +99,7 @@ fn money_reconciles(facts: &Facts, found: &mut Vec<String>) {
     found.extend(facts.gateway.doubled_keys().into_iter().map(|key| format!("the gateway carried {key} out twice")));
 }
 
-/// What was put aside and not freed again.
+/// Returns the amounts that were authorised and not freed again.
 fn authorised(gateway: &Statement) -> BTreeMap<&str, Vec<i64>> {
     let mut authorised = done(gateway, Operation::Authorise);
     for void in gateway.effects(Operation::Void) {

@@ -1,34 +1,35 @@
-//! A run, as far as the summary looks at it.
+//! A run, as far as the summary needs it.
 
 use serde_json::Value;
-use squidmesh_core::{
-    AuditKind, CommandError, CompensationStatus, Run, RunDetails, RunFilter, RunStatus, Squidmesh, Timestamp,
-};
+use squidmesh_core::command::CommandError;
+use squidmesh_core::inspect::RunDetails;
+use squidmesh_core::run::{AuditKind, CompensationStatus};
+use squidmesh_core::{Run, RunFilter, RunStatus, Squidmesh, Timestamp};
 
 use crate::checkout::REVIEWED_ABOVE_CENTS;
 use crate::orders::Order;
 use crate::runs::{self, RunsError};
 
-/// A run, as far as the summary looks at it.
+/// A run, as far as the summary needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFact {
-    /// Which run.
+    /// The run's id.
     pub id: String,
-    /// Of which workflow.
+    /// The run's workflow.
     pub workflow: String,
-    /// The order that it carries, if it carries one.
+    /// The order that the run processes, if it processes one.
     pub order_id: Option<String>,
-    /// Where it is.
+    /// The run's status.
     pub status: RunStatus,
-    /// Why it failed.
+    /// The reason of its failure.
     pub error: Option<String>,
-    /// The failed run that it goes on from.
+    /// The failed run that it resumes.
     pub resumed_from: Option<String>,
     /// The night that it settles, if a schedule started it.
     pub night: Option<String>,
-    /// What was decided on a big order: approved, rejected, or expired when nobody did anything.
+    /// The decisions about a big order: approved, rejected, or expired.
     pub decisions: Vec<AuditKind>,
-    /// What was compensated, the step that completed last first.
+    /// The compensated steps, the one that completed last first.
     pub compensated: Vec<Compensated>,
 }
 
@@ -37,15 +38,15 @@ pub struct RunFact {
 pub struct Compensated {
     /// The step.
     pub step: String,
-    /// How that went.
+    /// The outcome of the compensation.
     pub status: CompensationStatus,
-    /// When it was begun.
+    /// When it began.
     pub from: Timestamp,
-    /// When it was done.
+    /// When it ended.
     pub until: Option<Timestamp>,
 }
 
-/// All runs of the shop.
+/// Returns all runs of the shop.
 pub(super) async fn gather(mesh: &Squidmesh) -> Result<Vec<RunFact>, RunsError> {
     let mut facts = Vec::new();
     for run in runs::all(mesh, RunFilter::new()).await? {
@@ -57,7 +58,7 @@ pub(super) async fn gather(mesh: &Squidmesh) -> Result<Vec<RunFact>, RunsError> 
 async fn fact(mesh: &Squidmesh, run: Run) -> Result<RunFact, CommandError> {
     let order = serde_json::from_value::<Order>(Value::Object((*run.payload).clone())).ok();
     let big = order.is_some_and(|order| order.total_cents() > REVIEWED_ABOVE_CENTS);
-    // Of most runs there is nothing more to know.
+    // Most runs need no further details.
     let details = match big || run.status == RunStatus::Failed {
         true => Some(mesh.inspect_run(run.id).await?),
         false => None,

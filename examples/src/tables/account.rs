@@ -1,6 +1,6 @@
 //! The shop's account at the payment gateway: one row.
 //!
-//! It is made with the database, so that the journal of one database's payments is never taken for another's.
+//! It is created with the database, so that the journal of one database's payments is never taken for another's.
 
 use sea_orm::entity::prelude::*;
 
@@ -15,7 +15,7 @@ pub struct Model {
     pub merchant: String,
 }
 
-/// It refers to no other table.
+/// The table refers to no other.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

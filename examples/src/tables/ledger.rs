@@ -1,4 +1,4 @@
-//! The shop's books: an order has at most one entry of each kind.
+//! The shop's ledger: an order has at most one entry of each kind.
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
@@ -11,16 +11,16 @@ pub struct Model {
     /// The order.
     #[sea_orm(primary_key, auto_increment = false)]
     pub order_id: String,
-    /// What it records.
+    /// The kind of the entry.
     #[sea_orm(primary_key, auto_increment = false)]
     pub kind: Kind,
-    /// How much.
+    /// The amount, in cents.
     pub amount_cents: i64,
-    /// What it rests upon: the gateway's id of the payment, or the number of the invoice.
+    /// The document behind it: the gateway's id of the payment, or the number of the invoice.
     pub reference: String,
 }
 
-/// What an entry records.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::None)")]
 pub enum Kind {
@@ -32,7 +32,7 @@ pub enum Kind {
     Invoice,
 }
 
-/// It refers to no other table.
+/// The table refers to no other.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
@@ -41,7 +41,7 @@ impl ActiveModelBehavior for ActiveModel {}
 /// Makes an entry, unless the order has one of this kind already.
 ///
 /// # Errors
-/// The database's own.
+/// Returns the database's error.
 pub async fn enter(database: &impl ConnectionTrait, entry: Model) -> Result<(), DbErr> {
     let Model { order_id, kind, amount_cents, reference } = entry;
     let row = ActiveModel {

@@ -1,7 +1,7 @@
 //! The shop's own tables, beside those of the workflows in the same database.
 //!
-//! What makes each step safe to repeat is here, as keys: an order's row, its reservation of an article, its entry of a kind in
-//! the ledger and the settlement of its payment can each exist but once.
+//! Their keys make each step safe to repeat: an order's row, its reservation of an article, its entry of a kind in
+//! the ledger and the settlement of its payment can each exist only once.
 
 pub mod account;
 pub mod customs;
@@ -13,10 +13,10 @@ pub mod stock;
 
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Schema};
 
-/// Creates the tables that are missing.
+/// Creates the missing tables.
 ///
 /// # Errors
-/// The database's own.
+/// Returns the database's error.
 pub async fn create(database: &impl ConnectionTrait) -> Result<(), DbErr> {
     create_one(database, account::Entity).await?;
     create_one(database, customs::Entity).await?;

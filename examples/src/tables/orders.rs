@@ -1,4 +1,4 @@
-//! The orders that the shop has taken, each with the run that carries it.
+//! The orders that the shop has taken in, each with the run that processes it.
 
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::Expr;
@@ -10,30 +10,30 @@ pub struct Model {
     /// Its number.
     #[sea_orm(primary_key, auto_increment = false)]
     pub order_id: String,
-    /// The run of the workflow `checkout` that carries it.
+    /// The run of the workflow `checkout` that processes it.
     pub run_id: String,
-    /// Where it is.
+    /// The state of the order.
     pub state: State,
-    /// What it costs.
+    /// The price, in cents.
     pub total_cents: i64,
 }
 
-/// Where an order is.
+/// The state of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::None)")]
 pub enum State {
-    /// Taken, and under way.
+    /// Taken in, and being processed.
     #[sea_orm(string_value = "placed")]
     Placed,
     /// Shipped and invoiced. Final.
     #[sea_orm(string_value = "fulfilled")]
     Fulfilled,
-    /// Not to be had or not paid; its goods are free again. Final.
+    /// Sold out or not paid; its goods are available again. Final.
     #[sea_orm(string_value = "released")]
     Released,
 }
 
-/// It refers to no other table.
+/// The table refers to no other.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
@@ -42,7 +42,7 @@ impl ActiveModelBehavior for ActiveModel {}
 /// Closes an order.
 ///
 /// # Errors
-/// The database's own.
+/// Returns the database's error.
 pub async fn close(database: &impl ConnectionTrait, order_id: &str, state: State) -> Result<(), DbErr> {
     let placed = Entity::update_many().filter(Column::OrderId.eq(order_id)).filter(Column::State.eq(State::Placed));
     placed.col_expr(Column::State, Expr::value(state)).exec(database).await.map(drop)

@@ -1,8 +1,8 @@
-//! What is put aside for an order, and what became of it.
+//! The goods that are reserved for each order, and their state.
 
 use sea_orm::entity::prelude::*;
 
-/// An article that is put aside for an order.
+/// An article that is reserved for an order.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "reservations")]
 pub struct Model {
@@ -12,23 +12,23 @@ pub struct Model {
     /// The article.
     #[sea_orm(primary_key, auto_increment = false)]
     pub sku: String,
-    /// How many of it.
+    /// The quantity.
     pub quantity: i64,
-    /// Where it is.
+    /// The state of the goods.
     pub state: State,
 }
 
-/// Where reserved goods are.
+/// The state of reserved goods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum)]
 #[sea_orm(rs_type = "String", db_type = "String(StringLen::None)")]
 pub enum State {
-    /// On the shelf, put aside.
+    /// On the shelf, reserved.
     #[sea_orm(string_value = "reserved")]
     Reserved,
     /// In the parcel.
     #[sea_orm(string_value = "picked")]
     Picked,
-    /// Gone out. Final.
+    /// Shipped. Final.
     #[sea_orm(string_value = "shipped")]
     Shipped,
     /// For sale again. Final.
@@ -36,7 +36,7 @@ pub enum State {
     Released,
 }
 
-/// It refers to no other table.
+/// The table refers to no other.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

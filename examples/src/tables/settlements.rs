@@ -1,4 +1,4 @@
-//! What the gateway has paid out to the shop, night by night: a night is settled once, and so is a payment.
+//! The payouts of the gateway to the shop, night by night: a night is settled once, and so is a payment.
 
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
@@ -9,26 +9,26 @@ use super::ledger;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "settlements")]
 pub struct Model {
-    /// Which night: the time that the schedule meant, in RFC 3339.
+    /// The night: its scheduled time, in RFC 3339.
     #[sea_orm(primary_key, auto_increment = false)]
     pub night: String,
-    /// How many payments.
+    /// The number of payments.
     pub payments: i64,
-    /// How much they are.
+    /// The sum of the payments, in cents.
     pub amount_cents: i64,
 }
 
-/// It refers to no other table.
+/// The table refers to no other.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// Which payment was settled in which night.
+/// The payments, each with the night in which it was settled.
 pub mod payment {
     use sea_orm::entity::prelude::*;
 
-    /// A payment that is settled.
+    /// A settled payment.
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "settled_payments")]
     pub struct Model {
@@ -39,17 +39,17 @@ pub mod payment {
         pub night: String,
     }
 
-    /// It refers to no other table.
+    /// The table refers to no other.
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
     pub enum Relation {}
 
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// The payments in the books that no night has settled, in the order of their numbers.
+/// Returns the payments in the ledger that no night has settled, in the order of their numbers.
 ///
 /// # Errors
-/// The database's own.
+/// Returns the database's error.
 pub async fn unsettled(database: &impl ConnectionTrait) -> Result<Vec<ledger::Model>, DbErr> {
     let settled = sea_orm::sea_query::Query::select().column(payment::Column::OrderId).from(payment::Entity).to_owned();
     let payments = ledger::Entity::find().filter(ledger::Column::Kind.eq(ledger::Kind::Payment));
@@ -59,7 +59,7 @@ pub async fn unsettled(database: &impl ConnectionTrait) -> Result<Vec<ledger::Mo
 /// Settles a night, unless it is settled already.
 ///
 /// # Errors
-/// The database's own; roll the transaction back.
+/// Returns the database's error; roll the transaction back.
 pub async fn settle(database: &impl ConnectionTrait, night: &str) -> Result<Model, DbErr> {
     if let Some(settled) = Entity::find_by_id(night).one(database).await? {
         return Ok(settled);

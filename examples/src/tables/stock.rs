@@ -2,22 +2,22 @@
 
 use sea_orm::entity::prelude::*;
 
-/// An article in stock. At any time, `on_hand + reserved +` what was shipped is what was received.
+/// An article in stock. At any time, `on_hand + reserved +` the shipped quantity equals `received`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "stock")]
 pub struct Model {
     /// The article.
     #[sea_orm(primary_key, auto_increment = false)]
     pub sku: String,
-    /// How many ever came in.
+    /// The total quantity ever received.
     pub received: i64,
-    /// How many can be sold.
+    /// The quantity that can be sold.
     pub on_hand: i64,
-    /// How many are put aside for orders.
+    /// The quantity reserved for orders.
     pub reserved: i64,
 }
 
-/// It refers to no other table.
+/// The table refers to no other.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

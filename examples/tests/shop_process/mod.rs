@@ -1,4 +1,4 @@
-//! The shop as a process of its own, with a home of its own: a directory and a database.
+//! The shop as a separate process, with its own home: a directory and a database.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -10,29 +10,30 @@ use squidmesh_examples::orders;
 use squidmesh_examples::scenario::Scenario;
 use tempfile::TempDir;
 
-/// How many plain orders a shop gets: enough to be killed in the midst of, few enough for a test.
+/// The number of plain orders of a shop: enough to be killed midway, few enough for a test.
 const ORDERS: usize = 24;
 
-/// How long a dead process keeps its steps: a slow machine must not take a live one for dead.
+/// How long a dead process keeps its steps, in milliseconds: on a slow machine a live process must not be taken for
+/// dead.
 const LEASE_MS: &str = "2500";
 
-/// How many steps a shop runs at once: several shops share the machine.
+/// The number of concurrent steps of a shop: several shops share the machine.
 const CONCURRENCY: &str = "8";
 
-/// Where a shop lives.
+/// The directory and database of a shop.
 pub(crate) struct Home {
     scenario: Scenario,
     files: TempDir,
     database: String,
-    /// What else it is told on the command line.
+    /// Additional arguments on the command line.
     more: Vec<String>,
 }
 
-/// What a shop printed when it was done.
+/// The output of a shop that has finished.
 pub(crate) struct Ran {
-    /// What became of all orders.
+    /// The outcome of all orders.
     pub(crate) summary: String,
-    /// What happened this time.
+    /// What happened in this execution.
     pub(crate) journey: String,
 }
 
@@ -43,7 +44,7 @@ impl Home {
         Home { scenario, files, database, more: Vec::new() }
     }
 
-    /// A new database on the server that the variable names.
+    /// Creates a new database on the server that the variable names.
     pub(crate) fn on_postgres(scenario: Scenario) -> Home {
         let Ok(server) = std::env::var("SQUIDMESH_TEST_POSTGRES") else {
             panic!("SQUIDMESH_TEST_POSTGRES is not set: run cargo xtask test");
@@ -59,14 +60,15 @@ impl Home {
         Home { scenario, files, database, more: Vec::new() }
     }
 
-    /// With worker processes of its own.
+    /// Adds worker processes.
     #[must_use]
     pub(crate) fn with_workers(mut self, workers: usize) -> Home {
         self.more.extend(["--workers".to_owned(), workers.to_string()]);
         self
     }
 
-    /// Over the Redis that the variable names. Shops that live at a time need a number of their own each, for they are of one kind.
+    /// Announces work over the Redis that the variable names. Shops that run at the same time need separate numbers,
+    /// as they have the same workflows.
     #[cfg(feature = "redis")]
     #[must_use]
     pub(crate) fn over_redis(mut self, number: u8) -> Home {
@@ -77,16 +79,16 @@ impl Home {
         self
     }
 
-    /// Runs the shop until it is done, and well.
+    /// Runs the shop until it has finished successfully.
     pub(crate) fn run(&self) -> Ran {
         Home::ran(self.start())
     }
 
-    /// Runs the shop until it is done, and well, although one of its workers is killed after that time.
+    /// Runs the shop until it has finished successfully, although one of its workers is killed after `moment`.
     pub(crate) fn run_and_kill_a_worker_after(&self, moment: Duration) -> (Ran, bool) {
         let mut shop = self.start();
         thread::sleep(moment); // as below
-        // A shop that is done already has no worker that could be killed.
+        // A shop that has finished already has no worker to kill.
         while shop.try_wait().unwrap().is_none() {
             if let Some(worker) = children(shop.id()).first() {
                 let killed = Command::new("kill").args(["-KILL", worker]).status().unwrap().success();
@@ -105,7 +107,7 @@ impl Home {
         Ran { summary: summary.to_owned(), journey: journey.to_owned() }
     }
 
-    /// Starts the shop and kills it after that time, unless it is done before.
+    /// Starts the shop and kills it after `moment`, unless it has finished before.
     pub(crate) fn kill_after(&self, moment: Duration) {
         let mut shop = self.start();
         thread::sleep(moment); // the moment of the kill is what is tried, so it must be by the clock
@@ -137,7 +139,7 @@ impl Home {
     }
 }
 
-/// The processes that a process has started: each is listed with the thread that started it.
+/// Returns the child processes of a process: each is listed with the thread that started it.
 fn children(process: u32) -> Vec<String> {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());

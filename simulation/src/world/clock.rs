@@ -5,22 +5,23 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use squidmesh_core::{Clock, Timestamp};
+use squidmesh_core::Timestamp;
+use squidmesh_core::port::Clock;
 
-use super::stage::Stage;
+use super::scheduler::Scheduler;
 
-/// A clock that shows another time than the stage's, and may jump. Waits are as long as they should be.
+/// A clock that shows another time than the virtual one, and may jump. Sleeps take their correct duration.
 pub(crate) struct SimClock {
-    stage: Arc<Stage>,
+    scheduler: Arc<Scheduler>,
     skew: AtomicI64,
 }
 
 impl SimClock {
-    pub(crate) fn new(stage: Arc<Stage>, skew_millis: i64) -> Arc<Self> {
-        Arc::new(SimClock { stage, skew: AtomicI64::new(skew_millis) })
+    pub(crate) fn new(scheduler: Arc<Scheduler>, skew_millis: i64) -> Arc<Self> {
+        Arc::new(SimClock { scheduler, skew: AtomicI64::new(skew_millis) })
     }
 
-    /// From now on it is wrong by so much.
+    /// Sets the error of the clock from now on.
     pub(crate) fn jump(&self, skew_millis: i64) {
         self.skew.store(skew_millis, Ordering::SeqCst);
     }
@@ -29,10 +30,10 @@ impl SimClock {
 #[async_trait]
 impl Clock for SimClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.stage.now().as_millis() + self.skew.load(Ordering::SeqCst))
+        Timestamp::from_millis(self.scheduler.now().as_millis() + self.skew.load(Ordering::SeqCst))
     }
 
     async fn sleep(&self, duration: Duration) {
-        self.stage.sleep(duration).await;
+        self.scheduler.sleep(duration).await;
     }
 }

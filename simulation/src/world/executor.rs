@@ -1,5 +1,5 @@
-//! The executor of a process: workers over the store's intents, and consumers of the shared queue, both told of work by
-//! announcements that may get lost.
+//! The executor of a process: workers over the store's intents, and consumers of the shared queue, both notified of
+//! work by announcements that may be lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,21 +9,22 @@ use async_trait::async_trait;
 use event_listener::Event;
 use futures_util::FutureExt;
 use futures_util::future::select_all;
-use squidmesh_core::{
-    Cancellation, Clock, DeliveryPayload, Executor, ExecutorError, Intent, Job, JobMetadata, PerformError, Refusal,
-    Runner, ms, secs,
-};
+use squidmesh_core::command::PerformError;
+use squidmesh_core::dispatch::{DeliveryMessage, Intent, Job, JobMetadata, Refusal};
+use squidmesh_core::port::{Clock, Executor, ExecutorError};
+use squidmesh_core::workflow::{CancelReason, Cancellation};
+use squidmesh_core::{Runner, ms, secs};
 
 use super::clock::SimClock;
-use super::props::Props;
-use super::stage::ProcessId;
+use super::environment::Environment;
+use super::scheduler::ProcessId;
 
-/// How many deliveries a process carries out at once.
+/// The maximum number of concurrent deliveries of a process.
 const WORKERS: usize = 4;
-/// How many tasks of a process are none.
+/// The number of a process's tasks that are not deliveries: the consumer and the relay.
 const KEEPERS: usize = 2;
-/// How long what runs may take once the process is told to stop.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time that running deliveries have to finish after a shutdown.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
 pub(crate) struct SimExecutor {
@@ -31,7 +32,7 @@ pub(crate) struct SimExecutor {
 }
 
 struct Shared {
-    props: Arc<Props>,
+    environment: Arc<Environment>,
     process: ProcessId,
     clock: Arc<SimClock>,
     announced: Event,
@@ -39,16 +40,16 @@ struct Shared {
 }
 
 impl SimExecutor {
-    pub(crate) fn new(props: Arc<Props>, process: ProcessId, clock: Arc<SimClock>) -> Self {
-        let shared = Shared { props, process, clock, announced: Event::new(), working: AtomicUsize::new(0) };
+    pub(crate) fn new(environment: Arc<Environment>, process: ProcessId, clock: Arc<SimClock>) -> Self {
+        let shared = Shared { environment, process, clock, announced: Event::new(), working: AtomicUsize::new(0) };
         SimExecutor { shared: Arc::new(shared) }
     }
 
-    /// Puts work on the stage as a task of its own.
+    /// Spawns work as its own task.
     fn carry_out(&self, work: impl Future<Output = ()> + Send + 'static) {
         let shared = Arc::clone(&self.shared);
         shared.working.fetch_add(1, Ordering::SeqCst);
-        self.shared.props.stage.spawn(self.shared.process, async move {
+        self.shared.environment.scheduler.spawn(self.shared.process, async move {
             work.await;
             shared.working.fetch_sub(1, Ordering::SeqCst);
             shared.announced.notify(usize::MAX);
@@ -65,23 +66,24 @@ impl SimExecutor {
         }
     }
 
-    /// Takes messages from the queue, one by one, until it is told to stop.
+    /// Takes messages from the queue, one by one, until the shutdown.
     async fn consume(self, runner: Runner, shutdown: Cancellation) {
-        let Shared { props, .. } = &*self.shared;
+        let Shared { environment, .. } = &*self.shared;
         while !shutdown.is_cancelled() {
-            let arrival = props.queue.arrival();
-            let now = props.stage.now();
-            let Some(message) = props.queue.take(now, |count| props.stage.below(count as u64) as usize) else {
-                let wait = props.queue.next().map_or(secs(3_600), |at| at.since(now).max(ms(1)));
+            let arrival = environment.queue.arrival();
+            let now = environment.scheduler.now();
+            let Some(message) = environment.queue.take(now, |count| environment.scheduler.below(count as u64) as usize)
+            else {
+                let wait = environment.queue.next().map_or(secs(3_600), |at| at.since(now).max(ms(1)));
                 let shut = async {
                     shutdown.cancelled().await;
                 };
-                select_all([arrival.boxed(), props.stage.sleep(wait).boxed(), shut.boxed()]).await;
+                select_all([arrival.boxed(), environment.scheduler.sleep(wait).boxed(), shut.boxed()]).await;
                 continue;
             };
-            let key = DeliveryPayload::parse(&message).ok().and_then(|payload| payload.intent());
+            let key = DeliveryMessage::parse(&message).ok().and_then(|payload| payload.intent());
             let again = match key {
-                Some(key) if props.temper.relays => match runner.take(&[key]).await {
+                Some(key) if environment.conditions.relays => match runner.claim_keys(&[key]).await {
                     Ok(claims) => {
                         for claim in claims {
                             runner.deliver(claim).await;
@@ -91,84 +93,98 @@ impl SimExecutor {
                     Err(_) => true,
                 },
                 _ => match runner.perform(&message).await {
-                    // It is acknowledged after it was carried out: the acknowledgement may get lost.
-                    Ok(_) => props.goes_wrong(10),
-                    Err(PerformError::InvalidPayload(_)) => false,
+                    // The message is acknowledged after its work was executed: the acknowledgement may be lost.
+                    Ok(_) => environment.goes_wrong(10),
+                    Err(PerformError::InvalidMessage(_)) => false,
                     Err(_) => true,
                 },
             };
-            if again && props.chaos() {
-                props.queue.put(props.stage.now().after(secs(1 + props.stage.below(30))), message);
+            if again && environment.chaos() {
+                environment
+                    .queue
+                    .put(environment.scheduler.now().after(secs(1 + environment.scheduler.below(30))), message);
             }
         }
     }
 }
 
-/// Puts what is due into the queue from time to time, as far as it is known here.
-async fn relay(props: Arc<Props>, runner: Runner, shutdown: Cancellation) {
+/// Puts due work into the queue from time to time, as far as this process knows its version.
+async fn relay(environment: Arc<Environment>, runner: Runner, shutdown: Cancellation) {
     while !shutdown.is_cancelled() {
-        let wait = match runner.due(None, None, 50).await {
+        let wait = match runner.list_due(None, None, 50).await {
             Ok(due) => {
                 for intent in due.intents {
-                    let message = serde_json::to_vec(&DeliveryPayload::from(&intent.key)).expect("a payload is JSON");
-                    props.queue.put(props.stage.now(), message);
+                    let message = serde_json::to_vec(&DeliveryMessage::from(&intent.key)).expect("a payload is JSON");
+                    environment.queue.put(environment.scheduler.now(), message);
                 }
-                due.next_in.map_or(props.temper.poll, |next| next.clamp(secs(1), props.temper.poll))
+                due.next_in.map_or(environment.conditions.poll, |next| next.clamp(secs(1), environment.conditions.poll))
             }
             Err(_) => secs(1),
         };
         let shut = async {
             shutdown.cancelled().await;
         };
-        select_all([props.stage.sleep(wait).boxed(), shut.boxed()]).await;
+        select_all([environment.scheduler.sleep(wait).boxed(), shut.boxed()]).await;
+    }
+}
+
+/// Stops the heartbeats when the workers end.
+struct StopOnDrop(Cancellation);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel(CancelReason::ShuttingDown);
     }
 }
 
 #[async_trait]
 impl Executor for SimExecutor {
     fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
-        if let Some(job) = jobs.first().filter(|_| self.shared.props.goes_wrong(self.shared.props.temper.refusals)) {
+        if let Some(job) =
+            jobs.first().filter(|_| self.shared.environment.goes_wrong(self.shared.environment.conditions.refusals))
+        {
             return Err(Refusal::Unroutable { job_id: job.key.to_string(), reason: "the simulation".to_owned() });
         }
         Ok(jobs.iter().map(Job::metadata).collect())
     }
 
     fn publish(&self, intents: &[Intent]) {
-        let props = &self.shared.props;
-        if !props.goes_wrong(props.temper.losses) {
+        let environment = &self.shared.environment;
+        if !environment.goes_wrong(environment.conditions.losses) {
             self.shared.announced.notify(usize::MAX);
         }
         for intent in intents.iter().filter(|intent| intent.delay.is_zero()) {
-            let payload = DeliveryPayload::from(&intent.key);
+            let payload = DeliveryMessage::from(&intent.key);
             let message = serde_json::to_vec(&payload).expect("a payload is JSON");
             let copies = match () {
-                () if props.goes_wrong(props.temper.losses) => 0,
-                () if props.goes_wrong(props.temper.losses) => 2,
+                () if environment.goes_wrong(environment.conditions.losses) => 0,
+                () if environment.goes_wrong(environment.conditions.losses) => 2,
                 () => 1,
             };
             for _ in 0..copies {
-                let late = if props.goes_wrong(5) { ms(props.stage.below(90_000)) } else { Duration::ZERO };
-                props.queue.put(props.stage.now().after(late), message.clone());
+                let late =
+                    if environment.goes_wrong(5) { ms(environment.scheduler.below(90_000)) } else { Duration::ZERO };
+                environment.queue.put(environment.scheduler.now().after(late), message.clone());
             }
         }
     }
 
     async fn run(&self, runner: Runner, shutdown: Cancellation) -> Result<(), ExecutorError> {
-        let Shared { props, .. } = &*self.shared;
+        let Shared { environment, .. } = &*self.shared;
         self.carry_out(self.clone().consume(runner.clone(), shutdown.clone()));
-        if props.temper.relays {
-            self.carry_out(relay(Arc::clone(props), runner.clone(), shutdown.clone()));
+        if environment.conditions.relays {
+            self.carry_out(relay(Arc::clone(environment), runner.clone(), shutdown.clone()));
         }
         while !shutdown.is_cancelled() {
-            // Listen first, claim after: what is announced between the two is not missed.
+            // Listening before claiming avoids missing an announcement between the two.
             let announcement = self.shared.announced.listen();
-            let mut committed = runner.work_committed().boxed();
+            let mut committed = runner.work_notified().boxed();
             if (&mut committed).now_or_never().is_some() {
-                committed = runner.work_committed().boxed();
+                committed = runner.work_notified().boxed();
             }
             let free = (WORKERS + KEEPERS).saturating_sub(self.shared.working.load(Ordering::SeqCst));
             let wait = if free == 0 {
-                props.temper.poll
+                environment.conditions.poll
             } else {
                 match runner.claim(free).await {
                     Ok(found) => {
@@ -178,7 +194,7 @@ impl Executor for SimExecutor {
                                 runner.deliver(claim).await;
                             });
                         }
-                        found.next_in.map_or(props.temper.poll, |next| next.min(props.temper.poll))
+                        found.next_in.map_or(environment.conditions.poll, |next| next.min(environment.conditions.poll))
                     }
                     Err(_) => secs(1),
                 }
@@ -186,15 +202,24 @@ impl Executor for SimExecutor {
             let shut = async {
                 shutdown.cancelled().await;
             };
-            let due = props.stage.sleep(wait.max(ms(1)));
+            let due = environment.scheduler.sleep(wait.max(ms(1)));
             select_all([announcement.boxed(), committed, due.boxed(), shut.boxed()]).await;
         }
         runner.drain();
-        let patience = props.stage.sleep(PATIENCE);
+        let patience = environment.scheduler.sleep(DRAIN_TIMEOUT);
         futures_util::future::select(self.rest().boxed(), patience).await;
         runner.interrupt();
         self.rest().await;
         Ok(())
+    }
+
+    /// Runs the heartbeats as a separate task, as if on their own thread.
+    async fn run_heartbeats(&self, runner: Runner) {
+        let stop = StopOnDrop(Cancellation::new());
+        let (beats, stopped) = (runner.clone(), stop.0.clone());
+        let beats = async move { beats.run_heartbeats_until(&stopped).await };
+        self.shared.environment.scheduler.spawn_beats(self.shared.process, beats);
+        runner.keep_pulse().await;
     }
 
     fn clock(&self) -> Arc<dyn Clock> {

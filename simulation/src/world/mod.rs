@@ -1,19 +1,21 @@
-//! One seed: a deployment that lives, suffers, comes to rest and is judged.
+//! One seed: a deployment that runs, suffers faults, comes to rest and is judged.
 //!
-//! Real runtimes, runners and dispatchers, in one thread and in virtual time, over a store that fails, a queue that loses,
-//! clocks that are wrong, and processes that die between any two steps, stand still longer than their leases, and are replaced
-//! by others with another version. At some point nothing goes wrong any more; then everything must come to rest.
+//! Real runtimes, runners and dispatchers, in one thread and in virtual time, over a store that fails, a queue that
+//! loses messages, clocks that are wrong, and processes that die between any two steps, freeze for longer than their
+//! leases, and are replaced by others with another version. At some point the faults end; then everything must come
+//! to rest.
 
-mod cast;
 mod clock;
+mod environment;
+mod executing;
 mod executor;
-mod people;
+mod observer;
+mod operators;
 mod plan;
-mod props;
+mod processes;
 mod queue;
-mod stage;
+mod scheduler;
 mod store;
-mod watch;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,42 +24,45 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use squidmesh_checker::{Evidence, Violation, check_at_rest, rules};
+use squidmesh_core::definition::{Fingerprint, MissedPolicy, StepName, WorkflowName};
 use squidmesh_core::inspect::NextAction;
-use squidmesh_core::{
-    Fingerprint, MissedPolicy, RunId, RunState, RunStatus, StepName, Timestamp, WorkflowName, ms, secs,
-};
+use squidmesh_core::run::RunSnapshot;
+use squidmesh_core::{RunId, RunStatus, Timestamp, ms, secs};
 
-use self::cast::{Deployed, Place, Process, Script};
+use self::environment::{Conditions, Environment};
 use self::plan::{EVERY_MINUTES, ORDERS, Plan, TICKS};
-use self::props::{Props, Temper};
-use self::stage::{BEGINNING, Stage};
-use crate::check::{Evidence, Violation, check_at_rest, rules};
+use self::processes::{Deployed, Process, Releases, Slot};
+use self::scheduler::{BEGINNING, Scheduler};
 use crate::mutation::Mutation;
 
-/// Whether a panic with this message is part of the play.
+/// Returns whether a panic with this message is a planned one.
 pub fn is_planned(message: &str) -> bool {
-    message.contains(plan::PLANNED)
+    message.contains(plan::PLANNED) || message.contains(store::PLANNED)
 }
 
-/// How many tasks are polled at most until everything is at rest.
-const PATIENCE: u64 = 400_000;
+/// The maximum number of polls of tasks until everything is at rest.
+const MAX_POLLS: u64 = 400_000;
 
-/// What a seed came to.
+/// The maximum number of polls of tasks until time passes.
+const BUSY: u64 = 20_000;
+
+/// The result of a seed.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// What did not hold.
+    /// The broken rules.
     pub violations: Vec<Violation>,
-    /// Tells two traces apart.
+    /// A hash of the trace, which distinguishes two traces.
     pub hash: u64,
-    /// The trace, if it was to be kept.
+    /// The trace, if it was requested.
     pub trace: Vec<String>,
-    /// How much time passed in it.
+    /// The virtual time that passed.
     pub time: Duration,
-    /// What happened, so that a simulation of nothing is noticed.
+    /// Counts of what happened, so that a simulation of nothing is noticed.
     pub tally: Tally,
 }
 
-/// What happened.
+/// Counts of what happened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     pub runs: u64,
@@ -74,7 +79,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Both together.
+    /// Adds the counts of another tally.
     pub fn add(&mut self, other: &Tally) {
         self.runs += other.runs;
         self.completed += other.completed;
@@ -90,12 +95,21 @@ impl Tally {
     }
 }
 
-/// Lives one seed.
+/// Runs one seed, until a violation is found: any, or with a mutation the one that must notice it.
 pub fn live(seed: u64, mutation: Option<Mutation>, keeps_trace: bool) -> Outcome {
-    let stage = Stage::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x5171_d3e5, keeps_trace);
+    live_until(seed, mutation, false, keeps_trace)
+}
+
+/// Runs one seed with a mutation to its end, to see every rule that notices it.
+pub fn live_through(seed: u64, mutation: Mutation) -> Outcome {
+    live_until(seed, Some(mutation), true, false)
+}
+
+fn live_until(seed: u64, mutation: Option<Mutation>, to_the_end: bool, keeps_trace: bool) -> Outcome {
+    let scheduler = Scheduler::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x5171_d3e5, keeps_trace);
     let mut outcome = Outcome::default();
     let mut world = None;
-    let lived = catch_unwind(AssertUnwindSafe(|| world.insert(World::draw(&stage, mutation)).live()));
+    let lived = catch_unwind(AssertUnwindSafe(|| world.insert(World::draw(&scheduler, mutation, to_the_end)).live()));
     if let Some(world) = world {
         (outcome.violations, outcome.tally) = (world.violations, world.tally);
     }
@@ -104,53 +118,56 @@ pub fn live(seed: u64, mutation: Option<Mutation>, keeps_trace: bool) -> Outcome
         let what = text.unwrap_or("without a message").to_owned();
         outcome.violations.push(Violation { rule: rules::PANICS, run: None, what });
     }
-    stage.clear();
-    outcome.time = stage.now().since(BEGINNING);
-    (outcome.hash, outcome.trace) = stage.trace();
+    scheduler.clear();
+    outcome.time = scheduler.now().since(BEGINNING);
+    (outcome.hash, outcome.trace) = scheduler.trace();
     outcome
 }
 
 struct World {
-    props: Arc<Props>,
-    script: Script,
+    environment: Arc<Environment>,
+    releases: Releases,
     /// The steps of either version that write rows.
     transactional: Vec<String>,
-    /// What happens to occurrences that were missed, if there is a schedule.
+    /// The policy for missed occurrences, if there is a schedule.
     missed: Option<MissedPolicy>,
-    places: Vec<Place>,
-    /// From when on new processes have the second version.
+    slots: Vec<Slot>,
+    /// The poll from which on new processes may have the second version.
     deploy_at: u64,
     polls: u64,
     accidents: u64,
     numbers: u32,
     violations: Vec<Violation>,
     tally: Tally,
+    /// Whether the simulation continues after its mutation was noticed.
+    to_the_end: bool,
 }
 
 impl World {
-    fn draw(stage: &Arc<Stage>, mutation: Option<Mutation>) -> Self {
-        let cron = stage.one_in(5);
-        let temper = Temper::draw(stage, cron);
-        let first = Plan::draw(stage);
-        let second = first.changed(stage);
-        let missed = [MissedPolicy::Skip, MissedPolicy::Once, MissedPolicy::All][stage.below(3) as usize];
-        let ticks = cron.then(|| (Plan::draw_short(stage), missed));
-        let polls = [300, 1_000, 2_500][stage.below(3) as usize];
-        stage.note(format_args!("{temper:?}; first {first:?}; second {second:?}; ticks {ticks:?}"));
-        let places = (0..1 + stage.below(3)).map(|_| Place { process: None, back_at: BEGINNING });
-        let props = Props::new(Arc::clone(stage), temper, mutation);
+    fn draw(scheduler: &Arc<Scheduler>, mutation: Option<Mutation>, to_the_end: bool) -> Self {
+        let cron = scheduler.one_in(5);
+        let conditions = Conditions::draw(scheduler, cron);
+        let first = Plan::draw(scheduler);
+        let second = first.changed(scheduler);
+        let missed = [MissedPolicy::Skip, MissedPolicy::Once, MissedPolicy::All][scheduler.below(3) as usize];
+        let ticks = cron.then(|| (Plan::draw_short(scheduler), missed));
+        let polls = [300, 1_000, 2_500][scheduler.below(3) as usize];
+        scheduler.note(format_args!("{conditions:?}; first {first:?}; second {second:?}; ticks {ticks:?}"));
+        let slots = (0..1 + scheduler.below(3)).map(|_| Slot { process: None, back_at: BEGINNING });
+        let environment = Environment::new(Arc::clone(scheduler), conditions, mutation);
         World {
-            script: Script::new(&first, &second, ticks.as_ref(), &props),
+            releases: Releases::new(&first, &second, ticks.as_ref(), &environment),
             transactional: first.transactional().chain(second.transactional()).collect(),
             missed: ticks.map(|(_, missed)| missed),
-            props,
-            places: places.collect(),
-            deploy_at: stage.below(2 * polls),
+            environment,
+            slots: slots.collect(),
+            deploy_at: scheduler.below(2 * polls),
             polls,
-            accidents: [40, 150, 600][stage.below(3) as usize],
+            accidents: [40, 150, 600][scheduler.below(3) as usize],
             numbers: 0,
             violations: Vec::new(),
             tally: Tally::default(),
+            to_the_end,
         }
     }
 
@@ -159,8 +176,8 @@ impl World {
         if self.broken() {
             return;
         }
-        let deployed = if self.stage().one_in(4) { Deployed::Second } else { Deployed::Both };
-        self.props.calm_down();
+        let deployed = if self.scheduler().one_in(4) { Deployed::Second } else { Deployed::Both };
+        self.environment.calm_down();
         self.come_to_rest(deployed);
         if self.broken() {
             return;
@@ -168,15 +185,16 @@ impl World {
         self.judge(deployed);
     }
 
-    fn stage(&self) -> Arc<Stage> {
-        Arc::clone(&self.props.stage)
+    fn scheduler(&self) -> Arc<Scheduler> {
+        Arc::clone(&self.environment.scheduler)
     }
 
-    /// Whether what is looked for is found already: anything at all, or what a mutation has to be noticed by.
+    /// Returns whether the violation looked for was found: any, or with a mutation the one that must notice it.
     fn broken(&mut self) -> bool {
-        self.violations.append(&mut self.props.watch().violations);
-        match self.props.mutation {
+        self.violations.append(&mut self.environment.observer().violations);
+        match self.environment.mutation {
             None => !self.violations.is_empty(),
+            Some(_) if self.to_the_end => false,
             Some(mutation) => mutation.is_noticed(&self.violations),
         }
     }
@@ -186,19 +204,19 @@ impl World {
     }
 
     fn suffer(&mut self) {
-        let stage = self.stage();
+        let scheduler = self.scheduler();
         for poll in 0..self.polls {
             self.start_what_is_due(poll);
-            if stage.one_in(self.accidents) {
+            if scheduler.one_in(self.accidents) {
                 self.accident();
             }
-            if stage.one_in(25)
+            if scheduler.one_in(25)
                 && let Some(process) = self.any_process()
             {
-                people::ask_something(process, &self.props);
+                operators::ask_something(process, &self.environment);
             }
-            if !stage.step() && !stage.pass() {
-                stage.note(format_args!("nothing to do"));
+            if !scheduler.step() && !scheduler.pass() {
+                scheduler.note(format_args!("nothing to do"));
             }
             self.tally.polls += 1;
             if self.broken() {
@@ -208,179 +226,200 @@ impl World {
     }
 
     fn start_what_is_due(&mut self, poll: u64) {
-        let now = self.props.stage.now();
-        for place in 0..self.places.len() {
-            if self.places[place].process.is_some() || self.places[place].back_at > now {
+        let now = self.environment.scheduler.now();
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].process.is_some() || self.slots[slot].back_at > now {
                 continue;
             }
             let deployed = match poll < self.deploy_at {
                 true => Deployed::First,
-                false if self.props.stage.one_in(2) => Deployed::Both,
+                false if self.environment.scheduler.one_in(2) => Deployed::Both,
                 false => Deployed::Second,
             };
-            self.start(place, deployed);
+            self.start(slot, deployed);
         }
     }
 
-    fn start(&mut self, place: usize, deployed: Deployed) {
+    fn start(&mut self, slot: usize, deployed: Deployed) {
         self.numbers += 1;
-        self.places[place].process = Some(Process::start(self.numbers, &self.script, deployed, &self.props));
+        self.slots[slot].process = Some(Process::start(self.numbers, &self.releases, deployed, &self.environment));
     }
 
     fn any_process(&self) -> Option<&Process> {
-        let living: Vec<&Process> = self.places.iter().filter_map(|place| place.process.as_ref()).collect();
-        self.props.stage.pick(&living).copied()
+        let living: Vec<&Process> = self.slots.iter().filter_map(|slot| slot.process.as_ref()).collect();
+        self.environment.scheduler.pick(&living).copied()
     }
 
-    /// Something happens to a process, to all of them, or to the queue.
+    /// Causes an accident to a process, to all of them, or to the queue.
     fn accident(&mut self) {
-        let stage = self.stage();
-        let place = stage.below(self.places.len() as u64) as usize;
-        let soon = ms(stage.below(60_000));
-        match stage.below(12) {
-            0..=3 => self.end(place, soon),
-            4 | 5 => self.freeze(place),
+        let scheduler = self.scheduler();
+        let slot = scheduler.below(self.slots.len() as u64) as usize;
+        let soon = ms(scheduler.below(60_000));
+        match scheduler.below(12) {
+            0..=3 => self.end(slot, soon),
+            4 | 5 => self.freeze(slot),
             6 => {
-                // A deploy: it is told to stop, and what it has in hand goes on beside its successor.
-                if let Some(process) = self.places[place].process.take() {
+                // A deploy: the process is asked to stop, and its running work continues beside its successor.
+                if let Some(process) = self.slots[slot].process.take() {
                     process.stop();
-                    self.come_back(place, soon);
+                    self.come_back(slot, soon);
                 }
             }
             7 => {
                 let longest = if self.missed.is_some() { 7_200 } else { 400_000 };
-                let outage = secs(stage.below(longest));
-                stage.note(format_args!("an outage of {outage:?}"));
-                for place in 0..self.places.len() {
-                    self.end(place, outage);
+                let outage = secs(scheduler.below(longest));
+                scheduler.note(format_args!("an outage of {outage:?}"));
+                for slot in 0..self.slots.len() {
+                    self.end(slot, outage);
                 }
             }
             8 => {
-                stage.note(format_args!("the queue is wiped"));
-                self.props.queue.wipe();
+                scheduler.note(format_args!("the queue is wiped"));
+                self.environment.queue.wipe();
             }
-            9 => self.props.queue.put(stage.now(), b"{\"kind\":\"nonsense\"".to_vec()),
+            9 => self.environment.queue.put(scheduler.now(), operators::forge(&self.environment)),
             _ => {
-                let skew = self.props.temper.skew;
-                let skew = stage.below(2 * skew + 1) as i64 - skew as i64;
-                if let Some(process) = &self.places[place].process {
+                let skew = self.environment.conditions.skew;
+                let skew = scheduler.below(2 * skew + 1) as i64 - skew as i64;
+                if let Some(process) = &self.slots[slot].process {
                     process.clock.jump(skew);
                 }
             }
         }
     }
 
-    /// A process dies, and its place is taken again after a while.
-    fn end(&mut self, place: usize, again_after: Duration) {
-        if let Some(process) = self.places[place].process.take() {
+    /// Kills a process, and restarts its slot after a while.
+    fn end(&mut self, slot: usize, again_after: Duration) {
+        if let Some(process) = self.slots[slot].process.take() {
             self.tally.deaths += 1;
-            self.props.stage.kill(process.id);
+            self.environment.scheduler.kill(process.id);
         }
-        self.come_back(place, again_after);
+        self.come_back(slot, again_after);
     }
 
-    fn come_back(&mut self, place: usize, after: Duration) {
-        let stage = self.stage();
-        self.places[place].back_at = stage.now().after(after);
-        let sleep = stage.sleep(after);
-        stage.spawn(0, sleep);
+    fn come_back(&mut self, slot: usize, after: Duration) {
+        let scheduler = self.scheduler();
+        self.slots[slot].back_at = scheduler.now().after(after);
+        let sleep = scheduler.sleep(after);
+        scheduler.spawn(0, sleep);
     }
 
-    /// A process stands still, perhaps for longer than its leases last.
-    fn freeze(&mut self, place: usize) {
-        let stage = self.stage();
-        let Some(process) = &self.places[place].process else { return };
+    /// Freezes a process, perhaps for longer than its leases last.
+    fn freeze(&mut self, slot: usize) {
+        let scheduler = self.scheduler();
+        let Some(process) = &self.slots[slot].process else { return };
         self.tally.freezes += 1;
-        let (id, lease) = (process.id, self.props.temper.lease);
-        let still = if stage.one_in(2) { lease + secs(stage.below(90)) } else { ms(stage.below(10_000)) };
-        stage.freeze(id);
-        let (there, sleep) = (Arc::clone(&stage), stage.sleep(still));
-        stage.spawn(0, async move {
+        let (id, lease) = (process.id, self.environment.conditions.lease);
+        let still = if scheduler.one_in(2) { lease + secs(scheduler.below(90)) } else { ms(scheduler.below(10_000)) };
+        if scheduler.one_in(3) {
+            scheduler.block(id)
+        } else {
+            scheduler.freeze(id)
+        }
+        let (there, sleep) = (Arc::clone(&scheduler), scheduler.sleep(still));
+        scheduler.spawn(0, async move {
             sleep.await;
             there.thaw(id);
         });
     }
 
-    /// Nothing goes wrong any more, and whoever is needed is there.
+    /// Ends all faults and provides the processes and people needed to come to rest.
     fn come_to_rest(&mut self, deployed: Deployed) {
-        let stage = self.stage();
-        for place in 0..self.places.len() {
-            if let Some(process) = self.places[place].process.take() {
-                stage.thaw(process.id);
+        let scheduler = self.scheduler();
+        for slot in 0..self.slots.len() {
+            if let Some(process) = self.slots[slot].process.take() {
+                scheduler.thaw(process.id);
                 process.stop();
             }
         }
-        for place in 0..self.places.len().min(2) {
-            self.start(place, deployed);
+        for slot in 0..self.slots.len().min(2) {
+            self.start(slot, deployed);
         }
-        let registered = self.script.versions(deployed);
+        let registered = self.releases.versions(deployed);
         let mut asked = BTreeSet::new();
         let mut paused = self.missed.is_none();
-        for _ in 0..PATIENCE {
-            if stage.step() {
+        let mut busy = 0;
+        let (mut commits, mut moved) = (self.commits(), 0);
+        for poll in 0..MAX_POLLS {
+            if scheduler.step() {
                 self.tally.polls += 1;
+                busy += 1;
+                if busy > BUSY {
+                    return self.found(rules::RESTLESS, None, format!("{busy} polls, and no time passed"));
+                }
                 continue;
+            }
+            busy = 0;
+            if self.commits() > commits {
+                (commits, moved) = (self.commits(), poll);
             }
             if self.broken() {
                 return;
             }
-            if self.rests(&registered) && paused {
+            if self.rests(&registered) && self.held() == 0 && paused {
                 return;
             }
             let Some(process) = self.any_process() else { return };
-            people::decide_what_waits(process, &self.props, &mut asked);
+            operators::decide_what_waits(process, &self.environment, &mut asked);
             if !paused {
                 paused = true;
                 let mesh = process.mesh.clone();
-                stage.spawn(0, async move {
+                scheduler.spawn(0, async move {
                     mesh.pause_trigger(TICKS, "often").await.expect("a trigger can be paused");
                 });
             }
-            if !stage.pass() {
+            if !scheduler.pass() {
                 break;
             }
         }
-        let watch = self.props.watch();
-        let restless: Vec<String> = watch
-            .runs
-            .values()
-            .filter(|state| !state.run.status.is_terminal())
-            .map(|state| format!("{} is {}", state.run.id, state.run.status))
-            .collect();
-        drop(watch);
-        let intents: Vec<String> = self.props.store.intents().iter().map(|intent| intent.key.to_string()).collect();
-        let what = format!("after {PATIENCE} polls without a fault {restless:?}, and dispatched is {intents:?}");
-        self.found(rules::RESTLESS, None, what);
+        let held = self.held();
+        if held > 0 && self.rests(&registered) {
+            self.found(rules::RESTLESS, None, format!("the states of {held} runs are held, and nothing is done"));
+        }
+        // Runs that merely do not progress are found by another rule.
+        if moved > MAX_POLLS / 2 {
+            let what = format!("after {moved} polls without a fault there was a commit, the {commits}th");
+            self.found(rules::RESTLESS, None, what);
+        }
+    }
+
+    /// Returns the number of runs whose state the processes have cached.
+    fn held(&self) -> usize {
+        self.slots.iter().filter_map(|slot| Some(slot.process.as_ref()?.mesh.held_states())).sum()
+    }
+
+    fn commits(&self) -> u64 {
+        self.environment.commits.load(Ordering::Relaxed)
     }
 
     fn rests(&self, registered: &BTreeSet<Fingerprint>) -> bool {
-        let watch = self.props.watch();
-        let left = |id: RunId, step: &StepName| people::is_left_alone(id, step);
-        let rests = |state: &RunState| match people::waiting(state) {
+        let observer = self.environment.observer();
+        let left = |id: RunId, step: &StepName| operators::is_left_alone(id, step);
+        let rests = |state: &RunSnapshot| match operators::waiting(state) {
             _ if !registered.contains(&state.run.fingerprint) => true,
             Some((step, _, deadline)) => !deadline && left(state.run.id, &step),
             None => state.run.status.is_terminal(),
         };
-        watch.runs.values().all(rests)
-            && self.props.store.intents().iter().all(|intent| {
-                let state = watch.runs.get(&intent.key.run_id);
+        observer.runs.values().all(rests)
+            && self.environment.store.intents().iter().all(|intent| {
+                let state = observer.runs.get(&intent.key.run_id);
                 state.is_none_or(|state| !registered.contains(&state.run.fingerprint))
             })
     }
 
     fn judge(&mut self, deployed: Deployed) {
-        let mut evidence = Evidence::read(&self.props.store)
+        let mut evidence = Evidence::read(&self.environment.store)
             .now_or_never()
             .expect("the store in memory answers at once")
             .expect("what is stored can be read");
-        evidence.effects = self.props.effects();
-        evidence.succeeded = self.props.succeeded();
-        evidence.calls = self.props.calls();
+        evidence.effects = self.environment.effects();
+        evidence.succeeded = self.environment.succeeded();
+        evidence.calls = self.environment.calls();
         evidence.calls_complete = true;
-        evidence.events = self.props.events();
-        evidence.times = self.props.watch().times.clone();
+        evidence.events = self.environment.events();
+        evidence.times = self.environment.observer().times.clone();
         evidence.crash_limit = Some(3);
-        evidence.registered = Some(self.script.versions(deployed));
+        evidence.registered = Some(self.releases.versions(deployed));
         let names = self.transactional.iter();
         evidence.transactional =
             names.filter_map(|name| Some((WorkflowName::new(ORDERS).ok()?, StepName::new(name).ok()?))).collect();
@@ -399,10 +438,10 @@ impl World {
         let compensations = evidence.times.compensated.values().map(Vec::len).sum::<usize>();
         self.tally.compensations += compensations as u64;
         self.tally.handlers += evidence.effects.len() as u64;
-        self.tally.commits += self.props.commits.load(Ordering::Relaxed);
+        self.tally.commits += self.environment.commits.load(Ordering::Relaxed);
     }
 
-    /// With the policy `all`, every occurrence that has been dealt with has its run, and no other time has one.
+    /// With the policy `all`, every processed occurrence has its run, and no other time has one.
     fn judge_schedules(&mut self, evidence: &Evidence) {
         let Some(missed) = self.missed else { return };
         let runs = evidence.runs.values().map(|record| &record.state.run);
@@ -415,7 +454,7 @@ impl World {
         if let Some(time) = intended.iter().find(|time| **time % every != 0) {
             self.found(rules::OCCURRENCES, None, format!("a run was intended for {time}"));
         }
-        let span = self.props.watch().schedules.values().next().copied();
+        let span = self.environment.observer().schedules.values().next().copied();
         let Some((from, to)) = span.filter(|_| missed == MissedPolicy::All) else { return };
         let mut time = from.as_millis().div_euclid(every) * every + every;
         while time <= to.as_millis() {
@@ -427,18 +466,18 @@ impl World {
         }
     }
 
-    /// What an explanation offers is accepted, and what it does not offer is refused.
+    /// Checks that every action an explanation offers is accepted, and every other refused.
     fn judge_offers(&mut self, evidence: &Evidence, deployed: Deployed) {
         self.numbers += 1;
-        let auditor = Process::idle(self.numbers, &self.script, deployed, &self.props);
+        let auditor = Process::idle(self.numbers, &self.releases, deployed, &self.environment);
         let registered = evidence.registered.clone().unwrap_or_default();
         for (id, record) in
             evidence.runs.iter().filter(|(_, record)| registered.contains(&record.state.run.fingerprint))
         {
-            let told = auditor.mesh.explain_run(*id).now_or_never();
-            let told = told.expect("the store answers at once").expect("a run can be explained");
+            let explanation = auditor.mesh.explain_run(*id).now_or_never();
+            let explanation = explanation.expect("the store answers at once").expect("a run can be explained");
             for action in [NextAction::Cancel, NextAction::Unblock, NextAction::Approve, NextAction::Reject] {
-                let transaction = self.props.store.begin();
+                let transaction = self.environment.store.begin();
                 let joined = auditor.mesh.within(&transaction);
                 let tried = match action {
                     NextAction::Cancel => joined.cancel_run(*id).actor("auditor").into_future(),
@@ -447,7 +486,7 @@ impl World {
                     _ => joined.reject_run(*id).actor("auditor").into_future(),
                 };
                 let accepted = tried.now_or_never().is_some_and(|answer| answer.is_ok());
-                let offered = told.actions.contains(&action);
+                let offered = explanation.actions.contains(&action);
                 if accepted != offered {
                     let status = record.state.run.status;
                     let what = format!("it is {status}; {action:?} is offered: {offered}, and accepted: {accepted}");

@@ -22,7 +22,7 @@ impl Queue {
         self.arrived.notify(1);
     }
 
-    /// Takes one of the messages that have arrived, wherever it stands.
+    /// Takes one of the messages that have arrived, at any position.
     pub(crate) fn take(&self, now: Timestamp, choose: impl Fn(usize) -> usize) -> Option<Vec<u8>> {
         let mut messages = self.messages();
         let arrived: Vec<usize> = (0..messages.len()).filter(|place| messages[*place].0 <= now).collect();
@@ -30,7 +30,7 @@ impl Queue {
         Some(messages.swap_remove(place).1)
     }
 
-    /// When the next message arrives.
+    /// Returns when the next message arrives.
     pub(crate) fn next(&self) -> Option<Timestamp> {
         self.messages().iter().map(|(at, _)| *at).min()
     }
@@ -40,7 +40,7 @@ impl Queue {
         self.arrived.listen()
     }
 
-    /// Everything in it is lost.
+    /// Loses every message.
     pub(crate) fn wipe(&self) {
         self.messages().clear();
     }

@@ -1,4 +1,5 @@
-//! The database as one process sees it: calls take time, fail, or succeed and lose their answer; and every commit is watched.
+//! The database as one process sees it: calls take time, fail, or succeed and lose their answer; every commit is
+//! watched.
 
 use std::any::Any;
 use std::fmt;
@@ -8,26 +9,33 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use squidmesh_core::testing::MemoryStore;
-use squidmesh_core::{
-    ClaimRequest, Claims, Commit, CommitOutcome, Definition, Due, DueRequest, Fingerprint, History, IntentKey,
-    IntentRecord, Lease, LeaseToken, Run, RunFilter, RunId, RunPage, RunState, SingleClaim, Store, StoreError,
-    StoreSession, StrandedRequest, Transacted, TransactionBody, TransactionEnd, TransactionType, TriggerRecord,
-    TriggerRecords, WorkflowName,
+use squidmesh_core::definition::{Definition, Fingerprint, StepName, WorkflowName};
+use squidmesh_core::dispatch::{IntentKey, Lease};
+use squidmesh_core::port::{
+    ClaimBatch, ClaimKeysRequest, ClaimRequest, ClaimResult, Commit, CommitOutcome, DuePage, DueRequest, IntentRecord,
+    IntentWrite, LeaseState, RunHistory, RunPage, StepWrite, Store, StoreError, StoreSession, StrandedRequest,
+    Takeover, TransactionBody, TransactionEnd, TransactionOutcome, TransactionType, TriggerRecords,
 };
+use squidmesh_core::run::RunSnapshot;
+use squidmesh_core::schedule::TriggerRecord;
+use squidmesh_core::testing::MemoryStore;
+use squidmesh_core::{Run, RunFilter, RunId, RunStatus, Timestamp};
 
-use super::props::Props;
+use super::environment::Environment;
 use crate::mutation::Mutation;
 
 #[derive(Clone)]
 pub(crate) struct SimStore {
-    pub(crate) props: Arc<Props>,
+    pub(crate) environment: Arc<Environment>,
     inner: MemoryStore,
 }
 
+/// The message of the panic of [`Mutation::PanickingStore`].
+pub(crate) const PLANNED: &str = "the store panics as planned";
+
 type Answers = Vec<Result<CommitOutcome, StoreError>>;
 
-/// The store in memory answers at once.
+/// Returns the result of a call of the store in memory, which completes at once.
 fn now<T>(call: impl Future<Output = T>) -> T {
     call.now_or_never().expect("the store in memory answers at once")
 }
@@ -40,7 +48,7 @@ fn unknown() -> StoreError {
     StoreError::OutcomeUnknown { source: "the simulation".into() }
 }
 
-/// What a run that is started is started for.
+/// The idempotency key that a run is started under.
 struct Named<'a>(&'a Run);
 
 impl fmt::Display for Named<'_> {
@@ -52,43 +60,94 @@ impl fmt::Display for Named<'_> {
     }
 }
 
+/// The target of an intent.
+struct Target<'a>(&'a IntentKey);
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.target.step().map_or("compensation", StepName::as_str))
+    }
+}
+
+/// The changes of a commit to steps and intents.
+struct Changes<'a>(&'a Commit);
+
+impl fmt::Display for Changes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for write in &self.0.steps {
+            let (StepWrite::Create(step) | StepWrite::Update(step)) = write;
+            write!(f, ", {} {} ({})", step.step, step.status.as_str(), step.attempt)?;
+        }
+        for write in &self.0.intents {
+            match write {
+                IntentWrite::Add(intent) => write!(f, ", +{}", Target(&intent.key))?,
+                IntentWrite::Replace(intent) => write!(f, ", ={}", Target(&intent.key))?,
+                IntentWrite::Remove(key) => write!(f, ", -{}", Target(key))?,
+                IntentWrite::Repin { .. } => f.write_str(", of another version")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Changes an ended run to what it may have been before its last commit.
+fn read_stale(run: &mut Run) {
+    if run.status.is_terminal() && run.revision > 1 {
+        (run.status, run.finished_at) = (RunStatus::Running, None);
+        run.revision -= 1;
+    }
+}
+
 impl SimStore {
-    pub(crate) fn new(props: Arc<Props>) -> Self {
-        SimStore { inner: props.store.clone(), props }
+    pub(crate) fn new(environment: Arc<Environment>) -> Self {
+        SimStore { inner: environment.store.clone(), environment }
     }
 
     fn fails(&self) -> bool {
-        self.props.goes_wrong(self.props.temper.faults)
+        self.environment.goes_wrong(self.environment.conditions.faults)
     }
 
-    /// What every call goes through before it does anything.
+    /// Delays or fails a call before it does anything.
     async fn begin(&self, doing: &'static str) -> Result<(), StoreError> {
-        self.props.stumble().await;
+        self.environment.stumble().await;
         if self.fails() {
-            self.props.stage.note(format_args!("{doing}: not available"));
+            self.environment.scheduler.note(format_args!("{doing}: not available"));
             return Err(unavailable(doing));
         }
         Ok(())
     }
 
-    /// What a call that changed nothing goes through after it.
+    /// Delays a call that changed nothing, after it.
     async fn end<T>(&self, doing: &'static str, answer: Result<T, StoreError>) -> Result<T, StoreError> {
-        self.props.stumble().await;
+        self.environment.stumble().await;
         answer.map_err(|error| {
-            self.props.stage.note(format_args!("{doing}: {error}"));
+            self.environment.scheduler.note(format_args!("{doing}: {error}"));
             error
         })
     }
 
-    /// Applies one commit, as the mutation would have it, and has it watched.
+    fn claimed(&self, key: &IntentKey) {
+        let process = self.environment.scheduler.current_process();
+        self.environment.scheduler.note(format_args!("{process} claims {key}"));
+        self.environment.executing.claimed(key, process);
+    }
+
+    /// Fails a claim that has taken longer than a third of a lease: before it is applied, as a server ends it, and
+    /// after it, as if its answer were lost. A claim names the leases that its process holds when it is sent.
+    fn in_time(&self, begun: Timestamp) -> Result<(), StoreError> {
+        let took = self.environment.scheduler.now().since(begun);
+        if took > self.environment.conditions.lease / 3 { Err(unavailable("claiming")) } else { Ok(()) }
+    }
+
+    /// Applies one commit, changed by the mutation, and passes it to the observer.
     fn apply(&self, mut commit: Commit) -> Result<CommitOutcome, StoreError> {
         let id = commit.run.id;
-        if let Some(mutation) = self.props.mutation {
+        if let Some(mutation) = self.environment.mutation {
             let stored = now(self.inner.load(id))?;
-            let watch = self.props.watch();
+            let observer = self.environment.observer();
             let definition =
-                stored.as_ref().and_then(|state| watch.definition(state)).or_else(|| commit.definition.clone());
-            drop(watch);
+                stored.as_ref().and_then(|state| observer.definition(state)).or_else(|| commit.definition.clone());
+            drop(observer);
             mutation.distort(&mut commit, stored.as_ref(), definition.as_deref());
         }
         let intents = now(self.inner.history(id))?.intents;
@@ -97,12 +156,12 @@ impl SimStore {
         answer
     }
 
-    /// A server goes on with what it was sent, although nobody waits for it any more.
+    /// Applies commits later: a server continues with a request although its caller no longer waits.
     fn apply_late(&self, commits: Vec<Commit>) {
-        let (store, stage) = (self.clone(), Arc::clone(&self.props.stage));
-        let delay = Duration::from_millis(stage.below(2_000));
-        self.props.stage.spawn(0, async move {
-            stage.sleep(delay).await;
+        let (store, scheduler) = (self.clone(), Arc::clone(&self.environment.scheduler));
+        let delay = Duration::from_millis(scheduler.below(2_000));
+        self.environment.scheduler.spawn(0, async move {
+            scheduler.sleep(delay).await;
             for commit in commits {
                 let _ = store.apply(commit);
             }
@@ -116,18 +175,19 @@ impl SimStore {
         intents: &[IntentRecord],
     ) -> Result<(), StoreError> {
         let id = commit.run.id;
-        let props = &self.props;
-        props.stage.note(format_args!(
-            "{} commits revision {} of {id}{}, {}: {answer:?}",
-            props.stage.on_stage(),
+        let environment = &self.environment;
+        environment.scheduler.note(format_args!(
+            "{} commits revision {} of {id}{}, {}{}: {answer:?}",
+            environment.scheduler.current_process(),
             commit.run.revision,
             Named(&commit.run),
-            commit.run.status
+            commit.run.status,
+            Changes(commit)
         ));
         if let Ok(CommitOutcome::Committed) = answer {
-            props.commits.fetch_add(1, Ordering::Relaxed);
+            environment.commits.fetch_add(1, Ordering::Relaxed);
             if let Some(after) = now(self.inner.load(id))? {
-                props.watch().applied(commit, after, intents, props.stage.now());
+                environment.observer().applied(commit, after, intents, environment.scheduler.now());
             }
         }
         Ok(())
@@ -136,32 +196,36 @@ impl SimStore {
 
 #[async_trait]
 impl StoreSession for SimStore {
-    async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
+    async fn load(&self, id: RunId) -> Result<Option<RunSnapshot>, StoreError> {
         self.begin("loading").await?;
-        let answer = self.inner.load(id).await;
+        assert!(self.environment.mutation != Some(Mutation::PanickingStore), "{PLANNED}");
+        let mut answer = self.inner.load(id).await;
+        if let (Some(Mutation::StaleRead), Ok(Some(state))) = (self.environment.mutation, &mut answer) {
+            read_stale(&mut state.run);
+        }
         self.end("loading", answer).await
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> Result<Answers, StoreError> {
         self.begin("committing").await?;
         if self.fails() {
-            if self.props.stage.one_in(2) {
-                self.props.stage.note(format_args!("the answer to a commit is lost, which is applied later"));
+            if self.environment.scheduler.one_in(2) {
+                self.environment.scheduler.note(format_args!("the answer to a commit is lost, which is applied later"));
                 self.apply_late(commits);
             } else {
-                self.props.stage.note(format_args!("the answer to a commit is lost, which was not applied"));
+                self.environment.scheduler.note(format_args!("the answer to a commit is lost, which was not applied"));
             }
             return Err(unknown());
         }
         let mut answers = Answers::new();
         for commit in commits {
-            match self.props.mutation {
+            match self.environment.mutation {
                 Some(mutation) if mutation.lies_about(&commit) => {
                     answers.push(Ok(CommitOutcome::Committed));
                     if mutation == Mutation::EventBeforeCommit {
-                        let (store, stage) = (self.clone(), Arc::clone(&self.props.stage));
-                        self.props.stage.spawn(0, async move {
-                            stage.give_way().await;
+                        let (store, scheduler) = (self.clone(), Arc::clone(&self.environment.scheduler));
+                        self.environment.scheduler.spawn(0, async move {
+                            scheduler.give_way().await;
                             let _ = store.apply(commit);
                         });
                     }
@@ -173,17 +237,17 @@ impl StoreSession for SimStore {
                 _ => answers.push(self.apply(commit)),
             }
         }
-        self.props.stumble().await;
+        self.environment.stumble().await;
         if self.fails() {
-            self.props.stage.note(format_args!("the answer to a commit is lost, which was applied"));
+            self.environment.scheduler.note(format_args!("the answer to a commit is lost, which was applied"));
             return Err(unknown());
         }
         Ok(answers)
     }
 
-    async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
+    async fn find_by_idempotency_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
         self.begin("looking up a key").await?;
-        let answer = self.inner.find_by_key(workflow, key).await;
+        let answer = self.inner.find_by_idempotency_key(workflow, key).await;
         self.end("looking up a key", answer).await
     }
 
@@ -193,7 +257,7 @@ impl StoreSession for SimStore {
         self.end("loading a definition", answer).await
     }
 
-    async fn history(&self, id: RunId) -> Result<History, StoreError> {
+    async fn history(&self, id: RunId) -> Result<RunHistory, StoreError> {
         self.begin("loading a history").await?;
         let answer = self.inner.history(id).await;
         self.end("loading a history", answer).await
@@ -208,53 +272,63 @@ impl StoreSession for SimStore {
 
 #[async_trait]
 impl Store for SimStore {
-    async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
+    async fn claim(&self, request: &ClaimRequest) -> Result<ClaimBatch, StoreError> {
+        let begun = self.environment.scheduler.now();
         self.begin("claiming").await?;
         let mut request = request.clone();
-        if self.props.mutation == Some(Mutation::EndlessLease) {
+        if self.environment.mutation == Some(Mutation::EndlessLease) {
             request.lease *= 1_000_000;
         }
+        if self.environment.mutation == Some(Mutation::OwnWorkTaken) {
+            request.takeover = Takeover::default();
+        }
+        self.in_time(begun)?;
         let answer = self.inner.claim(&request).await;
         if let Ok(found) = &answer {
             for claim in &found.claims {
-                self.props.stage.note(format_args!("{} claims {}", self.props.stage.on_stage(), claim.lease.key));
+                self.claimed(&claim.lease.key);
             }
         }
-        self.end("claiming", answer).await
+        let answer = self.end("claiming", answer).await;
+        self.in_time(begun).and(answer)
     }
 
-    async fn claim_keys(
-        &self,
-        keys: &[IntentKey],
-        token: LeaseToken,
-        lease: Duration,
-    ) -> Result<Vec<SingleClaim>, StoreError> {
+    async fn claim_keys(&self, request: &ClaimKeysRequest) -> Result<Vec<ClaimResult>, StoreError> {
+        let begun = self.environment.scheduler.now();
         self.begin("claiming").await?;
-        let lease = if self.props.mutation == Some(Mutation::EndlessLease) { lease * 1_000_000 } else { lease };
-        let answer = self.inner.claim_keys(keys, token, lease).await;
+        let mut request = request.clone();
+        if self.environment.mutation == Some(Mutation::EndlessLease) {
+            request.lease *= 1_000_000;
+        }
+        if self.environment.mutation == Some(Mutation::OwnWorkTaken) {
+            request.takeover = Takeover::default();
+        }
+        self.in_time(begun)?;
+        let answer = self.inner.claim_keys(&request).await;
         for found in answer.iter().flatten() {
-            if let SingleClaim::Claimed(claim) = found {
-                self.props.stage.note(format_args!("{} claims {}", self.props.stage.on_stage(), claim.lease.key));
+            if let ClaimResult::Claimed(claim) = found {
+                self.claimed(&claim.lease.key);
             }
         }
-        self.end("claiming", answer).await
+        let answer = self.end("claiming", answer).await;
+        self.in_time(begun).and(answer)
     }
 
-    async fn due(&self, request: &DueRequest) -> Result<Due, StoreError> {
-        self.begin("looking for due work").await?;
-        let answer = self.inner.due(request).await;
-        self.end("looking for due work", answer).await
+    async fn list_due(&self, request: &DueRequest) -> Result<DuePage, StoreError> {
+        self.begin("listing due work").await?;
+        let answer = self.inner.list_due(request).await;
+        self.end("listing due work", answer).await
     }
 
-    async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+    async fn extend_leases(&self, leases: &[Lease], lease: Duration) -> Result<Vec<LeaseState>, StoreError> {
         self.begin("extending leases").await?;
-        let answer = self.inner.extend(leases, lease).await;
+        let answer = self.inner.extend_leases(leases, lease).await;
         self.end("extending leases", answer).await
     }
 
-    async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
+    async fn release_leases(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
         self.begin("giving back").await?;
-        let answer = self.inner.release(leases, delay).await;
+        let answer = self.inner.release_leases(leases, delay).await;
         self.end("giving back", answer).await
     }
 
@@ -264,44 +338,56 @@ impl Store for SimStore {
         self.end("reading triggers", answer).await
     }
 
-    async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
+    async fn compare_and_set_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
         self.begin("writing a trigger").await?;
         let mut record = record.clone();
-        if self.props.mutation == Some(Mutation::SkippedOccurrence) && record.revision > 1 {
+        if self.environment.mutation == Some(Mutation::SkippedOccurrence) && record.revision > 1 {
             record.positions.values_mut().for_each(|position| *position = position.after(squidmesh_core::minutes(20)));
         }
-        let written = self.inner.put_trigger(&record).await?;
-        self.props.stage.note(format_args!(
+        let written = self.inner.compare_and_set_trigger(&record).await?;
+        self.environment.scheduler.note(format_args!(
             "trigger {} is at {:?}: {written}",
             record.trigger,
             record.positions.values()
         ));
         if written {
-            self.props.watch().scheduled(&record);
+            self.environment.observer().scheduled(&record);
         }
-        self.props.stumble().await;
+        self.environment.stumble().await;
         if self.fails() { Err(unavailable("writing a trigger")) } else { Ok(written) }
     }
 
-    async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
-        self.begin("looking for stranded runs").await?;
-        let answer = self.inner.stranded(request).await;
-        self.end("looking for stranded runs", answer).await
+    async fn identity(&self) -> Result<Option<String>, StoreError> {
+        self.inner.identity().await
     }
 
-    async fn work_committed(&self) {
-        if self.props.temper.tells {
-            self.inner.work_committed().await;
+    async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
+        self.begin("listing stranded runs").await?;
+        let answer = self.inner.stranded(request).await;
+        self.end("listing stranded runs", answer).await
+    }
+
+    async fn work_notified(&self) {
+        if self.environment.mutation == Some(Mutation::NeverQuiet) {
+            // A caller that checks whether it has completed polls it once, and once more to wait for it.
+            self.environment.scheduler.give_way().await;
+            self.environment.scheduler.give_way().await;
+        } else if self.environment.conditions.notifies {
+            self.inner.work_notified().await;
         } else {
             std::future::pending::<()>().await;
         }
+    }
+
+    fn bound_calls(&self, lease: Duration) -> Result<(), String> {
+        self.inner.bound_calls(lease)
     }
 
     fn transaction_type(&self) -> Option<TransactionType> {
         self.inner.transaction_type()
     }
 
-    async fn transact(&self, body: Box<dyn TransactionBody>) -> Result<Transacted, StoreError> {
+    async fn transact(&self, body: Box<dyn TransactionBody>) -> Result<TransactionOutcome, StoreError> {
         self.begin("beginning a transaction").await?;
         let witnessed = Arc::new(Mutex::new(Witnessed::default()));
         let lost = self.fails();
@@ -309,7 +395,7 @@ impl Store for SimStore {
         let answer = self.inner.transact(Box::new(body)).await;
         let Witnessed { commits, intents, given_up } =
             std::mem::take(&mut *witnessed.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Ok(Transacted::Committed) = answer {
+        if let Ok(TransactionOutcome::Committed) = answer {
             for commit in &commits {
                 self.watched(commit, &Ok(CommitOutcome::Committed), &intents)?;
             }
@@ -317,10 +403,12 @@ impl Store for SimStore {
         if given_up {
             return Err(unknown());
         }
-        self.props.stumble().await;
+        self.environment.stumble().await;
         match answer {
-            Ok(Transacted::Committed) if self.fails() => {
-                self.props.stage.note(format_args!("the answer to a transaction is lost, which was committed"));
+            Ok(TransactionOutcome::Committed) if self.fails() => {
+                self.environment
+                    .scheduler
+                    .note(format_args!("the answer to a transaction is lost, which was committed"));
                 Err(unknown())
             }
             answer => answer,
@@ -328,7 +416,7 @@ impl Store for SimStore {
     }
 }
 
-/// What was seen of a transaction.
+/// The record of a transaction.
 #[derive(Default)]
 struct Witnessed {
     commits: Vec<Commit>,
@@ -350,7 +438,7 @@ impl TransactionBody for WatchedBody {
     }
 
     async fn record(&mut self, session: &dyn StoreSession) -> TransactionEnd {
-        if self.store.props.mutation == Some(Mutation::RowsWithoutOutcome) {
+        if self.store.environment.mutation == Some(Mutation::RowsWithoutOutcome) {
             return TransactionEnd::Commit;
         }
         let commits = Mutex::default();
@@ -372,15 +460,15 @@ struct WatchedSession<'a> {
 
 #[async_trait]
 impl StoreSession for WatchedSession<'_> {
-    async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
+    async fn load(&self, id: RunId) -> Result<Option<RunSnapshot>, StoreError> {
         self.session.load(id).await
     }
 
     async fn commit(&self, mut commits: Vec<Commit>) -> Result<Answers, StoreError> {
-        if let Some(mutation) = self.store.props.mutation {
+        if let Some(mutation) = self.store.environment.mutation {
             for commit in &mut commits {
                 let stored = self.session.load(commit.run.id).await?;
-                let definition = stored.as_ref().and_then(|state| self.store.props.watch().definition(state));
+                let definition = stored.as_ref().and_then(|state| self.store.environment.observer().definition(state));
                 mutation.distort(commit, stored.as_ref(), definition.as_deref());
             }
         }
@@ -391,15 +479,15 @@ impl StoreSession for WatchedSession<'_> {
         Ok(answers)
     }
 
-    async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
-        self.session.find_by_key(workflow, key).await
+    async fn find_by_idempotency_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
+        self.session.find_by_idempotency_key(workflow, key).await
     }
 
     async fn definition(&self, fingerprint: &Fingerprint) -> Result<Option<Definition>, StoreError> {
         self.session.definition(fingerprint).await
     }
 
-    async fn history(&self, id: RunId) -> Result<History, StoreError> {
+    async fn history(&self, id: RunId) -> Result<RunHistory, StoreError> {
         self.session.history(id).await
     }
 

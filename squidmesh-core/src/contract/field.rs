@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::problem::{PayloadErrors, PayloadProblem, Problems, kind};
 use crate::json::{Segment, path, to_value};
 
-/// A declared field of a payload: required, unless it has a default or is optional.
+/// A declared field of a payload. It is required, unless it has a default or is optional.
 ///
 /// ```
 /// use squidmesh_core::{Field, Trigger};
@@ -32,20 +32,20 @@ pub struct Field {
     presence: Presence,
 }
 
-/// What happens when a field is not in the payload.
+/// What happens when a field is missing from the payload.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Presence {
     /// The payload is refused.
     #[default]
     Required,
-    /// The field stays away.
+    /// The field stays absent.
     Optional,
-    /// The field gets this value.
+    /// The field is set to this value.
     Default(Value),
-    /// The field gets the date on which the run starts.
+    /// The field is set to the date on which the run starts.
     Today,
-    /// What was given as default cannot be represented as JSON; never valid.
+    /// The given default cannot be represented as JSON; never valid.
     Unrepresentable,
 }
 
@@ -59,13 +59,13 @@ impl Presence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldKind {
-    /// A text.
+    /// A string.
     String,
     /// A whole number of at most 64 bits.
     Integer,
     /// Any number.
     Float,
-    /// True or false.
+    /// A boolean.
     Boolean,
     /// An object with any content.
     Map,
@@ -100,32 +100,32 @@ impl fmt::Display for FieldKind {
 }
 
 impl Field {
-    /// A required text.
+    /// Declares a required string.
     pub fn string(name: impl Into<String>) -> Self {
         Self::required(name, FieldKind::String)
     }
 
-    /// A required whole number of at most 64 bits.
+    /// Declares a required whole number of at most 64 bits.
     pub fn integer(name: impl Into<String>) -> Self {
         Self::required(name, FieldKind::Integer)
     }
 
-    /// A required number; whole numbers are numbers too.
+    /// Declares a required number; whole numbers are numbers too.
     pub fn float(name: impl Into<String>) -> Self {
         Self::required(name, FieldKind::Float)
     }
 
-    /// A required truth value.
+    /// Declares a required boolean.
     pub fn boolean(name: impl Into<String>) -> Self {
         Self::required(name, FieldKind::Boolean)
     }
 
-    /// A required object with any content.
+    /// Declares a required object with any content.
     pub fn map(name: impl Into<String>) -> Self {
         Self::required(name, FieldKind::Map)
     }
 
-    /// A required list with any content.
+    /// Declares a required list with any content.
     pub fn list(name: impl Into<String>) -> Self {
         Self::required(name, FieldKind::List)
     }
@@ -134,35 +134,36 @@ impl Field {
         Self { name: name.into(), kind, presence: Presence::Required }
     }
 
-    /// The value to use when the field is missing. One that does not fit the kind is refused when the workflow is built.
+    /// Sets the value to use when the field is missing. A value that does not fit the kind is refused when the
+    /// workflow is built.
     pub fn default(mut self, value: impl Serialize) -> Self {
         self.presence = to_value(&value).map_or(Presence::Unrepresentable, Presence::Default);
         self
     }
 
-    /// The date on which the run starts, as in `2026-03-01`, is used when the field is missing. Only for texts.
+    /// Uses the date on which the run starts, as in `2026-03-01`, when the field is missing. Only for strings.
     pub fn default_today(mut self) -> Self {
         self.presence = Presence::Today;
         self
     }
 
-    /// The field may be missing; null counts as missing.
+    /// Allows the field to be missing; null counts as missing.
     pub fn optional(mut self) -> Self {
         self.presence = Presence::Optional;
         self
     }
 
-    /// The key of the field in the payload.
+    /// Returns the key of the field in the payload.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The kind of value that it takes.
+    /// Returns the kind of the field.
     pub fn kind(&self) -> FieldKind {
         self.kind
     }
 
-    /// Whether the default, if there is one, is a value that the field would take.
+    /// Returns whether the field would accept its default. Without a default, it returns `true`.
     pub(crate) fn default_fits(&self) -> bool {
         match &self.presence {
             Presence::Required | Presence::Optional => true,
@@ -173,7 +174,7 @@ impl Field {
     }
 }
 
-/// Checks a payload against declared fields and completes it.
+/// Checks a payload against declared fields, and completes it.
 pub(super) fn resolve(
     fields: &[Field],
     mut payload: Map<String, Value>,

@@ -1,11 +1,12 @@
 //! Payload contracts: what a trigger accepts, checked in full before anything is stored.
 //!
-//! Knows fields, schemas and defaults; must never know who sends a payload or what becomes of it. No error of this module
-//! shows a value.
+//! Knows fields, schemas and defaults; must never know who sends a payload or how it is used. No error of this
+//! module shows a value.
 
 mod complete;
 mod field;
 mod normalise;
+mod pointer;
 mod problem;
 mod schema;
 
@@ -19,28 +20,28 @@ pub use self::schema::PayloadSchema;
 
 use crate::json::JsonLimits;
 
-/// Which payload a trigger takes.
+/// The contract of a trigger's payload.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Contract {
-    /// None: only an empty object, or null for it.
+    /// No payload: only an empty object, or null in its place.
     #[default]
     Nothing,
-    /// What a Rust type describes.
+    /// A payload as a Rust type describes it.
     Schema(PayloadSchema),
-    /// These fields and no others.
+    /// A payload with these fields and no others.
     Fields(Vec<Field>),
 }
 
 impl Contract {
-    /// Checks a payload and completes it with the defaults of what is missing; `today` is the date that stands for
-    /// "the current date". Null counts as an empty object. The limits hold with the defaults as without them. A payload that was
-    /// completed once is accepted again as it is.
+    /// Checks a payload and completes it with defaults; `today` is the date that is used for fields that default
+    /// to the current date. Null counts as an empty object. The limits apply with the defaults as without them. A
+    /// payload that was completed once is accepted again unchanged.
     ///
     /// # Errors
-    /// Every missing, unknown and wrongly typed field at once, each with its path and none with its value. When a payload is
-    /// beyond the limits or not an object, that alone is reported.
+    /// Returns every missing, unknown and wrongly typed field at once, each with its path and none with its
+    /// value. If a payload is beyond the limits or not an object, only that is reported.
     pub fn resolve(
         &self,
         payload: Value,
@@ -48,7 +49,7 @@ impl Contract {
         limits: &JsonLimits,
     ) -> Result<Map<String, Value>, PayloadErrors> {
         let beyond = |violation| PayloadErrors::only(PayloadProblem::Json(violation));
-        // Whoever checks a value against a schema recurses: nothing deeper than the limit may get that far.
+        // Checking a value against a schema recurses: a value deeper than the limit must not get that far.
         limits.check(&payload).map_err(beyond)?;
         let payload = match payload {
             Value::Null => Map::new(),
@@ -63,16 +64,16 @@ impl Contract {
             Self::Fields(fields) => field::resolve(fields, payload, today)?,
             Self::Schema(schema) => schema.resolve(payload, limits)?,
         };
-        limits.check_object(&completed).map_err(beyond)?;
+        limits.measure_object(&completed).map_err(beyond)?;
         Ok(completed)
     }
 
-    /// Whether no payload is taken at all.
+    /// Returns whether no payload is accepted at all.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Self::Nothing)
     }
 
-    /// The fields at the top level whose type is known, for comparing triggers.
+    /// Returns the top-level fields of known type, for comparing triggers.
     pub(crate) fn field_kinds(&self) -> Vec<(String, FieldKind)> {
         match self {
             Self::Nothing => Vec::new(),

@@ -1,13 +1,15 @@
-//! Brings the schema of a type into the form that is stored, compared and fingerprinted.
+//! Normalises the schema of a type into the form that is stored, compared and fingerprinted.
 //!
-//! Knows which keywords of JSON Schema hold schemas; must never change what a type accepts, except for closing it to fields
-//! that it does not have and to integers that it cannot hold.
+//! Knows which keywords of JSON Schema hold schemas. Must never change what a type accepts, except for refusing
+//! fields that it does not have and integers that it cannot hold.
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-/// Keywords with a schema, a list of schemas, or schemas by name.
+use super::pointer::definition;
+
+/// Keywords that hold a schema, a list of schemas, or schemas by name.
 const ONE: [&str; 11] = [
     "additionalProperties",
     "contains",
@@ -24,11 +26,12 @@ const ONE: [&str; 11] = [
 const LISTED: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
 const NAMED: [&str; 5] = ["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"];
 
-/// Keywords that explain and do not decide. Documentation may change without making another workflow.
+/// Keywords that document and do not affect validation. Documentation may change without making another version
+/// of the workflow.
 const EXPLAINING: [&str; 7] = ["$comment", "$schema", "deprecated", "description", "examples", "readOnly", "title"];
 
-/// The normal form of a schema. The result depends on what the type accepts, not on how its parts are documented or in which
-/// order they are declared.
+/// Returns the normal form of a schema. The result depends on what the type accepts, not on how its parts are
+/// documented or in which order they are declared.
 pub(super) fn normalise(mut schema: Value) -> Value {
     let mut composed = Composed { names: HashSet::new() };
     composed.find(&schema, schema.get("$defs"));
@@ -41,8 +44,8 @@ pub(super) fn normalise(mut schema: Value) -> Value {
     schema
 }
 
-/// Visits a schema and every schema within it, the inner ones first. Schemas come from types, which nest no deeper than the
-/// compiler allows.
+/// Visits a schema and every schema within it, the inner ones first. Schemas come from types, which nest no
+/// deeper than the compiler allows.
 fn visit(schema: &mut Value, change: &mut impl FnMut(&mut Map<String, Value>)) {
     let Value::Object(keywords) = schema else {
         return;
@@ -77,7 +80,8 @@ fn sort_names(keywords: &mut Map<String, Value>) {
     }
 }
 
-/// What an integer type can hold: without it a number too large would be refused only by the first step that reads it.
+/// Adds the range of an integer type: without it, only the first step that reads the payload would refuse a
+/// number that is too large.
 fn limit_integers(keywords: &mut Map<String, Value>) {
     let Some(format) = keywords.get("format").and_then(Value::as_str) else {
         return;
@@ -97,17 +101,18 @@ fn limit_integers(keywords: &mut Map<String, Value>) {
     keywords.entry("maximum").or_insert(greatest);
 }
 
-/// Keywords that speak about the same value as the schema that they stand in.
+/// Keywords that apply to the same value as the schema that contains them.
 const IN_PLACE: [&str; 5] = ["$ref", "allOf", "anyOf", "oneOf", "properties"];
 
-/// Whether several parts of a schema describe one object together, so that none of them knows all its fields.
+/// Returns whether several parts of a schema describe one object together, so that none of them knows all its
+/// fields.
 fn composes(keywords: &Map<String, Value>) -> bool {
     let parts = IN_PLACE.iter().filter(|keyword| keywords.contains_key(**keyword)).count();
     let all = keywords.get("allOf").and_then(Value::as_array).map_or(0, Vec::len);
     parts > 1 || all > 1
 }
 
-/// The definitions that describe only a part of an object somewhere.
+/// The definitions that somewhere describe only a part of an object.
 struct Composed {
     names: HashSet<String>,
 }
@@ -137,9 +142,9 @@ impl Composed {
 
     /// Marks every definition that takes part in a composition, directly or through others.
     fn mark(&mut self, schema: &Value, definitions: Option<&Value>) {
-        if let Some(name) = reference(schema)
-            && self.names.insert(name.to_owned())
-            && let Some(definition) = definitions.and_then(|definitions| definitions.get(name))
+        if let Some(name) = reference(schema).and_then(definition)
+            && self.names.insert(name.clone())
+            && let Some(definition) = definitions.and_then(|definitions| definitions.get(&name))
         {
             self.mark(definition, definitions);
         }
@@ -150,7 +155,7 @@ impl Composed {
         }
     }
 
-    /// Closes objects to unknown fields. `part`: the schema describes only a part of its value.
+    /// Closes objects to unknown fields. `part` means that the schema describes only a part of its value.
     fn close(&self, schema: &mut Value, part: bool) {
         let Value::Object(keywords) = schema else {
             return;
@@ -163,7 +168,7 @@ impl Composed {
                     definitions.iter_mut().for_each(|(name, inner)| self.close(inner, self.names.contains(name)));
                 }
                 Value::Object(named) if NAMED.contains(&keyword) => {
-                    // What depends on a field speaks about the whole object again.
+                    // A schema that depends on a field applies to the whole object again.
                     let part = keyword == "dependentSchemas";
                     named.values_mut().for_each(|inner| self.close(inner, part));
                 }
@@ -188,7 +193,7 @@ impl Composed {
     }
 }
 
-/// The definition that a schema refers to.
+/// Returns the reference of a schema.
 pub(super) fn reference(schema: &Value) -> Option<&str> {
-    schema.get("$ref")?.as_str()?.strip_prefix("#/$defs/")
+    schema.get("$ref")?.as_str()
 }

@@ -1,6 +1,6 @@
-//! What is wrong with a payload.
+//! The errors of payloads.
 //!
-//! Paths, rules and kinds only; must never hold a value.
+//! They hold paths, rules and kinds only; must never hold a value.
 
 use std::fmt;
 
@@ -8,22 +8,22 @@ use serde_json::Value;
 
 use crate::json::JsonViolation;
 
-/// Everything that is wrong with a payload.
+/// All errors of a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadErrors(Vec<PayloadError>);
 
 impl PayloadErrors {
-    /// One problem with the payload as a whole.
+    /// Creates one error for the payload as a whole.
     pub(super) fn only(problem: PayloadProblem) -> Self {
         Self(vec![PayloadError { path: "the payload".to_owned(), problem }])
     }
 
-    /// The errors; at least one.
+    /// Returns an iterator over the errors. There is at least one.
     pub fn iter(&self) -> std::slice::Iter<'_, PayloadError> {
         self.0.iter()
     }
 
-    /// Why the payload cannot be kept at all, if that is what is wrong with it.
+    /// Returns the violation that keeps the payload from being stored at all, if there is one.
     pub fn violation(&self) -> Option<&JsonViolation> {
         self.0.iter().find_map(|error| match &error.problem {
             PayloadProblem::Json(violation) => Some(violation),
@@ -31,7 +31,7 @@ impl PayloadErrors {
         })
     }
 
-    /// How many errors there are; at least one. Never 0.
+    /// Returns the number of errors. It is never 0.
     #[expect(clippy::len_without_is_empty, reason = "there is always one")]
     pub fn len(&self) -> usize {
         self.0.len()
@@ -62,50 +62,53 @@ impl fmt::Display for PayloadErrors {
 
 impl std::error::Error for PayloadErrors {}
 
-/// One thing that is wrong with a payload.
+/// One error of a payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path} {problem}")]
 #[non_exhaustive]
 pub struct PayloadError {
-    /// Where, such as `order.items[2].price`.
+    /// The path of the value, such as `order.items[2].price`.
     pub path: String,
-    /// What.
+    /// The problem at that path.
     pub problem: PayloadProblem,
 }
 
-/// What is wrong at one place of a payload.
+/// A problem at one path of a payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadProblem {
-    /// A required field is not there.
+    /// A required field is missing.
     #[error("is missing")]
     Missing,
-    /// A field is there that nobody declared.
+    /// A field is present that is not declared.
     #[error("is not a field of this payload")]
     Unknown,
-    /// The value is of another kind than declared.
+    /// The value is not of the declared kind.
     #[error("must be {expected}, not {found}")]
     WrongType {
         /// The declared kind.
         expected: String,
-        /// The kind that was found.
+        /// The actual kind.
         found: &'static str,
     },
-    /// The value is of the right kind but breaks another rule of its type.
+    /// The value is of the declared kind but breaks another rule of its type.
     #[error("{rule}")]
     Rule {
         /// The rule, as the end of a sentence.
         rule: String,
     },
-    /// The payload cannot be kept as JSON.
-    #[error("cannot be kept: {0}")]
+    /// The payload cannot be stored as JSON.
+    #[error("cannot be stored: {0}")]
     Json(JsonViolation),
-    /// There are more errors than are worth reporting.
+    /// Checking the payload against its type takes more work than a payload of its size may.
+    #[error("takes more work to check against its type than a payload of this size may: make the type simpler")]
+    TooComplex,
+    /// There are more errors than are reported.
     #[error("has more errors than are reported here")]
     Others,
 }
 
-/// The kind of a value, as the end of "must be …, not …".
+/// Returns the kind of a value, as the end of "must be …, not …".
 pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -118,25 +121,45 @@ pub(super) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Collects errors, up to a bound: the answer to a hostile payload must not be larger than the payload.
+/// Collects errors up to a bound: the answer to a hostile payload must not be larger than the payload.
 #[derive(Default)]
-pub(super) struct Problems(Vec<PayloadError>);
+pub(super) struct Problems {
+    errors: Vec<PayloadError>,
+    bytes: usize,
+    /// Whether an error was left out.
+    cut: bool,
+}
 
 impl Problems {
-    /// How many errors are reported.
+    /// The maximum number of reported errors, and the maximum length of their text in bytes.
     pub(super) const REPORTED: usize = 100;
+    const SAID: usize = 12_000;
 
     pub(super) fn push(&mut self, path: String, problem: PayloadProblem) {
-        match self.0.len() {
-            count if count < Self::REPORTED => self.0.push(PayloadError { path, problem }),
-            Self::REPORTED => {
-                self.0.push(PayloadError { path: "the payload".to_owned(), problem: PayloadProblem::Others });
-            }
-            _ => {}
+        if self.cut {
+            return;
+        }
+        let error = PayloadError { path, problem };
+        let bytes = self.bytes.saturating_add(error.to_string().len());
+        if self.errors.len() < Self::REPORTED && bytes <= Self::SAID {
+            self.bytes = bytes;
+            self.errors.push(error);
+        } else {
+            self.cut = true;
+            self.errors.push(PayloadError { path: "the payload".to_owned(), problem: PayloadProblem::Others });
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.errors.is_empty()
+    }
+
+    /// Returns whether nothing more is reported.
+    pub(super) fn is_full(&self) -> bool {
+        self.cut
+    }
+
     pub(super) fn or<T>(self, value: T) -> Result<T, PayloadErrors> {
-        if self.0.is_empty() { Ok(value) } else { Err(PayloadErrors(self.0)) }
+        if self.errors.is_empty() { Ok(value) } else { Err(PayloadErrors(self.errors)) }
     }
 }

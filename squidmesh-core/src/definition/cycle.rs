@@ -1,9 +1,10 @@
-//! Finds circles in a graph, each group of steps that lead round to one another once.
+//! Finds cycles in a graph: one for each strongly connected component that has one.
 //!
-//! Tarjan's strongly connected components with a stack of its own: linear, and safe at any depth.
+//! Tarjan's strongly connected components with an explicit stack: linear, and safe at any depth.
 
-/// One cycle of each strongly connected component that has one, as the places of its steps in the order of its edges,
-/// beginning with the step declared first. `edges` lists, for each place, the places that it leads to.
+/// Returns one cycle of each strongly connected component that has one, as the positions of its steps in the
+/// order of its edges, beginning with the step declared first. `edges` lists, for each position, the positions
+/// that it leads to.
 pub(super) fn cycles(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let component = components(edges);
     let mut cycles = Vec::new();
@@ -25,7 +26,8 @@ pub(super) fn cycles(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
     cycles
 }
 
-/// Follows edges within one component until a step comes again. Without an edge that stays inside there is no cycle.
+/// Follows edges within one component until a step repeats. Returns `None` if no edge stays inside the component:
+/// then there is no cycle.
 fn walk(start: usize, edges: &[Vec<usize>], component: &[usize]) -> Option<Vec<usize>> {
     let mut steps = vec![start];
     let mut place_of = std::collections::HashMap::from([(start, 0)]);
@@ -44,7 +46,7 @@ fn walk(start: usize, edges: &[Vec<usize>], component: &[usize]) -> Option<Vec<u
     }
 }
 
-/// The component of each place.
+/// Returns the component of each position.
 fn components(edges: &[Vec<usize>]) -> Vec<usize> {
     let mut search = Search {
         edges,
@@ -65,7 +67,7 @@ struct Node {
     order: Option<usize>,
     lowest: usize,
     component: Option<usize>,
-    /// How many of its edges were followed.
+    /// The number of its edges that were followed.
     followed: usize,
 }
 
@@ -74,9 +76,9 @@ struct Search<'a> {
     next_order: usize,
     next_component: usize,
     nodes: Vec<Node>,
-    /// Places that are in no component yet.
+    /// The positions that are in no component yet.
     open: Vec<usize>,
-    /// The way from the start to the place at hand.
+    /// The path from the start to the current position.
     path: Vec<usize>,
 }
 
@@ -100,7 +102,7 @@ impl Search<'_> {
         }
     }
 
-    /// Begins with a place that was not seen before.
+    /// Enters a position if it was not visited before. Returns whether it was entered.
     fn enter(&mut self, place: usize) -> bool {
         match self.nodes.get_mut(place) {
             Some(node) if node.order.is_none() => {
@@ -115,7 +117,7 @@ impl Search<'_> {
         }
     }
 
-    /// Meets a place again that is still open.
+    /// Visits an edge to a position that may still be open.
     fn see(&mut self, place: usize, seen: usize) {
         let order = self.nodes.get(seen).filter(|node| node.component.is_none()).and_then(|node| node.order);
         if let (Some(order), Some(node)) = (order, self.nodes.get_mut(place)) {
@@ -180,7 +182,8 @@ mod tests {
                     prop_assert!(edges[*step].contains(&cycle[(place + 1) % cycle.len()]), "{cycle:?} is not a circle");
                 }
             }
-            // Take away what leads nowhere until nothing changes: what is left stands on circles.
+            // Remove steps that lead nowhere until nothing changes: the remaining steps are on cycles or lead to
+            // one.
             let mut left: Vec<usize> = (0..edges.len()).collect();
             while let Some(place) = left.iter().position(|step| edges[*step].iter().all(|next| !left.contains(next))) {
                 left.remove(place);

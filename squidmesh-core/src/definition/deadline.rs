@@ -9,14 +9,14 @@ use serde::Serialize;
 use super::duration::millis;
 use super::transition::Target;
 
-/// How long an approval waits for its decision, and what follows when there is none.
+/// The deadline of an approval, and what follows when it passes without a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Deadline {
-    /// How long, from when the run has paused, with millisecond precision.
+    /// How long the approval waits after the run has paused, with millisecond precision.
     #[serde(rename = "after_ms", with = "millis")]
     pub after: Duration,
-    /// What follows then; without it the error transition is taken.
+    /// The target that follows when the deadline passes; without one, the error transition is taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Target>,
 }

@@ -1,6 +1,6 @@
-//! A definition before it was checked: what a builder collected or a store read back.
+//! A definition before it is checked: what a builder collected or a store read.
 //!
-//! Anything can stand in it; `validate` decides. Its serialised form is that of a `Definition`.
+//! It may hold anything; `validate` decides. Its serialised form is that of a `Definition`.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub(crate) struct StepDraft {
     pub(crate) timeout: Option<Duration>,
     #[serde(default)]
     pub(crate) deadline: Option<DeadlineDraft>,
-    /// `None` is no `after`; an empty list is an `after` that names nothing, which is an error.
+    /// `None` means that there is no `after`; an empty list is an `after` that names nothing, which is an error.
     #[serde(default)]
     pub(crate) after: Option<Vec<String>>,
     #[serde(default)]

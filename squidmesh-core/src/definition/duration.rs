@@ -1,34 +1,35 @@
-//! Durations in definitions: whole milliseconds, and short words to write them with.
+//! Durations in definitions: whole milliseconds, and short constructors for them.
 //!
 //! Knows precision and units; must never know what a duration is for.
 
 use std::time::Duration;
 
-/// That many milliseconds.
+/// Returns a duration of whole milliseconds.
 pub const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// That many seconds.
+/// Returns a duration of whole seconds.
 pub const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// That many minutes (the longest possible duration if it does not fit).
+/// Returns a duration of whole minutes (the longest possible duration if it does not fit).
 pub const fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(minutes.saturating_mul(60))
 }
 
-/// That many hours (the longest possible duration if it does not fit).
+/// Returns a duration of whole hours (the longest possible duration if it does not fit).
 pub const fn hours(hours: u64) -> Duration {
     Duration::from_secs(hours.saturating_mul(3_600))
 }
 
-/// The longest duration that a definition may name: a hundred years. Anything longer is a mistake, and would not fit into a
-/// database's time.
+/// The longest duration that a definition may contain: a hundred years. Anything longer is a mistake, and would
+/// not fit into a database timestamp.
 pub(super) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
-/// The duration in whole milliseconds, rounded up, so that what is not zero stays so and storing it changes nothing.
+/// Rounds a duration up to whole milliseconds, so that a non-zero duration stays non-zero and storing it changes
+/// nothing.
 pub(crate) fn whole_ms(duration: Duration) -> Duration {
     let nanos_beyond = duration.subsec_nanos() % 1_000_000;
     if nanos_beyond == 0 {
@@ -42,14 +43,19 @@ pub(crate) fn whole_ms(duration: Duration) -> Duration {
 pub(crate) mod millis {
     use std::time::Duration;
 
+    use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
+    use serde_json::Number;
 
     pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }
 
+    /// A tagged type buffers its content until it knows its tag. If a crate of the host enables
+    /// `serde_json/arbitrary_precision`, a buffered integer is no longer a `u64`; it is a [`Number`] in any case.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_millis)
+        let number = Number::deserialize(deserializer)?;
+        number.as_u64().map(Duration::from_millis).ok_or_else(|| D::Error::custom("not a number of milliseconds"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a definition.
+//! The errors of definitions.
 //!
 //! One variant for each rule, with the names involved; must never decide whether a rule is broken.
 
@@ -10,7 +10,7 @@ use crate::contract::{FieldKind, PayloadErrors};
 use crate::json::JsonViolation;
 use crate::name::InvalidName;
 
-/// Everything that is wrong with a definition.
+/// All errors of a definition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DefinitionErrors {
     workflow: String,
@@ -18,22 +18,22 @@ pub struct DefinitionErrors {
 }
 
 impl DefinitionErrors {
-    /// The errors of a workflow, of which there is at least one.
+    /// Creates the errors of a workflow. There is at least one.
     pub(super) fn new(workflow: &str, errors: Vec<DefinitionError>) -> Self {
         Self { workflow: workflow.chars().take(100).collect(), errors }
     }
 
-    /// The workflow's name, as it was given, cut to 100 characters.
+    /// Returns the name of the workflow, cut to 100 characters.
     pub fn workflow(&self) -> &str {
         &self.workflow
     }
 
-    /// The errors; at least one.
+    /// Returns an iterator over the errors. There is at least one.
     pub fn iter(&self) -> std::slice::Iter<'_, DefinitionError> {
         self.errors.iter()
     }
 
-    /// How many errors there are; never 0.
+    /// Returns the number of errors. It is never 0.
     #[expect(clippy::len_without_is_empty, reason = "there is always one")]
     pub fn len(&self) -> usize {
         self.errors.len()
@@ -60,7 +60,7 @@ impl fmt::Display for DefinitionErrors {
 
 impl std::error::Error for DefinitionErrors {}
 
-/// One thing that is wrong with a definition.
+/// An error of a definition.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DefinitionError {
@@ -68,16 +68,16 @@ pub enum DefinitionError {
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
 
-    /// There is no way in.
+    /// The workflow has no trigger.
     #[error("there is no trigger: add one, such as `.trigger(Trigger::manual(\"start\"))`")]
     NoTrigger,
     /// Two triggers share a name.
     #[error("the trigger {trigger:?} is declared twice: give each its own name")]
     DuplicateTrigger {
-        /// The name.
+        /// The name of both triggers.
         trigger: String,
     },
-    /// A trigger's payload is declared as a type and by fields, or as two types.
+    /// A trigger's payload is declared both as a type and by fields, or as two types.
     #[error("the trigger {trigger:?} declares its payload twice: use either one `.payload::<T>()` or `.field(..)`")]
     PayloadDeclaredTwice {
         /// The trigger.
@@ -88,7 +88,7 @@ pub enum DefinitionError {
     InvalidPayloadSchema {
         /// The trigger.
         trigger: String,
-        /// What is wrong with it.
+        /// Why the schema is not usable.
         reason: String,
     },
     /// A payload type is not an object.
@@ -118,7 +118,7 @@ pub enum DefinitionError {
         trigger: String,
         /// The field.
         field: String,
-        /// The declared type.
+        /// The declared kind of the field.
         expected: FieldKind,
     },
     /// Two triggers declare the same payload field with different types.
@@ -129,13 +129,13 @@ pub enum DefinitionError {
     PayloadFieldConflict {
         /// The field.
         field: String,
-        /// A trigger that declares it.
+        /// The trigger that declares the field first.
         one: String,
-        /// Its type there.
+        /// The kind of the field in the first trigger.
         one_kind: FieldKind,
-        /// A later trigger that declares it.
+        /// The trigger that declares the field again.
         other: String,
-        /// Its type there.
+        /// The kind of the field in that trigger.
         other_kind: FieldKind,
     },
     /// A cron trigger has no valid expression.
@@ -145,7 +145,7 @@ pub enum DefinitionError {
         trigger: String,
         /// The expression, cut to 100 characters.
         expression: String,
-        /// What is wrong with it.
+        /// Why the expression is not valid.
         reason: String,
     },
     /// A cron trigger has no valid time zone.
@@ -158,14 +158,14 @@ pub enum DefinitionError {
         /// The time zone, cut to 100 characters; empty if none was given.
         time_zone: String,
     },
-    /// A cron trigger takes a payload that nobody is there to give.
+    /// A cron trigger requires a payload that a schedule cannot provide.
     #[error(
         "the cron trigger {trigger:?} starts runs without a payload, which does not fit: {missing}; give these fields defaults"
     )]
     CronPayloadWithoutDefaults {
         /// The trigger.
         trigger: String,
-        /// What an empty payload lacks.
+        /// The errors of an empty payload.
         missing: PayloadErrors,
     },
     /// A manual trigger has an option that only a schedule can have.
@@ -177,16 +177,16 @@ pub enum DefinitionError {
         option: &'static str,
     },
 
-    /// There is nothing to do.
+    /// The workflow has no step.
     #[error("there is no step: add one with `.step(Step::new(..))`")]
     NoStep,
     /// Two steps share a name.
     #[error("the step {step:?} is declared twice: give each its own name")]
     DuplicateStep {
-        /// The name.
+        /// The name of both steps.
         step: String,
     },
-    /// The output is to be put under an empty key.
+    /// The output is to be stored under an empty key.
     #[error("the step {step:?} puts its output under an empty key")]
     EmptyOutputKey {
         /// The step.
@@ -198,7 +198,7 @@ pub enum DefinitionError {
         /// The step.
         step: String,
     },
-    /// An input key is named twice.
+    /// An input key is listed twice.
     #[error("the step {step:?} names the input key {key:?} twice")]
     DuplicateInputKey {
         /// The step.
@@ -206,23 +206,41 @@ pub enum DefinitionError {
         /// The key.
         key: String,
     },
-    /// No attempt is allowed.
+    /// The retry policy allows no attempt.
     #[error("the step {step:?} allows no attempt: `max_attempts` counts the first one too and is at least 1")]
     ZeroAttempts {
         /// The step.
         step: String,
     },
-    /// The shortest delay is longer than the longest.
+    /// The minimum delay of a backoff is longer than its maximum.
     #[error("the backoff of the step {step:?} begins at {min:?}, which is more than its maximum of {max:?}")]
     InvertedBackoff {
         /// The step.
         step: String,
-        /// Where it begins.
+        /// The minimum delay.
         min: Duration,
-        /// Where it ends.
+        /// The maximum delay.
         max: Duration,
     },
-    /// No time is allowed.
+    /// `terminal_if` is used on a built-in step, which has no errors to classify.
+    #[error("the step {step:?} is built in and has no errors of the host's: remove `terminal_if`")]
+    TerminalIfOnBuiltIn {
+        /// The step.
+        step: String,
+    },
+    /// An exponential backoff begins at zero, and doubling zero gives zero.
+    #[error(
+        "the {what} of the step {step:?} begins at zero and never grows to {max:?}: begin with some time, or say `Retry::fixed`"
+    )]
+    ZeroBackoff {
+        /// The step.
+        step: String,
+        /// The name of the backoff.
+        what: &'static str,
+        /// The maximum delay.
+        max: Duration,
+    },
+    /// The timeout of a step is zero.
     #[error("the step {step:?} has a timeout of zero: leave it out, or allow some time")]
     ZeroTimeout {
         /// The step.
@@ -235,43 +253,43 @@ pub enum DefinitionError {
     TransactionalBuiltIn {
         /// The step.
         step: String,
-        /// What it is.
+        /// The kind of the step.
         kind: &'static str,
     },
-    /// A built-in step cannot time out.
+    /// A built-in step has a timeout.
     #[error("the step {step:?} is a built-in ({kind}) and cannot have a timeout")]
     TimeoutOnBuiltIn {
         /// The step.
         step: String,
-        /// What it does.
+        /// The kind of the step.
         kind: &'static str,
     },
-    /// A duration is beyond a hundred years.
+    /// A duration is longer than a hundred years.
     #[error("the {what} of the step {step:?} is longer than a hundred years")]
     DurationTooLong {
         /// The step.
         step: String,
-        /// Which duration.
+        /// The name of the duration.
         what: &'static str,
     },
-    /// A wait takes no time.
+    /// The duration of a wait is zero.
     #[error("the step {step:?} waits for no time at all")]
     ZeroWait {
         /// The step.
         step: String,
     },
-    /// An approval waits for no time.
+    /// The deadline of an approval is zero.
     #[error("the approval {step:?} has a deadline of zero: leave it out, or allow some time for the decision")]
     ZeroDeadline {
         /// The step.
         step: String,
     },
-    /// Only an approval has a deadline.
+    /// A step that is not an approval has a deadline.
     #[error("the step {step:?} ({kind}) has a deadline: only an approval can have one")]
     DeadlineNotAllowed {
         /// The step.
         step: String,
-        /// What it does.
+        /// The kind of the step.
         kind: &'static str,
     },
     /// The deadline of an approval leads to a step that does not exist.
@@ -279,34 +297,34 @@ pub enum DefinitionError {
     UnknownDeadlineTarget {
         /// The approval.
         step: String,
-        /// The name.
+        /// The name that the deadline leads to.
         to: String,
     },
-    /// A log step says nothing.
+    /// The message of a log step is empty.
     #[error("the step {step:?} logs an empty message")]
     EmptyLogMessage {
         /// The step.
         step: String,
     },
-    /// A step is said to be both irreversible and compensatable.
+    /// A step is declared both irreversible and compensatable.
     #[error("the step {step:?} is both irreversible and compensatable: it can be only one of them")]
     IrreversibleAndCompensatable {
         /// The step.
         step: String,
     },
-    /// A compensation handler is given to a step that cannot be compensated.
+    /// A step that cannot be compensated has a compensation handler.
     #[error("the step {step:?} has a compensation handler but is declared irreversible or not compensatable")]
     CompensateNotAllowed {
         /// The step.
         step: String,
     },
-    /// There is nothing to retry.
-    #[error("the step {step:?} says how its compensation is retried but has none: give it one with `compensate`")]
+    /// A step has a retry policy for its compensation and no compensation handler.
+    #[error("the step {step:?} has a retry policy for its compensation but no compensation: add one with `compensate`")]
     CompensationRetryWithoutHandler {
         /// The step.
         step: String,
     },
-    /// No attempt at the compensation is allowed.
+    /// The retry policy of a compensation allows no attempt.
     #[error(
         "the compensation of the step {step:?} allows no attempt: `max_attempts` counts the first one too and is at least 1"
     )]
@@ -314,16 +332,16 @@ pub enum DefinitionError {
         /// The step.
         step: String,
     },
-    /// The shortest delay between attempts at the compensation is longer than the longest.
+    /// The minimum delay between attempts at a compensation is longer than the maximum.
     #[error(
         "the backoff of the compensation of the step {step:?} begins at {min:?}, which is more than its maximum of {max:?}"
     )]
     InvertedCompensationBackoff {
         /// The step.
         step: String,
-        /// Where it begins.
+        /// The minimum delay.
         min: Duration,
-        /// Where it ends.
+        /// The maximum delay.
         max: Duration,
     },
 
@@ -343,7 +361,7 @@ pub enum DefinitionError {
     UnknownDependency {
         /// The step.
         step: String,
-        /// The name in its `after`.
+        /// The unknown name in its `after`.
         dependency: String,
     },
     /// A step depends on itself.
@@ -352,27 +370,27 @@ pub enum DefinitionError {
         /// The step.
         step: String,
     },
-    /// A step names a dependency twice.
+    /// A step lists a dependency twice.
     #[error("the step {step:?} is after {dependency:?} twice")]
     DuplicateDependency {
         /// The step.
         step: String,
-        /// The name in its `after`.
+        /// The repeated name in its `after`.
         dependency: String,
     },
-    /// `after` names nothing.
+    /// The `after` of a step is empty.
     #[error("the step {step:?} has an `after` that names no step: leave it out")]
     EmptyDependencies {
         /// The step.
         step: String,
     },
-    /// Steps wait for one another.
-    #[error("these steps wait for one another and could never start: {}", cycle(.steps))]
+    /// Steps depend on each other in a cycle.
+    #[error("dependency cycle: {}; none of these steps could ever start", cycle(.steps))]
     DependencyCycle {
-        /// The cycle: each step is after the next one, and the last after the first.
+        /// The steps of the cycle: each is after the next one, and the last after the first.
         steps: Vec<String>,
     },
-    /// A step that waits for people stands in a dependency workflow.
+    /// A pause or approval step is used in a dependency workflow.
     #[error(
         "the step {step:?} ({kind}) stops the whole run and needs transitions: it cannot stand in a dependency workflow"
     )]
@@ -386,7 +404,7 @@ pub enum DefinitionError {
     /// Two transitions leave a step with the same outcome.
     #[error("the step {from:?} has two transitions for the outcome {on}")]
     DuplicateTransition {
-        /// The step.
+        /// The step that the transitions leave.
         from: String,
         /// The outcome.
         on: TransitionOutcome,
@@ -394,7 +412,7 @@ pub enum DefinitionError {
     /// A transition leaves a step that does not exist.
     #[error("a transition on {on} leaves {from:?}, which is not a step of this workflow")]
     UnknownTransitionSource {
-        /// The name.
+        /// The unknown name.
         from: String,
         /// The outcome.
         on: TransitionOutcome,
@@ -402,42 +420,45 @@ pub enum DefinitionError {
     /// A transition leads to a step that does not exist.
     #[error("the transition of the step {from:?} on {on} leads to {to:?}, which is not a step of this workflow")]
     UnknownTransitionTarget {
-        /// The step that it leaves.
+        /// The step that the transition leaves.
         from: String,
         /// The outcome.
         on: TransitionOutcome,
-        /// The name.
+        /// The unknown name.
         to: String,
     },
-    /// There is no single step to begin with.
+    /// The workflow has no single entry step.
     #[error("exactly one step must have no transition leading to it, so that a run can begin there; here it is {}", listed(.steps))]
     NotOneEntryStep {
         /// The steps that no transition leads to.
         steps: Vec<String>,
     },
-    /// A recovery marker stands on an ok transition.
+    /// A recovery route was declared before any transition.
+    #[error("a recovery route belongs to no transition: call `recovery` right after `on_error`")]
+    RecoveryWithoutTransition,
+    /// An ok transition has a recovery route.
     #[error("the transition of the step {from:?} on ok is marked as recovery: only an error transition can be")]
     RecoveryOnOkTransition {
-        /// The step.
+        /// The step that the transition leaves.
         from: String,
     },
-    /// An approval lacks a way on.
+    /// An approval lacks a transition for one of its outcomes.
     #[error(
         "the approval {step:?} has no transition for the outcome {on}: it needs one for ok (approved) and one for error (rejected)"
     )]
     ApprovalTransitionMissing {
         /// The step.
         step: String,
-        /// The outcome.
+        /// The outcome without a transition.
         on: TransitionOutcome,
     },
-    /// Transitions lead back to where they came from.
-    #[error("these transitions go round in a circle: {}; a step runs once in a run, use its `retry` to try it again", cycle(.steps))]
+    /// Transitions form a cycle.
+    #[error("transition cycle: {}; a step runs once in a run: use its `retry` to repeat a failed one", cycle(.steps))]
     TransitionCycle {
-        /// The cycle: a transition leads from each step to the next, and from the last to the first.
+        /// The steps of the cycle: a transition leads from each to the next, and from the last to the first.
         steps: Vec<String>,
     },
-    /// No run can ever get to a step.
+    /// No run can ever reach a step.
     #[error("the step {step:?} can never be reached")]
     UnreachableStep {
         /// The step.
@@ -449,7 +470,7 @@ pub enum DefinitionError {
     NotStorable(JsonViolation),
 }
 
-/// How many names a message lists; the error itself has them all.
+/// The maximum number of names in a message; the error itself has them all.
 const LISTED: usize = 20;
 
 fn cycle(steps: &[String]) -> String {

@@ -1,6 +1,6 @@
-//! Identifies a version of a workflow by what it says.
+//! Identifies a version of a workflow by its content.
 //!
-//! Knows hashing and the written form of a hash; what is hashed, in which canonical form, is decided by `json::canonical`.
+//! Knows hashing and the written form of a hash; `json::canonical` decides the canonical form that is hashed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,10 +16,10 @@ use crate::json::canonical;
 pub struct Fingerprint(u128);
 
 impl Fingerprint {
-    /// Stands where the fingerprint is not known yet; never leaves this module's parent.
+    /// A placeholder until the fingerprint is known. It never leaves the parent module.
     pub(super) const UNKNOWN: Self = Self(0);
 
-    /// The fingerprint of a value, whatever the order of its keys.
+    /// Returns the fingerprint of a value. The order of keys does not matter.
     pub(super) fn of(value: &Value) -> Self {
         let digest = Sha256::digest(canonical(value));
         Self(digest.iter().take(16).fold(0, |bits, byte| (bits << 8) | u128::from(*byte)))
@@ -38,7 +38,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// A text that is not a fingerprint.
+/// The error of a text that is not a fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a fingerprint: expected 32 lower-case hexadecimal digits")]
 pub struct InvalidFingerprint {

@@ -1,6 +1,7 @@
-//! The edges of a validated definition, arranged for quick answers.
+//! The edges of a validated definition, indexed for fast look-up.
 //!
-//! Knows steps by their place in the order of declaration only. Nothing here recurses: a chain may be 10,000 steps long.
+//! Knows steps by their position in the order of declaration only. Nothing here recurses: a chain may be 10,000
+//! steps long.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,15 +12,15 @@ use crate::name::StepName;
 pub(super) struct Graph {
     pub(super) positions: HashMap<StepName, usize>,
     pub(super) entries: Vec<usize>,
-    /// For each step the places of its transitions, on ok and on error.
+    /// For each step, the positions of its transitions on ok and on error.
     pub(super) transitions: Vec<[Option<usize>; 2]>,
-    /// For each step the steps that it is after, in the order in which it names them.
+    /// For each step, its dependencies, in the order in which it names them.
     pub(super) dependencies: Vec<Vec<usize>>,
-    /// For each step the steps that are after it, in the order of declaration.
+    /// For each step, its dependents, in the order of declaration.
     pub(super) dependents: Vec<Vec<usize>>,
 }
 
-/// The place of an outcome in a step's pair of transitions.
+/// Returns the index of an outcome in a step's pair of transitions.
 pub(super) fn slot(on: TransitionOutcome) -> usize {
     match on {
         TransitionOutcome::Ok => 0,
@@ -44,7 +45,7 @@ impl Graph {
         self.dependents.get(step).map_or(&[], Vec::as_slice)
     }
 
-    /// Everything that a step depends on, directly or not, in the order of declaration.
+    /// Returns all dependencies of a step, direct and indirect, in the order of declaration.
     pub(super) fn ancestors(&self, step: usize) -> Vec<usize> {
         let dependencies = |step: usize| self.dependencies.get(step).into_iter().flatten().copied();
         let mut found = HashSet::new();

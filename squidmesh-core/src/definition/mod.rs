@@ -1,7 +1,7 @@
 //! Workflow definitions: plain data that was checked once and cannot be invalid afterwards.
 //!
-//! Knows steps, triggers, edges and how they are named by a fingerprint; must never know handlers, stores or runs. A
-//! definition that is read back from storage passes the same validation as one that was just built.
+//! Knows steps, triggers, edges and the fingerprint that identifies them; must never know handlers, stores or
+//! runs. A definition that is read from storage passes the same validation as one that was just built.
 
 mod cycle;
 mod deadline;
@@ -24,7 +24,12 @@ pub use self::fingerprint::{Fingerprint, InvalidFingerprint};
 pub use self::retry::Retry;
 pub use self::step::{InputMapping, LogLevel, Priority, RecoveryPolicy, StepDefinition, StepKind};
 pub use self::transition::{RecoveryRoute, Target, Transition, TransitionOutcome};
-pub use self::trigger::{MissedPolicy, TriggerDefinition, TriggerKind};
+pub use self::trigger::{TriggerDefinition, TriggerKind};
+pub use crate::schedule::MissedPolicy;
+
+pub use crate::contract::{Contract, Field, FieldKind, PayloadError, PayloadErrors, PayloadProblem, PayloadSchema};
+pub use crate::json::{JsonLimits, JsonViolation};
+pub use crate::name::{InvalidName, NameProblem, QueueName, StepName, TriggerName, WorkflowName};
 
 pub(crate) use self::duration::{optional_millis, whole_ms};
 
@@ -32,10 +37,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use self::draft::Draft;
 use self::graph::Graph;
-use crate::name::WorkflowName;
 
-/// A validated workflow definition. It is made by [`Workflow::builder`](crate::Workflow::builder) or by deserialising one
-/// that was stored; either way it obeys every rule, so that nothing which uses it has to check again.
+/// A validated workflow definition. It is made by [`Workflow::builder`](crate::Workflow::builder) or by
+/// deserialising a stored one. Either way it obeys every rule, so its users need not check again.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Draft")]
 pub struct Definition {
@@ -52,71 +56,71 @@ pub struct Definition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
-    /// One step at a time; the outcome of each chooses the next.
+    /// One step runs at a time; its outcome chooses the next.
     Transitions,
-    /// A step starts as soon as all the steps that it depends on have completed; a single step alone is the smallest case.
+    /// A step starts as soon as all its dependencies have completed. A single step is the smallest case.
     Dependencies,
 }
 
 impl Definition {
-    /// The name of the workflow.
+    /// Returns the name of the workflow.
     pub fn name(&self) -> &WorkflowName {
         &self.name
     }
 
-    /// Identifies this version of the workflow: the same graph, options and payload contracts have the same fingerprint,
-    /// any change of them has another.
+    /// Returns the fingerprint of this version of the workflow. The same graph, options and payload contracts
+    /// have the same fingerprint; any change of them changes it.
     pub fn fingerprint(&self) -> &Fingerprint {
         &self.fingerprint
     }
 
-    /// How the steps follow one another.
+    /// Returns how the steps follow one another.
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// The ways in, in the order of their declaration; at least one.
+    /// Returns the triggers, in the order of declaration. There is at least one.
     pub fn triggers(&self) -> &[TriggerDefinition] {
         &self.triggers
     }
 
-    /// The trigger with this name.
+    /// Returns the trigger with this name.
     pub fn trigger(&self, name: &str) -> Option<&TriggerDefinition> {
         self.triggers.iter().find(|trigger| trigger.name().as_str() == name)
     }
 
-    /// The steps, in the order of their declaration; at least one.
+    /// Returns the steps, in the order of declaration. There is at least one.
     pub fn steps(&self) -> &[StepDefinition] {
         &self.steps
     }
 
-    /// The step with this name, in constant time.
+    /// Returns the step with this name, in constant time.
     pub fn step(&self, name: &str) -> Option<&StepDefinition> {
         self.steps.get(self.graph.position(name)?)
     }
 
-    /// The place of a step in the order of declaration, in constant time.
+    /// Returns the position of a step in the order of declaration, in constant time.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.graph.position(name)
     }
 
-    /// The steps that a run begins with, in the order of their declaration: exactly one for [`Shape::Transitions`], every
-    /// step without dependencies for [`Shape::Dependencies`].
+    /// Returns the entry steps of a run, in the order of declaration: exactly one for [`Shape::Transitions`],
+    /// every step without dependencies for [`Shape::Dependencies`].
     pub fn entry_steps(&self) -> Vec<&StepDefinition> {
         self.at(self.graph.entries())
     }
 
-    /// The transitions, in the order of their declaration; none for [`Shape::Dependencies`].
+    /// Returns the transitions, in the order of declaration. There are none for [`Shape::Dependencies`].
     pub fn transitions(&self) -> &[Transition] {
         &self.transitions
     }
 
-    /// Where a step with this outcome leads, in constant time.
+    /// Returns the transition of a step on an outcome, in constant time.
     pub fn transition(&self, from: &str, on: TransitionOutcome) -> Option<&Transition> {
         self.transitions.get(self.graph.transition(self.graph.position(from)?, on)?)
     }
 
-    /// The steps that name this one in their `after`, in the order of their declaration.
+    /// Returns the steps that name this one in their `after`, in the order of declaration.
     pub fn dependents(&self, step: &str) -> Vec<&StepDefinition> {
         match self.graph.position(step) {
             Some(position) => self.at(self.graph.dependents(position)),
@@ -124,7 +128,7 @@ impl Definition {
         }
     }
 
-    /// Every step that must have completed before this one may start, directly or not, in the order of their declaration.
+    /// Returns every direct and indirect dependency of a step, in the order of declaration.
     pub fn ancestors(&self, step: &str) -> Vec<&StepDefinition> {
         match self.graph.position(step) {
             Some(position) => self.at(&self.graph.ancestors(position)),
@@ -141,7 +145,7 @@ impl Definition {
     }
 }
 
-/// Two definitions with one name and fingerprint are the same.
+/// Two definitions with the same name and fingerprint are equal.
 impl PartialEq for Definition {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name && self.fingerprint == other.fingerprint
@@ -164,7 +168,7 @@ impl TryFrom<Draft> for Definition {
     }
 }
 
-/// What is stored and fingerprinted: the declared parts, without what follows from them.
+/// The stored and fingerprinted data: the declared parts, without what is derived from them.
 #[derive(Serialize)]
 struct Data<'a> {
     name: &'a WorkflowName,

@@ -1,4 +1,4 @@
-//! How often a failed step is tried again, and after what delay.
+//! How often a failed step is retried, and after what delay.
 //!
 //! Pure arithmetic: the random number for jitter is passed in, and nothing here waits.
 
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::duration::{millis, whole_ms};
 
-/// The retry policy of a step. The default is three attempts with exponential backoff from 500 ms to 30 s, so that a step
-/// whose worker died, or that failed once, goes on with nothing configured.
+/// The retry policy of a step. The default is three attempts with exponential backoff from 500 ms to 30 s, so
+/// that a step that failed once, or whose worker died, is retried without configuration.
 ///
 /// ```
 /// use squidmesh_core::{Retry, ms, secs};
@@ -31,53 +31,54 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// One attempt: the first failure is final.
+    /// Allows one attempt: the first failure is final.
     pub fn never() -> Self {
         Self { max_attempts: 1, min: Duration::ZERO, max: Duration::ZERO, jitter: false }
     }
 
-    /// So many attempts in all, each delay twice the one before: `backoff.start` after the first failure, never more than
-    /// `backoff.end`. Delays have millisecond precision.
+    /// Allows `max_attempts` attempts in all, with exponential backoff: `backoff.start` after the first failure,
+    /// then twice the previous delay, at most `backoff.end`. Delays have millisecond precision.
     ///
-    /// Zero attempts, and a backoff whose start is greater than its end, are refused when the workflow is built.
+    /// Zero attempts, and a backoff that begins at zero or beyond its end, are refused when the workflow is built.
     pub fn exponential(max_attempts: u32, backoff: Range<Duration>) -> Self {
         Self { max_attempts, min: whole_ms(backoff.start), max: whole_ms(backoff.end), jitter: false }
     }
 
-    /// So many attempts in all, with the same delay before each repetition.
+    /// Allows `max_attempts` attempts in all, with the same delay before each retry.
     pub fn fixed(max_attempts: u32, delay: Duration) -> Self {
         Self::exponential(max_attempts, delay..delay)
     }
 
-    /// Whether each delay is drawn at random between half and the whole of what it would be, so that many steps which
-    /// failed together do not come back together.
+    /// Sets whether each delay is drawn at random between half of it and the whole, so that steps that failed
+    /// together are not retried together.
     pub fn jitter(mut self, jitter: bool) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// How many attempts there are in all, the first included; at least 1 in a valid definition.
+    /// Returns the maximum number of attempts, the first included. At least 1 in a valid definition.
     pub fn max_attempts(&self) -> u32 {
         self.max_attempts
     }
 
-    /// The delay after the first failure.
+    /// Returns the delay after the first failure.
     pub fn min(&self) -> Duration {
         self.min
     }
 
-    /// The longest delay.
+    /// Returns the maximum delay.
     pub fn max(&self) -> Duration {
         self.max
     }
 
-    /// Whether delays are drawn at random.
+    /// Returns whether delays are drawn at random.
     pub fn has_jitter(&self) -> bool {
         self.jitter
     }
 
-    /// The delay before the next attempt, after so many failures (1 or more; 0 counts as 1): `min · 2^(failures-1)`, at most
-    /// `max`. `random`, between 0 and 1, is used only with jitter and then chooses between half the delay and all of it.
+    /// Returns the delay before the next attempt after `failures` failures (0 counts as 1):
+    /// `min · 2^(failures-1)`, at most `max`. `random`, between 0 and 1, is used only with jitter and then
+    /// chooses between half the delay and all of it.
     pub fn delay(&self, failures: u32, random: f64) -> Duration {
         // Fifty doublings of a millisecond are 35,000 years: beyond every maximum, and far from overflowing.
         let doublings = failures.saturating_sub(1).min(50);
@@ -107,7 +108,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{ms, secs};
+    use crate::definition::{ms, secs};
 
     #[test]
     fn delays_double_up_to_the_maximum() {

@@ -1,4 +1,4 @@
-//! One step of a definition: what it does, what it is given, and how its failures and effects are treated.
+//! One step of a definition: its kind, its input, and how its failures and effects are handled.
 //!
 //! Data only; must never know the handler that runs a step.
 
@@ -13,46 +13,46 @@ use super::duration::{millis, optional_millis};
 use super::retry::Retry;
 use crate::name::{QueueName, StepName};
 
-/// A declared step. Options at their defaults are not serialised, so that a new option does not change the fingerprint of a
-/// workflow that does not use it.
+/// A declared step. Options at their defaults are not serialised, so that a new option does not change the
+/// fingerprint of a workflow that does not use it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StepDefinition {
-    /// The name, unique in the workflow.
+    /// The name of the step, unique in the workflow.
     pub name: StepName,
     /// What the step does.
     pub kind: StepKind,
-    /// Which part of payload and context the step is given.
+    /// The part of payload and context that the step receives.
     #[serde(skip_serializing_if = "is_default")]
     pub input: InputMapping,
-    /// The key of the context to put the output under; without it the output's own keys are merged into the context.
+    /// The key of the context that stores the output; without it the output's own keys are merged into the context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
-    /// How often and when a failed attempt is repeated.
+    /// The retry policy of failed attempts.
     #[serde(skip_serializing_if = "is_default")]
     pub retry: Retry,
-    /// How long one attempt may take.
+    /// The maximum duration of one attempt.
     #[serde(rename = "timeout_ms", with = "optional_millis", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// How long an approval waits for its decision.
+    /// The deadline of an approval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,
-    /// The steps that must have completed before this one starts, in the order in which they were named.
+    /// The dependencies of the step, in the order in which they were named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<StepName>,
-    /// What may be undone or repeated once the step has completed.
+    /// Whether the step can be undone or repeated once it has completed.
     #[serde(skip_serializing_if = "is_default")]
     pub recovery: RecoveryPolicy,
-    /// How often and when a failed compensation callback is repeated; without it one failure is final.
+    /// The retry policy of the compensation; without it one failure is final.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compensation_retry: Option<Retry>,
-    /// Whether the handler works in the database transaction in which its outcome is recorded.
+    /// Whether the handler works in the database transaction that records its outcome.
     #[serde(skip_serializing_if = "is_default")]
     pub transactional: bool,
     /// The queue that delivers the step.
     #[serde(skip_serializing_if = "is_default")]
     pub queue: QueueName,
-    /// The step's rank among others that are due.
+    /// The priority of the step among other due steps.
     #[serde(skip_serializing_if = "is_default")]
     pub priority: Priority,
 }
@@ -61,34 +61,34 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// What a step does.
+/// The kind of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StepKind {
     /// Runs the handler that the workflow was built with.
     Handler,
-    /// Waits, durably: no worker is held.
+    /// Waits durably: no worker is held.
     Wait {
-        /// How long, with millisecond precision.
+        /// The duration of the wait, with millisecond precision.
         #[serde(rename = "duration_ms", with = "millis")]
         duration: Duration,
     },
     /// Writes a line to the log.
     Log {
-        /// The line.
+        /// The message of the line.
         message: String,
-        /// Its level.
+        /// The level of the line.
         level: LogLevel,
     },
-    /// Stops the run until somebody lets it go on.
+    /// Pauses the run until a person unblocks it.
     Pause,
-    /// Stops the run until somebody approves or rejects.
+    /// Pauses the run until a person approves or rejects.
     Approval,
 }
 
 impl StepKind {
-    /// The kind in one word.
+    /// Returns the kind in one word.
     pub(super) fn word(&self) -> &'static str {
         match self {
             Self::Handler => "handler",
@@ -110,18 +110,18 @@ impl fmt::Display for StepKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogLevel {
-    /// For finding faults.
+    /// Details for debugging.
     Debug,
-    /// For the record.
+    /// Normal information. The default.
     #[default]
     Info,
-    /// Deserves a look.
+    /// Something that deserves attention.
     Warn,
-    /// Something is wrong.
+    /// An error.
     Error,
 }
 
-/// Which part of payload and context a step is given.
+/// The part of payload and context that a step receives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -129,27 +129,27 @@ pub enum InputMapping {
     /// The payload with the context merged over it.
     #[default]
     Everything,
-    /// Only these of its keys; those that are missing are left out.
+    /// Only these keys of payload and context; missing ones are left out.
     Keys(Vec<String>),
-    /// A new object: each key with the value that is found by following the path, one key (or, in a list, index) a segment.
+    /// A new object: each key with the value at its path. A segment of a path is a key, or an index in a list.
     Paths(BTreeMap<String, Vec<String>>),
 }
 
-/// What may be undone or repeated once a step has completed.
+/// Whether a step can be undone or repeated once it has completed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RecoveryPolicy {
-    /// The effect cannot be taken back and must not happen twice; blocks a replay.
+    /// Whether the effect cannot be undone and must not happen twice. If `true`, it blocks a replay.
     pub irreversible: bool,
-    /// The effect can be made good; a step of which this is untrue blocks a replay.
+    /// Whether the effect can be undone. If `false`, it blocks a replay.
     pub compensatable: bool,
-    /// A compensation handler makes it good when the run fails later.
+    /// Whether a compensation handler undoes the effect if the run fails later.
     pub compensated_by_handler: bool,
 }
 
 impl RecoveryPolicy {
-    /// The policy of a step whose effect cannot be taken back.
+    /// The policy of a step whose effect cannot be undone.
     pub const IRREVERSIBLE: Self = Self { irreversible: true, compensatable: false, compensated_by_handler: false };
 }
 
@@ -159,21 +159,21 @@ impl Default for RecoveryPolicy {
     }
 }
 
-/// A step's rank among others that are due in the same queue.
+/// The priority of a step among other due steps of the same queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// Before the others.
+    /// Delivered before the others.
     High,
-    /// In the order of becoming due.
+    /// Delivered in the order of becoming due. The default.
     #[default]
     Normal,
-    /// After the others.
+    /// Delivered after the others.
     Low,
 }
 
 impl Priority {
-    /// The rank as a number, as stores sort by it: 0 for high, 1 for normal, 2 for low.
+    /// Returns the priority as a number, by which stores sort: 0 for high, 1 for normal, 2 for low.
     pub const fn as_i16(self) -> i16 {
         match self {
             Self::High => 0,

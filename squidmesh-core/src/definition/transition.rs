@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::StepName;
 
-/// Where a run goes when a step ends.
+/// A transition: where a run continues when a step ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Transition {
-    /// The step that ends.
+    /// The step that the transition leaves.
     pub from: StepName,
-    /// How it ends.
+    /// The outcome on which it is taken.
     pub on: TransitionOutcome,
-    /// What follows.
+    /// The target that follows.
     pub to: Target,
-    /// What an error transition is for, if it says so; recorded in the failed step's history.
+    /// The purpose of an error transition, if declared; it is recorded in the failed step's history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryRoute>,
 }
 
-/// How a step ended, as far as transitions tell outcomes apart.
+/// The outcome of a step, as far as transitions distinguish outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransitionOutcome {
-    /// It completed, or was approved.
+    /// The step completed or was approved.
     Ok,
-    /// It failed for good, or was rejected.
+    /// The step failed permanently or was rejected.
     Error,
 }
 
@@ -42,23 +42,23 @@ impl fmt::Display for TransitionOutcome {
     }
 }
 
-/// What follows a step.
+/// The target of a transition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     /// Another step.
     Step(StepName),
-    /// Nothing: the run has completed.
+    /// Completes the run.
     Complete,
 }
 
-/// What an error transition is for.
+/// The purpose of an error transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveryRoute {
-    /// It leads to steps that make good what was done.
+    /// It leads to steps that compensate the completed work.
     Compensation,
-    /// It leads to steps that undo what was done.
+    /// It leads to steps that undo the completed work.
     Undo,
 }
 

@@ -1,4 +1,4 @@
-//! The ways into a workflow, as they stand in a validated definition.
+//! The triggers of a validated definition.
 //!
 //! Knows what a trigger is called, what fires it and which payload it takes; must never know when it fires next.
 
@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::Contract;
 use crate::name::TriggerName;
+use crate::schedule::MissedPolicy;
 
-/// A named way into a workflow, with its own payload contract.
+/// A named entry point of a workflow, with its own payload contract.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TriggerDefinition {
     pub(super) name: TriggerName,
@@ -17,17 +18,17 @@ pub struct TriggerDefinition {
 }
 
 impl TriggerDefinition {
-    /// The name, unique in the workflow.
+    /// Returns the name of the trigger, unique in the workflow.
     pub fn name(&self) -> &TriggerName {
         &self.name
     }
 
-    /// What fires it.
+    /// Returns what fires the trigger.
     pub fn kind(&self) -> &TriggerKind {
         &self.kind
     }
 
-    /// Which payload it takes.
+    /// Returns the contract of the payload.
     pub fn contract(&self) -> &Contract {
         &self.contract
     }
@@ -38,30 +39,16 @@ impl TriggerDefinition {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TriggerKind {
-    /// The host starts runs by itself.
+    /// The host starts the runs.
     Manual,
     /// A schedule starts runs.
     Cron {
-        /// Five fields: minute, hour, day of month, month, day of week.
+        /// The five fields: minute, hour, day of month, month, day of week.
         expression: String,
-        /// The IANA name of the time zone in which the expression is read, such as `Europe/Berlin`.
+        /// The IANA name of the expression's time zone, such as `Europe/Berlin`.
         time_zone: String,
-        /// What happens to occurrences that nobody was there to fire.
+        /// The policy for occurrences that no process was running to fire.
         #[serde(default)]
         missed: MissedPolicy,
     },
-}
-
-/// What happens to the occurrences of a schedule that were missed while nothing ran. An occurrence was missed if no process
-/// looked within a minute of it. Part of the workflow's fingerprint, like the expression: another policy is another version.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MissedPolicy {
-    /// They are left out; the next one fires at its time.
-    #[default]
-    Skip,
-    /// One run stands for all of them; its intended time is that of the last.
-    Once,
-    /// Each has its run, the earliest first. After a long time these may be many: they are started a part at a time.
-    All,
 }

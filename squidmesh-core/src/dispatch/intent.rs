@@ -1,16 +1,19 @@
 //! Dispatch intents: the store's own record that a target must be delivered.
 //!
-//! An intent is committed with the state change that caused it and lives until its target is done, so a queue that loses
-//! everything loses no work. A delivery holds its intent under a lease.
+//! An intent is committed with the state change that caused it and exists until its target is done, so a queue
+//! that loses everything loses no work. A delivery holds its intent under a lease.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fingerprint, LeaseToken, Priority, QueueName, RunId, StepName};
+use crate::definition::{Fingerprint, Priority};
+use crate::id::RunId;
+use crate::name::{QueueName, StepName};
+use crate::port::LeaseToken;
 
-/// What is delivered for a run.
+/// The target of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DispatchTarget {
@@ -21,7 +24,7 @@ pub enum DispatchTarget {
 }
 
 impl DispatchTarget {
-    /// The step, if it is one.
+    /// Returns the step, if the target is one.
     pub fn step(&self) -> Option<&StepName> {
         match self {
             DispatchTarget::Step(step) => Some(step),
@@ -30,28 +33,29 @@ impl DispatchTarget {
     }
 }
 
-/// Which intent: a run has at most one for each target.
+/// Identifies an intent: a run has at most one for each target.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct IntentKey {
-    /// The run.
+    /// The id of the run.
     pub run_id: RunId,
-    /// What is to be delivered for it.
+    /// The target to deliver.
     pub target: DispatchTarget,
 }
 
 impl IntentKey {
-    /// The intent for a step of a run.
+    /// Returns the key of the intent for a step of a run.
     pub fn step(run_id: RunId, step: StepName) -> Self {
         IntentKey { run_id, target: DispatchTarget::Step(step) }
     }
 
-    /// The intent for the compensation of a run.
+    /// Returns the key of the intent for the compensation of a run.
     pub fn compensation(run_id: RunId) -> Self {
         IntentKey { run_id, target: DispatchTarget::Compensation }
     }
 }
 
-/// The deterministic id of the job: `run/step`, or `run` alone for a compensation. Announcing a job twice is harmless.
+/// Formats the deterministic id of the job: `run/step`, or `run` alone for a compensation. Announcing a job twice
+/// is harmless.
 impl fmt::Display for IntentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
@@ -64,26 +68,28 @@ impl fmt::Display for IntentKey {
 /// A target that must be delivered, as it is committed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
-    /// Which.
+    /// The key of the intent.
     pub key: IntentKey,
-    /// The version of the workflow that can carry it out: only processes that have it may claim the intent.
+    /// The version of the workflow that can execute it: only processes that have it registered may claim the
+    /// intent.
     pub fingerprint: Fingerprint,
     /// The queue of the step.
     pub queue: QueueName,
-    /// The class within the queue.
+    /// The priority within the queue.
     pub priority: Priority,
-    /// How long after the commit it falls due, by the database's clock; or, with a `lease`, how long the lease lasts.
+    /// How long after the commit it becomes due, by the database's clock; or, with a `lease`, how long the lease
+    /// lasts.
     pub delay: Duration,
-    /// The claim that it is committed under: a worker that goes on with its own successor needs no delivery.
+    /// The claim under which it is committed: a worker that continues with its own successor needs no delivery.
     pub lease: Option<LeaseToken>,
 }
 
-/// A claimed intent: the right to carry it out until the lease runs out or is taken over.
+/// A claimed intent: the right to execute it until the lease expires or is taken over.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lease {
-    /// What is held.
+    /// The key of the claimed intent.
     pub key: IntentKey,
-    /// The proof of holding it.
+    /// The token that proves the claim.
     pub token: LeaseToken,
 }
 

@@ -1,4 +1,5 @@
-//! The words of dispatching: what is dispatched, how it is kept until delivered, and how it looks on the wire.
+//! The terms of dispatching: what is dispatched, how it is stored until delivered, and how it is encoded in a
+//! queue.
 //!
 //! "Dispatch" goes from the runtime to the executor, "deliver" from the executor to the runtime.
 
@@ -10,4 +11,4 @@ mod payload;
 pub use event::DispatchEvent;
 pub use intent::{DispatchTarget, Intent, IntentKey, Lease};
 pub use job::{DispatchOptions, Job, JobMetadata, Refusal};
-pub use payload::{DeliveryPayload, InvalidPayload};
+pub use payload::{DeliveryMessage, InvalidMessage};

@@ -1,19 +1,21 @@
-//! Adopting a run: another version of its workflow takes it over, if it has what the run needs.
+//! Adopting a run: another version of its workflow takes it over, if that version has everything the run needs.
 //!
-//! A version can adopt a run if the run could go on in it as if it had been started there:
+//! A version can adopt a run if the run could continue in it as if it had been started there:
 //!
 //! - It is of the same workflow and shape.
-//! - It has every step that the run has reached or waits for, and each is of the same kind. Options may differ: what a step
-//!   run was scheduled with (its input, its recovery policy, when it is due) stays, and the rest applies from here on.
-//! - Its edges are *compatible*: they lead on from where the run stands, and never to where it has been. In a transition workflow
-//!   the current step has a way on if it had one, and no way that begins there leads to a step that the run has reached. In a dependency
-//!   workflow no step that the run has reached depends on one that it has not completed. How the run came to where it stands does
-//!   not matter: steps that were added before that point are not made up for, except those of a dependency workflow that nothing
-//!   keeps waiting, which are dispatched as the run is adopted.
+//! - It has every step that the run has reached or waits for, and each is of the same kind. Options may differ:
+//!   the step run keeps what it was scheduled with (its input, its recovery policy, when it is due), and the new
+//!   options apply from here on.
+//! - Its edges are *compatible*: they lead on from the run's current position, and never to a step that the run
+//!   has reached. In a transition workflow, the current step has an ok transition if it had one, and no path from
+//!   there leads to a step that the run has reached. In a dependency workflow, no step that the run has reached
+//!   depends on one that it has not completed. How the run came to its position does not matter: steps that were
+//!   added before that position are not run, except those of a dependency workflow whose dependencies have all
+//!   completed, which are dispatched as the run is adopted.
 //! - It has a compensation for every step of the run that may have to be compensated.
 //!
-//! A paused run goes on where it was going to when it paused, whatever the new version's edges say; what they lead to from
-//! there on counts.
+//! A paused run continues with the targets that were resolved when it paused, even if the new version's edges
+//! differ. The edges that lead on from those targets must be compatible.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,67 +24,69 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::UnitOfWork;
-use super::advance::owes_compensation;
-use super::compensate::is_owed;
-use super::dispatch::{DescribeJobs, DispatchError, dispatch_successors};
-use crate::{
-    AuditKind, Definition, Fingerprint, IntentKey, IntentWrite, Priority, QueueName, RunState, RunStatus, Shape,
-    StepKind, StepName, StepRun, StepStatus, Target, TransitionOutcome, WorkflowName,
-};
+use super::describe::DescribeJobs;
+use super::dispatch::dispatch_successors;
+use super::dispatch_refused::DispatchRefused;
+use super::settle::{is_owed, owes_compensation};
+use crate::commit::IntentWrite;
+use crate::definition::{Definition, Fingerprint, Priority, Shape, StepKind, Target, TransitionOutcome};
+use crate::dispatch::IntentKey;
+use crate::name::{QueueName, StepName, WorkflowName};
+use crate::run::{AuditKind, RunSnapshot, RunStatus, StepRun, StepStatus};
 
-/// Something about a version of a workflow that keeps it from adopting a run.
+/// A difference of a version of a workflow that keeps it from adopting a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, thiserror::Error)]
 #[serde(tag = "difference", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Difference {
-    /// It is a version of another workflow.
-    #[error("it is of workflow {to}, the run is of {from}")]
+    /// The version is of another workflow.
+    #[error("the version is of workflow {to}, the run of workflow {from}")]
     OtherWorkflow {
         /// The run's workflow.
         from: WorkflowName,
-        /// The other.
+        /// The workflow of the version.
         to: WorkflowName,
     },
-    /// Its steps follow one another in another way.
-    #[error("the run's version is made of {}, the other of {}", words(.from), words(.to))]
+    /// The version has another shape.
+    #[error("the run's version has {}, the other version has {}", words(.from), words(.to))]
     OtherShape {
         /// The shape of the run's version.
         from: Shape,
-        /// The shape of the other.
+        /// The shape of the version.
         to: Shape,
     },
-    /// It lacks a step that the run has reached.
+    /// The version lacks a step that the run has reached.
     #[error("there is no step {step}, which the run has reached")]
     StepMissing {
         /// The step.
         step: StepName,
     },
-    /// It lacks the step that a paused run goes on with.
-    #[error("there is no step {target}, with which the run goes on after {step}")]
+    /// The version lacks the step with which a paused run continues.
+    #[error("there is no step {target}, with which the run continues after {step}")]
     TargetMissing {
-        /// The step that waits for a person.
+        /// The paused step.
         step: StepName,
-        /// The step that is to follow it.
+        /// The step that follows it.
         target: StepName,
     },
-    /// A step that the run has reached, or goes on with, does something else in it.
+    /// A step that the run has reached, or with which a paused run continues, is of another kind in the version.
     #[error("step {step} is of the kind {to}, in the run's version {from}")]
     OtherKind {
         /// The step.
         step: StepName,
         /// The kind in the run's version.
         from: String,
-        /// The kind in the other.
+        /// The kind in the version.
         to: String,
     },
-    /// The run's current step would lead nowhere.
-    #[error("nothing follows step {step}, where the run stands")]
+    /// The run's current step has no ok transition in the version.
+    #[error("nothing follows step {step}, the current step of the run")]
     NoWayOn {
-        /// The step.
+        /// The current step.
         step: StepName,
     },
-    /// The way on leads to a step that the run has reached already.
-    #[error("step {step} follows where the run stands, and the run has been there already")]
+    /// A path from the run's position leads to a step that the run has reached.
+    #[error("step {step} follows the current step of the run, and the run has reached it already")]
     LeadsBack {
         /// The step.
         step: StepName,
@@ -92,10 +96,10 @@ pub enum Difference {
     DependencyOpen {
         /// The step.
         step: StepName,
-        /// What it depends on.
+        /// The dependency that is not completed.
         dependency: StepName,
     },
-    /// A step of the run may have to be compensated, and there is nothing to do so with.
+    /// A step of the run may have to be compensated, and has no compensation in the version.
     #[error("step {step} has no compensation, which the run may need")]
     CompensationMissing {
         /// The step.
@@ -110,24 +114,25 @@ fn words(shape: &Shape) -> &'static str {
     }
 }
 
-/// Why a run was not adopted. It is as it was.
+/// The reason why a run was not adopted. The run is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdoptError {
     /// The version lacks what the run needs.
-    #[error("the version cannot take the run over: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("the version cannot adopt the run: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Differs(Vec<Difference>),
-    /// The run has ended, and nothing is left to be done for it.
-    #[error("the run is {0}: nothing is left to be done for it")]
+    /// The run has ended, and no work is left for it.
+    #[error("the run is {0} and has no work left")]
     Ended(RunStatus),
-    /// The executor refused steps that nothing keeps waiting in the version.
+    /// The executor refused steps whose dependencies have all completed.
     #[error(transparent)]
-    Dispatch(#[from] DispatchError),
+    Dispatch(#[from] DispatchRefused),
 }
 
-/// What keeps the version `to` from adopting a run of the version `from`; empty if it can. What has to be the same is told
-/// in the documentation of [`SquidmeshBuilder::adopt`](crate::SquidmeshBuilder::adopt).
-pub fn differences(state: &RunState, from: &Definition, to: &Definition) -> Vec<Difference> {
+/// Returns the differences that keep the version `to` from adopting a run of the version `from`; empty if it can
+/// adopt it. The documentation of [`SquidmeshBuilder::adopt`](crate::command::SquidmeshBuilder::adopt) lists what has to
+/// be the same.
+pub fn differences(state: &RunSnapshot, from: &Definition, to: &Definition) -> Vec<Difference> {
     if from.name() != to.name() {
         return vec![Difference::OtherWorkflow { from: from.name().clone(), to: to.name().clone() }];
     }
@@ -155,11 +160,11 @@ pub fn differences(state: &RunState, from: &Definition, to: &Definition) -> Vec<
     found
 }
 
-/// Pins the run to another version, which carries it on from here: its live intents go with it, and steps that nothing keeps
-/// waiting in that version are dispatched. Who holds a step goes on holding it.
+/// Pins the run to another version, which executes it from here on. Its live intents are moved to that version,
+/// and steps whose dependencies have all completed there are dispatched. Claims on steps stay valid.
 ///
 /// # Errors
-/// [`AdoptError`]; the unit of work is then to be thrown away.
+/// [`AdoptError`]; the unit of work must then be discarded.
 pub fn adopt(work: &mut UnitOfWork, to: &Arc<Definition>, jobs: &dyn DescribeJobs) -> Result<(), AdoptError> {
     let status = work.run().status;
     if status.is_terminal() && !(status == RunStatus::Failed && owes_compensation(work)) {
@@ -184,13 +189,13 @@ pub fn adopt(work: &mut UnitOfWork, to: &Arc<Definition>, jobs: &dyn DescribeJob
     Ok(())
 }
 
-/// What the audit trail says of a change of version.
+/// Returns the audit metadata of a change of version.
 pub(super) fn versions(from: &Fingerprint, to: &Fingerprint) -> Map<String, Value> {
     Map::from_iter([("from".to_owned(), json!(from)), ("to".to_owned(), json!(to))])
 }
 
-/// The step runs in the order of declaration, so that differences come in the order in which people think of the steps.
-fn in_order<'a>(state: &'a RunState, definition: &Definition) -> Vec<&'a StepRun> {
+/// Returns the step runs in the order of declaration, so that differences are listed in that order.
+fn in_order<'a>(state: &'a RunSnapshot, definition: &Definition) -> Vec<&'a StepRun> {
     let mut steps: Vec<&StepRun> = state.steps.values().collect();
     steps.sort_by_key(|step| definition.position(step.step.as_str()));
     steps
@@ -205,19 +210,19 @@ fn other_kind(step: &StepName, from: &Definition, there: &StepKind) -> Option<Di
     })
 }
 
-/// Whether a step's callback is still to come, should the run fail.
+/// Returns whether a step's compensation is still to come if the run fails.
 fn may_be_compensated(step: &StepRun) -> bool {
     let may_complete = matches!(step.status, StepStatus::Pending | StepStatus::Running | StepStatus::Paused);
     is_owed(step) || (may_complete && step.recovery.compensated_by_handler)
 }
 
-fn transitions(state: &RunState, from: &Definition, to: &Definition, found: &mut Vec<Difference>) {
+fn transitions(state: &RunSnapshot, from: &Definition, to: &Definition, found: &mut Vec<Difference>) {
     let Some(current) = state.run.current_step.as_ref() else { return };
-    let resume = state.steps.get(current).and_then(|step| step.resume.as_ref());
+    let continuation = state.steps.get(current).and_then(|step| step.continuation.as_ref());
     let mut ahead: Vec<StepName> = Vec::new();
-    match resume {
-        Some(resume) if state.run.status == RunStatus::Paused => {
-            let targets = [Some(&resume.ok), resume.error.as_ref(), resume.expired.as_ref()];
+    match continuation {
+        Some(continuation) if state.run.status == RunStatus::Paused => {
+            let targets = [Some(&continuation.ok), continuation.error.as_ref(), continuation.expired.as_ref()];
             for target in targets.into_iter().flatten() {
                 let Target::Step(target) = target else { continue };
                 match to.step(target.as_str()) {
@@ -234,7 +239,7 @@ fn transitions(state: &RunState, from: &Definition, to: &Definition, found: &mut
         _ => {
             let leads_on = |version: &Definition| version.transition(current.as_str(), TransitionOutcome::Ok).is_some();
             if to.step(current.as_str()).is_none() {
-                return; // it is missing, which is told already
+                return; // it is missing, which is reported already
             }
             if leads_on(from) && !leads_on(to) {
                 found.push(Difference::NoWayOn { step: current.clone() });
@@ -265,10 +270,10 @@ fn successors(definition: &Definition, step: &StepName) -> Vec<StepName> {
         .collect()
 }
 
-fn dependencies(state: &RunState, from: &Definition, to: &Definition, found: &mut Vec<Difference>) {
+fn dependencies(state: &RunSnapshot, from: &Definition, to: &Definition, found: &mut Vec<Difference>) {
     for step in in_order(state, from) {
         let Some(there) = to.step(step.step.as_str()) else { continue };
-        let open = there.after.iter().filter(|dependency| !completed(state, dependency));
+        let open = there.after.iter().filter(|dependency| !state.is_completed(dependency));
         found.extend(
             open.map(|dependency| Difference::DependencyOpen {
                 step: step.step.clone(),
@@ -278,18 +283,14 @@ fn dependencies(state: &RunState, from: &Definition, to: &Definition, found: &mu
     }
 }
 
-fn completed(state: &RunState, step: &StepName) -> bool {
-    state.steps.get(step).is_some_and(|step| step.status == StepStatus::Completed)
-}
-
-/// The steps that the run has not reached and that wait for nothing.
-fn runnable(state: &RunState, definition: &Definition) -> Vec<StepName> {
+/// Returns the steps that the run has not reached and whose dependencies have all completed.
+fn runnable(state: &RunSnapshot, definition: &Definition) -> Vec<StepName> {
     let new = definition.steps().iter().filter(|step| !state.steps.contains_key(&step.name));
-    let free = new.filter(|step| step.after.iter().all(|dependency| completed(state, dependency)));
+    let free = new.filter(|step| step.after.iter().all(|dependency| state.is_completed(dependency)));
     free.map(|step| step.name.clone()).collect()
 }
 
-/// What becomes of the intents that the run may have.
+/// Returns the writes that move the run's intents to the other version.
 fn repinned(work: &UnitOfWork, to: &Definition) -> Vec<IntentWrite> {
     let (run, fingerprint) = (work.run(), *to.fingerprint());
     let compensation = (run.status == RunStatus::Failed).then(|| IntentWrite::Repin {
@@ -298,12 +299,10 @@ fn repinned(work: &UnitOfWork, to: &Definition) -> Vec<IntentWrite> {
         queue: QueueName::default(),
         priority: Priority::Normal,
     });
-    let live = work
-        .state()
-        .steps
-        .values()
-        .filter(|step| matches!(step.status, StepStatus::Pending | StepStatus::Running | StepStatus::Paused));
-    let declared = live.filter_map(|step| to.step(step.step.as_str()));
+    // A host may have dispatched a completed step again: its delivery is due in the new version too.
+    let dispatched =
+        work.state().steps.values().filter(|step| !matches!(step.status, StepStatus::Failed | StepStatus::Cancelled));
+    let declared = dispatched.filter_map(|step| to.step(step.step.as_str()));
     declared
         .map(|step| IntentWrite::Repin {
             key: IntentKey::step(run.id, step.name.clone()),

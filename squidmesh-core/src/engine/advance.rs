@@ -1,21 +1,53 @@
-//! Going on after a step: its successors are dispatched, or the run ends.
+//! Continuing after a step: its successors are dispatched, or the run ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::UnitOfWork;
-use super::dispatch::{DescribeJobs, DispatchError, dispatch_successors, owe_compensation};
-use crate::{
-    AuditKind, Failure, IntentKey, InvalidTransition, RecoveryRoute, RunStatus, Shape, StepName, StepStatus, Target,
-    TransitionOutcome,
-};
+use serde_json::{Map, Value};
 
-/// Goes on after `step` has completed.
+use super::describe::DescribeJobs;
+use super::dispatch::{AcceptedSuccessors, dispatch_successors};
+use super::dispatch_refused::DispatchRefused;
+use super::settle::{fail_run, finish_step, settle_run};
+use super::unit_of_work::{Allowed, UnitOfWork};
+use crate::definition::{RecoveryRoute, Shape, Target, TransitionOutcome};
+use crate::event::EventKind;
+use crate::name::StepName;
+use crate::run::{AttemptStatus, AuditKind, Failure, RunStatus, StepStatus};
+
+/// Closes the open attempt of a step as completed, and continues according to the run's status.
+pub(super) fn complete_step(
+    work: &mut UnitOfWork,
+    step: &StepName,
+    output: Arc<Map<String, Value>>,
+    schedule_in: Option<Duration>,
+    jobs: &dyn DescribeJobs,
+) -> Allowed {
+    let (attempt, duration) = work.end_attempt(step, AttemptStatus::Completed, None);
+    let sequence = work.next_sequence();
+    let now = work.now();
+    let joins = work.definition().shape() == Shape::Dependencies;
+    work.change_step(step, |run| {
+        run.output = Some(output);
+        run.sequence = Some(sequence);
+        run.successors_at = schedule_in.filter(|_| joins).map(|delay| now.after(delay));
+        run.crashes = 0;
+    });
+    finish_step(work, step, StepStatus::Completed);
+    work.emit(EventKind::StepCompleted { step: step.clone(), attempt, duration });
+    match work.run().status.may_schedule() {
+        true => advance(work, step, schedule_in, jobs),
+        false => settle_run(work, jobs),
+    }
+}
+
+/// Continues after `step` has completed.
 pub(super) fn advance(
     work: &mut UnitOfWork,
     step: &StepName,
     delay: Option<Duration>,
     jobs: &dyn DescribeJobs,
-) -> Result<(), InvalidTransition> {
+) -> Allowed {
     match work.definition().shape() {
         Shape::Transitions => {
             let target =
@@ -23,7 +55,7 @@ pub(super) fn advance(
             match target {
                 Some(target) => follow(work, &target, delay, jobs),
                 None => {
-                    let message = format!("step {step} completed, and the workflow names nothing to follow it");
+                    let message = format!("step {step} completed, and the workflow has no transition for that");
                     fail_run(work, Failure::new(Failure::NO_SUCCESSOR, message).at(step), jobs)
                 }
             }
@@ -32,48 +64,64 @@ pub(super) fn advance(
     }
 }
 
-/// Goes on to a target of a transition.
+/// Continues with the target of a transition.
 pub(super) fn follow(
     work: &mut UnitOfWork,
     target: &Target,
     delay: Option<Duration>,
     jobs: &dyn DescribeJobs,
-) -> Result<(), InvalidTransition> {
+) -> Allowed {
     match target {
         Target::Complete => work.transition(RunStatus::Completed),
         Target::Step(next) => {
             work.run_mut().current_step = Some(next.clone());
             match dispatch_successors(work, std::slice::from_ref(next), delay, jobs) {
-                Ok(1..) => Ok(()),
-                Ok(0) => {
-                    let message = format!("step {next} was to follow, but it has been scheduled before");
-                    fail_run(work, Failure::new(Failure::NO_SUCCESSOR, message).at(next), jobs)
-                }
+                Ok(dispatched) => followed(work, next, dispatched, jobs),
                 Err(error) => refused(work, next, &error, jobs),
             }
         }
     }
 }
 
-/// Dispatches what `step` was the last thing to wait for; completes the run when nothing is left.
-fn join(
+/// Continues with a step that the executor has described already.
+pub(super) fn follow_accepted(
     work: &mut UnitOfWork,
-    step: &StepName,
-    delay: Option<Duration>,
+    next: &StepName,
+    accepted: AcceptedSuccessors,
     jobs: &dyn DescribeJobs,
-) -> Result<(), InvalidTransition> {
-    let completed =
-        |name: &StepName| work.state().steps.get(name).is_some_and(|step| step.status == StepStatus::Completed);
+) -> Allowed {
+    work.run_mut().current_step = Some(next.clone());
+    let dispatched = accepted.dispatch(work);
+    followed(work, next, dispatched, jobs)
+}
+
+fn followed(work: &mut UnitOfWork, next: &StepName, dispatched: usize, jobs: &dyn DescribeJobs) -> Allowed {
+    if dispatched > 0 {
+        return Ok(());
+    }
+    let message = format!("the next step {next} has been scheduled before");
+    fail_run(work, Failure::new(Failure::NO_SUCCESSOR, message).at(next), jobs)
+}
+
+/// Dispatches the steps for which `step` was the last open dependency; completes the run when nothing is left.
+fn join(work: &mut UnitOfWork, step: &StepName, delay: Option<Duration>, jobs: &dyn DescribeJobs) -> Allowed {
     let runnable: Vec<StepName> = work
         .definition()
         .dependents(step.as_str())
         .into_iter()
-        // Siblings mostly end in the order in which they are declared: the last one is the first to be missing.
-        .filter(|next| !work.state().steps.contains_key(&next.name) && next.after.iter().rev().all(completed))
+        // Siblings usually end in the order in which they are declared: the last one is the first to be missing.
+        .filter(|next| {
+            !work.state().steps.contains_key(&next.name)
+                && next.after.iter().rev().all(|name| work.state().is_completed(name))
+        })
         .map(|next| next.name.clone())
         .collect();
     if let Err(error) = dispatch_successors(work, &runnable, delay, jobs) {
-        let next = runnable.first().unwrap_or(step).clone();
+        let named = match &error {
+            DispatchRefused::Refused(refusal) => refusal.step(),
+            _ => None,
+        };
+        let next = named.or_else(|| runnable.first().cloned()).unwrap_or_else(|| step.clone());
         return refused(work, &next, &error, jobs);
     }
     let begun = work.state().steps.len() == work.definition().steps().len();
@@ -81,34 +129,26 @@ fn join(
     if done { work.transition(RunStatus::Completed) } else { Ok(()) }
 }
 
-fn refused(
-    work: &mut UnitOfWork,
-    next: &StepName,
-    error: &DispatchError,
-    jobs: &dyn DescribeJobs,
-) -> Result<(), InvalidTransition> {
+fn refused(work: &mut UnitOfWork, next: &StepName, error: &DispatchRefused, jobs: &dyn DescribeJobs) -> Allowed {
     let kind = match error {
-        DispatchError::Refused(_) => Failure::SUCCESSOR_REFUSED,
+        DispatchRefused::Refused(_) => Failure::SUCCESSOR_REFUSED,
         _ => Failure::NO_SUCCESSOR,
     };
-    let message = format!("step {next} was to follow, but it could not be dispatched: {error}");
+    let message = format!("the next step {next} could not be dispatched: {error}");
     fail_run(work, Failure::new(kind, message).at(next), jobs)
 }
 
-/// Ends a step in failure: the error transition is followed if there is one, otherwise the run fails.
-pub(super) fn fail_step(
-    work: &mut UnitOfWork,
-    step: &StepName,
-    failure: Failure,
-    jobs: &dyn DescribeJobs,
-) -> Result<(), InvalidTransition> {
-    let now = work.now();
-    work.change_step(step, |run| {
-        run.status = StepStatus::Failed;
-        run.finished_at = Some(now);
-    });
+/// Ends a step in failure: takes the error transition if there is one, and fails the run otherwise.
+pub(super) fn fail_step(work: &mut UnitOfWork, step: &StepName, failure: Failure, jobs: &dyn DescribeJobs) -> Allowed {
+    finish_step(work, step, StepStatus::Failed);
     let route = work.definition().transition(step.as_str(), TransitionOutcome::Error).cloned();
     let Some(route) = route else { return fail_run(work, failure.at(step), jobs) };
+    // The failure is stored with the edge that it takes, for every step after it.
+    let sequence = work.next_sequence();
+    work.change_step(step, |run| {
+        run.sequence = Some(sequence);
+        run.last_error = Some(failure);
+    });
     if let Some(recovery) = route.recovery {
         work.change_step(step, |run| run.routes.push(recovery));
         let kind = match recovery {
@@ -118,37 +158,4 @@ pub(super) fn fail_step(
         work.audit(kind, |event| event.step = Some(step.clone()));
     }
     follow(work, &route.to, None, jobs)
-}
-
-/// Fails the run: what has not begun never will, and what has completed is compensated.
-pub(super) fn fail_run(
-    work: &mut UnitOfWork,
-    failure: Failure,
-    jobs: &dyn DescribeJobs,
-) -> Result<(), InvalidTransition> {
-    work.transition(RunStatus::Failed)?;
-    work.run_mut().last_error = Some(failure);
-    drop_pending(work);
-    if owes_compensation(work) {
-        owe_compensation(work, jobs);
-    }
-    Ok(())
-}
-
-/// Ends every step run that has not begun, and takes its intent away.
-pub(super) fn drop_pending(work: &mut UnitOfWork) {
-    let now = work.now();
-    let pending: Vec<StepName> = work.state().in_status(StepStatus::Pending).map(|step| step.step.clone()).collect();
-    for step in pending {
-        work.change_step(&step, |run| {
-            run.status = StepStatus::Cancelled;
-            run.finished_at = Some(now);
-        });
-        work.remove_intent(IntentKey::step(work.run().id, step));
-    }
-}
-
-/// Whether a completed step of the run has a compensation that has not ended.
-pub(super) fn owes_compensation(work: &UnitOfWork) -> bool {
-    work.state().steps.values().any(super::compensate::is_owed)
 }

@@ -1,9 +1,11 @@
-//! Opening and closing attempts: the numbers, counters and times that every outcome moves the same way.
+//! Opening and closing attempts: the numbers, counters and times that every outcome changes in the same way.
 
 use std::time::Duration;
 
 use super::UnitOfWork;
-use crate::{Attempt, AttemptStatus, Failure, LeaseToken, StepName, StepStatus};
+use crate::name::StepName;
+use crate::run::{Attempt, AttemptStatus, Failure, StepStatus};
+use crate::token::LeaseToken;
 
 impl UnitOfWork {
     /// Opens the next attempt of a step under a claim and returns its number.
@@ -21,7 +23,7 @@ impl UnitOfWork {
         number
     }
 
-    /// Closes the open attempt of a step and returns its number and duration. What becomes of the step is the caller's.
+    /// Closes the open attempt of a step and returns its number and duration. The caller decides the step's status.
     pub(super) fn end_attempt(
         &mut self,
         step: &StepName,

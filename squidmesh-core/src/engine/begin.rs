@@ -1,33 +1,37 @@
-//! Beginning a delivered step: the claim becomes an open attempt, or the delivery turns out to be nothing to do.
+//! Beginning a delivered step: the claim becomes an open attempt, or the delivery turns out to have nothing to do.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::UnitOfWork;
-use super::advance::{advance, fail_step, owes_compensation};
-use super::cancel::settle_cancellation;
-use super::dispatch::{DescribeJobs, owe_compensation, schedule_pending};
+use super::advance::{advance, complete_step, fail_step};
+use super::describe::DescribeJobs;
+use super::dispatch::{reschedule, schedule_pending};
+use super::failure_path::failure_of_path;
+use super::lived::is_suspected;
 use super::manual::expire;
-use super::record::{StepTask, complete_step};
-use crate::{
-    AttemptStatus, AuditKind, EventKind, Failure, Intent, InvalidTransition, Lease, Priority, QueueName, Resume,
-    RunStatus, Shape, SkipReason, StepDefinition, StepKind, StepName, StepStatus, TransitionOutcome,
-};
+use super::settle::{finish_step, settle_run};
+use super::task::StepTask;
+use super::unit_of_work::{Allowed, UnitOfWork};
+use crate::definition::{Shape, StepDefinition, StepKind, TransitionOutcome};
+use crate::dispatch::Lease;
+use crate::event::{EventKind, IgnoreReason};
+use crate::name::StepName;
+use crate::run::{AttemptStatus, AuditKind, Failure, InvalidTransition, PausedContinuation, RunStatus, StepStatus};
 
-/// What came of beginning a step. The unit of work is to be committed in every case.
+/// The result of beginning a step. The unit of work must be committed in every case.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Begin {
-    /// Carry out this task, once the change is committed.
+    /// Execute this task once the change is committed.
     Execute(StepTask),
-    /// There was nothing to carry out, and the run went on.
+    /// There was nothing to execute, and the run advanced.
     Advanced,
     /// The delivery was a no-op.
-    Skip(SkipReason),
+    Skip(IgnoreReason),
 }
 
-/// How long a delivery is put off that this version of the workflow cannot carry out.
-const PUT_OFF: Duration = Duration::from_secs(10);
+/// The delay of a delivery that this version of the workflow cannot execute.
+const UNKNOWN_STEP_DELAY: Duration = Duration::from_secs(10);
 
 /// Begins a step under a claim on its intent.
 ///
@@ -43,93 +47,91 @@ pub fn begin(
     begin_claimed(work, step, lease, jobs)
 }
 
-/// The same, for a claim that is made in this very unit of work.
+/// Begins a step under a claim that is made in this unit of work.
 pub(super) fn begin_claimed(
     work: &mut UnitOfWork,
     step: &StepName,
     lease: &Lease,
     jobs: &dyn DescribeJobs,
-) -> Result<Begin, InvalidTransition> {
+) -> Allowed<Begin> {
     let status = work.state().steps.get(step).map(|run| run.status);
     match work.run().status {
         RunStatus::Pending | RunStatus::Running | RunStatus::Retrying => {}
         RunStatus::Paused => {
-            // What is still dispatched of a paused run is the deadline of its approval, and it is due.
+            // The only intent of a paused run is the deadline of its approval, and it is due.
             return Ok(match expire(work, step, jobs)? {
                 true => Begin::Advanced,
-                false => skip(work, lease, SkipReason::RunPaused),
+                false => skip(work, lease, IgnoreReason::RunPaused),
             });
         }
-        RunStatus::Cancelling => {
+        ended => {
+            let (end, reason) = match ended {
+                RunStatus::Cancelling => (StepStatus::Cancelled, IgnoreReason::RunCancelled),
+                _ => (StepStatus::Failed, IgnoreReason::RunEnded),
+            };
             if status == Some(StepStatus::Running) {
                 reclaim(work, step);
-                let now = work.now();
-                work.change_step(step, |run| {
-                    run.status = StepStatus::Cancelled;
-                    run.finished_at = Some(now);
-                });
+                finish_step(work, step, end);
             }
-            settle_cancellation(work)?;
-            return Ok(skip(work, lease, SkipReason::RunCancelled));
-        }
-        RunStatus::Failed | RunStatus::Completed | RunStatus::Cancelled => {
-            if status == Some(StepStatus::Running) {
-                reclaim(work, step);
-                let now = work.now();
-                work.change_step(step, |run| {
-                    run.status = StepStatus::Failed;
-                    run.finished_at = Some(now);
-                });
-                if work.run().status == RunStatus::Failed && owes_compensation(work) {
-                    owe_compensation(work, jobs);
-                }
+            if status == Some(StepStatus::Running) || ended == RunStatus::Cancelling {
+                settle_run(work, jobs)?;
             }
-            return Ok(skip(work, lease, SkipReason::RunEnded));
+            return Ok(skip(work, lease, reason));
         }
     }
     let Some(definition) = work.step_definition(step) else {
-        put_off(work, lease, PUT_OFF);
-        return Ok(Begin::Skip(SkipReason::UnknownStep));
+        reschedule(work, lease, UNKNOWN_STEP_DELAY);
+        return Ok(Begin::Skip(IgnoreReason::UnknownStep));
     };
     if work.definition().shape() == Shape::Transitions && work.run().current_step.as_ref() != Some(step) {
-        return Ok(skip(work, lease, SkipReason::NotCurrent));
+        return Ok(skip(work, lease, IgnoreReason::NotCurrent));
     }
     match status {
-        Some(StepStatus::Pending) => {}
-        None => schedule_pending(work, step),
-        Some(StepStatus::Running) => {
-            if let Some(task) = resumed(work, &definition, lease) {
-                return Ok(Begin::Execute(task));
-            }
-            if let Some(failure) = reclaim_or_fail(work, &definition) {
+        Some(StepStatus::Pending) => {
+            if let Some(failure) = poisoned(work, step) {
                 work.remove_intent(lease.key.clone());
+                // The error transition may complete the run, and a retrying run cannot complete.
+                work.transition(RunStatus::Running)?;
                 fail_step(work, step, failure, jobs)?;
                 return Ok(Begin::Advanced);
+            }
+        }
+        None => schedule_pending(work, step),
+        Some(StepStatus::Running) => {
+            if let Some(task) = open_task(work, &definition, lease) {
+                return Ok(Begin::Execute(task));
+            }
+            match take_over(work, &definition) {
+                TakenOver::Next => {}
+                TakenOver::Wait => {
+                    await_late_outcome(work, step, lease)?;
+                    return Ok(Begin::Advanced);
+                }
+                TakenOver::Fail(failure) => {
+                    work.remove_intent(lease.key.clone());
+                    fail_step(work, step, *failure, jobs)?;
+                    return Ok(Begin::Advanced);
+                }
             }
         }
         Some(StepStatus::Completed) => {
             work.remove_intent(lease.key.clone());
             advance(work, step, None, jobs)?;
-            return Ok(Begin::Skip(SkipReason::AlreadyCompleted));
+            return Ok(Begin::Skip(IgnoreReason::AlreadyCompleted));
         }
         Some(StepStatus::Paused | StepStatus::Failed | StepStatus::Cancelled) => {
-            return Ok(skip(work, lease, SkipReason::NotCurrent));
+            return Ok(skip(work, lease, IgnoreReason::NotCurrent));
         }
     }
     work.transition(RunStatus::Running)?;
     start(work, &definition, lease, jobs)
 }
 
-/// Opens the attempt and does what the kind of the step asks for.
-fn start(
-    work: &mut UnitOfWork,
-    definition: &StepDefinition,
-    lease: &Lease,
-    jobs: &dyn DescribeJobs,
-) -> Result<Begin, InvalidTransition> {
+/// Opens the attempt and acts on the kind of the step.
+fn start(work: &mut UnitOfWork, definition: &StepDefinition, lease: &Lease, jobs: &dyn DescribeJobs) -> Allowed<Begin> {
     let step = &definition.name;
     let attempt = work.start_attempt(step, Some(lease.token));
-    work.tell(EventKind::StepStarted { step: step.clone(), attempt });
+    work.emit(EventKind::StepStarted { step: step.clone(), attempt });
     match &definition.kind {
         StepKind::Handler | StepKind::Log { .. } => Ok(Begin::Execute(task(work, definition, attempt, lease))),
         StepKind::Wait { .. } => {
@@ -145,17 +147,12 @@ fn start(
     }
 }
 
-/// Stops the run for a person, keeping what follows as it is declared now.
-fn pause(
-    work: &mut UnitOfWork,
-    definition: &StepDefinition,
-    lease: &Lease,
-    jobs: &dyn DescribeJobs,
-) -> Result<(), InvalidTransition> {
+/// Pauses the run for a person, and stores the targets that follow as they are declared now.
+fn pause(work: &mut UnitOfWork, definition: &StepDefinition, lease: &Lease, jobs: &dyn DescribeJobs) -> Allowed {
     let step = &definition.name;
     let target = |on| work.definition().transition(step.as_str(), on).map(|found| found.to.clone());
     let Some(ok) = target(TransitionOutcome::Ok) else {
-        let failure = Failure::new(Failure::NO_SUCCESSOR, format!("nothing is declared to follow step {step}"));
+        let failure = Failure::new(Failure::NO_SUCCESSOR, format!("step {step} has no ok transition"));
         work.end_attempt(step, AttemptStatus::Failed, Some(failure.clone()));
         return fail_step(work, step, failure, jobs);
     };
@@ -167,23 +164,23 @@ fn pause(
         Some(deadline) => deadline.to.clone().or_else(|| error.clone()),
         None => None,
     };
-    let resume = Resume { ok, error, expired, output_key: definition.output.clone() };
+    let continuation = PausedContinuation { ok, error, expired, output_key: definition.output.clone() };
     work.change_step(step, |run| {
         run.status = StepStatus::Paused;
         run.lease = None;
-        run.resume = Some(resume);
+        run.continuation = Some(continuation);
     });
     if let Some(deadline) = &definition.deadline {
-        put_off(work, lease, deadline.after);
+        reschedule(work, lease, deadline.after);
     }
     work.transition(RunStatus::Paused)?;
     work.audit(AuditKind::Paused, |event| event.step = Some(step.clone()));
     Ok(())
 }
 
-/// The task that is open already under this very claim: its begin was committed, but the answer was lost. A step that is
-/// said to run without ever having been begun has none.
-fn resumed(work: &UnitOfWork, definition: &StepDefinition, lease: &Lease) -> Option<StepTask> {
+/// Returns the task that is already open under this claim: its begin was committed, but the answer was lost. A
+/// step that is stored as running without an attempt has none.
+fn open_task(work: &UnitOfWork, definition: &StepDefinition, lease: &Lease) -> Option<StepTask> {
     let run = work.state().steps.get(&definition.name)?;
     (run.lease == Some(lease.token) && run.attempt > 0).then(|| task(work, definition, run.attempt, lease))
 }
@@ -196,45 +193,77 @@ fn task(work: &UnitOfWork, definition: &StepDefinition, attempt: u32, lease: &Le
         lease: lease.clone(),
         input,
         visible: Arc::new(work.state().visible_to(definition.name.as_str(), work.definition())),
+        failure: failure_of_path(work.state(), work.definition()),
     }
 }
 
-/// Closes the attempt of a worker that lost its lease.
+/// Closes the attempt of a worker that lost its lease. It counts as a failure, and the worker is suspected to
+/// have crashed. An earlier suspicion that nothing has contradicted since becomes a crash.
 fn reclaim(work: &mut UnitOfWork, step: &StepName) -> Failure {
+    confirm_suspicion(work, step);
     let failure =
         Failure::new(Failure::STALE_RUNNING_STEP, "the worker of this attempt died or lost its lease").at(step);
     let failure = Failure { retryable: true, ..failure };
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Failed, Some(failure.clone()));
-    work.change_step(step, |run| {
-        run.failures = run.failures.saturating_add(1);
-        run.crashes = run.crashes.saturating_add(1);
-    });
-    work.tell(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone() });
+    work.change_step(step, |run| run.failures = run.failures.saturating_add(1));
+    work.emit(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone() });
     failure
 }
 
-/// Closes the attempt of a worker that lost its lease; the failure is returned if there may be no other attempt.
-fn reclaim_or_fail(work: &mut UnitOfWork, definition: &StepDefinition) -> Option<Failure> {
+/// The consequence of closing the attempt of a worker that lost its lease.
+enum TakenOver {
+    /// The next attempt begins.
+    Next,
+    /// The step waits until it is known whether the worker has crashed: that would be one crash too many.
+    Wait,
+    /// The step fails: it has no attempts left.
+    Fail(Box<Failure>),
+}
+
+/// Closes the attempt of a worker that lost its lease, and decides what follows.
+fn take_over(work: &mut UnitOfWork, definition: &StepDefinition) -> TakenOver {
     let step = &definition.name;
     let failure = reclaim(work, step);
     let (failures, crashes) = work.state().steps.get(step).map_or((0, 0), |run| (run.failures, run.crashes));
-    if crashes >= work.limits().crashes {
-        let message = format!("the step ended with its worker {crashes} times in a row");
-        return Some(Failure::new(Failure::POISON_STEP, message).at(step));
+    if failures >= definition.retry.max_attempts() {
+        return TakenOver::Fail(Box::new(failure));
     }
-    (failures >= definition.retry.max_attempts()).then_some(failure)
+    if crashes.saturating_add(1) >= work.limits().crashes { TakenOver::Wait } else { TakenOver::Next }
 }
 
-fn skip(work: &mut UnitOfWork, lease: &Lease, reason: SkipReason) -> Begin {
+/// Delays the next attempt, to give a living worker time to return with its outcome.
+fn await_late_outcome(work: &mut UnitOfWork, step: &StepName, lease: &Lease) -> Allowed {
+    let delay = work.limits().suspense;
+    work.change_step(step, |run| run.status = StepStatus::Pending);
+    reschedule(work, lease, delay);
+    let attempt = work.state().steps.get(step).map_or(0, |run| run.attempt);
+    work.emit(EventKind::StepRetryScheduled { step: step.clone(), attempt, delay });
+    work.transition(RunStatus::Retrying)
+}
+
+/// Returns the failure of a due step that must not be tried again: the last of the workers that it is suspected
+/// to have crashed returned no outcome.
+fn poisoned(work: &mut UnitOfWork, step: &StepName) -> Option<Failure> {
+    let limit = work.limits().crashes;
+    let run = work.state().steps.get(step).filter(|run| is_suspected(run))?;
+    if run.crashes.saturating_add(1) < limit {
+        return None;
+    }
+    confirm_suspicion(work, step);
+    let message = format!("the step ended with its worker {limit} times in a row");
+    Some(Failure::new(Failure::POISON_STEP, message).at(step))
+}
+
+/// Counts the current suspicion as a crash.
+fn confirm_suspicion(work: &mut UnitOfWork, step: &StepName) {
+    work.change_step(step, |run| {
+        if is_suspected(run) {
+            run.crashes = run.crashes.saturating_add(1);
+        }
+    });
+}
+
+fn skip(work: &mut UnitOfWork, lease: &Lease, reason: IgnoreReason) -> Begin {
     work.remove_intent(lease.key.clone());
     Begin::Skip(reason)
-}
-
-/// Gives a claim back, to be delivered again later.
-pub(super) fn put_off(work: &mut UnitOfWork, lease: &Lease, delay: Duration) {
-    let definition = lease.key.target.step().and_then(|step| work.step_definition(step));
-    let (queue, priority) =
-        definition.map_or((QueueName::default(), Priority::Normal), |step| (step.queue, step.priority));
-    let fingerprint = work.run().fingerprint;
-    work.replace_intent(Intent { key: lease.key.clone(), fingerprint, queue, priority, delay, lease: None });
 }

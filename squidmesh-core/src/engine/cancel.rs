@@ -1,16 +1,19 @@
-//! Cancelling a run: nothing starts any more; what runs is awaited.
+//! Cancelling a run: nothing starts any more, and running steps are awaited.
 
-use super::advance::drop_pending;
-use super::{Decided, UnitOfWork};
-use crate::{
-    AttemptStatus, AuditKind, EventKind, Failure, IntentKey, InvalidTransition, RunStatus, StepName, StepStatus,
-};
+use super::UnitOfWork;
+use super::manual::Attribution;
+use super::settle::{drop_pending, finish_step, settle_cancellation};
+use crate::dispatch::IntentKey;
+use crate::event::EventKind;
+use crate::name::StepName;
+use crate::run::{AttemptStatus, AuditKind, Failure, InvalidTransition, RunStatus, StepStatus};
 
-/// Cancels the run. A run in which no step runs is cancelled at once; otherwise it is cancelling until the last one ends.
+/// Cancels the run. A run without running steps is cancelled at once; otherwise it is cancelling until the last
+/// of them ends.
 ///
 /// # Errors
 /// [`InvalidTransition`] for a run that has ended or is being cancelled already.
-pub fn cancel(work: &mut UnitOfWork, decided: Decided) -> Result<(), InvalidTransition> {
+pub fn cancel(work: &mut UnitOfWork, attribution: Attribution) -> Result<(), InvalidTransition> {
     match work.run().status {
         RunStatus::Pending | RunStatus::Paused => {
             end_paused(work);
@@ -25,33 +28,21 @@ pub fn cancel(work: &mut UnitOfWork, decided: Decided) -> Result<(), InvalidTran
         }
     }
     work.audit(AuditKind::Cancelled, |event| {
-        event.actor = decided.actor;
-        event.comment = decided.comment;
-        event.metadata = decided.metadata;
+        event.actor = attribution.actor;
+        event.comment = attribution.comment;
+        event.metadata = attribution.metadata;
     });
     Ok(())
-}
-
-/// Makes a cancelling run cancelled once no step of it runs.
-pub(super) fn settle_cancellation(work: &mut UnitOfWork) -> Result<(), InvalidTransition> {
-    if work.state().in_status(StepStatus::Running).next().is_some() {
-        return Ok(());
-    }
-    work.transition(RunStatus::Cancelled)
 }
 
 /// Closes the attempt of a step that waits for a person.
 fn end_paused(work: &mut UnitOfWork) {
     let paused: Vec<StepName> = work.state().in_status(StepStatus::Paused).map(|step| step.step.clone()).collect();
-    let now = work.now();
     for step in paused {
         let failure = Failure::new(Failure::CANCELLED, "the run was cancelled while it waited for a person").at(&step);
         let (attempt, duration) = work.end_attempt(&step, AttemptStatus::Failed, Some(failure.clone()));
-        work.change_step(&step, |run| {
-            run.status = StepStatus::Cancelled;
-            run.finished_at = Some(now);
-        });
+        finish_step(work, &step, StepStatus::Cancelled);
         work.remove_intent(IntentKey::step(work.run().id, step.clone()));
-        work.tell(EventKind::StepFailed { step, attempt, duration, error: failure });
+        work.emit(EventKind::StepFailed { step, attempt, duration, error: failure });
     }
 }

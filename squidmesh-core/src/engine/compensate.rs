@@ -1,34 +1,37 @@
-//! Compensating a failed run: the callbacks of its completed steps, in the reverse of the order in which they completed.
+//! Compensating a failed run: the callbacks of its completed steps, in the reverse of the order in which they
+//! completed.
 //!
-//! One callback at a time, under the claim on the run's compensation intent. Nothing is compensated while a sibling still
-//! runs: what it leaves behind would come out of order. For the same reason a callback that is to be repeated puts the whole
-//! compensation off: the next one does not overtake it.
+//! One callback runs at a time, under the claim on the run's compensation intent. Nothing is compensated while a
+//! sibling still runs, because its compensation would be out of order. For the same reason a callback that is
+//! retried delays the whole compensation: the next one does not overtake it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::UnitOfWork;
-use super::begin::put_off;
-use super::record::{Outcome, recordable};
-use crate::{
-    CompensationRun, CompensationStatus, EventKind, Failure, InvalidTransition, Lease, RunStatus, SkipReason, StepName,
-    StepRun, StepStatus,
-};
+use super::dispatch::reschedule;
+use super::recordable::{recordable, with_compensation_failures};
+use super::settle::is_owed;
+use super::task::Outcome;
+use crate::dispatch::Lease;
+use crate::event::{EventKind, IgnoreReason};
+use crate::name::StepName;
+use crate::run::{CompensationRun, CompensationStatus, Failure, InvalidTransition, RunStatus, StepStatus};
 
-/// How long the compensation of a run is put off while siblings of the failed step run. The last of them to end makes it due.
-const SIBLINGS: Duration = Duration::from_secs(30);
+/// The delay of a run's compensation while siblings of the failed step run. The last of them to end makes it due.
+const SIBLINGS_DELAY: Duration = Duration::from_secs(30);
 
-/// A callback to carry out under a claim.
+/// A compensation callback to execute under a claim.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CompensationTask {
-    /// The step that is compensated.
+    /// The step to compensate.
     pub step: StepName,
-    /// How many times the callback has begun.
+    /// The number of the callback's attempt.
     pub attempt: u32,
-    /// The claim.
+    /// The claim on the compensation.
     pub lease: Lease,
     /// The payload of the run.
     pub payload: Arc<Map<String, Value>>,
@@ -38,43 +41,34 @@ pub struct CompensationTask {
     pub input: Arc<Map<String, Value>>,
     /// The output of the step, under its key.
     pub output: Arc<Map<String, Value>>,
-    /// Why the run failed.
+    /// The failure of the run.
     pub failure: Option<Failure>,
 }
 
-/// What came of beginning. The unit of work is to be committed in every case.
+/// The result of beginning a compensation. The unit of work must be committed in every case.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum BeginCompensation {
-    /// Carry out this callback, once the change is committed.
+    /// Execute this callback once the change is committed.
     Execute(Box<CompensationTask>),
-    /// All is compensated.
+    /// Every step is compensated.
     Done,
-    /// The callback failed and is repeated later; the others wait for it.
+    /// The remaining callbacks wait for another claim; a failed callback that is retried comes first.
     Later,
     /// The delivery was a no-op.
-    Skip(SkipReason),
+    Skip(IgnoreReason),
 }
 
-/// What became of the result of a callback.
+/// The result of recording a callback's outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecordedCompensation {
-    /// The callback has ended: the next one may begin.
+    /// The callback has ended; the next one may begin.
     Ended,
-    /// The compensation is put off until the callback may be repeated.
-    PutOff,
-    /// It belongs to another claim, and there is nothing to record.
+    /// The compensation is delayed until the callback may be retried.
+    Rescheduled,
+    /// The callback belongs to another claim, and nothing is recorded.
     Superseded,
-}
-
-/// Whether a step has a compensation that is still to be carried out.
-pub(super) fn is_owed(step: &StepRun) -> bool {
-    let ended = step
-        .compensation
-        .as_ref()
-        .is_some_and(|run| matches!(run.status, CompensationStatus::Completed | CompensationStatus::Failed));
-    step.status == StepStatus::Completed && step.recovery.compensated_by_handler && !ended
 }
 
 /// Begins the next callback under a claim on the run's compensation.
@@ -82,18 +76,21 @@ pub fn begin_compensation(work: &mut UnitOfWork, lease: &Lease) -> BeginCompensa
     work.fence(lease);
     if work.run().status != RunStatus::Failed {
         work.remove_intent(lease.key.clone());
-        return BeginCompensation::Skip(SkipReason::RunEnded);
+        return BeginCompensation::Skip(IgnoreReason::RunEnded);
     }
     if work.state().in_status(StepStatus::Running).next().is_some() {
-        put_off(work, lease, SIBLINGS);
-        return BeginCompensation::Skip(SkipReason::SiblingsRunning);
+        reschedule(work, lease, SIBLINGS_DELAY);
+        return BeginCompensation::Skip(IgnoreReason::SiblingsRunning);
     }
     while let Some(step) = next_owed(work) {
+        // The end of the last sibling, decided in the same unit of work, makes the compensation due for any claimer. It is
+        // claimed already.
+        work.keep_intent(&lease.key);
         let before = work.state().steps.get(&step).and_then(|run| run.compensation.clone());
         let mut callback = before.unwrap_or_else(|| CompensationRun::pending(work.now()));
         if callback.status == CompensationStatus::Running {
             if callback.lease == Some(lease.token) && callback.attempt > 0 {
-                // It was begun under this very claim, but the answer was lost.
+                // The begin was committed under this claim, but its answer was lost.
                 return BeginCompensation::Execute(Box::new(task(work, step, callback.attempt, lease)));
             }
             callback.crashes = callback.crashes.saturating_add(1);
@@ -107,9 +104,10 @@ pub fn begin_compensation(work: &mut UnitOfWork, lease: &Lease) -> BeginCompensa
         callback.status = CompensationStatus::Running;
         callback.attempt = callback.attempt.saturating_add(1);
         callback.lease = Some(lease.token);
+        callback.attempt_started_at = Some(work.now());
         let attempt = callback.attempt;
         work.change_step(&step, |run| run.compensation = Some(callback));
-        work.tell(EventKind::CompensationStarted { step: step.clone() });
+        work.emit(EventKind::CompensationStarted { step: step.clone(), attempt });
         return BeginCompensation::Execute(Box::new(task(work, step, attempt, lease)));
     }
     work.remove_intent(lease.key.clone());
@@ -117,10 +115,21 @@ pub fn begin_compensation(work: &mut UnitOfWork, lease: &Lease) -> BeginCompensa
     BeginCompensation::Done
 }
 
-/// Records how a callback went. A retryable failure with attempts left puts the compensation off.
+/// Leaves the remaining callbacks to the next claim on the run's compensation; ends the compensation if there are
+/// none.
+pub fn leave_compensation(work: &mut UnitOfWork, lease: &Lease) -> BeginCompensation {
+    if next_owed(work).is_none() {
+        return begin_compensation(work, lease);
+    }
+    work.fence(lease);
+    reschedule(work, lease, Duration::ZERO);
+    BeginCompensation::Later
+}
+
+/// Records the outcome of a callback. A retryable failure with attempts left delays the compensation.
 ///
 /// # Errors
-/// None today: a failing callback never stops the rest.
+/// None today: a failed callback never stops the others.
 pub fn record_compensation(
     work: &mut UnitOfWork,
     task: &CompensationTask,
@@ -148,7 +157,7 @@ pub fn record_compensation(
             let retry = work.definition().step(task.step.as_str()).and_then(|step| step.compensation_retry.as_ref());
             let delay = retry
                 .filter(|retry| retryable && failures < retry.max_attempts())
-                .map(|retry| retry_after.unwrap_or_else(|| retry.delay(failures, work.moment().random)));
+                .map(|retry| retry_after.unwrap_or_else(|| retry.delay(failures, work.inputs().random)));
             change_callback(work, &task.step, |run| {
                 run.failures = failures;
                 run.crashes = 0;
@@ -157,26 +166,27 @@ pub fn record_compensation(
                 end_callback(work, &task.step, Err(failure));
                 return Ok(RecordedCompensation::Ended);
             };
-            put_callback_off(work, task, delay, Some(failure.clone()));
-            let (step, attempt) = (task.step.clone(), task.attempt);
-            work.tell(EventKind::CompensationRetryScheduled { step, attempt, delay, error: failure });
-            Ok(RecordedCompensation::PutOff)
+            let (attempt, duration) = tried(work, &task.step);
+            reschedule_callback(work, task, delay, Some(failure.clone()));
+            let step = task.step.clone();
+            work.emit(EventKind::CompensationRetryScheduled { step, attempt, duration, delay, error: failure });
+            Ok(RecordedCompensation::Rescheduled)
         }
         Outcome::Interrupted => {
-            put_callback_off(work, task, Duration::ZERO, None);
-            Ok(RecordedCompensation::PutOff)
+            reschedule_callback(work, task, Duration::ZERO, None);
+            Ok(RecordedCompensation::Rescheduled)
         }
     }
 }
 
 /// Leaves a callback to a later claim, which begins with it.
-fn put_callback_off(work: &mut UnitOfWork, task: &CompensationTask, delay: Duration, error: Option<Failure>) {
+fn reschedule_callback(work: &mut UnitOfWork, task: &CompensationTask, delay: Duration, error: Option<Failure>) {
     change_callback(work, &task.step, |run| {
         run.status = CompensationStatus::Pending;
         run.lease = None;
         run.error = error.or(run.error.take());
     });
-    put_off(work, &task.lease, delay);
+    reschedule(work, &task.lease, delay);
 }
 
 fn change_callback(work: &mut UnitOfWork, step: &StepName, change: impl FnOnce(&mut CompensationRun)) {
@@ -202,11 +212,20 @@ fn task(work: &UnitOfWork, step: StepName, attempt: u32, lease: &Lease) -> Compe
     }
 }
 
+/// Returns the number of the callback's last attempt, and how long it has taken.
+fn tried(work: &UnitOfWork, step: &StepName) -> (u32, Duration) {
+    let callback = work.state().steps.get(step).and_then(|run| run.compensation.as_ref());
+    callback.map_or((0, Duration::ZERO), |run| {
+        (run.attempt, work.now().since(run.attempt_started_at.unwrap_or(run.started_at)))
+    })
+}
+
 fn end_callback(work: &mut UnitOfWork, step: &StepName, result: Result<Value, Failure>) {
     let now = work.now();
+    let ((attempt, duration), step_name) = (tried(work, step), step.clone());
     let event = match &result {
-        Ok(_) => EventKind::CompensationCompleted { step: step.clone() },
-        Err(error) => EventKind::CompensationFailed { step: step.clone(), error: error.clone() },
+        Ok(_) => EventKind::CompensationCompleted { step: step_name, attempt, duration },
+        Err(error) => EventKind::CompensationFailed { step: step_name, attempt, duration, error: error.clone() },
     };
     change_callback(work, step, |run| {
         run.lease = None;
@@ -216,28 +235,21 @@ fn end_callback(work: &mut UnitOfWork, step: &StepName, result: Result<Value, Fa
             Err(failure) => (CompensationStatus::Failed, None, Some(failure)),
         };
     });
-    work.tell(event);
+    work.emit(event);
 }
 
-/// Lists the failed callbacks in the run's last error, beside why it failed.
+/// Adds the failed callbacks to the run's last error.
 fn list_failures(work: &mut UnitOfWork) {
     let failed = work.state().steps.values().filter_map(|step| match step.compensation.as_ref()? {
         CompensationRun { status: CompensationStatus::Failed, error, .. } => error.as_ref(),
         _ => None,
     });
-    let listed: Vec<Value> = failed
-        .map(|failure| json!({ "step": failure.step, "kind": failure.kind, "message": failure.message }))
-        .collect();
-    if listed.is_empty() {
+    let failed: Vec<Failure> = failed.cloned().collect();
+    if failed.is_empty() {
         return;
     }
     let message = "compensations failed after the run did";
-    let error = work.run_mut().last_error.get_or_insert_with(|| Failure::new(Failure::COMPENSATION_FAILED, message));
-    let mut details = match error.details.take() {
-        Some(Value::Object(map)) => map,
-        Some(other) => Map::from_iter([("details".to_owned(), other)]),
-        None => Map::new(),
-    };
-    details.insert("compensation_failures".to_owned(), Value::Array(listed));
-    error.details = Some(Value::Object(details));
+    let first = work.run().last_error.clone().unwrap_or_else(|| Failure::new(Failure::COMPENSATION_FAILED, message));
+    let whole = with_compensation_failures(first, &failed, work.limits());
+    work.run_mut().last_error = Some(whole);
 }

@@ -1,7 +1,7 @@
-//! Dispatching inside a unit of work: targets become pending step runs and intents, after the executor has described the
-//! jobs.
+//! Dispatching inside a unit of work: targets become pending step runs and intents, after the executor has
+//! described the jobs.
 //!
-//! The executor is asked before anything is changed, so a refusal leaves the unit of work as it was.
+//! The executor describes the jobs before anything is changed, so a refusal leaves the unit of work as it was.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,136 +9,100 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::UnitOfWork;
-use crate::{
-    DispatchEvent, DispatchOptions, EventKind, InputMapping, Intent, IntentKey, Job, JobMetadata, Priority, QueueName,
-    Refusal, RunId, RunStatus, Shape, StepKind, StepName, StepRun, StoreError,
-};
+use super::describe::{DescribeJobs, describe, describe_compensation};
+use super::{DispatchRefused, UnitOfWork, WhyNotRunnable};
+use crate::definition::{InputMapping, Priority, Shape, StepDefinition, StepKind};
+use crate::dispatch::{DispatchEvent, DispatchOptions, Intent, IntentKey, Job, JobMetadata, Lease, Refusal};
+use crate::event::EventKind;
+use crate::name::{QueueName, StepName};
+use crate::run::{RunStatus, StepRun, StepStatus};
 
-/// Describes jobs before they are committed, or refuses them all: the executor's part in a decision.
-pub trait DescribeJobs {
-    /// One metadata for each job, in their order.
-    ///
-    /// # Errors
-    /// [`Refusal`] says why there is none.
-    fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal>;
-}
-
-impl<F: Fn(&[Job]) -> Result<Vec<JobMetadata>, Refusal>> DescribeJobs for F {
-    fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
-        self(jobs)
-    }
-}
-
-/// Why nothing was dispatched. Whatever the call had begun is undone.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DispatchError {
-    /// There is no run with this id.
-    #[error("there is no run {0}")]
-    NotFound(RunId),
-    /// The run is in a status in which it schedules nothing.
-    #[error("run {run} is {status} and schedules no work; only pending, running and retrying runs do")]
-    NotSchedulable {
-        /// The run.
-        run: RunId,
-        /// Its status.
-        status: RunStatus,
-    },
-    /// The workflow has no such step; or, with `None`, the run has no current step and its workflow names no steps to
-    /// start with.
-    #[error("{}", invalid_step(.0.as_ref()))]
-    InvalidStep(Option<StepName>),
-    /// Only the compensation of a failed run is dispatched.
-    #[error("run {run} is {status}: only a failed run is compensated")]
-    NotFailed {
-        /// The run.
-        run: RunId,
-        /// Its status.
-        status: RunStatus,
-    },
-    /// The run's version of the workflow is not registered in this process.
-    #[error("run {0} is pinned to a version of its workflow that this process does not have: register that version")]
-    UnknownDefinition(RunId),
-    /// The executor did not take the jobs.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The run kept changing; the call was given up after many tries.
-    #[error("run {0} kept changing while it was dispatched; try again")]
-    Conflict(RunId),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-fn invalid_step(step: Option<&StepName>) -> String {
-    match step {
-        Some(step) => format!("the workflow has no step {step}"),
-        None => "the run has no current step to dispatch".to_owned(),
-    }
-}
-
-/// What was dispatched: the metadata of each job, and the events to emit after the commit.
+/// A dispatch: the metadata of each job, and the events to emit after the commit.
 pub type Dispatched = (Vec<JobMetadata>, Vec<DispatchEvent>);
 
-/// Dispatches the run's current step; for a dependency workflow without one, its entry steps together.
+/// Dispatches the run's current step. In a dependency workflow, which has none, dispatches those of its entry
+/// steps that have not been scheduled, together.
 ///
 /// # Errors
-/// [`DispatchError::InvalidStep`] with `None` for a transition workflow without a current step; otherwise as
+/// [`DispatchRefused::InvalidStep`] with `None` for a transition workflow without a current step; otherwise as
 /// [`dispatch_steps`].
 pub fn dispatch_run(
     work: &mut UnitOfWork,
     options: &DispatchOptions,
     jobs: &dyn DescribeJobs,
-) -> Result<Dispatched, DispatchError> {
+) -> Result<Dispatched, DispatchRefused> {
     if let Some(step) = work.run().current_step.clone() {
         return dispatch_steps(work, &[step], options, jobs);
     }
     match work.definition().shape() {
-        Shape::Transitions => Err(DispatchError::InvalidStep(None)),
+        Shape::Transitions => Err(DispatchRefused::InvalidStep(None)),
         Shape::Dependencies => {
-            let entries: Vec<StepName> = work.definition().entry_steps().iter().map(|step| step.name.clone()).collect();
-            dispatch_steps(work, &entries, &options.schedule_pending(), jobs)
+            may_schedule(work)?;
+            let entries = work.definition().entry_steps().into_iter().map(|step| &step.name);
+            let new = entries.filter(|step| !work.state().steps.contains_key(*step)).cloned().collect::<Vec<_>>();
+            dispatch_steps(work, &new, &options.schedule_pending(), jobs)
         }
     }
 }
 
-/// Dispatches steps of the run, each once, in the order given. With `schedule_pending`, a pending step run is created for
-/// each, and only those created now are dispatched.
+/// Dispatches steps of the run that can run now, each once, in the given order. With `schedule_pending`, a
+/// pending step run is created for each, and only those that this call created are dispatched. Without targets
+/// nothing is dispatched, in any state of the run.
 ///
 /// # Errors
-/// [`DispatchError`]: the unit of work is then as it was before.
+/// [`DispatchRefused::NotRunnable`] if any step cannot run now; otherwise see [`DispatchRefused`]. The unit of work
+/// is then unchanged.
 pub fn dispatch_steps(
     work: &mut UnitOfWork,
     targets: &[StepName],
     options: &DispatchOptions,
     jobs: &dyn DescribeJobs,
-) -> Result<Dispatched, DispatchError> {
+) -> Result<Dispatched, DispatchRefused> {
+    if targets.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    may_schedule(work)?;
+    let mut runnable = Ok(());
+    for step in targets {
+        let definition = declared(work, step)?;
+        let can = can_run(work, definition, options.schedule_pending);
+        runnable = runnable.and(can.map_err(|why| DispatchRefused::NotRunnable { step: step.clone(), why }));
+    }
+    // A step that the workflow does not have is the more serious error, wherever it is among the targets.
+    runnable?;
     let planned = plan(work, targets, options)?;
-    let metadata = describe(jobs, &planned)?;
-    apply(work, planned, options);
+    let mut metadata = describe(jobs, &planned)?;
+    let mut described = metadata.iter_mut();
+    apply(work, planned, options.schedule_pending, |intent| {
+        described.next().iter_mut().for_each(|metadata| metadata.intent = Some(Box::new(intent.clone())));
+    });
     let events = events(work, &metadata);
     Ok((metadata, events))
 }
 
-/// Dispatches the compensation of the failed run.
+/// Dispatches the compensation of the failed run. It is never refused: it is committed even if the executor
+/// refuses it.
 ///
 /// # Errors
-/// [`DispatchError::NotFailed`] unless the run is failed, in this unit of work or before; [`DispatchError::Refused`].
-pub fn dispatch_compensation(work: &mut UnitOfWork, jobs: &dyn DescribeJobs) -> Result<Dispatched, DispatchError> {
+/// [`DispatchRefused::NotFailed`] unless the run is failed, in this unit of work or before.
+pub fn dispatch_compensation(work: &mut UnitOfWork, jobs: &dyn DescribeJobs) -> Result<Dispatched, DispatchRefused> {
     let run = work.run();
     if run.status != RunStatus::Failed {
-        return Err(DispatchError::NotFailed { run: run.id, status: run.status });
+        return Err(DispatchRefused::NotFailed { run: run.id, status: run.status });
     }
-    let job = Job::new(IntentKey::compensation(run.id), QueueName::default(), Priority::Normal, None);
-    let metadata = describe(jobs, std::slice::from_ref(&job))?;
-    work.add_intent(intent(work, job));
+    let job = compensation(work);
+    let mut metadata = describe_compensation(jobs, &job);
+    let intent = intent(work, job);
+    work.add_intent(intent.clone());
+    for metadata in &mut metadata {
+        metadata.intent = Some(Box::new(intent.clone()));
+    }
     let events = events(work, &metadata);
     Ok((metadata, events))
 }
 
-/// Dispatches the successors of a finished step. What the executor cannot tell just now is committed all the same: the
-/// intent waits in the store. The events go with the unit of work.
+/// Dispatches the successors of a finished step. If the executor is not available, they are still committed: the
+/// intents wait in the store. The events are added to the unit of work.
 ///
 /// # Errors
 /// The refusal of a successor that could never be delivered.
@@ -147,77 +111,147 @@ pub(super) fn dispatch_successors(
     targets: &[StepName],
     delay: Option<Duration>,
     jobs: &dyn DescribeJobs,
-) -> Result<usize, DispatchError> {
-    let options = DispatchOptions { schedule_in: delay, schedule_pending: true };
-    let planned = plan(work, targets, &options)?;
-    let metadata = match describe(jobs, &planned) {
-        Err(refusal @ Refusal::Unroutable { .. }) => return Err(refusal.into()),
-        Err(_) => planned.iter().map(Job::metadata).collect(),
-        Ok(metadata) => metadata,
-    };
-    let count = planned.len();
-    apply(work, planned, &options);
-    tell(work, metadata);
-    Ok(count)
+) -> Result<usize, DispatchRefused> {
+    may_schedule(work)?;
+    let accepted = accept_successors(work, targets, delay, jobs, |refusal| {
+        matches!(refusal, Refusal::Unavailable { .. } | Refusal::Defective { .. })
+    })?;
+    Ok(accepted.dispatch(work))
 }
 
-/// Dispatches the compensation of a run that has just failed, or that a late sibling gave more to compensate. It is never
-/// given up: what is owed is committed whatever the executor says.
-pub(super) fn owe_compensation(work: &mut UnitOfWork, jobs: &dyn DescribeJobs) {
-    let job = Job::new(IntentKey::compensation(work.run().id), QueueName::default(), Priority::Normal, None);
-    let metadata = describe(jobs, std::slice::from_ref(&job)).unwrap_or_else(|_| vec![job.metadata()]);
+/// Successors that the executor has described before anything is changed.
+pub(super) struct AcceptedSuccessors {
+    jobs: Vec<Job>,
+    metadata: Vec<JobMetadata>,
+}
+
+/// Describes the successors of a step with the executor. A refusal that is `tolerated` does not fail the call.
+///
+/// # Errors
+/// [`DispatchRefused::InvalidStep`]; [`DispatchRefused::Refused`].
+pub(super) fn accept_successors(
+    work: &UnitOfWork,
+    targets: &[StepName],
+    delay: Option<Duration>,
+    executor: &dyn DescribeJobs,
+    tolerated: impl Fn(&Refusal) -> bool,
+) -> Result<AcceptedSuccessors, DispatchRefused> {
+    let options = DispatchOptions { schedule_in: delay, schedule_pending: true };
+    let jobs = plan(work, targets, &options)?;
+    let metadata = match describe(executor, &jobs) {
+        Err(refusal) if tolerated(&refusal) => jobs.iter().map(Job::metadata).collect(),
+        answer => answer?,
+    };
+    Ok(AcceptedSuccessors { jobs, metadata })
+}
+
+impl AcceptedSuccessors {
+    /// Dispatches the successors, and returns their number.
+    pub(super) fn dispatch(self, work: &mut UnitOfWork) -> usize {
+        let count = self.jobs.len();
+        apply(work, self.jobs, true, |_| {});
+        emit(work, self.metadata);
+        count
+    }
+}
+
+/// Dispatches the compensation of a run that has just failed, or whose late sibling adds to the compensation. It
+/// is committed even if the executor refuses it.
+pub(super) fn schedule_compensation(work: &mut UnitOfWork, jobs: &dyn DescribeJobs) {
+    let job = compensation(work);
+    let metadata = describe_compensation(jobs, &job);
     let intent = intent(work, job);
     work.replace_intent(intent);
-    tell(work, metadata);
+    emit(work, metadata);
 }
 
-/// The jobs that a call would dispatch, checked against the run and its definition.
-fn plan(work: &UnitOfWork, targets: &[StepName], options: &DispatchOptions) -> Result<Vec<Job>, DispatchError> {
+fn compensation(work: &UnitOfWork) -> Job {
+    Job::new(IntentKey::compensation(work.run().id), QueueName::default(), Priority::Normal, None)
+}
+
+fn may_schedule(work: &UnitOfWork) -> Result<(), DispatchRefused> {
     let run = work.run();
-    if !run.status.may_schedule() {
-        return Err(DispatchError::NotSchedulable { run: run.id, status: run.status });
+    if run.status.may_schedule() {
+        Ok(())
+    } else {
+        Err(DispatchRefused::NotSchedulable { run: run.id, status: run.status })
     }
+}
+
+fn declared<'a>(work: &'a UnitOfWork, step: &StepName) -> Result<&'a StepDefinition, DispatchRefused> {
+    work.definition().step(step.as_str()).ok_or_else(|| DispatchRefused::InvalidStep(Some(step.clone())))
+}
+
+/// Checks that a step can run now: it is the step's turn, and it has not begun. Without `schedule_pending`, a
+/// completed step may be delivered again, which advances the run from its recorded output.
+fn can_run(work: &UnitOfWork, step: &StepDefinition, schedule_pending: bool) -> Result<(), WhyNotRunnable> {
+    let status = |name: &StepName| work.state().steps.get(name).map(|found| found.status);
+    match work.definition().shape() {
+        Shape::Transitions => {
+            let current = work.run().current_step.as_ref();
+            if current != Some(&step.name) {
+                return Err(WhyNotRunnable::NotCurrent { current: current.cloned() });
+            }
+        }
+        Shape::Dependencies => {
+            let open = step.after.iter().filter(|dependency| status(dependency) != Some(StepStatus::Completed));
+            let dependencies: Vec<StepName> = open.cloned().collect();
+            if !dependencies.is_empty() {
+                return Err(WhyNotRunnable::DependenciesOpen { dependencies });
+            }
+        }
+    }
+    match status(&step.name) {
+        None | Some(StepStatus::Pending) => Ok(()),
+        Some(StepStatus::Completed) if !schedule_pending => Ok(()),
+        Some(status) => Err(WhyNotRunnable::InStatus(status)),
+    }
+}
+
+/// Returns the delay that the dependencies of a step asked for, counted from now. Another process may have
+/// stamped the time, with another clock: the delay is never longer than the one that was asked for.
+fn asked_delay(work: &UnitOfWork, step: &StepDefinition) -> Duration {
+    let needed = step.after.iter().filter_map(|dependency| work.state().steps.get(dependency));
+    let left = needed.filter_map(|dependency| {
+        let until = dependency.successors_at?;
+        let asked = dependency.finished_at.map_or(Duration::ZERO, |finished| until.since(finished));
+        Some(until.since(work.now()).min(asked))
+    });
+    left.max().unwrap_or_default()
+}
+
+/// Returns the jobs that a call would dispatch.
+fn plan(work: &UnitOfWork, targets: &[StepName], options: &DispatchOptions) -> Result<Vec<Job>, DispatchRefused> {
     let mut seen = BTreeSet::new();
     let mut planned = Vec::with_capacity(targets.len());
     for step in targets {
-        let definition =
-            work.definition().step(step.as_str()).ok_or_else(|| DispatchError::InvalidStep(Some(step.clone())))?;
+        let definition = declared(work, step)?;
         let exists = options.schedule_pending && work.state().steps.contains_key(step);
         if !seen.insert(step) || exists {
             continue;
         }
-        let delay = options.schedule_in.unwrap_or_default();
+        // Never before the latest time that one of the step's dependencies asked for.
+        let delay = options.schedule_in.unwrap_or_default().max(asked_delay(work, definition));
         let delay = match &definition.kind {
             StepKind::Wait { duration } => delay.saturating_add(*duration),
             _ => delay,
         };
         let delay = Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
         let schedule_in = (!delay.is_zero()).then_some(delay);
-        let key = IntentKey::step(run.id, step.clone());
+        let key = IntentKey::step(work.run().id, step.clone());
         planned.push(Job::new(key, definition.queue.clone(), definition.priority, schedule_in));
     }
     Ok(planned)
 }
 
-fn describe(jobs: &dyn DescribeJobs, planned: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
-    if planned.is_empty() {
-        return Ok(Vec::new());
-    }
-    let metadata = jobs.describe(planned)?;
-    if metadata.len() == planned.len() {
-        Ok(metadata)
-    } else {
-        let reason = format!("it described {} jobs when asked about {}", metadata.len(), planned.len());
-        Err(Refusal::Defective { reason })
-    }
-}
-
-fn apply(work: &mut UnitOfWork, planned: Vec<Job>, options: &DispatchOptions) {
+/// Writes the planned jobs, and passes each intent to `show`.
+fn apply(work: &mut UnitOfWork, planned: Vec<Job>, schedule: bool, mut show: impl FnMut(&Intent)) {
     for job in planned {
-        if let (true, Some(step)) = (options.schedule_pending, job.key.target.step()) {
+        if let (true, Some(step)) = (schedule, job.key.target.step()) {
             schedule_pending(work, step);
         }
         let intent = intent(work, job);
+        show(&intent);
         work.add_intent(intent);
     }
 }
@@ -248,12 +282,21 @@ fn mapped_input(visible: Map<String, Value>, mapping: &InputMapping) -> Map<Stri
     }
 }
 
-/// A member of an object, or an element of a list by its number.
+/// Returns a member of an object, or an element of a list by its index.
 fn inside<'a>(value: &'a Value, segment: &str) -> Option<&'a Value> {
     match value {
         Value::Array(list) => list.get(segment.parse::<usize>().ok()?),
         _ => value.get(segment),
     }
+}
+
+/// Releases a claim, and makes its intent due again after `delay`.
+pub(super) fn reschedule(work: &mut UnitOfWork, lease: &Lease, delay: Duration) {
+    let definition = lease.key.target.step().and_then(|step| work.step_definition(step));
+    let (queue, priority) =
+        definition.map_or((QueueName::default(), Priority::Normal), |step| (step.queue, step.priority));
+    let fingerprint = work.run().fingerprint;
+    work.replace_intent(Intent { key: lease.key.clone(), fingerprint, queue, priority, delay, lease: None });
 }
 
 fn intent(work: &UnitOfWork, job: Job) -> Intent {
@@ -274,8 +317,8 @@ fn events(work: &UnitOfWork, metadata: &[JobMetadata]) -> Vec<DispatchEvent> {
         .collect()
 }
 
-fn tell(work: &mut UnitOfWork, metadata: Vec<JobMetadata>) {
+fn emit(work: &mut UnitOfWork, metadata: Vec<JobMetadata>) {
     for metadata in metadata {
-        work.tell(EventKind::RunDispatched { metadata });
+        work.emit(EventKind::RunDispatched { metadata });
     }
 }

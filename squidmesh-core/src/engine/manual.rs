@@ -1,163 +1,207 @@
-//! What people decide about a paused run, and what follows when they do not in time.
+//! The decisions of people about a paused run, and its deadline when they do not decide in time.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::UnitOfWork;
-use super::advance::follow;
-use super::dispatch::DescribeJobs;
-use crate::{
-    AttemptStatus, AuditKind, EventKind, IntentKey, InvalidTransition, JsonViolation, ManualAction, Resume, RunStatus,
-    StepName, StepStatus, Target, Timestamp,
+use super::advance::{follow, follow_accepted};
+use super::context;
+use super::describe::DescribeJobs;
+use super::dispatch::{AcceptedSuccessors, accept_successors};
+use super::dispatch_refused::DispatchRefused;
+use super::settle::finish_step;
+use super::unit_of_work::{Allowed, UnitOfWork};
+use crate::definition::Target;
+use crate::dispatch::{IntentKey, Refusal};
+use crate::event::EventKind;
+use crate::json::JsonViolation;
+use crate::json::object_size;
+use crate::name::StepName;
+use crate::run::past_decision_text;
+use crate::run::{
+    AttemptStatus, AuditKind, InvalidTransition, ManualAction, PastDecision, PausedContinuation, RunStatus, StepStatus,
 };
+use crate::time::Timestamp;
 
-/// What a person says of an approval.
+/// A person's decision about an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Go on.
+pub enum ApprovalDecision {
+    /// Approves: the ok transition is taken.
     Approve,
-    /// Take the error route.
+    /// Rejects: the error transition is taken.
     Reject,
 }
 
-/// What a person adds to an act.
+/// What a person adds to an action.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Decided {
-    /// Who.
+pub struct Attribution {
+    /// The person who acts.
     pub actor: Option<String>,
-    /// What they say.
+    /// The comment of that person.
     pub comment: Option<String>,
-    /// What else they give.
+    /// Additional data.
     pub metadata: Option<Map<String, Value>>,
-    /// The step that they mean; whichever waits, if they do not say.
+    /// The step that the action is about; if `None`, the step that waits.
     pub step: Option<String>,
 }
 
-/// Why a paused run could not go on.
+/// The reason why a paused run could not continue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManualError {
     /// The run is not paused.
     #[error(transparent)]
     InvalidTransition(#[from] InvalidTransition),
-    /// The run waits for an approval, not for being unblocked; or the other way round.
+    /// The run waits for an approval instead of being unblocked, or the other way round.
     #[error("step {step} waits to be {expected}")]
     OtherDecision {
-        /// The step.
+        /// The step that waits.
         step: StepName,
-        /// What it waits for: `approved or rejected`, or `unblocked`.
+        /// The decision that it waits for: `approved or rejected`, or `unblocked`.
         expected: &'static str,
     },
-    /// Another step waits than the one that is meant.
-    #[error("step {waits} waits for a person, not step {meant:?}")]
+    /// Another step waits than the given one.
+    #[error("step {waits} waits for a person, not step {meant:?}{}", past_decision_text(.decided))]
     OtherStep {
         /// The step that waits.
         waits: StepName,
-        /// The step that is meant.
+        /// The given step.
         meant: String,
+        /// The earlier decision about the given step.
+        decided: Option<Box<PastDecision>>,
     },
-    /// What a person gives is the output of the step, and as that it cannot be kept.
-    #[error("the decision as a whole, which is the output of step {step}, was refused: {why}")]
+    /// The decision is the output of the step, and cannot be stored as such.
+    #[error("the decision, which becomes the output of step {step}, cannot be stored: {why}")]
     Unacceptable {
         /// The step.
         step: StepName,
-        /// Why.
+        /// The rule that it violates.
         why: JsonViolation,
     },
-    /// The step was paused without what is needed to go on.
-    #[error("the paused step {step:?} does not say how the run goes on")]
-    MissingResume {
+    /// The decision exceeds the size limit of the run's context.
+    #[error(
+        "the decision takes the context of the run to {bytes} bytes, beyond its limit of {limit} bytes: shorten its comment and metadata, or cancel the run"
+    )]
+    ContextTooLarge {
+        /// The step.
+        step: StepName,
+        /// The size of the context with the decision, in bytes.
+        bytes: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The step was paused without the targets that it needs to continue.
+    #[error("the paused step {step:?} was stored without the steps that may follow it")]
+    MissingContinuation {
         /// The step, if the run names one.
         step: Option<StepName>,
     },
-    /// The step that was to follow does not exist in the run's version of the workflow.
-    #[error("step {target} was to follow, but the workflow has no such step")]
+    /// The step that follows does not exist in the run's version of the workflow.
+    #[error("the next step {target} does not exist in the run's version of the workflow")]
     InvalidTarget {
-        /// The step that was to follow.
+        /// The step that follows.
         target: StepName,
+    },
+    /// The executor refused the step that follows.
+    #[error("the executor refused the next step {step}: {refusal}")]
+    Refused {
+        /// The step that follows.
+        step: StepName,
+        /// The executor's refusal.
+        refusal: Refusal,
     },
 }
 
-/// Lets a paused run go on.
+/// Unblocks a paused run.
 ///
 /// # Errors
-/// [`ManualError`]; the run is then as it was.
-pub fn unblock(work: &mut UnitOfWork, decided: Decided, jobs: &dyn DescribeJobs) -> Result<(), ManualError> {
-    let (step, resume) = meant(work, &decided)?;
-    if resume.error.is_some() {
+/// [`ManualError`]; the run is then unchanged.
+pub fn unblock(work: &mut UnitOfWork, attribution: Attribution, jobs: &dyn DescribeJobs) -> Result<(), ManualError> {
+    let (step, continuation) = meant(work, &attribution)?;
+    if continuation.error.is_some() {
         return Err(ManualError::OtherDecision { step, expected: "approved or rejected" });
     }
-    let target = resume.ok.clone();
-    go_on(work, &step, &resume, &target, AuditKind::Resumed, decided, jobs)
+    let target = continuation.ok.clone();
+    continue_from(work, &step, &continuation, &target, AuditKind::Unblocked, attribution, jobs)
 }
 
 /// Approves or rejects the approval that a paused run waits for.
 ///
 /// # Errors
-/// [`ManualError`]; the run is then as it was.
+/// [`ManualError`]; the run is then unchanged.
 pub fn decide(
     work: &mut UnitOfWork,
-    verdict: Verdict,
-    decided: Decided,
+    decision: ApprovalDecision,
+    attribution: Attribution,
     jobs: &dyn DescribeJobs,
 ) -> Result<(), ManualError> {
-    let (step, resume) = meant(work, &decided)?;
-    let Some(error) = resume.error.clone() else {
+    let (step, continuation) = meant(work, &attribution)?;
+    let Some(error) = continuation.error.clone() else {
         return Err(ManualError::OtherDecision { step, expected: "unblocked" });
     };
-    let (target, kind) = match verdict {
-        Verdict::Approve => (resume.ok.clone(), AuditKind::Approved),
-        Verdict::Reject => (error, AuditKind::Rejected),
+    let (target, kind) = match decision {
+        ApprovalDecision::Approve => (continuation.ok.clone(), AuditKind::Approved),
+        ApprovalDecision::Reject => (error, AuditKind::Rejected),
     };
-    go_on(work, &step, &resume, &target, kind, decided, jobs)
+    continue_from(work, &step, &continuation, &target, kind, attribution, jobs)
 }
 
-/// Takes the way on of an approval whose deadline has passed without a decision. `false`: the paused run does not wait for
-/// this step's deadline.
-pub(super) fn expire(
-    work: &mut UnitOfWork,
-    step: &StepName,
-    jobs: &dyn DescribeJobs,
-) -> Result<bool, InvalidTransition> {
-    let Ok((paused, resume)) = paused(work, RunStatus::Running) else { return Ok(false) };
-    let Some(target) = resume.expired.clone().filter(|_| paused == *step) else { return Ok(false) };
-    settle(work, step, &resume, AuditKind::Expired, Decided::default());
+/// Expires an approval whose deadline has passed without a decision. Returns `false` if the paused run does not
+/// wait for this step's deadline.
+pub(super) fn expire(work: &mut UnitOfWork, step: &StepName, jobs: &dyn DescribeJobs) -> Allowed<bool> {
+    let Ok((paused, continuation)) = paused(work, RunStatus::Running) else { return Ok(false) };
+    let Some(target) = continuation.expired.clone().filter(|_| paused == *step) else { return Ok(false) };
+    complete_paused(work, step, &continuation, AuditKind::Expired, Attribution::default());
     proceed(work, &target, jobs)?;
     Ok(true)
 }
 
-/// The step that waits for a person, who may have meant another.
-fn meant(work: &UnitOfWork, decided: &Decided) -> Result<(StepName, Resume), ManualError> {
-    let (step, resume) = paused(work, RunStatus::Running)?;
-    match &decided.step {
-        Some(meant) if meant != step.as_str() => Err(ManualError::OtherStep { waits: step, meant: meant.clone() }),
-        _ => Ok((step, resume)),
+/// Returns the step that waits for a person, or an error if the person named another.
+fn meant(work: &UnitOfWork, attribution: &Attribution) -> Result<(StepName, PausedContinuation), ManualError> {
+    let meant = attribution.step.as_deref();
+    let (step, continuation) = paused(work, RunStatus::Running).map_err(|error| match error {
+        ManualError::InvalidTransition(error) => InvalidTransition { decided: past(work, meant), ..error }.into(),
+        other => other,
+    })?;
+    match meant {
+        Some(meant) if meant != step.as_str() => {
+            let decided = past(work, Some(meant));
+            Err(ManualError::OtherStep { waits: step, meant: meant.to_owned(), decided })
+        }
+        _ => Ok((step, continuation)),
     }
 }
 
-fn paused(work: &UnitOfWork, to: RunStatus) -> Result<(StepName, Resume), ManualError> {
+/// Returns the last decision, or the last one about the given step.
+fn past(work: &UnitOfWork, meant: Option<&str>) -> Option<Box<PastDecision>> {
+    let steps = work.state().steps.values().filter(|step| meant.is_none_or(|meant| meant == step.step.as_str()));
+    let last = steps.filter(|step| step.manual.is_some()).max_by_key(|step| step.sequence)?;
+    let ManualAction { decision, actor, at, .. } = last.manual.clone()?;
+    Some(Box::new(PastDecision { step: last.step.clone(), decision, actor, at }))
+}
+
+fn paused(work: &UnitOfWork, to: RunStatus) -> Result<(StepName, PausedContinuation), ManualError> {
     let run = work.run();
     if run.status != RunStatus::Paused {
-        return Err(InvalidTransition { from: run.status, to }.into());
+        return Err(InvalidTransition { from: run.status, to, decided: None }.into());
     }
     let step = run.current_step.as_ref().and_then(|step| work.state().steps.get(step));
     match step {
-        Some(step) if step.status == StepStatus::Paused => match &step.resume {
-            Some(resume) => Ok((step.step.clone(), resume.clone())),
-            None => Err(ManualError::MissingResume { step: Some(step.step.clone()) }),
+        Some(step) if step.status == StepStatus::Paused => match &step.continuation {
+            Some(continuation) => Ok((step.step.clone(), continuation.clone())),
+            None => Err(ManualError::MissingContinuation { step: Some(step.step.clone()) }),
         },
-        _ => Err(ManualError::MissingResume { step: run.current_step.clone() }),
+        _ => Err(ManualError::MissingContinuation { step: run.current_step.clone() }),
     }
 }
 
-fn go_on(
+fn continue_from(
     work: &mut UnitOfWork,
     step: &StepName,
-    resume: &Resume,
+    continuation: &PausedContinuation,
     target: &Target,
     kind: AuditKind,
-    decided: Decided,
+    attribution: Attribution,
     jobs: &dyn DescribeJobs,
 ) -> Result<(), ManualError> {
     if let Target::Step(next) = target
@@ -165,39 +209,76 @@ fn go_on(
     {
         return Err(ManualError::InvalidTarget { target: next.clone() });
     }
-    let output = output(kind, &decided, resume, work.now());
-    work.limits().json.check(&output).map_err(|why| ManualError::Unacceptable { step: step.clone(), why })?;
-    settle(work, step, resume, kind, decided);
-    Ok(proceed(work, target, jobs)?)
+    let output = output(kind, &attribution, continuation, work.now());
+    let bytes = work.limits().json.measure(&output);
+    let bytes = bytes.map_err(|why| ManualError::Unacceptable { step: step.clone(), why })?;
+    if let Value::Object(output) = &output
+        && let Some(with) = context::overflow(work, step, output, bytes)
+    {
+        return Err(ManualError::ContextTooLarge { step: step.clone(), bytes: with, limit: work.limits().context });
+    }
+    let successor = successor(work, target, jobs)?;
+    complete_paused(work, step, continuation, kind, attribution);
+    match (target, successor) {
+        (Target::Step(next), Some(successor)) => {
+            work.transition(RunStatus::Running)?;
+            Ok(follow_accepted(work, next, successor, jobs)?)
+        }
+        _ => Ok(proceed(work, target, jobs)?),
+    }
 }
 
-/// What was decided, as the output of the paused step.
-fn output(kind: AuditKind, decided: &Decided, resume: &Resume, now: Timestamp) -> Value {
+/// Returns the step that follows a person's action, described by the executor before anything is changed. A
+/// refusal is returned to that person, and the run waits for another action. An executor that is not available is
+/// no refusal.
+fn successor(
+    work: &UnitOfWork,
+    target: &Target,
+    jobs: &dyn DescribeJobs,
+) -> Result<Option<AcceptedSuccessors>, ManualError> {
+    let Target::Step(next) = target else { return Ok(None) };
+    let tolerated = |refusal: &Refusal| matches!(refusal, Refusal::Unavailable { .. });
+    match accept_successors(work, std::slice::from_ref(next), None, jobs, tolerated) {
+        Ok(accepted) => Ok(Some(accepted)),
+        Err(DispatchRefused::Refused(refusal)) => Err(ManualError::Refused { step: next.clone(), refusal }),
+        Err(_) => Err(ManualError::InvalidTarget { target: next.clone() }),
+    }
+}
+
+/// Returns the decision as the output of the paused step.
+fn output(kind: AuditKind, attribution: &Attribution, continuation: &PausedContinuation, now: Timestamp) -> Value {
     let output = match kind {
-        AuditKind::Resumed => json!({}),
+        AuditKind::Unblocked => json!({}),
         AuditKind::Expired => json!({ "decision": kind.as_str(), "at": now }),
         _ => json!({
             "decision": kind.as_str(),
-            "actor": decided.actor,
-            "comment": decided.comment,
-            "metadata": decided.metadata,
+            "actor": attribution.actor,
+            "comment": attribution.comment,
+            "metadata": attribution.metadata,
             "at": now,
         }),
     };
-    match &resume.output_key {
+    match &continuation.output_key {
         Some(key) => Value::Object(Map::from_iter([(key.clone(), output)])),
         None => output,
     }
 }
 
-/// Completes the paused step with what was decided.
-fn settle(work: &mut UnitOfWork, step: &StepName, resume: &Resume, kind: AuditKind, decided: Decided) {
+/// Completes the paused step with the decision.
+fn complete_paused(
+    work: &mut UnitOfWork,
+    step: &StepName,
+    continuation: &PausedContinuation,
+    kind: AuditKind,
+    attribution: Attribution,
+) {
     let now = work.now();
-    let output = match output(kind, &decided, resume, now) {
+    let output = match output(kind, &attribution, continuation, now) {
         Value::Object(output) => output,
         _ => Map::new(),
     };
-    let Decided { actor, comment, metadata, .. } = decided;
+    work.count_output(object_size(&output));
+    let Attribution { actor, comment, metadata, .. } = attribution;
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Completed, None);
     let sequence = work.next_sequence();
     let manual = ManualAction {
@@ -208,12 +289,11 @@ fn settle(work: &mut UnitOfWork, step: &StepName, resume: &Resume, kind: AuditKi
         at: now,
     };
     work.change_step(step, |run| {
-        run.status = StepStatus::Completed;
         run.output = Some(Arc::new(output));
         run.sequence = Some(sequence);
         run.manual = Some(manual);
-        run.finished_at = Some(now);
     });
+    finish_step(work, step, StepStatus::Completed);
     work.remove_intent(IntentKey::step(work.run().id, step.clone()));
     work.audit(kind, |event| {
         event.step = Some(step.clone());
@@ -221,10 +301,10 @@ fn settle(work: &mut UnitOfWork, step: &StepName, resume: &Resume, kind: AuditKi
         event.comment = comment;
         event.metadata = metadata;
     });
-    work.tell(EventKind::StepCompleted { step: step.clone(), attempt, duration });
+    work.emit(EventKind::StepCompleted { step: step.clone(), attempt, duration });
 }
 
-fn proceed(work: &mut UnitOfWork, target: &Target, jobs: &dyn DescribeJobs) -> Result<(), InvalidTransition> {
+fn proceed(work: &mut UnitOfWork, target: &Target, jobs: &dyn DescribeJobs) -> Allowed {
     match target {
         Target::Complete => work.transition(RunStatus::Completed),
         Target::Step(_) => {

@@ -1,75 +1,42 @@
-//! Recording how an attempt went: the attempt, the step run, the run, and what follows are one change.
+//! Recording the outcome of an attempt: the attempt, the step run, the run, and what follows are one change.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::advance::{advance, fail_step, owes_compensation};
-use super::begin::{Begin, begin_claimed, put_off};
-use super::cancel::settle_cancellation;
-use super::dispatch::{DescribeJobs, owe_compensation};
-use super::{Limits, UnitOfWork};
-use crate::{
-    AttemptStatus, EventKind, Failure, IntentKey, InvalidTransition, Lease, LeaseToken, QueueName, RunStatus, StepName,
-    StepStatus, json,
-};
+use super::advance::{complete_step, fail_step};
+use super::begin::{Begin, begin_claimed};
+use super::context;
+use super::describe::DescribeJobs;
+use super::dispatch::reschedule;
+use super::lived::is_suspected;
+use super::recordable::recordable;
+use super::settle::{finish_step, settle_run};
+use super::task::{Outcome, StepTask};
+use super::unit_of_work::{Allowed, UnitOfWork};
+use crate::definition::Priority;
+use crate::dispatch::{Intent, IntentKey, Lease};
+use crate::event::EventKind;
+use crate::name::{QueueName, StepName};
+use crate::run::{AttemptStatus, Failure, InvalidTransition, RunStatus, StepStatus};
+use crate::token::LeaseToken;
 
-/// A step to carry out under a claim.
+/// The result of recording an outcome.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct StepTask {
-    /// The step.
-    pub step: StepName,
-    /// The number of the attempt that is open for it.
-    pub attempt: u32,
-    /// The claim.
-    pub lease: Lease,
-    /// The input snapshot.
-    pub input: Arc<Map<String, Value>>,
-    /// Payload and context.
-    pub visible: Arc<Map<String, Value>>,
-}
-
-/// How an attempt went.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// The handler returned.
-    Completed {
-        /// What it returned.
-        value: Value,
-        /// How long to put the successor off.
-        schedule_in: Option<Duration>,
-    },
-    /// The handler failed.
-    Failed {
-        /// Why.
-        failure: Failure,
-        /// Whether another attempt may help.
-        retryable: bool,
-        /// How long the handler wants to wait for it.
-        retry_after: Option<Duration>,
-    },
-    /// The worker is shut down before the handler ended.
-    Interrupted,
-}
-
-/// What became of an outcome.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Recorded {
-    /// It is in the unit of work. With a task, the same worker goes on with the successor at once.
+pub enum RecordOutcome {
+    /// The outcome is in the unit of work. With a task, the same worker continues with the successor at once.
     Recorded {
         /// The successor that was begun in the same change.
         next: Option<StepTask>,
     },
-    /// The attempt is closed, or belongs to another claim: there is nothing to record.
+    /// The attempt is closed, or belongs to another claim: nothing is recorded.
     Superseded,
 }
 
-/// Records the outcome of a task. With `go_on`, the successor is begun in the same change by the same worker, if it is due
-/// at once and on one of these queues.
+/// Records the outcome of a task. With `continuation`, the successor is begun in the same change by the same worker, if
+/// it is due at once and on one of the given queues.
 ///
 /// # Errors
 /// [`InvalidTransition`] if the stored state contradicts itself.
@@ -77,20 +44,23 @@ pub fn record(
     work: &mut UnitOfWork,
     task: &StepTask,
     outcome: Outcome,
-    go_on: Option<GoOn<'_>>,
+    continuation: Option<Continuation<'_>>,
     jobs: &dyn DescribeJobs,
-) -> Result<Recorded, InvalidTransition> {
+) -> Result<RecordOutcome, InvalidTransition> {
     let open = work.state().steps.get(&task.step).is_some_and(|run| {
         run.status == StepStatus::Running && run.attempt == task.attempt && run.lease == Some(task.lease.token)
     });
     if !open {
-        return Ok(Recorded::Superseded);
+        return Ok(RecordOutcome::Superseded);
     }
     work.fence(&task.lease);
     work.remove_intent(task.lease.key.clone());
     match outcome {
-        Outcome::Completed { value, schedule_in } => match mapped_output(work, &task.step, value) {
-            Ok(output) => complete_step(work, &task.step, output, schedule_in, jobs)?,
+        Outcome::Completed { value, schedule_in } => match acceptable_output(work, &task.step, value) {
+            Ok((output, bytes)) => {
+                work.count_output(bytes);
+                complete_step(work, &task.step, output, schedule_in, jobs)?;
+            }
             Err(failure) => failed(work, task, *failure, None, jobs)?,
         },
         Outcome::Failed { failure, retryable, retry_after } => {
@@ -100,163 +70,128 @@ pub fn record(
         }
         Outcome::Interrupted => interrupted(work, task, jobs)?,
     }
-    let next = match go_on {
-        Some(go_on) => begin_next(work, &go_on, jobs)?,
+    let next = match continuation {
+        Some(continuation) => begin_next(work, &continuation, jobs)?,
         None => None,
     };
-    Ok(Recorded::Recorded { next })
+    Ok(RecordOutcome::Recorded { next })
 }
 
-/// What a worker needs to go on with the successor of its step.
+/// What a worker needs to continue with the successor of its step.
 #[derive(Clone, Copy, Debug)]
-pub struct GoOn<'a> {
-    /// The token of its claim.
+pub struct Continuation<'a> {
+    /// The token of the claim on the successor.
     pub token: LeaseToken,
-    /// How long the lease on the successor lasts.
+    /// The duration of the lease on the successor.
     pub lease: Duration,
-    /// The queues that it serves.
+    /// The queues that the worker serves.
     pub queues: &'a [QueueName],
+    /// The lowest priority with which the worker continues. Successors below it are left for other workers,
+    /// because more urgent work is due.
+    pub lowest: Priority,
 }
 
-/// Begins the first successor that is due at once, under the worker's own claim: one commit a hop.
+/// Begins the successor of the highest priority that is due at once, under the worker's own claim: one commit a
+/// hop.
 fn begin_next(
     work: &mut UnitOfWork,
-    go_on: &GoOn<'_>,
+    continuation: &Continuation<'_>,
     jobs: &dyn DescribeJobs,
-) -> Result<Option<StepTask>, InvalidTransition> {
-    let due = work.due_steps().find(|(_, intent)| go_on.queues.contains(&intent.queue)).map(|(step, _)| step.clone());
+) -> Allowed<Option<StepTask>> {
+    let wanted =
+        |intent: &Intent| intent.priority <= continuation.lowest && continuation.queues.contains(&intent.queue);
+    let due = work.due_steps().filter(|(_, intent)| wanted(intent)).min_by_key(|(_, intent)| intent.priority);
+    let due = due.map(|(step, _)| step.clone());
     let Some(step) = due.filter(|_| work.run().status.may_schedule()) else { return Ok(None) };
     let key = IntentKey::step(work.run().id, step.clone());
     if let Some(intent) = work.added_intent(&key) {
-        intent.lease = Some(go_on.token);
-        intent.delay = go_on.lease;
+        intent.lease = Some(continuation.token);
+        intent.delay = continuation.lease;
     }
-    let lease = Lease { key, token: go_on.token };
+    let lease = Lease { key, token: continuation.token };
     match begin_claimed(work, &step, &lease, jobs)? {
         Begin::Execute(task) => Ok(Some(task)),
         Begin::Advanced | Begin::Skip(_) => Ok(None),
     }
 }
 
-/// Closes the open attempt of a step as completed, and goes on as the run's status asks for.
-pub(super) fn complete_step(
-    work: &mut UnitOfWork,
-    step: &StepName,
-    output: Arc<Map<String, Value>>,
-    schedule_in: Option<Duration>,
-    jobs: &dyn DescribeJobs,
-) -> Result<(), InvalidTransition> {
-    let (attempt, duration) = work.end_attempt(step, AttemptStatus::Completed, None);
-    let sequence = work.next_sequence();
-    let now = work.now();
-    work.change_step(step, |run| {
-        run.status = StepStatus::Completed;
-        run.output = Some(output);
-        run.sequence = Some(sequence);
-        run.crashes = 0;
-        run.finished_at = Some(now);
-    });
-    work.tell(EventKind::StepCompleted { step: step.clone(), attempt, duration });
-    match work.run().status {
-        RunStatus::Cancelling => settle_cancellation(work),
-        RunStatus::Failed => {
-            late_sibling(work, jobs);
-            Ok(())
-        }
-        RunStatus::Completed | RunStatus::Cancelled => Ok(()),
-        _ => advance(work, step, schedule_in, jobs),
-    }
-}
-
-/// Closes the open attempt as failed; with a delay, schedules the next.
+/// Closes the open attempt as failed; with `retry_in`, schedules the next one.
 fn failed(
     work: &mut UnitOfWork,
     task: &StepTask,
     failure: Failure,
     retry_in: Option<Duration>,
     jobs: &dyn DescribeJobs,
-) -> Result<(), InvalidTransition> {
+) -> Allowed {
     let step = &task.step;
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Failed, Some(failure.clone()));
     work.change_step(step, |run| {
         run.failures = run.failures.saturating_add(1);
         run.crashes = 0;
     });
-    work.tell(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone() });
-    let now = work.now();
-    let end = |work: &mut UnitOfWork, status| {
-        work.change_step(step, |run| {
-            run.status = status;
-            run.finished_at = Some(now);
-        });
-    };
-    match work.run().status {
-        RunStatus::Cancelling => {
-            end(work, StepStatus::Failed);
-            settle_cancellation(work)
-        }
-        RunStatus::Failed => {
-            end(work, StepStatus::Failed);
-            late_sibling(work, jobs);
-            Ok(())
-        }
-        RunStatus::Completed | RunStatus::Cancelled => {
-            end(work, StepStatus::Failed);
-            Ok(())
-        }
-        _ => match retry_in {
-            None => fail_step(work, step, failure, jobs),
-            Some(delay) => {
-                work.change_step(step, |run| run.status = StepStatus::Pending);
-                put_off(work, &task.lease, delay);
-                work.tell(EventKind::StepRetryScheduled { step: step.clone(), attempt, delay });
-                work.transition(RunStatus::Retrying)
-            }
-        },
+    work.emit(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone() });
+    if !work.run().status.may_schedule() {
+        finish_step(work, step, StepStatus::Failed);
+        return settle_run(work, jobs);
     }
+    let Some(delay) = retry_in else { return fail_step(work, step, failure, jobs) };
+    work.change_step(step, |run| run.status = StepStatus::Pending);
+    reschedule(work, &task.lease, delay);
+    work.emit(EventKind::StepRetryScheduled { step: step.clone(), attempt, delay });
+    work.transition(RunStatus::Retrying)
 }
 
-/// Closes the open attempt without counting it: the step is delivered again at once, unless its run has ended meanwhile.
-fn interrupted(work: &mut UnitOfWork, task: &StepTask, jobs: &dyn DescribeJobs) -> Result<(), InvalidTransition> {
+/// Closes the open attempt without counting it. The step is delivered again at once, unless its run has ended
+/// meanwhile.
+fn interrupted(work: &mut UnitOfWork, task: &StepTask, jobs: &dyn DescribeJobs) -> Allowed {
     let failure = Failure::new(Failure::INTERRUPTED, "the worker was shut down").at(&task.step);
+    // The interruption says nothing about the worker before it.
+    let suspicion =
+        work.state().steps.get(&task.step).filter(|run| is_suspected(run)).map(|run| run.last_error.clone());
     work.end_attempt(&task.step, AttemptStatus::Interrupted, Some(failure));
+    if let Some(suspicion) = suspicion {
+        work.change_step(&task.step, |run| run.last_error = suspicion);
+    }
     if work.run().status.may_schedule() {
         work.change_step(&task.step, |run| run.status = StepStatus::Pending);
-        put_off(work, &task.lease, Duration::ZERO);
+        reschedule(work, &task.lease, Duration::ZERO);
         return Ok(());
     }
-    let now = work.now();
-    work.change_step(&task.step, |run| {
-        run.status = StepStatus::Cancelled;
-        run.finished_at = Some(now);
-    });
-    match work.run().status {
-        RunStatus::Cancelling => settle_cancellation(work),
-        RunStatus::Failed => {
-            late_sibling(work, jobs);
-            Ok(())
-        }
-        _ => Ok(()),
-    }
+    finish_step(work, &task.step, StepStatus::Cancelled);
+    settle_run(work, jobs)
 }
 
-/// A step that ended after its run failed: what it leaves is compensated too.
-fn late_sibling(work: &mut UnitOfWork, jobs: &dyn DescribeJobs) {
-    if work.state().in_status(StepStatus::Running).next().is_none() && owes_compensation(work) {
-        owe_compensation(work, jobs);
-    }
-}
-
-/// How long until the next attempt; `None` if there is none left.
+/// Returns the delay until the next attempt; `None` if there is none left.
 fn next_delay(work: &UnitOfWork, task: &StepTask, retry_after: Option<Duration>) -> Option<Duration> {
     let failures = work.state().steps.get(&task.step)?.failures.saturating_add(1);
     let retry = work.definition().step(task.step.as_str()).map(|step| &step.retry)?;
     (failures < retry.max_attempts())
-        .then(|| retry_after.unwrap_or_else(|| retry.delay(failures, work.moment().random)))
+        .then(|| retry_after.unwrap_or_else(|| retry.delay(failures, work.inputs().random)))
 }
 
-/// The output under the key that the step declares. Without a key it must be an object; nothing at all is an empty one.
-fn mapped_output(work: &UnitOfWork, step: &StepName, value: Value) -> Result<Arc<Map<String, Value>>, Box<Failure>> {
+/// An output under the key that the step declares, and its size in bytes.
+type Measured<T> = (T, usize);
+
+/// Returns the output and its size, if it is within the limits and fits into the run's context.
+fn acceptable_output(
+    work: &mut UnitOfWork,
+    step: &StepName,
+    value: Value,
+) -> Result<Measured<Arc<Map<String, Value>>>, Box<Failure>> {
+    let (output, bytes) = mapped_output(work, step, value)?;
+    match context::overflow(work, step, &output, bytes) {
+        None => Ok((Arc::new(output), bytes)),
+        Some(with) => Err(Box::new(context::too_large(work, step, with))),
+    }
+}
+
+/// Returns the output under the key that the step declares, and its size. Without a key it must be an object;
+/// `null` counts as an empty one.
+fn mapped_output(
+    work: &UnitOfWork,
+    step: &StepName,
+    value: Value,
+) -> Result<Measured<Map<String, Value>>, Box<Failure>> {
     let key = work.definition().step(step.as_str()).and_then(|found| found.output.clone());
     let invalid = |message: String| Box::new(Failure::new(Failure::INVALID_OUTPUT, message).at(step));
     let object = match (key, value) {
@@ -268,29 +203,10 @@ fn mapped_output(work: &UnitOfWork, step: &StepName, value: Value) -> Result<Arc
             return Err(invalid(message));
         }
     };
-    work.limits()
-        .json
-        .check(&object)
-        .map_err(|why| invalid(format!("the output of step {step} was refused: {why}")))?;
+    let bytes = work.limits().json.measure(&object);
+    let bytes = bytes.map_err(|why| invalid(format!("the output of step {step} was refused: {why}")))?;
     match object {
-        Value::Object(map) => Ok(Arc::new(map)),
-        _ => Ok(Arc::default()),
+        Value::Object(map) => Ok((map, bytes)),
+        _ => Ok((Map::new(), bytes)),
     }
-}
-
-/// How many causes of a failure are kept, and how long its kind may be, in bytes.
-const CAUSES: usize = 32;
-const KIND: usize = 100;
-
-/// The same failure, brought within the limits as a whole: recording a failure never fails.
-pub(super) fn recordable(mut failure: Failure, limits: &Limits) -> Failure {
-    let share = limits.json.max_bytes / 4;
-    let clean = |text: String, bound| json::truncate_text(text.replace('\0', "\u{fffd}"), bound);
-    failure.kind = clean(failure.kind, KIND);
-    failure.message = clean(failure.message, share);
-    failure.chain = failure.chain.into_iter().take(CAUSES).map(|cause| clean(cause, share / CAUSES)).collect();
-    if failure.details.as_ref().is_some_and(|details| limits.json.check(details).is_err()) {
-        failure.details = Some(Value::from("the details were beyond the limits and were left out"));
-    }
-    failure
 }

@@ -1,10 +1,11 @@
-//! Whether a run may be repeated from its payload.
+//! Decides whether a run may be replayed from its payload.
 
-use crate::{RunState, StepName, StepRun, StepStatus};
+use crate::name::StepName;
+use crate::run::{RunSnapshot, StepRun, StepStatus};
 
-/// The completed steps of a run whose effects cannot be undone or taken back: repeating the run would repeat them. A step that
-/// still runs, beside the one that failed the run, is about to be one of them.
-pub fn unsafe_to_replay(state: &RunState) -> Vec<StepName> {
+/// Returns the completed steps of a run whose effects cannot be undone: a replay would repeat them. A step that
+/// still runs beside the failed one counts too, because it is about to complete.
+pub fn unsafe_to_replay(state: &RunSnapshot) -> Vec<StepName> {
     let done = |step: &&StepRun| matches!(step.status, StepStatus::Completed | StepStatus::Running);
     state
         .steps

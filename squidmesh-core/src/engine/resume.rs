@@ -1,29 +1,35 @@
-//! Resuming a failed run: a new run that goes on where the old one failed, with what the old one completed.
+//! Resuming a failed run: a new run that continues where the old one failed, with the results of its completed
+//! steps.
 //!
-//! Failed is final, so the old run stays as it is. What it did is carried over as facts; what it failed to do is dispatched.
+//! Failed is final, so the old run stays as it is. Its completed steps are carried over as facts; the step that
+//! failed is dispatched.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::adopt::{Difference, differences, versions};
-use super::dispatch::{DescribeJobs, DispatchError, dispatch_steps};
+use super::describe::DescribeJobs;
+use super::dispatch::dispatch_steps;
+use super::dispatch_refused::DispatchRefused;
 use super::start::fresh;
-use super::{Limits, Moment, NewRun, UnitOfWork};
-use crate::{
-    AuditKind, Definition, DispatchOptions, EventKind, Failure, Fingerprint, RunId, RunState, RunStatus, Shape,
-    StepName, StepRun, StepStatus,
-};
+use super::{DecisionInputs, Limits, NewRun, UnitOfWork};
+use crate::definition::{Definition, Fingerprint, Shape};
+use crate::dispatch::DispatchOptions;
+use crate::event::EventKind;
+use crate::id::RunId;
+use crate::name::StepName;
+use crate::run::{AuditKind, Failure, RunSnapshot, RunStatus, StepRun, StepStatus};
 
-/// Why a run cannot go on from where it failed.
+/// The reason why a run cannot be resumed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unresumable {
-    /// Only a failed run has a place to go on from.
+    /// The run is not failed; only a failed run can be resumed.
     #[error("run {run} is {status}: only a failed run is resumed")]
     NotFailed {
         /// The run.
         run: RunId,
-        /// Its status.
+        /// The status of the run.
         status: RunStatus,
     },
     /// Siblings of the failed step still run; their outcome is not known yet.
@@ -31,10 +37,10 @@ pub enum Unresumable {
     StillRunning {
         /// The run.
         run: RunId,
-        /// The steps.
+        /// The running steps.
         steps: Vec<StepName>,
     },
-    /// What completed steps did has been taken back, or is about to be: a run that built on it would stand on nothing.
+    /// Completed steps are compensated, or are about to be: a resumed run would build on effects that are undone.
     #[error("the failure of run {run} compensates its completed steps: {}; replay it instead", list(.steps))]
     Compensated {
         /// The run.
@@ -42,18 +48,19 @@ pub enum Unresumable {
         /// The steps with a compensation.
         steps: Vec<StepName>,
     },
-    /// The run did not fail in a step that could be tried again: nothing that is left to do follows from what is done.
-    #[error("run {run} failed with nothing left to go on with: its workflow names no step to follow")]
+    /// The run did not fail in a step that could be tried again: no step is left that follows from the completed
+    /// ones.
+    #[error("run {run} has nothing left to run: no step of its workflow follows the completed ones")]
     NothingLeft {
         /// The run.
         run: RunId,
     },
-    /// The version in which it would go on, its own not being there, lacks what it needs.
-    #[error("run {run} cannot go on in another version of its workflow: {}", .differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    /// The run's own version is not registered, and the version in which it would be resumed lacks what it needs.
+    #[error("run {run} cannot continue in another version of its workflow: {}", .differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Differs {
         /// The run.
         run: RunId,
-        /// What differs.
+        /// The differences of that version.
         differences: Vec<Difference>,
     },
 }
@@ -62,7 +69,7 @@ fn list(steps: &[StepName]) -> String {
     steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// How a failed run would go on.
+/// The plan for resuming a failed run.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Resumption {
@@ -70,19 +77,19 @@ pub struct Resumption {
     pub from: RunId,
     /// The version of the workflow that it is pinned to.
     pub version: Fingerprint,
-    /// The steps that begin, in order of declaration.
+    /// The steps that begin, in the order of declaration.
     pub next: Vec<StepName>,
-    /// Those of them that have been tried before, and whose effects cannot be undone or taken back.
+    /// Those of them that have been attempted before, and whose effects cannot be undone.
     pub irreversible: Vec<StepName>,
     carried: Vec<StepRun>,
     errors: BTreeMap<StepName, Failure>,
 }
 
-/// How a run would go on from where it failed, in this version of its workflow.
+/// Plans the resumption of a failed run in this version of its workflow.
 ///
 /// # Errors
-/// [`Unresumable`] says why it would not.
-pub fn resumption(state: &RunState, definition: &Definition) -> Result<Resumption, Unresumable> {
+/// Returns [`Unresumable`] if the run cannot be resumed.
+pub fn resumption(state: &RunSnapshot, definition: &Definition) -> Result<Resumption, Unresumable> {
     let run = state.run.id;
     if state.run.status != RunStatus::Failed {
         return Err(Unresumable::NotFailed { run, status: state.run.status });
@@ -102,7 +109,8 @@ pub fn resumption(state: &RunState, definition: &Definition) -> Result<Resumptio
         return Err(Unresumable::NothingLeft { run });
     }
     let before = || next.iter().filter_map(|step| state.steps.get(step));
-    // What was tried has an attempt; what was tried by the run that this one resumes has at least the error of it.
+    // A step that was attempted has an attempt; one that was attempted by the run that this one resumes has at
+    // least its error.
     let tried = before().filter(|step| step.attempt > 0 || step.last_error.is_some());
     let irreversible = tried.filter(|step| step.recovery.irreversible || !step.recovery.compensatable);
     let carried = state.steps.values().filter(|step| match step.status {
@@ -120,13 +128,14 @@ pub fn resumption(state: &RunState, definition: &Definition) -> Result<Resumptio
     })
 }
 
-/// How a run of one version of its workflow would go on in another one, that could have adopted it where it stands.
+/// Plans the resumption of a failed run of one version of its workflow in another version, which must be able to
+/// adopt it where it stands.
 ///
 /// # Errors
-/// [`Unresumable`] says why it would not.
-pub fn resumption_in(state: &RunState, from: &Definition, to: &Definition) -> Result<Resumption, Unresumable> {
+/// Returns [`Unresumable`] if the run cannot be resumed.
+pub fn resumption_in(state: &RunSnapshot, from: &Definition, to: &Definition) -> Result<Resumption, Unresumable> {
     resumption(state, from)?;
-    let check = |state: &RunState| match differences(state, from, to) {
+    let check = |state: &RunSnapshot| match differences(state, from, to) {
         found if found.is_empty() => Ok(()),
         differences => Err(Unresumable::Differs { run: state.run.id, differences }),
     };
@@ -135,11 +144,11 @@ pub fn resumption_in(state: &RunState, from: &Definition, to: &Definition) -> Re
     let mut run = state.run.clone();
     run.status = RunStatus::Running;
     run.current_step = current(&planned, to);
-    check(&RunState::new(run, planned.carried.iter().cloned()))?;
+    check(&RunSnapshot::new(run, planned.carried.iter().cloned()))?;
     Ok(planned)
 }
 
-/// The step whose turn it is in the run that goes on.
+/// Returns the current step of the resumed run.
 fn current(resumption: &Resumption, definition: &Definition) -> Option<StepName> {
     match definition.shape() {
         Shape::Transitions => resumption.next.first().cloned(),
@@ -147,9 +156,10 @@ fn current(resumption: &Resumption, definition: &Definition) -> Option<StepName>
     }
 }
 
-/// The steps that could be next: the one that failed, or, with dependencies, all that have what they need and are not done.
-fn left(state: &RunState, definition: &Definition) -> Vec<StepName> {
-    let done = |step: &StepName| state.steps.get(step).is_some_and(|run| run.status == StepStatus::Completed);
+/// Returns the steps that could be next: the one that failed, or, with dependencies, all that are not completed
+/// and whose dependencies are.
+fn left(state: &RunSnapshot, definition: &Definition) -> Vec<StepName> {
+    let done = |step: &StepName| state.is_completed(step);
     match definition.shape() {
         Shape::Transitions => {
             let failed = state.run.last_error.as_ref().and_then(|failure| failure.step.as_ref());
@@ -162,27 +172,27 @@ fn left(state: &RunState, definition: &Definition) -> Vec<StepName> {
     }
 }
 
-/// Starts the run that goes on: pending, with what was completed, the next steps dispatched. No attempt of a step that was
-/// carried over was made in this run, so it has none.
+/// Starts the resumed run: pending, with the completed steps of the failed run, and the next steps dispatched. A
+/// step that was carried over has no attempt, because none was made in this run.
 ///
 /// # Errors
-/// [`DispatchError`] if the next steps cannot be dispatched; then there is no run.
+/// [`DispatchRefused`] if the next steps cannot be dispatched; then no run is created.
 pub fn resume(
     definition: Arc<Definition>,
     resumption: &Resumption,
     new: NewRun,
     actor: Option<String>,
-    moment: Moment,
+    inputs: DecisionInputs,
     limits: Limits,
     jobs: &dyn DescribeJobs,
-) -> Result<UnitOfWork, DispatchError> {
-    let mut run = fresh(&definition, new, moment);
+) -> Result<UnitOfWork, DispatchRefused> {
+    let mut run = fresh(&definition, new, inputs);
     run.resumed_from = Some(resumption.from);
     run.current_step = current(resumption, &definition);
     let (from, to) = (resumption.version, run.fingerprint);
-    let mut work = UnitOfWork::create(definition, run, moment, limits);
-    work.tell(EventKind::RunResumed { from: resumption.from });
-    work.audit(AuditKind::Continued, |event| event.actor = actor);
+    let mut work = UnitOfWork::create(definition, run, inputs, limits);
+    work.emit(EventKind::RunResumed { from: resumption.from });
+    work.audit(AuditKind::Resumed, |event| event.actor = actor);
     if from != to {
         work.audit(AuditKind::Adopted, |event| event.metadata = Some(versions(&from, &to)));
     }
@@ -202,7 +212,7 @@ pub fn resume(
         work.change_step(step, |run| run.last_error = Some(error.clone()));
     }
     for metadata in metadata {
-        work.tell(EventKind::RunDispatched { metadata });
+        work.emit(EventKind::RunDispatched { metadata });
     }
     Ok(work)
 }

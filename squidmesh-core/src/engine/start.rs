@@ -4,57 +4,65 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::dispatch::{DescribeJobs, DispatchError, dispatch_run};
-use super::{Limits, Moment, UnitOfWork};
-use crate::{AuditKind, Definition, DispatchOptions, EventKind, Run, RunId, RunStatus, Shape, Timestamp, TriggerName};
+use super::describe::DescribeJobs;
+use super::dispatch::dispatch_run;
+use super::dispatch_refused::DispatchRefused;
+use super::{DecisionInputs, Limits, UnitOfWork};
+use crate::definition::{Definition, Shape};
+use crate::dispatch::DispatchOptions;
+use crate::event::EventKind;
+use crate::id::RunId;
+use crate::name::TriggerName;
+use crate::run::{AuditKind, Run, RunStatus};
+use crate::time::Timestamp;
 
-/// A run to be started; its payload has been validated.
+/// A run to start, with a validated payload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewRun {
-    /// The fresh id.
+    /// The new id of the run.
     pub id: RunId,
-    /// The trigger.
+    /// The trigger that starts it.
     pub trigger: TriggerName,
-    /// The payload, defaults resolved.
+    /// The payload, with defaults resolved.
     pub payload: Map<String, Value>,
-    /// The key under which it is started once.
+    /// The idempotency key: a run with it is started once.
     pub idempotency_key: Option<String>,
-    /// The time of the occurrence of a schedule that it is the run of.
+    /// The intended time of the schedule's occurrence that starts it.
     pub intended_at: Option<Timestamp>,
-    /// The run that it repeats, and who asked for it.
+    /// The run that it replays, and the actor who requested it.
     pub replay: Option<(RunId, Option<String>)>,
 }
 
-/// Starts a run: pending, its entry dispatched.
+/// Starts a run: pending, with its entry steps dispatched.
 ///
 /// # Errors
-/// [`DispatchError`] if the entry cannot be dispatched; then there is no run.
+/// [`DispatchRefused`] if the entry steps cannot be dispatched; then no run is created.
 pub fn start(
     definition: Arc<Definition>,
     new: NewRun,
-    moment: Moment,
+    inputs: DecisionInputs,
     limits: Limits,
     jobs: &dyn DescribeJobs,
-) -> Result<UnitOfWork, DispatchError> {
+) -> Result<UnitOfWork, DispatchRefused> {
     let replay = new.replay.clone();
-    let run = fresh(&definition, new, moment);
-    let mut work = UnitOfWork::create(definition, run, moment, limits);
+    let run = fresh(&definition, new, inputs);
+    let mut work = UnitOfWork::create(definition, run, inputs, limits);
     match replay {
-        None => work.tell(EventKind::RunCreated),
+        None => work.emit(EventKind::RunCreated),
         Some((from, actor)) => {
-            work.tell(EventKind::RunReplayed { from });
+            work.emit(EventKind::RunReplayed { from });
             work.audit(AuditKind::Replayed, |event| event.actor = actor);
         }
     }
     let (metadata, _) = dispatch_run(&mut work, &DispatchOptions::new().schedule_pending(), jobs)?;
     for metadata in metadata {
-        work.tell(EventKind::RunDispatched { metadata });
+        work.emit(EventKind::RunDispatched { metadata });
     }
     Ok(work)
 }
 
-/// A run as it is before anything of it is dispatched.
-pub(super) fn fresh(definition: &Definition, new: NewRun, moment: Moment) -> Run {
+/// Returns a run before anything of it is dispatched.
+pub(super) fn fresh(definition: &Definition, new: NewRun, inputs: DecisionInputs) -> Run {
     let entry = match definition.shape() {
         Shape::Transitions => definition.entry_steps().first().map(|step| step.name.clone()),
         Shape::Dependencies => None,
@@ -73,9 +81,9 @@ pub(super) fn fresh(definition: &Definition, new: NewRun, moment: Moment) -> Run
         intended_at: new.intended_at,
         idempotency_key: new.idempotency_key,
         revision: 0,
-        token: moment.token,
-        created_at: moment.now,
-        updated_at: moment.now,
+        token: inputs.token,
+        created_at: inputs.now,
+        updated_at: inputs.now,
         finished_at: None,
     }
 }

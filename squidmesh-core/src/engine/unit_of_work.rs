@@ -1,20 +1,25 @@
-//! The unit of work: the state of one run, and everything that a decision changes about it.
+//! The unit of work: the state of one run, and all changes that a decision makes to it.
 //!
-//! Commands change the state here and nowhere else, so that whatever was changed is in the commit, once.
+//! Commands change the state here and nowhere else, so that every change is in the commit, once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{
-    Attempt, AuditEvent, AuditKind, Commit, CommitToken, Definition, Event, EventKind, Expected, Intent, IntentKey,
-    IntentWrite, InvalidTransition, JsonLimits, Lease, Run, RunState, RunStatus, StepDefinition, StepName, StepRun,
-    StepWrite, Timestamp,
-};
+use crate::commit::{Commit, IntentWrite, Precondition, StepWrite};
+use crate::definition::{Definition, StepDefinition};
+use crate::dispatch::{Intent, IntentKey, Lease};
+use crate::event::{Event, EventKind};
+use crate::json::JsonLimits;
+use crate::name::StepName;
+use crate::run::{Attempt, AuditEvent, AuditKind, InvalidTransition, Run, RunSnapshot, RunStatus, StepRun};
+use crate::time::Timestamp;
+use crate::token::CommitToken;
 
-/// What a decision may not find out by itself.
+/// The inputs of a decision that are not pure: time, randomness and the commit's token.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Moment {
-    /// The time.
+pub struct DecisionInputs {
+    /// The current time.
     pub now: Timestamp,
     /// A random number in 0.0 ≤ x < 1.0, for jitter.
     pub random: f64,
@@ -22,36 +27,44 @@ pub struct Moment {
     pub token: CommitToken,
 }
 
-/// The bounds that a host sets on what is stored and tried.
+/// The limits that a host sets on storage and attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Of payloads, outputs, error details and metadata.
+    /// The limits of payloads, outputs, error details and metadata.
     pub json: JsonLimits,
-    /// How many times in a row a step may take its worker down before it fails for good.
+    /// The maximum size of a run's context, in bytes of compact JSON.
+    pub context: usize,
+    /// How many times in a row a step may crash its worker before it fails permanently.
     pub crashes: u32,
+    /// How long a worker that lost its lease has to return before the last of these crashes counts.
+    pub suspense: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { json: JsonLimits::default(), crashes: 3 }
+        Limits { json: JsonLimits::default(), context: 16 << 20, crashes: 3, suspense: Duration::from_secs(30) }
     }
 }
 
-/// One atomic change of one run, in the making.
+/// The result of a change, unless the life cycle of runs does not allow it.
+pub(super) type Allowed<T = ()> = Result<T, InvalidTransition>;
+
+/// One atomic change of one run, while it is being decided.
 #[derive(Debug)]
 pub struct UnitOfWork {
     definition: Arc<Definition>,
-    state: RunState,
-    expected: Expected,
+    state: RunSnapshot,
+    precondition: Precondition,
     fences: Vec<Lease>,
-    moment: Moment,
+    inputs: DecisionInputs,
     limits: Limits,
     store_definition: bool,
-    /// What opening it changed about the run, and whether anything else of the run has changed.
+    /// The run's revision, token and update time before it was opened; and whether anything else of the run has
+    /// changed.
     before: (u64, CommitToken, Timestamp),
     run_changed: bool,
-    /// The place in the order of completion that was given last, once one was.
+    /// The position in the order of completion that was assigned last, if any.
     last_sequence: Option<u64>,
     created: BTreeMap<StepName, bool>,
     attempts: Vec<Attempt>,
@@ -60,50 +73,50 @@ pub struct UnitOfWork {
     events: Vec<EventKind>,
 }
 
-/// What was decided: apply the commit, then emit the events.
+/// A decision: apply the commit, then emit the events.
 #[derive(Debug)]
 pub struct Decision {
-    /// What changes.
+    /// The commit to apply.
     pub commit: Commit,
-    /// What to tell once it is committed; never before.
+    /// The events to emit once the commit is applied; never before.
     pub events: Vec<Event>,
-    /// The state of the run once it is committed.
-    pub state: RunState,
+    /// The state of the run once the commit is applied.
+    pub state: RunSnapshot,
 }
 
 impl UnitOfWork {
-    /// Opens a unit of work on the state of a run as it was loaded. `definition` is the version that the run is pinned to.
-    pub fn open(definition: Arc<Definition>, state: RunState, moment: Moment, limits: Limits) -> Self {
-        let expected = Expected::Revision(state.run.revision);
-        UnitOfWork::new(definition, state, expected, moment, limits)
+    /// Opens a unit of work on the loaded state of a run. `definition` is the version that the run is pinned to.
+    pub fn open(definition: Arc<Definition>, state: RunSnapshot, inputs: DecisionInputs, limits: Limits) -> Self {
+        let precondition = Precondition::Revision(state.run.revision);
+        UnitOfWork::new(definition, state, precondition, inputs, limits)
     }
 
     /// Opens a unit of work that creates a run.
-    pub(super) fn create(definition: Arc<Definition>, run: Run, moment: Moment, limits: Limits) -> Self {
-        UnitOfWork::new(definition, RunState::new(run, []), Expected::New, moment, limits)
+    pub(super) fn create(definition: Arc<Definition>, run: Run, inputs: DecisionInputs, limits: Limits) -> Self {
+        UnitOfWork::new(definition, RunSnapshot::new(run, []), Precondition::Absent, inputs, limits)
     }
 
     fn new(
         definition: Arc<Definition>,
-        mut state: RunState,
-        expected: Expected,
-        moment: Moment,
+        mut state: RunSnapshot,
+        precondition: Precondition,
+        inputs: DecisionInputs,
         limits: Limits,
     ) -> Self {
         let before = (state.run.revision, state.run.token, state.run.updated_at);
         state.run.revision += 1;
-        state.run.token = moment.token;
-        state.run.updated_at = moment.now;
+        state.run.token = inputs.token;
+        state.run.updated_at = inputs.now;
         UnitOfWork {
             definition,
             state,
-            expected,
+            precondition,
             fences: Vec::new(),
-            moment,
+            inputs,
             limits,
             store_definition: false,
             before,
-            run_changed: expected == Expected::New,
+            run_changed: precondition == Precondition::Absent,
             last_sequence: None,
             created: BTreeMap::new(),
             attempts: Vec::new(),
@@ -113,7 +126,7 @@ impl UnitOfWork {
         }
     }
 
-    /// Demands that a claim still holds when the change is committed.
+    /// Requires that a claim still holds when the change is committed.
     pub fn fence(&mut self, lease: &Lease) {
         self.fences.push(lease.clone());
     }
@@ -123,38 +136,49 @@ impl UnitOfWork {
         self.store_definition = true;
     }
 
-    /// The run as it stands.
+    /// Returns the run in its current state.
     pub fn run(&self) -> &Run {
         &self.state.run
     }
 
-    /// The run and its step runs as they stand.
-    pub fn state(&self) -> &RunState {
+    /// Returns the run and its step runs in their current state.
+    pub fn state(&self) -> &RunSnapshot {
         &self.state
     }
 
-    /// The version of the workflow that the run is pinned to.
+    /// Returns the version of the workflow that the run is pinned to.
     pub fn definition(&self) -> &Arc<Definition> {
         &self.definition
     }
 
-    /// The time of the decision.
+    /// Returns the time of the decision.
     pub fn now(&self) -> Timestamp {
-        self.moment.now
+        self.inputs.now
     }
 
-    /// The bounds that apply.
+    /// Returns the limits that apply.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Takes in another decision, of a later moment. What is decided together is committed as one, under the first token.
-    pub fn join(&mut self, moment: Moment) {
-        self.moment = Moment { token: self.moment.token, ..moment };
-        self.state.run.updated_at = moment.now;
+    /// Returns the size of all outputs of the run together.
+    pub(super) fn output_bytes(&mut self) -> usize {
+        self.state.output_bytes()
     }
 
-    /// Whether anything was decided: without it, there is nothing to commit.
+    /// Adds the size of an output that a step run receives.
+    pub(super) fn count_output(&mut self, bytes: usize) {
+        self.state.count_output(bytes);
+    }
+
+    /// Starts another decision at a later time in the same unit of work. Both are committed together, under the
+    /// first token.
+    pub fn join(&mut self, inputs: DecisionInputs) {
+        self.inputs = DecisionInputs { token: self.inputs.token, ..inputs };
+        self.state.run.updated_at = inputs.now;
+    }
+
+    /// Returns whether anything was decided. If not, there is nothing to commit.
     pub fn is_changed(&self) -> bool {
         self.run_changed
             || !self.created.is_empty()
@@ -164,20 +188,20 @@ impl UnitOfWork {
             || !self.events.is_empty()
     }
 
-    /// The state as it was, of a unit of work that has not [changed](UnitOfWork::is_changed) it.
-    pub fn into_unchanged(self) -> RunState {
+    /// Returns the original state of a unit of work that is not [changed](UnitOfWork::is_changed).
+    pub fn into_unchanged(self) -> RunSnapshot {
         let mut state = self.state;
         (state.run.revision, state.run.token, state.run.updated_at) = self.before;
         state
     }
 
-    /// Ends the decision.
+    /// Closes the unit of work into its decision.
     pub fn close(self) -> Decision {
-        let UnitOfWork { definition, state, moment, .. } = self;
+        let UnitOfWork { definition, state, inputs, .. } = self;
         let mut attempts = self.attempts;
-        // What its step run tells of an attempt is not written twice.
+        // An attempt that its step run contains is not written twice.
         attempts.retain(|attempt| {
-            state.steps.get(&attempt.step).and_then(StepRun::last_attempt).is_none_or(|told| told != *attempt)
+            state.steps.get(&attempt.step).and_then(StepRun::last_attempt).is_none_or(|written| written != *attempt)
         });
         let steps = self.created.into_iter().filter_map(|(name, created)| {
             let step = state.steps.get(&name)?.clone();
@@ -186,19 +210,19 @@ impl UnitOfWork {
         let commit = Commit {
             steps: steps.collect(),
             run: state.run.clone(),
-            expected: self.expected,
+            precondition: self.precondition,
             fences: self.fences,
             attempts,
             intents: self.intents.into_values().collect(),
             audit: self.audit,
             definition: self.store_definition.then_some(definition),
         };
-        let events = self.events.into_iter().map(|kind| Event::new(&state.run, moment.now, kind)).collect();
+        let events = self.events.into_iter().map(|kind| Event::new(&state.run, inputs.now, kind)).collect();
         Decision { commit, events, state }
     }
 
-    pub(super) fn moment(&self) -> &Moment {
-        &self.moment
+    pub(super) fn inputs(&self) -> &DecisionInputs {
+        &self.inputs
     }
 
     pub(super) fn run_mut(&mut self) -> &mut Run {
@@ -213,13 +237,13 @@ impl UnitOfWork {
         self.store_definition = true;
     }
 
-    /// The definition of a step, shared so that the unit of work can be changed while it is looked at.
+    /// Returns a copy of a step's definition, so that the unit of work can be changed meanwhile.
     pub(super) fn step_definition(&self, step: &StepName) -> Option<StepDefinition> {
         self.definition.step(step.as_str()).cloned()
     }
 
-    /// Moves the run to a status; staying is no move.
-    pub(super) fn transition(&mut self, to: RunStatus) -> Result<(), InvalidTransition> {
+    /// Changes the run's status; staying in a status is no transition.
+    pub(super) fn transition(&mut self, to: RunStatus) -> Allowed {
         let from = self.state.run.status;
         if from == to {
             return Ok(());
@@ -227,14 +251,14 @@ impl UnitOfWork {
         self.state.run.status = from.transition(to)?;
         self.run_changed = true;
         if to.is_terminal() {
-            self.state.run.finished_at = Some(self.moment.now);
+            self.state.run.finished_at = Some(self.inputs.now);
             self.state.run.current_step = None;
         }
         self.events.push(EventKind::RunTransition { from, to });
         Ok(())
     }
 
-    /// Adds a step run; one that exists stays as it is. Tells whether it is new.
+    /// Adds a step run; an existing one is kept. Returns whether it is new.
     pub(super) fn create_step(&mut self, step: StepRun) -> bool {
         if self.state.steps.contains_key(&step.step) {
             return false;
@@ -252,7 +276,7 @@ impl UnitOfWork {
         }
     }
 
-    /// The place of a step that completes now in the order of completion: after every other, those that the run was given when
+    /// Returns the next position in the order of completion: after every other, those that the run received when
     /// it was started included.
     pub(super) fn next_sequence(&mut self) -> u64 {
         let last = self.last_sequence.or_else(|| self.state.steps.values().filter_map(|step| step.sequence).max());
@@ -261,12 +285,12 @@ impl UnitOfWork {
         next
     }
 
-    /// Keeps an attempt that has ended.
+    /// Adds an attempt that has ended.
     pub(super) fn close_attempt(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
     }
 
-    /// Adds an intent, unless there is one.
+    /// Adds an intent, unless this unit of work already adds or replaces the intent under its key.
     pub(super) fn add_intent(&mut self, intent: Intent) {
         let write = match self.intents.get(&intent.key) {
             Some(IntentWrite::Add(_) | IntentWrite::Replace(_)) => return,
@@ -276,22 +300,30 @@ impl UnitOfWork {
         self.intents.insert(intent.key, write);
     }
 
-    /// Writes an intent, in the place of what this unit of work wrote of it before.
+    /// Writes an intent, replacing an earlier write of this unit of work.
     pub(super) fn write_intent(&mut self, write: IntentWrite) {
         self.intents.insert(write.key().clone(), write);
     }
 
-    /// Puts an intent in the place of whatever is there.
+    /// Replaces the intent under a key, whether or not there is one.
     pub(super) fn replace_intent(&mut self, intent: Intent) {
         self.intents.insert(intent.key.clone(), IntentWrite::Replace(intent));
     }
 
-    /// Takes an intent away.
+    /// Leaves the intent under a key as it is stored, although an earlier decision of this unit of work replaced it. A new
+    /// version that it is pinned to stays.
+    pub(super) fn keep_intent(&mut self, key: &IntentKey) {
+        if let Some(IntentWrite::Add(_) | IntentWrite::Replace(_)) = self.intents.get(key) {
+            self.intents.remove(key);
+        }
+    }
+
+    /// Removes an intent.
     pub(super) fn remove_intent(&mut self, key: IntentKey) {
         self.intents.insert(key.clone(), IntentWrite::Remove(key));
     }
 
-    /// The intent that this unit of work adds under a key, to be changed before it is committed.
+    /// Returns the intent that this unit of work adds under a key, to change it before it is committed.
     pub(super) fn added_intent(&mut self, key: &IntentKey) -> Option<&mut Intent> {
         match self.intents.get_mut(key) {
             Some(IntentWrite::Add(intent) | IntentWrite::Replace(intent)) => Some(intent),
@@ -299,7 +331,7 @@ impl UnitOfWork {
         }
     }
 
-    /// The steps of the intents that this unit of work adds, at once due and not held.
+    /// Returns the steps of the added intents that are due at once and not claimed.
     pub(super) fn due_steps(&self) -> impl Iterator<Item = (&StepName, &Intent)> {
         self.intents.values().filter_map(|write| match write {
             IntentWrite::Add(intent) if intent.delay.is_zero() && intent.lease.is_none() => {
@@ -309,16 +341,16 @@ impl UnitOfWork {
         })
     }
 
-    /// Adds to the audit trail; the event follows from it.
+    /// Adds an entry to the audit trail, and the event that follows from it.
     pub(super) fn audit(&mut self, kind: AuditKind, fill: impl FnOnce(&mut AuditEvent)) {
-        let mut event = AuditEvent::new(kind, self.state.run.revision, self.moment.now);
+        let mut event = AuditEvent::new(kind, self.state.run.revision, self.inputs.now);
         fill(&mut event);
         self.events.push(EventKind::Audited { kind, step: event.step.clone(), actor: event.actor.clone() });
         self.audit.push(event);
     }
 
-    /// Tells something once the change is committed.
-    pub(super) fn tell(&mut self, event: EventKind) {
+    /// Adds an event, which is emitted once the change is committed.
+    pub(super) fn emit(&mut self, event: EventKind) {
         self.events.push(event);
     }
 }

@@ -1,14 +1,15 @@
-//! What a compensation handler is given.
+//! The input of a compensation handler.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The input of a compensation handler: the completed step that is to be made good, and the failure that made it necessary.
-/// `I` and `O` are the input and output of that step; they are plain JSON unless said otherwise.
+/// The input of a compensation handler: the completed step to undo, and the failure that caused it. `I` and `O`
+/// are the input and output types of that step; both default to plain JSON.
 ///
 /// ```
 /// use serde::Deserialize;
-/// use squidmesh_core::{Compensation, StepContext, StepResult};
+/// use squidmesh_core::workflow::Compensation;
+/// use squidmesh_core::{StepContext, StepResult};
 ///
 /// #[derive(Deserialize)]
 /// struct Order { order_id: String }
@@ -26,10 +27,10 @@ pub struct Compensation<I = Value, O = Value> {
     pub payload: Map<String, Value>,
     /// The context of the run, as the failure left it.
     pub context: Map<String, Value>,
-    /// What the step was given.
+    /// The input of the step.
     pub input: I,
-    /// What the step gave.
+    /// The output of the step.
     pub output: O,
-    /// Why the run failed.
+    /// The failure of the run.
     pub failure: Value,
 }

@@ -1,20 +1,26 @@
 //! How a step fails.
 //!
-//! Knows what is told about a failure and whether trying again makes sense; must never know how often that is allowed.
+//! Knows what is recorded about a failure and whether a retry makes sense; must never know how many are allowed.
 
+use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cage;
 use crate::definition::optional_millis;
 use crate::json::to_value;
+use crate::run::Failure;
 
-/// What a step handler returns.
+/// The return type of step handlers.
 pub type StepResult<T> = Result<T, StepError>;
 
-/// The failure of one attempt. `?` on any [`std::error::Error`] makes a retryable one that keeps the chain of sources.
+/// The failure of one attempt. `?` turns every [`std::error::Error`], every `Box<dyn Error + Send + Sync>`, and
+/// everything that converts into one, such as `anyhow::Error` and strings, into a retryable failure; the chain of
+/// sources is kept. [`StepResultExt`](crate::StepResultExt) adds to a failure before it is returned.
 ///
 /// ```
 /// use serde_json::json;
@@ -25,90 +31,165 @@ pub type StepResult<T> = Result<T, StepError>;
 /// assert!(busy.retryable && !declined.retryable);
 /// ```
 ///
-/// It does not implement [`std::error::Error`] itself, or `?` could not accept every error. However long its texts and
-/// whatever its details are, it can be recorded: what is beyond the limits is cut and marked then.
+/// It does not implement [`std::error::Error`] itself, because `?` could not accept every error otherwise. Every
+/// failure can be recorded: texts and details beyond the limits are cut and marked at that time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StepError {
-    /// A word for programs, such as `declined`; `error` if nothing else was said.
+    /// The kind of the failure for programs, such as `declined`; `error` by default.
     pub kind: ErrorKind,
-    /// A sentence for people.
+    /// The message for people.
     pub message: String,
-    /// More for programs.
+    /// Details for programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
-    /// Whether another attempt may succeed.
+    /// Whether a retry may succeed.
     pub retryable: bool,
-    /// How long to wait before that attempt, instead of the step's backoff.
+    /// How long to wait before the retry, instead of the step's backoff.
     #[serde(default, rename = "retry_after_ms", with = "optional_millis", skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Duration>,
-    /// What caused it, the nearest cause first.
+    /// The chain of causes, nearest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<String>,
+    #[serde(skip)]
+    origin: Origin,
+}
+
+/// The error that the failure was made of, until the failure is stored. It is never recorded.
+#[derive(Clone, Default)]
+struct Origin(Option<Arc<Held>>);
+
+/// An error of the host, which is dropped in a cage.
+struct Held(Option<Box<dyn Error + Send + Sync>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(error) = self.0.take() {
+            cage::discard(error);
+        }
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "an error" } else { "none" })
+    }
 }
 
 impl StepError {
-    /// A failure that another attempt may mend.
+    /// Creates a failure that a retry may fix.
     pub fn retryable(message: impl Into<String>) -> Self {
         Self::new(message.into(), true)
     }
 
-    /// A failure that no other attempt can mend.
+    /// Creates a failure that no retry can fix.
     pub fn terminal(message: impl Into<String>) -> Self {
         Self::new(message.into(), false)
     }
 
     fn new(message: String, retryable: bool) -> Self {
         Self {
-            kind: ErrorKind::from(ErrorKind::ERROR),
+            kind: ErrorKind::from(Failure::ERROR),
             message,
             details: None,
             retryable,
             retry_after: None,
             chain: Vec::new(),
+            origin: Origin::default(),
         }
     }
 
-    /// The kind, for programs that look at the failure.
+    /// Sets the kind, for programs that inspect the failure.
     pub fn kind(mut self, kind: impl Into<ErrorKind>) -> Self {
         self.kind = kind.into();
         self
     }
 
-    /// Anything more that a program may want to know. What JSON cannot represent is replaced by the reason.
+    /// Sets details for programs. If JSON cannot represent them, the reason is recorded instead.
     pub fn details(mut self, details: impl Serialize) -> Self {
-        self.details = Some(
-            to_value(&details).unwrap_or_else(|violation| Value::from(format!("[details not kept: {violation}]"))),
-        );
+        let kept = cage::call(|| to_value(&details));
+        self.details = Some(match kept {
+            Ok(Ok(kept)) => kept,
+            Ok(Err(violation)) => Value::from(format!("[details not kept: {violation}]")),
+            Err(_) => Value::from("[details not kept: they panicked]"),
+        });
+        cage::discard(details);
         self
     }
 
-    /// How long to wait before the next attempt, instead of the step's backoff. Has no effect on a terminal failure.
+    /// Sets how long to wait before the retry, instead of the step's backoff. Has no effect on a terminal failure.
     pub fn retry_after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);
         self
     }
 
-    /// The same failure, for good.
+    /// Returns the first error of type `E` among the original error and its causes. Returns `None` once the
+    /// failure was stored.
+    ///
+    /// ```
+    /// use std::io;
+    /// use squidmesh_core::StepError;
+    ///
+    /// let error = StepError::from(io::Error::from(io::ErrorKind::NotFound));
+    /// assert!(error.find::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound));
+    /// ```
+    pub fn find<E: Error + 'static>(&self) -> Option<&E> {
+        let mut next: Option<&(dyn Error + 'static)> = Some(&**self.origin.0.as_ref()?.0.as_ref()?);
+        for _ in 0..=CAUSES {
+            let error = next?;
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    /// Makes the failure terminal.
     pub fn into_terminal(mut self) -> Self {
         self.retryable = false;
         self
     }
 }
 
-/// How many causes are kept.
+/// The maximum number of causes that are kept.
 const CAUSES: usize = 32;
 
-impl<E: std::error::Error + Send + Sync + 'static> From<E> for StepError {
+/// Converts everything that boxes into an error. `StepError` does not, so this does not conflict with the
+/// conversion of a type into itself.
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for StepError {
     fn from(error: E) -> Self {
-        let mut failure = Self::retryable(error.to_string());
-        let mut source = error.source();
-        while let Some(cause) = source.filter(|_| failure.chain.len() < CAUSES) {
-            failure.chain.push(cause.to_string());
-            source = cause.source();
+        let error: Box<dyn Error + Send + Sync> = error.into();
+        let mut failure = Self::retryable(text_of(&*error));
+        let mut chain = Vec::new();
+        let whole = cage::call(|| {
+            let mut source = error.source();
+            while let Some(cause) = source.filter(|_| chain.len() < CAUSES) {
+                chain.push(text_of(cause));
+                source = cause.source();
+            }
+        });
+        if whole.is_err() {
+            chain.push(NO_TEXT.to_owned());
         }
+        failure.chain = chain;
+        failure.origin = Origin(Some(Arc::new(Held(Some(error)))));
         failure
     }
+}
+
+/// The text of an error whose `Display` panics: the error is still the failure of the attempt.
+const NO_TEXT: &str = "(the error panicked when it was asked for its text)";
+
+/// Returns the text of an error of the host.
+fn text_of(error: &dyn Error) -> String {
+    cage::call(|| error.to_string()).unwrap_or_else(|_| NO_TEXT.to_owned())
 }
 
 impl fmt::Display for StepError {
@@ -118,28 +199,26 @@ impl fmt::Display for StepError {
     }
 }
 
-/// The kind of a failure, in one word for programs.
+impl From<&StepError> for Failure {
+    fn from(error: &StepError) -> Self {
+        Failure {
+            kind: error.kind.to_string(),
+            message: error.message.clone(),
+            step: None,
+            retryable: error.retryable,
+            details: error.details.clone(),
+            chain: error.chain.clone(),
+        }
+    }
+}
+
+/// The kind of a failure, in one word for programs: the handler's own, or one of the constants of [`Failure`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ErrorKind(Box<str>);
 
 impl ErrorKind {
-    /// A failure of which nothing more was said.
-    pub const ERROR: &'static str = "error";
-    /// The attempt took longer than the step's timeout.
-    pub const TIMEOUT: &'static str = "timeout";
-    /// The handler panicked.
-    pub const PANIC: &'static str = "panic";
-    /// The input does not fit the handler's type.
-    pub const INVALID_INPUT: &'static str = "invalid_input";
-    /// The output cannot be kept.
-    pub const INVALID_OUTPUT: &'static str = "invalid_output";
-    /// The transaction of a transactional step could not be used or committed.
-    pub const TRANSACTION: &'static str = "transaction";
-    /// The worker that ran the attempt is gone.
-    pub const STALE_RUNNING_STEP: &'static str = "stale_running_step";
-
-    /// The word.
+    /// Returns the kind as a string.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,6 +1,6 @@
-//! Lets a handler ask whether its work still counts.
+//! Lets a handler check whether its attempt still counts.
 //!
-//! Leases are extended by the runtime without help; this is for the moment before an effect that must not happen twice.
+//! The runtime extends leases by itself; this is for the moment before an effect that must not happen twice.
 
 use std::fmt;
 use std::future::Future;
@@ -11,8 +11,8 @@ use crate::cancellation::{CancelReason, Cancellation};
 
 type Renewal = dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
 
-/// A sign of life that a handler can give, and the answer to it. Optional: the runtime keeps the lease of a running step
-/// by itself.
+/// Checks on demand whether an attempt still counts. Optional: the runtime extends the lease of a running step by
+/// itself.
 #[derive(Clone)]
 pub struct Heartbeat {
     cancellation: Cancellation,
@@ -20,12 +20,13 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// A heartbeat that only looks whether the cancellation was given.
+    /// Creates a heartbeat that only checks the cancellation.
     pub fn following(cancellation: Cancellation) -> Self {
         Self { cancellation, renewal: None }
     }
 
-    /// A heartbeat that extends the lease at each beat; the renewal answers whether this worker still holds it.
+    /// Creates a heartbeat that extends the lease at each beat. The renewal returns whether this worker still
+    /// holds the lease.
     pub fn renewing<F, Fut>(cancellation: Cancellation, renew: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -34,19 +35,19 @@ impl Heartbeat {
         Self { cancellation, renewal: Some(Arc::new(move || Box::pin(renew()))) }
     }
 
-    /// Makes sure, as far as it can be known, that the outcome of this attempt would still be recorded. Worth calling right
-    /// before an effect outside the database.
+    /// Checks, as far as it can be known, that the outcome of this attempt would still be recorded. Worth calling
+    /// right before an effect outside the database.
     ///
     /// # Errors
-    /// [`Stopped`] if the attempt was cancelled or its lease is lost.
-    pub async fn beat(&self) -> Result<(), Stopped> {
+    /// [`AttemptCancelled`] if the attempt was cancelled or its lease is lost.
+    pub async fn beat(&self) -> Result<(), AttemptCancelled> {
         if let (false, Some(renewal)) = (self.cancellation.is_cancelled(), &self.renewal)
             && !renewal().await
         {
             self.cancellation.cancel(CancelReason::LeaseLost);
         }
         match self.cancellation.reason() {
-            Some(reason) => Err(Stopped { reason }),
+            Some(reason) => Err(AttemptCancelled { reason }),
             None => Ok(()),
         }
     }
@@ -58,15 +59,15 @@ impl fmt::Debug for Heartbeat {
     }
 }
 
-/// The attempt should not go on.
+/// The error of an attempt that should stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the attempt should stop: {reason}")]
-pub struct Stopped {
+pub struct AttemptCancelled {
     reason: CancelReason,
 }
 
-impl Stopped {
-    /// Why.
+impl AttemptCancelled {
+    /// Returns why the attempt should stop.
     pub fn reason(&self) -> CancelReason {
         self.reason
     }
@@ -84,14 +85,14 @@ mod tests {
         let heartbeat = Heartbeat::following(cancellation.clone());
         assert_eq!(heartbeat.beat().now_or_never(), Some(Ok(())));
         cancellation.cancel(CancelReason::ShuttingDown);
-        assert_eq!(heartbeat.beat().now_or_never(), Some(Err(Stopped { reason: CancelReason::ShuttingDown })));
+        assert_eq!(heartbeat.beat().now_or_never(), Some(Err(AttemptCancelled { reason: CancelReason::ShuttingDown })));
     }
 
     #[test]
     fn a_lease_that_cannot_be_renewed_cancels_the_attempt() {
         let cancellation = Cancellation::new();
         let heartbeat = Heartbeat::renewing(cancellation.clone(), || std::future::ready(false));
-        assert_eq!(heartbeat.beat().now_or_never(), Some(Err(Stopped { reason: CancelReason::LeaseLost })));
+        assert_eq!(heartbeat.beat().now_or_never(), Some(Err(AttemptCancelled { reason: CancelReason::LeaseLost })));
         assert_eq!(cancellation.reason(), Some(CancelReason::LeaseLost));
     }
 }

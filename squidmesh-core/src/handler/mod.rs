@@ -1,11 +1,14 @@
 //! Step handlers: the code of the host that a step runs.
 //!
-//! Knows how typed code is called with JSON and how its failures are told; must never know runs, stores or retries.
+//! Knows how typed code is called with JSON and how its failures are reported; must never know runs, stores or
+//! retries.
 
+mod classified;
 mod compensation;
 mod context;
 mod erased;
 mod error;
+mod fails;
 mod heartbeat;
 mod output;
 mod transactional;
@@ -15,16 +18,18 @@ use serde::de::DeserializeOwned;
 
 pub use self::compensation::Compensation;
 pub use self::context::StepContext;
-pub use self::erased::{ErasedHandler, HandlerOutput};
+pub use self::erased::ErasedHandler;
 pub use self::error::{ErrorKind, StepError, StepResult};
-pub use self::heartbeat::{Heartbeat, Stopped};
-pub use self::output::{Delayed, Output};
+pub use self::fails::{StepFailure, StepResultExt};
+pub use self::heartbeat::{AttemptCancelled, Heartbeat};
+pub use self::output::{HandlerOutput, Output, WithDelay};
 pub use self::transactional::{ErasedTransactional, TransactionalHandler};
 
+pub(crate) use self::classified::{Classified, Rule};
 pub(crate) use self::erased::{Typed, decode_input, encode_output};
 pub(crate) use self::transactional::{TypedTransactional, expected};
 
-/// The code of a step, for steps that carry state of their own; a step without state can be a plain async function.
+/// The code of a step that carries state of its own; a step without state can be a plain async function.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -55,15 +60,15 @@ pub(crate) use self::transactional::{TypedTransactional, expected};
     note = "implement `Handler` for it, or use an `async fn(Input, StepContext) -> StepResult<Output>`"
 )]
 pub trait Handler: Send + Sync + 'static {
-    /// What the step is given. Input that does not fit fails the step for good.
+    /// The input of the step. Input that does not fit fails the step permanently.
     type Input: DeserializeOwned + Send;
-    /// What the step gives, or [`Delayed`] of it.
+    /// The output of the step, or [`WithDelay`] of it.
     type Output: Output;
 
-    /// Runs one attempt. It may be called again for the same step of the same run: after a failure, and after a crash that
-    /// hid its success.
+    /// Runs one attempt. It may be called again for the same step of the same run: after a failure, and after a
+    /// crash that lost its success.
     ///
     /// # Errors
-    /// A [`StepError`] says whether trying again makes sense; `?` on any error makes one that does.
+    /// A [`StepError`] says whether a retry makes sense; `?` on any error makes a retryable one.
     async fn run(&self, input: Self::Input, context: StepContext) -> StepResult<Self::Output>;
 }

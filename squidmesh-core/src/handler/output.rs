@@ -1,48 +1,65 @@
-//! What a handler may give back.
+//! The output types of handlers.
 
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
-use super::erased::HandlerOutput;
+use crate::cage;
 use crate::json::{JsonViolation, to_value};
 
-/// The output of a step: anything that serialises, or [`Delayed`] of it.
+/// The result of a handler.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HandlerOutput {
+    /// The output as JSON, of any type: `null` for `()`.
+    pub value: Value,
+    /// The delay of the successor, if the handler set one.
+    pub schedule_in: Option<Duration>,
+}
+
+/// The output of a step: anything that serialises, or [`WithDelay`] of it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the output of a step",
     label = "the output of a step is stored as JSON",
     note = "add `#[derive(serde::Serialize)]` to `{Self}`"
 )]
 pub trait Output: Send {
-    /// The output as JSON, and the delay that it asks for.
+    /// Converts the output into JSON, with the delay that it asks for.
     ///
     /// # Errors
-    /// [`JsonViolation`] if JSON cannot represent it.
+    /// Returns [`JsonViolation`] if JSON cannot represent the output.
     fn into_output(self) -> Result<HandlerOutput, JsonViolation>;
 }
 
 impl<T: Serialize + Send> Output for T {
     fn into_output(self) -> Result<HandlerOutput, JsonViolation> {
-        Ok(HandlerOutput { value: to_value(&self)?, schedule_in: None })
+        kept(self, None)
     }
 }
 
-/// An output that asks for its successor to start later. The time is waited for durably; no worker is held.
+/// An output whose successor starts after a delay. The wait is durable; no worker is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delayed<T> {
+pub struct WithDelay<T> {
     delay: Duration,
     output: T,
 }
 
-impl<T> Delayed<T> {
-    /// The output, with the step's successor to start so much later. Millisecond precision.
+impl<T> WithDelay<T> {
+    /// Creates an output whose successor starts after `delay`. Millisecond precision.
     pub fn by(delay: Duration, output: T) -> Self {
         Self { delay, output }
     }
 }
 
-impl<T: Serialize + Send> Output for Delayed<T> {
+impl<T: Serialize + Send> Output for WithDelay<T> {
     fn into_output(self) -> Result<HandlerOutput, JsonViolation> {
-        Ok(HandlerOutput { value: to_value(&self.output)?, schedule_in: Some(self.delay) })
+        kept(self.output, Some(self.delay))
     }
+}
+
+/// Returns the output as JSON. From then on the step has done its work, even if dropping the output panics.
+fn kept<T: Serialize>(output: T, schedule_in: Option<Duration>) -> Result<HandlerOutput, JsonViolation> {
+    let value = to_value(&output);
+    cage::discard(output);
+    Ok(HandlerOutput { value: value?, schedule_in })
 }

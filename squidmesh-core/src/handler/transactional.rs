@@ -1,6 +1,6 @@
-//! Handlers that work in the database transaction in which their outcome is recorded.
+//! Handlers that work in the database transaction that records their outcome.
 //!
-//! Knows that there is a transaction of some type; must never know which store lends it.
+//! Knows that there is a transaction of some type; must never know which store provides it.
 
 use std::any::{Any, type_name};
 
@@ -9,31 +9,33 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::context::StepContext;
-use super::erased::{HandlerOutput, decode_input, encode_output};
-use super::error::{ErrorKind, StepError, StepResult};
-use super::output::Output;
+use super::erased::{decode_input, encode_output};
+use super::error::{StepError, StepResult};
+use super::output::{HandlerOutput, Output};
 use crate::port::TransactionType;
+use crate::run::Failure;
 
-/// The code of a transactional step, for steps that carry state of their own; one without state can be a plain async function.
-/// Give it to [`transactional`](crate::transactional), where the rules are.
+/// The code of a transactional step that carries state of its own; one without state can be a plain async
+/// function. Pass it to [`transactional`](crate::transactional), which documents the rules.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler of a transactional step",
     note = "implement `TransactionalHandler` for it, or use an `async fn(Input, &Transaction, StepContext) -> StepResult<Output>`"
 )]
 pub trait TransactionalHandler: Send + Sync + 'static {
-    /// What the step is given. Input that does not fit fails the step for good.
+    /// The input of the step. Input that does not fit fails the step permanently.
     type Input: DeserializeOwned + Send;
-    /// The type of the transaction: that of the store which the workflow is to run on.
+    /// The transaction type of the store on which the workflow runs.
     type Transaction: Any + Send + Sync;
-    /// What the step gives, or [`Delayed`](crate::Delayed) of it.
+    /// The output of the step, or [`WithDelay`](crate::workflow::WithDelay) of it.
     type Output: Output;
 
-    /// Runs one attempt. What it writes in the transaction is stored if and only if this attempt is recorded as completed.
+    /// Runs one attempt. Its writes in the transaction are stored if and only if this attempt is recorded as
+    /// completed.
     ///
     /// # Errors
-    /// A [`StepError`] rolls back what was written and says whether trying again makes sense; `?` on any error makes one that
-    /// does.
+    /// A [`StepError`] rolls the writes back and says whether a retry makes sense; `?` on any error makes a
+    /// retryable one.
     async fn run(
         &self,
         input: Self::Input,
@@ -42,16 +44,16 @@ pub trait TransactionalHandler: Send + Sync + 'static {
     ) -> StepResult<Self::Output>;
 }
 
-/// A transactional handler whose types are behind JSON and `Any`.
+/// A transactional handler with its types erased behind JSON and `Any`.
 #[async_trait]
 pub trait ErasedTransactional: Send + Sync {
-    /// The type of the transaction that it needs.
+    /// Returns the transaction type that the handler needs.
     fn transaction_type(&self) -> TransactionType;
 
     /// Decodes the input, runs the handler in the transaction and encodes its output.
     ///
     /// # Errors
-    /// As [`ErasedHandler::call`](crate::ErasedHandler::call); a transaction of another type is a terminal error.
+    /// As [`ErasedHandler::call`](crate::workflow::ErasedHandler::call); a transaction of another type is a terminal error.
     async fn call(
         &self,
         input: Value,
@@ -60,7 +62,7 @@ pub trait ErasedTransactional: Send + Sync {
     ) -> Result<HandlerOutput, StepError>;
 }
 
-/// A [`TransactionalHandler`] with its types hidden.
+/// A [`TransactionalHandler`] with its types erased.
 pub(crate) struct TypedTransactional<H>(pub(crate) H);
 
 #[async_trait]
@@ -81,10 +83,11 @@ impl<H: TransactionalHandler> ErasedTransactional for TypedTransactional<H> {
     }
 }
 
-/// The transaction as the handler knows it. That the store lends this type is checked when the runtime is built.
+/// Returns the transaction as the handler's type. That the store provides this type is checked when the runtime
+/// is built.
 pub(crate) fn expected<T: Any>(transaction: &(dyn Any + Send + Sync)) -> Result<&T, StepError> {
     transaction.downcast_ref().ok_or_else(|| {
         let problem = format!("the handler needs a transaction of type {}, the store lent another", type_name::<T>());
-        StepError::terminal(problem).kind(ErrorKind::TRANSACTION)
+        StepError::terminal(problem).kind(Failure::TRANSACTION)
     })
 }

@@ -1,83 +1,90 @@
-//! Why a run is where it is: one reason, what it waits for, what could be done, and where that is recorded.
+//! Explains the state of a run: one reason, what it waits for, what can be done, and where that is recorded.
 
 use serde::Serialize;
 
+use super::details::StepState;
+use super::redaction::{Redaction, Texts};
+use crate::definition::{Definition, Fingerprint, StepDefinition, StepKind, Target};
+use crate::dispatch::IntentKey;
 use crate::engine::{Difference, differences, resumption, resumption_in, unsafe_to_replay};
-use crate::{
-    Definition, Failure, Fingerprint, History, IntentKey, IntentRecord, RunId, RunState, RunStatus, StepKind, StepName,
-    StepRun, StepState, StepStatus, Target, Timestamp,
-};
+use crate::id::RunId;
+use crate::name::{StepName, WorkflowName};
+use crate::port::{IntentRecord, RunHistory};
+use crate::run::{Failure, RunSnapshot, RunStatus, StepRun, StepStatus};
+use crate::time::Timestamp;
 
-/// Why a run is where it is.
+/// The reason for the state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
-    /// Its first step is dispatched and not yet taken up.
+    /// The first step is dispatched and not yet begun.
     PendingDispatch,
-    /// A step is due and not yet taken up.
+    /// A step is due and not yet begun.
     StepScheduled,
-    /// A step runs.
+    /// A step is running.
     StepRunning,
-    /// Steps wait for others.
+    /// A step waits for its dependencies: some of them have completed, and no step outside them runs.
     WaitingForDependencies,
     /// A failed step waits for its next attempt.
     WaitingForRetry,
-    /// A step falls due at a time.
+    /// A step becomes due at a time.
     WaitingForTimer,
-    /// The version of the workflow that the run is pinned to is not registered here.
+    /// The version of the workflow that the run is pinned to is not registered in this process.
     WaitingForDefinition,
-    /// A step failed as often as it may.
+    /// A step failed and has no attempts left.
     RetryExhausted,
-    /// A step, or the way on from it, failed for good.
+    /// A step, or the transition from it, failed permanently.
     StepFailed,
-    /// A pause step waits for somebody to let the run go on.
+    /// A pause step waits for a person to unblock the run.
     PausedForManualAction,
     /// An approval waits for a decision.
     PausedForApproval,
-    /// The run is paused, and it is not recorded how it goes on.
+    /// The run is paused, and its continuation is not recorded.
     PausedWithMissingResumeMetadata,
     /// The run is paused, and the step that is to follow does not exist.
     PausedWithInvalidResumeTarget,
     /// The run is paused, and its version of the workflow is neither registered nor stored.
     PausedWithUnavailableWorkflow,
-    /// It is being cancelled; a running step is awaited.
+    /// The run is being cancelled, and a running step has not ended yet.
     Cancelling,
-    /// It was cancelled.
+    /// The run was cancelled.
     Cancelled,
-    /// It is done.
+    /// The run completed.
     Completed,
 }
 
-/// Something that may be done to a run now.
+/// An action that is possible on a run now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NextAction {
-    /// Cancel it.
+    /// Cancels the run.
     Cancel,
-    /// Let it go on.
+    /// Unblocks the paused run.
     Unblock,
-    /// Approve.
+    /// Approves the approval that the run waits for.
     Approve,
-    /// Reject.
+    /// Rejects the approval that the run waits for.
     Reject,
-    /// Start it anew from its payload.
+    /// Starts a new run from the payload of this one.
     Replay,
-    /// The same, but what cannot be undone would be done again: it has to be allowed explicitly.
+    /// Starts a new run from the payload of this one. Effects that cannot be undone would happen again: this has
+    /// to be allowed explicitly.
     ReplayAllowingIrreversible,
-    /// Start a run that goes on from where this one failed.
+    /// Starts a new run that continues where this one failed.
     Resume,
-    /// The same, but a step whose effect cannot be undone would be tried again: it has to be allowed explicitly.
+    /// Starts a new run that continues where this one failed. A step whose effect cannot be undone would be tried
+    /// again: this has to be allowed explicitly.
     ResumeAllowingIrreversible,
 }
 
-/// A step that something waits for.
+/// A step that another step waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WaitsFor {
     /// The step.
     pub step: StepName,
-    /// Where it is.
+    /// The state of the step.
     pub state: StepState,
 }
 
@@ -86,7 +93,7 @@ pub struct WaitsFor {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Evidence {
-    /// The run, at this revision.
+    /// The run at a revision.
     Run {
         /// The revision.
         revision: u64,
@@ -97,43 +104,44 @@ pub enum Evidence {
     Attempt {
         /// The step.
         step: StepName,
-        /// Its number.
+        /// The number of the attempt.
         number: u32,
     },
     /// A live intent.
     Intent(IntentKey),
 }
 
-/// Why a run is where it is, and what could be done.
+/// The explanation of a run's state, with the actions that are possible.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The run.
+    /// The id of the run.
     pub run_id: RunId,
-    /// Its status.
+    /// The status of the run.
     pub status: RunStatus,
-    /// The reason.
+    /// The reason for its state.
     pub reason: Reason,
-    /// The step that it is about.
+    /// The step that the reason is about.
     pub step: Option<StepName>,
     /// The attempt that runs, failed last, or comes next.
     pub attempt: Option<u32>,
-    /// When the step falls due, or when the lease on it runs out; the deadline of an approval; when the compensation of a failed
-    /// run goes on.
+    /// The time at which the step becomes due, or at which its lease expires; the deadline of an approval; the
+    /// time at which the compensation of a failed run continues. For a step that waits for its dependencies: the
+    /// time at which the first of those becomes due.
     pub at: Option<Timestamp>,
-    /// What is waited for.
+    /// The steps that unscheduled steps wait for, independent of the reason.
     pub waits_for: Vec<WaitsFor>,
-    /// What went wrong, where something did.
+    /// The failure, if there is one.
     pub failure: Option<Failure>,
-    /// What would be accepted right now.
+    /// The actions that would be accepted right now.
     pub actions: Vec<NextAction>,
-    /// Where it is recorded.
+    /// The records that the explanation is based on.
     pub evidence: Vec<Evidence>,
-    /// What there is in place of the run's version, where that is not registered here and something is left to be done.
+    /// What could take the place of the run's version, if that is not registered here and work is left.
     pub definition: Option<MissingVersion>,
 }
 
-/// A version of a workflow that is not registered here, and what could take its place.
+/// A version of a workflow that is not registered in this process, and what could take its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MissingVersion {
@@ -141,38 +149,48 @@ pub struct MissingVersion {
     pub version: Fingerprint,
     /// The newest registered version of the workflow; `None` if there is none.
     pub newest: Option<Fingerprint>,
-    /// Whether the host allows that one to adopt runs.
+    /// Whether the host allows the newest version to adopt runs.
     pub adoption: bool,
-    /// What keeps the newest version from adopting this run. Empty if it could; or if there is no such version, or the run's is
-    /// not stored either.
+    /// The differences that keep the newest version from adopting this run. Empty if it could adopt the run, if
+    /// there is no such version, or if the run's version is not stored either.
     pub differences: Vec<Difference>,
 }
 
-/// What is looked at.
+impl Explanation {
+    /// Redacts every text of the host.
+    #[must_use]
+    pub fn redacted(mut self, by: &dyn Redaction, workflow: &WorkflowName) -> Self {
+        let step = self.step.clone();
+        Texts { by, workflow, step: step.as_ref() }.optional(&mut self.failure);
+        self
+    }
+}
+
+/// The input of an explanation.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// The run and its step runs.
-    pub state: &'a RunState,
-    /// Its version of the workflow, if it is registered or stored.
+    pub state: &'a RunSnapshot,
+    /// The run's version of the workflow, if it is registered or stored.
     pub definition: Option<&'a Definition>,
-    /// Whether this process can carry that version out.
+    /// Whether that version is registered in this process, so that it can execute the run.
     pub registered: bool,
-    /// Whether this process could start the workflow anew.
+    /// Whether this process could start a new run of the workflow.
     pub replayable: bool,
     /// The newest registered version of the workflow.
     pub newest: Option<&'a Definition>,
     /// Whether the newest version may adopt runs.
     pub adoption: bool,
-    /// Its attempts, audit trail and intents.
-    pub history: &'a History,
-    /// The time.
+    /// The attempts, audit trail and intents of the run.
+    pub history: &'a RunHistory,
+    /// The current time.
     pub now: Timestamp,
 }
 
 /// Explains a run.
 pub fn explain(subject: &Subject<'_>) -> Explanation {
     let run = &subject.state.run;
-    let mut told = Explanation {
+    let mut explanation = Explanation {
         run_id: run.id,
         status: run.status,
         reason: Reason::Completed,
@@ -187,18 +205,18 @@ pub fn explain(subject: &Subject<'_>) -> Explanation {
     };
     match run.status {
         RunStatus::Completed => {}
-        RunStatus::Cancelled => told.reason = Reason::Cancelled,
+        RunStatus::Cancelled => explanation.reason = Reason::Cancelled,
         RunStatus::Cancelling => {
-            told.reason = Reason::Cancelling;
+            explanation.reason = Reason::Cancelling;
             if let Some(step) = subject.state.in_status(StepStatus::Running).next() {
-                told.about(step, subject.history);
+                explanation.about(step, subject.history);
             }
         }
-        RunStatus::Failed => failed(subject, &mut told),
-        RunStatus::Paused => paused(subject, &mut told),
-        RunStatus::Pending | RunStatus::Running | RunStatus::Retrying => waiting(subject, &mut told),
+        RunStatus::Failed => failed(subject, &mut explanation),
+        RunStatus::Paused => paused(subject, &mut explanation),
+        RunStatus::Pending | RunStatus::Running | RunStatus::Retrying => waiting(subject, &mut explanation),
     }
-    told
+    explanation
 }
 
 fn missing_version(subject: &Subject<'_>) -> Option<MissingVersion> {
@@ -216,7 +234,7 @@ fn missing_version(subject: &Subject<'_>) -> Option<MissingVersion> {
 }
 
 impl Explanation {
-    fn about(&mut self, step: &StepRun, history: &History) {
+    fn about(&mut self, step: &StepRun, history: &RunHistory) {
         self.step = Some(step.step.clone());
         self.evidence.push(Evidence::Step(step.step.clone()));
         if step.attempt > 0 {
@@ -230,45 +248,55 @@ impl Explanation {
     }
 }
 
-fn intent<'a>(step: &StepRun, history: &'a History) -> Option<&'a IntentRecord> {
+impl Explanation {
+    /// Sets the reason to a step that waits for its dependencies. Evidence and times of the dependencies stay.
+    fn waiting_at(&mut self, join: &StepDefinition) {
+        self.reason = Reason::WaitingForDependencies;
+        (self.step, self.attempt) = (Some(join.name.clone()), None);
+    }
+}
+
+fn intent<'a>(step: &StepRun, history: &'a RunHistory) -> Option<&'a IntentRecord> {
     history.intents.iter().find(|intent| intent.key.target.step() == Some(&step.step))
 }
 
-fn failed(subject: &Subject<'_>, told: &mut Explanation) {
-    told.reason = Reason::StepFailed;
-    told.failure = subject.state.run.last_error.clone();
+fn failed(subject: &Subject<'_>, explanation: &mut Explanation) {
+    explanation.reason = Reason::StepFailed;
+    explanation.failure = subject.state.run.last_error.clone();
     let compensation = subject.history.intents.iter().find(|intent| intent.key.target.step().is_none());
     if let Some(intent) = compensation {
-        told.at = Some(intent.available_at);
-        told.evidence.push(Evidence::Intent(intent.key.clone()));
+        explanation.at = Some(intent.available_at);
+        explanation.evidence.push(Evidence::Intent(intent.key.clone()));
     }
-    let step = told.failure.as_ref().and_then(|failure| failure.step.as_ref());
-    let Some(step) = step.and_then(|step| subject.state.steps.get(step)) else { return };
-    told.about(step, subject.history);
+    // A refused successor has no step run.
+    explanation.step = explanation.failure.as_ref().and_then(|failure| failure.step.clone());
+    let Some(step) = explanation.step.as_ref().and_then(|step| subject.state.steps.get(step)) else { return };
+    explanation.about(step, subject.history);
     let limit =
         subject.definition.and_then(|found| found.step(step.step.as_str())).map(|found| found.retry.max_attempts());
     let may_have_helped = step.last_error.as_ref().is_some_and(|failure| failure.retryable);
     if may_have_helped && limit.is_some_and(|limit| step.failures >= limit) {
-        told.reason = Reason::RetryExhausted;
+        explanation.reason = Reason::RetryExhausted;
     }
 }
 
-fn paused(subject: &Subject<'_>, told: &mut Explanation) {
+fn paused(subject: &Subject<'_>, explanation: &mut Explanation) {
     let step = subject.state.run.current_step.as_ref().and_then(|step| subject.state.steps.get(step));
     if let Some(step) = step {
-        told.about(step, subject.history);
+        explanation.about(step, subject.history);
     }
-    let resume = step.filter(|step| step.status == StepStatus::Paused).and_then(|step| step.resume.as_ref());
-    told.reason = match (subject.definition, resume) {
+    let continuation =
+        step.filter(|step| step.status == StepStatus::Paused).and_then(|step| step.continuation.as_ref());
+    explanation.reason = match (subject.definition, continuation) {
         (None, _) => Reason::PausedWithUnavailableWorkflow,
         (_, None) => Reason::PausedWithMissingResumeMetadata,
-        (Some(definition), Some(resume)) => {
+        (Some(definition), Some(continuation)) => {
             let missing = |target: &Target| match target {
                 Target::Step(step) => definition.step(step.as_str()).is_none(),
                 Target::Complete => false,
             };
-            match &resume.error {
-                _ if missing(&resume.ok) || resume.error.as_ref().is_some_and(missing) => {
+            match &continuation.error {
+                _ if missing(&continuation.ok) || continuation.error.as_ref().is_some_and(missing) => {
                     Reason::PausedWithInvalidResumeTarget
                 }
                 Some(_) => Reason::PausedForApproval,
@@ -278,40 +306,49 @@ fn paused(subject: &Subject<'_>, told: &mut Explanation) {
     };
 }
 
-/// A run that goes on by itself: told is what is nearest to doing something.
-fn waiting(subject: &Subject<'_>, told: &mut Explanation) {
+/// Explains a run that progresses by itself, by the step that is closest to doing something.
+fn waiting(subject: &Subject<'_>, explanation: &mut Explanation) {
     let state = subject.state;
+    explanation.waits_for = waits_for(subject);
     if let Some(step) = state.in_status(StepStatus::Running).next() {
-        told.about(step, subject.history);
-        let left = told.at.is_some_and(|at| at <= subject.now);
-        let waits = left && !subject.registered;
-        told.reason = if waits { Reason::WaitingForDefinition } else { Reason::StepRunning };
+        explanation.about(step, subject.history);
+        let left = explanation.at.is_some_and(|at| at <= subject.now);
+        let stranded = left && !subject.registered;
+        match joining(subject).filter(|join| !stranded && waits_for_all_that_runs(subject, join)) {
+            Some(join) => explanation.waiting_at(join),
+            None if stranded => explanation.reason = Reason::WaitingForDefinition,
+            None => explanation.reason = Reason::StepRunning,
+        }
         return;
     }
     let due_at = |step: &StepRun| intent(step, subject.history).map(|intent| intent.available_at);
     let next = state.in_status(StepStatus::Pending).min_by_key(|step| due_at(step));
     if let Some(step) = next {
-        told.about(step, subject.history);
-        told.failure = step.last_error.clone();
+        explanation.about(step, subject.history);
+        explanation.failure = step.last_error.clone();
     }
     if !subject.registered {
-        told.reason = Reason::WaitingForDefinition;
+        explanation.reason = Reason::WaitingForDefinition;
+        return;
+    }
+    if let Some(join) = joining(subject) {
+        explanation.waiting_at(join);
         return;
     }
     let Some(step) = next else {
-        told.reason = Reason::WaitingForDependencies;
-        told.waits_for = waits_for(subject);
+        explanation.reason = Reason::WaitingForDependencies;
         return;
     };
-    told.attempt = Some(step.attempt + 1);
-    // What a worker has claimed and not yet begun is in hand, whatever the time at which its lease runs out.
+    explanation.attempt = Some(step.attempt + 1);
+    // A step that a worker has claimed and not yet begun does not wait for a time: its intent shows the lease's
+    // expiry.
     let later =
         intent(step, subject.history).is_some_and(|intent| intent.lease.is_none() && intent.available_at > subject.now);
     let timer = subject
         .definition
         .and_then(|found| found.step(step.step.as_str()))
         .is_some_and(|found| matches!(found.kind, StepKind::Wait { .. }));
-    told.reason = match (later, step.attempt > 0) {
+    explanation.reason = match (later, step.attempt > 0) {
         (true, true) if !timer => Reason::WaitingForRetry,
         (true, _) => Reason::WaitingForTimer,
         (false, _) if state.run.status == RunStatus::Pending => Reason::PendingDispatch,
@@ -319,7 +356,20 @@ fn waiting(subject: &Subject<'_>, told: &mut Explanation) {
     };
 }
 
-/// What the steps that have not been scheduled wait for.
+/// Returns the first unscheduled step of whose dependencies some have completed and some have not.
+fn joining<'a>(subject: &Subject<'a>) -> Option<&'a StepDefinition> {
+    let steps = &subject.state.steps;
+    let done = |step: &StepName| steps.get(step).is_some_and(|found| found.status == StepStatus::Completed);
+    let mut waiting = subject.definition?.steps().iter().filter(|step| !steps.contains_key(&step.name));
+    waiting.find(|step| step.after.iter().any(done) && !step.after.iter().all(done))
+}
+
+/// Returns whether every running step is a dependency of `join`.
+fn waits_for_all_that_runs(subject: &Subject<'_>, join: &StepDefinition) -> bool {
+    subject.state.in_status(StepStatus::Running).all(|running| join.after.contains(&running.step))
+}
+
+/// Returns the steps that unscheduled steps wait for.
 fn waits_for(subject: &Subject<'_>) -> Vec<WaitsFor> {
     let Some(definition) = subject.definition else { return Vec::new() };
     let state = |step: &StepName| subject.state.steps.get(step).map_or(StepState::Waiting, |run| run.status.into());
@@ -331,24 +381,25 @@ fn waits_for(subject: &Subject<'_>) -> Vec<WaitsFor> {
     all.filter(|wait| wait.state != StepState::Completed).collect()
 }
 
-/// What would be accepted right now: exactly what the engine accepts.
+/// Returns the actions that the engine would accept right now.
 fn actions(subject: &Subject<'_>) -> Vec<NextAction> {
     let state = subject.state;
     let mut actions = Vec::new();
     if subject.definition.is_some() {
         if state.run.status == RunStatus::Paused {
             let step = state.run.current_step.as_ref().and_then(|step| state.steps.get(step));
-            let resume = step.filter(|step| step.status == StepStatus::Paused).and_then(|step| step.resume.as_ref());
+            let continuation =
+                step.filter(|step| step.status == StepStatus::Paused).and_then(|step| step.continuation.as_ref());
             let exists = |target: &Target| match target {
                 Target::Step(step) => subject.definition.is_some_and(|found| found.step(step.as_str()).is_some()),
                 Target::Complete => true,
             };
-            if let Some(resume) = resume {
-                match &resume.error {
-                    None if exists(&resume.ok) => actions.push(NextAction::Unblock),
+            if let Some(continuation) = continuation {
+                match &continuation.error {
+                    None if exists(&continuation.ok) => actions.push(NextAction::Unblock),
                     None => {}
                     Some(error) => {
-                        actions.extend(exists(&resume.ok).then_some(NextAction::Approve));
+                        actions.extend(exists(&continuation.ok).then_some(NextAction::Approve));
                         actions.extend(exists(error).then_some(NextAction::Reject));
                     }
                 }

@@ -1,10 +1,13 @@
-//! A run as a graph, for drawing: its steps, what leads where, and the path that was taken.
+//! A run as a graph, for drawing: its steps, its edges, and the path that was taken.
 
 use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::{Definition, RunState, RunStatus, StepName, StepState, StepStatus, Target, TransitionOutcome};
+use crate::definition::{Definition, Target, TransitionOutcome};
+use crate::inspect::StepState;
+use crate::name::StepName;
+use crate::run::{RunSnapshot, RunStatus, StepStatus};
 
 /// The graph of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -12,7 +15,7 @@ use crate::{Definition, RunState, RunStatus, StepName, StepState, StepStatus, Ta
 pub struct Graph {
     /// The declared steps, in order of declaration.
     pub nodes: Vec<GraphNode>,
-    /// What leads where, in order of declaration.
+    /// The edges, in order of declaration.
     pub edges: Vec<GraphEdge>,
 }
 
@@ -20,42 +23,42 @@ pub struct Graph {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct GraphNode {
-    /// Its name.
+    /// The name of the step.
     pub step: StepName,
-    /// Where it is.
+    /// The state of the step.
     pub state: StepState,
 }
 
-/// Why an edge leads from one step to another.
+/// The kind of an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EdgeKind {
-    /// It is followed when the step succeeds.
+    /// The edge is followed when the step succeeds.
     Ok,
-    /// It is followed when the step fails.
+    /// The edge is followed when the step fails.
     Error,
-    /// It is followed when the deadline of an approval passes without a decision.
+    /// The edge is followed when the deadline of an approval passes without a decision.
     Deadline,
-    /// The other step needs this one.
+    /// The target depends on the source.
     Dependency,
 }
 
-/// An edge.
+/// An edge of the graph.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct GraphEdge {
-    /// From this step.
+    /// The step that the edge leaves.
     pub from: StepName,
-    /// To this one; `None` is the end of the run.
+    /// The step that the edge leads to; `None` is the end of the run.
     pub to: Option<StepName>,
-    /// Why.
+    /// The kind of the edge.
     pub kind: EdgeKind,
-    /// Whether the run went this way.
+    /// Whether the run took this edge.
     pub taken: bool,
 }
 
-/// The graph of a run of a definition.
-pub fn graph(state: &RunState, definition: &Definition) -> Graph {
+/// Returns the graph of a run.
+pub fn graph(state: &RunSnapshot, definition: &Definition) -> Graph {
     let status = |step: &StepName| state.steps.get(step).map(|run| run.status);
     let nodes = definition.steps().iter().map(|step| GraphNode {
         step: step.name.clone(),
@@ -93,9 +96,9 @@ pub fn graph(state: &RunState, definition: &Definition) -> Graph {
     Graph { nodes: nodes.collect(), edges: transitions.chain(deadlines).chain(dependencies).collect() }
 }
 
-/// The kind of edge by which a run left a step. A rejected approval is completed, and took the error route; so did one whose
-/// deadline passed, unless the deadline leads elsewhere.
-fn left_by(state: &RunState, definition: &Definition, step: &StepName) -> Option<EdgeKind> {
+/// Returns the kind of edge by which a run left a step. A rejected approval is completed, and took the error
+/// transition; so did one whose deadline passed, unless the deadline has its own target.
+fn left_by(state: &RunSnapshot, definition: &Definition, step: &StepName) -> Option<EdgeKind> {
     let run = state.steps.get(step)?;
     let manual = run.manual.as_ref().map(|manual| manual.decision.as_str());
     let deadline = || definition.step(step.as_str())?.deadline.as_ref()?.to.as_ref();
@@ -109,7 +112,7 @@ fn left_by(state: &RunState, definition: &Definition, step: &StepName) -> Option
 }
 
 impl Graph {
-    /// The graph in the language of Mermaid.
+    /// Returns the graph in the language of Mermaid.
     pub fn to_mermaid(&self) -> String {
         let mut text = String::from("flowchart TD\n");
         for (place, node) in self.nodes.iter().enumerate() {
@@ -127,7 +130,7 @@ impl Graph {
         text
     }
 
-    /// The graph in the language of Graphviz.
+    /// Returns the graph in the language of Graphviz.
     pub fn to_dot(&self) -> String {
         let mut text = String::from("digraph run {\n");
         for (place, node) in self.nodes.iter().enumerate() {
@@ -162,7 +165,7 @@ impl EdgeKind {
     }
 }
 
-/// Mermaid reads HTML entities in labels, with a number sign in place of the ampersand.
+/// Escapes a label: Mermaid reads HTML entities in labels, with a number sign in place of the ampersand.
 fn escaped(text: &str) -> String {
     text.chars().fold(String::new(), |mut out, c| {
         match c {

@@ -1,11 +1,19 @@
-//! Explaining runs from what is recorded: pure functions of a run's state, its definition and its history.
+//! Inspecting runs: [`RunDetails`], the [`Explanation`] of a run's state, its [`Graph`], and the [`Redaction`] of
+//! texts of the host.
 //!
-//! Knows what the engine would accept; decides and changes nothing.
+//! Pure functions of a run's state, its definition and its history. Knows what the engine would accept; decides and
+//! changes nothing.
 
+mod details;
 mod explain;
 mod graph;
+mod redaction;
 #[cfg(test)]
 mod tests;
 
+pub use details::{RunDetails, StepState, StepView};
 pub use explain::{Evidence, Explanation, MissingVersion, NextAction, Reason, Subject, WaitsFor, explain};
 pub use graph::{EdgeKind, Graph, GraphEdge, GraphNode, graph};
+pub use redaction::{HostText, HostTextKind, Redaction, ShowEverything, ShowNothing, WITHHELD};
+
+pub(crate) use redaction::redacted;

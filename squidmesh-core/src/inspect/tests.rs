@@ -6,17 +6,21 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::*;
-use crate::engine::{self, Begin, Limits, Moment, NewRun, Outcome, UnitOfWork};
-use crate::{
-    COMPLETE, Commit, CommitToken, Definition, Failure, History, IntentKey, IntentRecord, IntentWrite, Job,
-    JobMetadata, Lease, LeaseToken, Refusal, Retry, RunId, RunState, RunStatus, Step, StepContext, StepName,
-    StepResult, Timestamp, Trigger, Workflow, approval, pause, secs, wait,
-};
+use crate::definition::{Definition, Retry, secs};
+use crate::dispatch::{IntentKey, Job, JobMetadata, Lease, Refusal};
+use crate::engine::{self, Begin, DecisionInputs, Limits, NewRun, Outcome, UnitOfWork};
+use crate::handler::{StepContext, StepResult};
+use crate::id::RunId;
+use crate::name::StepName;
+use crate::port::{Commit, CommitToken, IntentRecord, IntentWrite, LeaseToken, RunHistory};
+use crate::run::{Failure, RunSnapshot, RunStatus};
+use crate::time::Timestamp;
+use crate::workflow::{COMPLETE, Step, Trigger, Workflow, approval, pause, wait};
 
-/// A run driven through the engine, with the intents that its commits leave.
+/// A run driven through the engine, with the intents of its commits.
 struct Driven {
     definition: Arc<Definition>,
-    state: RunState,
+    state: RunSnapshot,
     intents: Vec<IntentRecord>,
     now: Timestamp,
 }
@@ -34,7 +38,7 @@ fn name(step: &str) -> StepName {
 }
 
 impl Driven {
-    fn start(workflow: crate::WorkflowBuilder) -> Self {
+    fn start(workflow: crate::workflow::WorkflowBuilder) -> Self {
         let definition = workflow.trigger(Trigger::manual("go")).build().unwrap().definition().clone();
         let now = Timestamp::from_millis(1_000_000);
         let new = NewRun {
@@ -45,7 +49,7 @@ impl Driven {
             idempotency_key: None,
             replay: None,
         };
-        let moment = Moment { now, random: 0.5, token: CommitToken::from_uuid(Uuid::nil()) };
+        let moment = DecisionInputs { now, random: 0.5, token: CommitToken::from_uuid(Uuid::nil()) };
         let decision = engine::start(definition.clone(), new, moment, Limits::default(), &accept).unwrap().close();
         let mut driven = Driven { definition, state: decision.state, intents: Vec::new(), now };
         driven.apply(decision.commit);
@@ -66,7 +70,7 @@ impl Driven {
     }
 
     fn decide<T>(&mut self, decide: impl FnOnce(&mut UnitOfWork) -> T) -> T {
-        let moment = Moment { now: self.now, random: 0.5, token: CommitToken::from_uuid(Uuid::nil()) };
+        let moment = DecisionInputs { now: self.now, random: 0.5, token: CommitToken::from_uuid(Uuid::nil()) };
         let mut work = UnitOfWork::open(self.definition.clone(), self.state.clone(), moment, Limits::default());
         let value = decide(&mut work);
         let decision = work.close();
@@ -99,7 +103,7 @@ impl Driven {
     }
 
     fn explain_with(&self, registered: bool, definition: Option<&Definition>) -> Explanation {
-        let history = History::new(Vec::new(), Vec::new(), self.intents.clone());
+        let history = RunHistory::new(Vec::new(), Vec::new(), self.intents.clone());
         let state = &self.state;
         let newest = Some(&*self.definition);
         let (replayable, adoption) = (true, false);
@@ -108,7 +112,7 @@ impl Driven {
     }
 }
 
-fn two_steps() -> crate::WorkflowBuilder {
+fn two_steps() -> crate::workflow::WorkflowBuilder {
     Workflow::builder("two")
         .step(Step::new("first", nothing).retry(Retry::fixed(2, secs(60))))
         .step(Step::new("second", wait(secs(90))))
@@ -116,7 +120,7 @@ fn two_steps() -> crate::WorkflowBuilder {
         .then("second", COMPLETE)
 }
 
-fn with_approval() -> crate::WorkflowBuilder {
+fn with_approval() -> crate::workflow::WorkflowBuilder {
     Workflow::builder("approved")
         .step(Step::new("ask", approval()))
         .step(Step::new("hold", pause()))
@@ -129,30 +133,30 @@ fn with_approval() -> crate::WorkflowBuilder {
 
 #[test]
 fn a_fresh_run_waits_to_be_taken_up() {
-    let told = Driven::start(two_steps()).explain();
-    assert_eq!((told.reason, told.attempt), (Reason::PendingDispatch, Some(1)));
-    assert_eq!(told.step, Some(name("first")));
-    assert_eq!(told.actions, [NextAction::Cancel]);
-    assert!(told.evidence.iter().any(|evidence| matches!(evidence, Evidence::Intent(_))));
+    let explanation = Driven::start(two_steps()).explain();
+    assert_eq!((explanation.reason, explanation.attempt), (Reason::PendingDispatch, Some(1)));
+    assert_eq!(explanation.step, Some(name("first")));
+    assert_eq!(explanation.actions, [NextAction::Cancel]);
+    assert!(explanation.evidence.iter().any(|evidence| matches!(evidence, Evidence::Intent(_))));
 }
 
 #[test]
 fn a_running_step_is_named_with_its_attempt() {
     let mut run = Driven::start(two_steps());
     run.begin("first");
-    let told = run.explain();
-    assert_eq!((told.reason, told.attempt), (Reason::StepRunning, Some(1)));
-    assert!(told.evidence.contains(&Evidence::Attempt { step: name("first"), number: 1 }));
+    let explanation = run.explain();
+    assert_eq!((explanation.reason, explanation.attempt), (Reason::StepRunning, Some(1)));
+    assert!(explanation.evidence.contains(&Evidence::Attempt { step: name("first"), number: 1 }));
 }
 
 #[test]
 fn a_retry_says_when_and_why() {
     let mut run = Driven::start(two_steps());
     run.fail("first", true);
-    let told = run.explain();
-    assert_eq!((told.reason, told.attempt), (Reason::WaitingForRetry, Some(2)));
-    assert_eq!(told.at, Some(run.now.after(secs(60))));
-    assert_eq!(told.failure.map(|failure| failure.kind), Some("boom".to_owned()));
+    let explanation = run.explain();
+    assert_eq!((explanation.reason, explanation.attempt), (Reason::WaitingForRetry, Some(2)));
+    assert_eq!(explanation.at, Some(run.now.after(secs(60))));
+    assert_eq!(explanation.failure.map(|failure| failure.kind), Some("boom".to_owned()));
     run.now = run.now.after(secs(61));
     assert_eq!(run.explain().reason, Reason::StepScheduled);
 }
@@ -161,8 +165,8 @@ fn a_retry_says_when_and_why() {
 fn a_timer_says_when_it_is_due() {
     let mut run = Driven::start(two_steps());
     run.succeed("first");
-    let told = run.explain();
-    assert_eq!((told.reason, told.at), (Reason::WaitingForTimer, Some(run.now.after(secs(90)))));
+    let explanation = run.explain();
+    assert_eq!((explanation.reason, explanation.at), (Reason::WaitingForTimer, Some(run.now.after(secs(90)))));
 }
 
 #[test]
@@ -181,15 +185,15 @@ fn exhausted_retries_differ_from_a_failure_for_good() {
 fn a_paused_run_offers_what_it_waits_for() {
     let mut run = Driven::start(with_approval());
     run.begin("ask");
-    let told = run.explain();
-    assert_eq!(told.reason, Reason::PausedForApproval);
-    assert_eq!(told.actions, [NextAction::Approve, NextAction::Reject, NextAction::Cancel]);
-    let decided = engine::Decided { actor: Some("ann".to_owned()), ..Default::default() };
-    run.decide(|work| engine::decide(work, engine::Verdict::Approve, decided, &accept).unwrap());
+    let explanation = run.explain();
+    assert_eq!(explanation.reason, Reason::PausedForApproval);
+    assert_eq!(explanation.actions, [NextAction::Approve, NextAction::Reject, NextAction::Cancel]);
+    let decided = engine::Attribution { actor: Some("ann".to_owned()), ..Default::default() };
+    run.decide(|work| engine::decide(work, engine::ApprovalDecision::Approve, decided, &accept).unwrap());
     run.begin("hold");
-    let told = run.explain();
-    assert_eq!(told.reason, Reason::PausedForManualAction);
-    assert_eq!(told.actions, [NextAction::Unblock, NextAction::Cancel]);
+    let explanation = run.explain();
+    assert_eq!(explanation.reason, Reason::PausedForManualAction);
+    assert_eq!(explanation.actions, [NextAction::Unblock, NextAction::Cancel]);
 }
 
 #[test]
@@ -198,10 +202,10 @@ fn a_paused_run_that_cannot_go_on_says_so() {
     run.begin("ask");
     assert_eq!(run.explain_with(false, None).reason, Reason::PausedWithUnavailableWorkflow);
     let ask = run.state.steps.get_mut("ask").unwrap();
-    ask.resume.as_mut().unwrap().ok = crate::Target::Step(name("gone"));
+    ask.continuation.as_mut().unwrap().ok = crate::definition::Target::Step(name("gone"));
     assert_eq!(run.explain().reason, Reason::PausedWithInvalidResumeTarget);
     assert_eq!(run.explain().actions, [NextAction::Reject, NextAction::Cancel]);
-    run.state.steps.get_mut("ask").unwrap().resume = None;
+    run.state.steps.get_mut("ask").unwrap().continuation = None;
     assert_eq!(run.explain().reason, Reason::PausedWithMissingResumeMetadata);
     assert_eq!(run.explain().actions, [NextAction::Cancel]);
 }
@@ -213,9 +217,9 @@ fn a_run_of_an_unknown_version_waits_for_it() {
     let other = Workflow::builder("two").trigger(Trigger::manual("go")).step(Step::new("first", wait(secs(1))));
     let other = other.step(Step::new("end", nothing)).then("first", "end").then("end", COMPLETE).build().unwrap();
     let pinned = std::mem::replace(&mut run.definition, other.definition().clone());
-    let told = run.explain_with(false, Some(&pinned));
-    assert_eq!(told.reason, Reason::WaitingForDefinition);
-    let missing = told.definition.unwrap();
+    let explanation = run.explain_with(false, Some(&pinned));
+    assert_eq!(explanation.reason, Reason::WaitingForDefinition);
+    let missing = explanation.definition.unwrap();
     assert_eq!((missing.version, missing.newest), (*pinned.fingerprint(), Some(*run.definition.fingerprint())));
     assert!(!missing.adoption);
     let kind = engine::Difference::OtherKind { step: name("first"), from: "handler".into(), to: "wait".into() };
@@ -239,15 +243,15 @@ fn a_step_that_is_claimed_and_not_yet_begun_waits_for_no_time() {
     let token = LeaseToken::from_uuid(Uuid::from_u128(1));
     let until = run.now.after(secs(30));
     run.intents = vec![IntentRecord { available_at: until, lease: Some(token), ..run.intents[0].clone() }];
-    let told = run.explain();
-    assert_eq!((told.reason, told.at), (Reason::PendingDispatch, Some(until)));
+    let explanation = run.explain();
+    assert_eq!((explanation.reason, explanation.at), (Reason::PendingDispatch, Some(until)));
 }
 
 #[test]
 fn the_ends_of_a_run_are_told_apart() {
     let mut cancelling = Driven::start(two_steps());
     let Begin::Execute(task) = cancelling.begin("first") else { panic!("it begins") };
-    cancelling.decide(|work| engine::cancel(work, engine::Decided::default()).unwrap());
+    cancelling.decide(|work| engine::cancel(work, engine::Attribution::default()).unwrap());
     assert_eq!(cancelling.explain().reason, Reason::Cancelling);
     assert_eq!(cancelling.explain().actions, []);
     let done = Outcome::Completed { value: Value::Null, schedule_in: None };
@@ -280,8 +284,8 @@ fn what_cannot_be_undone_has_to_be_allowed_in_a_replay() {
 fn a_graph_shows_the_path_that_was_taken() {
     let mut run = Driven::start(with_approval());
     run.begin("ask");
-    let decided = engine::Decided { actor: Some("ann".to_owned()), ..Default::default() };
-    run.decide(|work| engine::decide(work, engine::Verdict::Reject, decided, &accept).unwrap());
+    let decided = engine::Attribution { actor: Some("ann".to_owned()), ..Default::default() };
+    run.decide(|work| engine::decide(work, engine::ApprovalDecision::Reject, decided, &accept).unwrap());
     run.succeed("undo");
     let drawn = graph(&run.state, &run.definition);
     let taken: Vec<String> = drawn
@@ -316,9 +320,9 @@ fn a_join_names_what_it_waits_for() {
     run.succeed("a");
     run.state.steps.remove("b");
     run.intents.clear();
-    let told = run.explain();
-    assert_eq!(told.reason, Reason::WaitingForDependencies);
-    assert_eq!(told.waits_for, [WaitsFor { step: name("b"), state: crate::StepState::Waiting }]);
+    let explanation = run.explain();
+    assert_eq!(explanation.reason, Reason::WaitingForDependencies);
+    assert_eq!(explanation.waits_for, [WaitsFor { step: name("b"), state: StepState::Waiting }]);
 }
 
 #[test]
@@ -337,7 +341,7 @@ fn what_still_runs_beside_a_failure_may_not_be_repeated_unasked() {
 fn a_cancelled_run_did_not_go_to_the_end() {
     let mut run = Driven::start(Workflow::builder("one").step(Step::new("only", nothing)).then("only", COMPLETE));
     let Begin::Execute(task) = run.begin("only") else { panic!("it begins") };
-    run.decide(|work| engine::cancel(work, engine::Decided::default()).unwrap());
+    run.decide(|work| engine::cancel(work, engine::Attribution::default()).unwrap());
     let done = Outcome::Completed { value: Value::Null, schedule_in: None };
     run.decide(|work| engine::record(work, &task, done, None, &accept).unwrap());
     assert_eq!(run.state.run.status, RunStatus::Cancelled);
@@ -348,7 +352,7 @@ fn a_cancelled_run_did_not_go_to_the_end() {
 fn a_step_that_does_not_wait_cannot_say_how_a_paused_run_goes_on() {
     let mut run = Driven::start(with_approval());
     run.begin("ask");
-    run.state.steps.get_mut("ask").unwrap().status = crate::StepStatus::Failed;
+    run.state.steps.get_mut("ask").unwrap().status = crate::run::StepStatus::Failed;
     assert_eq!(run.explain().reason, Reason::PausedWithMissingResumeMetadata);
     assert_eq!(run.explain().actions, [NextAction::Cancel]);
 }

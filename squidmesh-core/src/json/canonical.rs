@@ -1,18 +1,18 @@
-//! JSON in the one form that is hashed: sorted keys, no white space, and equal numbers written alike.
+//! The canonical form of JSON, which is hashed: sorted keys, no white space, and equal numbers written alike.
 //!
-//! Does not depend on the order in which a map keeps its keys, nor on how a database writes numbers back. The form is part
-//! of every stored fingerprint: changing it orphans them.
+//! Does not depend on the order in which a map stores its keys, nor on how a database writes numbers back. The
+//! form is part of every stored fingerprint: changing it orphans them.
 
 use serde_json::{Number, Value};
 
-/// What is still to be written, last first; a list of its own instead of recursion, so that depth costs no stack.
+/// What is still to be written, last first; an explicit stack instead of recursion, so that depth costs no stack.
 enum Pending<'a> {
     Value(&'a Value),
     Key(&'a str),
     Text(&'static str),
 }
 
-/// The canonical form of a value.
+/// Returns the canonical form of a value.
 pub(crate) fn canonical(value: &Value) -> String {
     let mut out = String::new();
     let mut pending = vec![Pending::Value(value)];
@@ -56,15 +56,23 @@ pub(crate) fn canonical(value: &Value) -> String {
     out
 }
 
-/// The greatest magnitude below which every whole number has its own float.
+/// The magnitude below which every whole number has its own float.
 const WHOLE: f64 = 9_007_199_254_740_992.0;
 
-/// `1`, `1.0` and `1e0` are one number, and databases do turn one into another.
+/// Formats a number. `1`, `1.0` and `1e0` are one number, and databases convert one into another. It does not
+/// matter either whether numbers are stored as they were written (`serde_json/arbitrary_precision`), which may
+/// differ in another process.
 fn number_text(number: &Number) -> String {
+    if let Some(integer) = number.as_u64() {
+        return integer.to_string();
+    }
+    if let Some(integer) = number.as_i64() {
+        return integer.to_string();
+    }
     match number.as_f64() {
-        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < WHOLE => (float as i64).to_string(),
-        Some(float) if number.is_f64() => format!("{float:e}"),
-        _ => number.to_string(),
+        Some(float) if float.fract() == 0.0 && float.abs() < WHOLE => (float as i64).to_string(),
+        Some(float) => format!("{float:e}"),
+        None => number.to_string(),
     }
 }
 
@@ -119,7 +127,7 @@ mod tests {
             value = Value::Array(vec![value]);
         }
         assert_eq!(canonical(&value).len(), 200_001);
-        // Dropping recurses: take it apart from the outside in.
+        // Dropping recurses: take the value apart from the outside in.
         while let Value::Array(mut items) = value {
             value = items.pop().unwrap_or(Value::Null);
         }

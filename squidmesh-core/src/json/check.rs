@@ -1,31 +1,71 @@
 //! Walks a value once and applies the limits.
 //!
-//! Keeps its own stack, so that a hostile depth ends in an error and not in a crash; counts what compact JSON would take
-//! without writing it.
+//! Uses its own stack, so that a hostile depth ends in an error and not in a crash; counts the size of compact
+//! JSON without writing it.
 
-use serde_json::{Map, Value, map};
+use serde_json::{Map, Number, Value, map};
 
 use super::limits::JsonLimits;
 use super::text::{Segment, path};
 use super::violation::JsonViolation;
 
-/// A list or object that is being walked, and the place in it.
+/// A list or object that is being walked, and the position in it.
 enum Level<'a> {
     List { items: std::iter::Enumerate<std::slice::Iter<'a, Value>>, at: usize },
     Object { members: map::Iter<'a>, at: &'a str },
 }
 
-pub(super) fn check(limits: &JsonLimits, value: &Value) -> Result<(), JsonViolation> {
-    let mut walk = Walk { limits, bytes: 0, levels: Vec::new() };
-    walk.visit(value)?;
-    walk.finish()
+/// The reserved prefix of keys: readers of JSON mark numbers and raw texts by such keys, and would misread the
+/// object.
+const RESERVED: &str = "$serde_json::private::";
+
+impl JsonLimits {
+    /// Checks size, depth and strings of a value, in one walk that neither recurses nor copies.
+    ///
+    /// # Errors
+    /// Returns a [`JsonViolation`] with the rule and the path.
+    pub fn check(&self, value: &Value) -> Result<(), JsonViolation> {
+        self.measure(value).map(|_| ())
+    }
+
+    /// Checks a value, as [`check`](Self::check) does, and returns its size in bytes of compact JSON.
+    pub(crate) fn measure(&self, value: &Value) -> Result<usize, JsonViolation> {
+        check(self, value)
+    }
+
+    /// Checks an object, as [`check`](Self::check) does, and returns its size in bytes of compact JSON.
+    pub(crate) fn measure_object(&self, members: &Map<String, Value>) -> Result<usize, JsonViolation> {
+        check_object(self, members)
+    }
 }
 
-pub(super) fn check_object(limits: &JsonLimits, members: &Map<String, Value>) -> Result<(), JsonViolation> {
+/// Checks a value and returns its size, in bytes of compact JSON.
+fn check(limits: &JsonLimits, value: &Value) -> Result<usize, JsonViolation> {
+    let mut walk = Walk { limits, bytes: 0, levels: Vec::new() };
+    walk.visit(value)?;
+    walk.finish()?;
+    Ok(walk.bytes)
+}
+
+fn check_object(limits: &JsonLimits, members: &Map<String, Value>) -> Result<usize, JsonViolation> {
     let mut walk = Walk { limits, bytes: 0, levels: Vec::new() };
     walk.object(members)?;
-    walk.finish()
+    walk.finish()?;
+    Ok(walk.bytes)
 }
+
+/// Returns the size of a value, in bytes of compact JSON, without limits.
+pub(crate) fn size(value: &Value) -> usize {
+    check(&UNLIMITED, value).unwrap_or_else(|_| value.to_string().len())
+}
+
+/// Returns the size of an object, in bytes of compact JSON, without limits.
+pub(crate) fn object_size(members: &Map<String, Value>) -> usize {
+    let member = |(key, value): (&String, &Value)| key.len().saturating_add(size(value));
+    check_object(&UNLIMITED, members).unwrap_or_else(|_| members.iter().map(member).fold(2, usize::saturating_add))
+}
+
+const UNLIMITED: JsonLimits = JsonLimits { max_bytes: usize::MAX, max_depth: usize::MAX };
 
 struct Walk<'a> {
     limits: &'a JsonLimits,
@@ -38,7 +78,7 @@ impl<'a> Walk<'a> {
         match value {
             Value::Null | Value::Bool(true) => self.count(4),
             Value::Bool(false) => self.count(5),
-            Value::Number(number) => self.count(number.to_string().len()),
+            Value::Number(number) => self.number(number),
             Value::String(text) => self.text(text),
             Value::Array(items) => {
                 self.enter(items.len(), 0)?;
@@ -49,13 +89,27 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Numbers may be stored as they were written, and then be beyond what another process can read.
+    fn number(&mut self, number: &Number) -> Result<(), JsonViolation> {
+        let written = number.to_string();
+        if !number.is_i64() && !number.is_u64() {
+            if number.as_f64().is_none_or(|float| !float.is_finite()) {
+                return Err(JsonViolation::NotFinite { path: self.path() });
+            }
+            if written.bytes().all(|byte| matches!(byte, b'-' | b'0'..=b'9')) {
+                return Err(JsonViolation::IntegerTooLarge { path: self.path() });
+            }
+        }
+        self.count(written.len())
+    }
+
     fn object(&mut self, members: &'a Map<String, Value>) -> Result<(), JsonViolation> {
         self.enter(members.len(), members.len())?;
         self.levels.push(Level::Object { members: members.iter(), at: "" });
         Ok(())
     }
 
-    /// Walks what has been entered.
+    /// Walks the lists and objects that were entered.
     fn finish(&mut self) -> Result<(), JsonViolation> {
         while let Some(level) = self.levels.last_mut() {
             let next = match level {
@@ -71,6 +125,9 @@ impl<'a> Walk<'a> {
             match next {
                 Some((key, value)) => {
                     if let Some(key) = key {
+                        if key.starts_with(RESERVED) {
+                            return Err(JsonViolation::ReservedKey { path: self.path() });
+                        }
                         self.text(key)?;
                     }
                     self.visit(value)?;

@@ -1,114 +1,26 @@
-//! Turns JSON into Rust values, and says what does not fit without showing it.
+//! Decodes JSON into Rust values, and reports what does not fit without showing it.
 //!
-//! The reader underneath quotes the offending value in its errors, and errors are stored and logged; this one names the place
-//! and what was expected there, never what was found beyond its kind. Long only because serde asks for four access traits.
-
-use std::fmt::{self, Display};
+//! The reader underneath quotes the offending value in its errors, and errors are stored and logged. This one
+//! names the path and what was expected there, and of the value only its kind. Long only because serde requires
+//! four access traits.
 
 use serde::de::value::{StrDeserializer, StringDeserializer};
 use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess,
-    SeqAccess, Unexpected, VariantAccess, Visitor,
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use serde_json::{Number, Value};
 
-use super::text::{Segment, path};
+use super::misfit::DecodeFailure;
+use super::text::OwnedSegment;
 
 /// Decodes a value.
 ///
 /// # Errors
-/// [`DecodeFailure`], naming the place and what was expected.
+/// [`DecodeFailure`], with the path and what was expected.
 pub(crate) fn decode<T: DeserializeOwned>(value: Value) -> Result<T, DecodeFailure> {
     T::deserialize(Decoder(value))
-}
-
-/// Why a value does not fit a type.
-#[derive(Debug)]
-pub(crate) struct DecodeFailure {
-    problem: String,
-    /// From the inside out.
-    places: Vec<Place>,
-}
-
-#[derive(Debug)]
-enum Place {
-    Key(String),
-    Index(usize),
-}
-
-impl DecodeFailure {
-    fn new(problem: impl Into<String>) -> Self {
-        Self { problem: problem.into(), places: Vec::new() }
-    }
-
-    fn within(mut self, place: Place) -> Self {
-        self.places.push(place);
-        self
-    }
-}
-
-impl Display for DecodeFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = path(self.places.iter().rev().map(|place| match place {
-            Place::Key(key) => Segment::Key(key),
-            Place::Index(index) => Segment::Index(*index),
-        }));
-        write!(f, "at {place}: {}", self.problem)
-    }
-}
-
-impl std::error::Error for DecodeFailure {}
-
-/// The kind of what was found, without the thing itself.
-fn kind(unexpected: &Unexpected<'_>) -> &'static str {
-    match unexpected {
-        Unexpected::Bool(_) => "a boolean",
-        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "an integer",
-        Unexpected::Float(_) => "a number",
-        Unexpected::Char(_) | Unexpected::Str(_) => "a text",
-        Unexpected::Bytes(_) => "bytes",
-        Unexpected::Unit | Unexpected::Option => "null",
-        Unexpected::Seq | Unexpected::TupleVariant => "a list",
-        Unexpected::Map | Unexpected::StructVariant => "an object",
-        _ => "something else",
-    }
-}
-
-impl de::Error for DecodeFailure {
-    /// What a type says in its own words may quote the value, so it is not repeated.
-    fn custom<T: Display>(_: T) -> Self {
-        Self::new("the value is refused by its type")
-    }
-
-    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("expected {expected}, found {}", kind(&unexpected)))
-    }
-
-    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("expected {expected}, found {} with another value", kind(&unexpected)))
-    }
-
-    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        Self::new(format!("expected {expected}, found {length} elements"))
-    }
-
-    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(format!("expected one of {}", expected.join(", ")))
-    }
-
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let field = path([Segment::Key(field)].into_iter());
-        Self::new(format!("unknown field {field}, expected one of {}", expected.join(", ")))
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::new(format!("the field {field} is missing"))
-    }
-
-    fn duplicate_field(field: &'static str) -> Self {
-        Self::new(format!("the field {field} comes twice"))
-    }
 }
 
 struct Decoder(Value);
@@ -125,14 +37,54 @@ fn number<'de, V: Visitor<'de>>(number: &Number, visitor: V) -> Result<V::Value,
     }
 }
 
+/// Passes a number to a type that accepts anything: exactly as it was written, if a crate of the host keeps that
+/// form.
+fn any_number<'de, V: Visitor<'de>>(value: Number, visitor: V) -> Result<V::Value, DecodeFailure> {
+    let exact = |float: f64| Number::from_f64(float).is_some_and(|number| number == value);
+    match value.is_i64() || value.is_u64() || value.as_f64().is_none_or(exact) {
+        true => number(&value, visitor),
+        false => value.deserialize_any(visitor).map_err(de::Error::custom),
+    }
+}
+
+/// The name under which `serde_json` requests the text of a value.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
+
+macro_rules! read_float {
+    ($($method:ident),*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFailure> {
+            match &self.0 {
+                Value::Number(value) => number(value, visitor),
+                _ => self.deserialize_any(visitor),
+            }
+        })*
+    };
+}
+
+macro_rules! read_nothing {
+    ($($method:ident($($name:ty)?)),*) => {
+        $(fn $method<V: Visitor<'de>>(self, $(_: $name,)? visitor: V) -> Result<V::Value, DecodeFailure> {
+            match &self.0 {
+                // A type that needs nothing of an object receives nothing of it, such as the input of a step that
+                // needs none.
+                Value::Null | Value::Object(_) => visitor.visit_unit(),
+                _ => self.deserialize_any(visitor),
+            }
+        })*
+    };
+}
+
 impl<'de> Deserializer<'de> for Decoder {
     type Error = DecodeFailure;
+
+    read_float!(deserialize_f32, deserialize_f64);
+    read_nothing!(deserialize_unit(), deserialize_unit_struct(&'static str));
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFailure> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(value),
-            Value::Number(value) => number(&value, visitor),
+            Value::Number(value) => any_number(value, visitor),
             Value::String(value) => visitor.visit_string(value),
             Value::Array(items) => {
                 let length = items.len();
@@ -163,10 +115,13 @@ impl<'de> Deserializer<'de> for Decoder {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeFailure> {
-        visitor.visit_newtype_struct(self)
+        match name {
+            RAW_VALUE => self.0.deserialize_newtype_struct(name, visitor).map_err(de::Error::custom),
+            _ => visitor.visit_newtype_struct(self),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -193,8 +148,8 @@ impl<'de> Deserializer<'de> for Decoder {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char str string bytes byte_buf seq tuple tuple_struct map struct
+        identifier
     }
 }
 
@@ -225,7 +180,7 @@ impl<'de> SeqAccess<'de> for List {
         };
         let place = self.next;
         self.next += 1;
-        seed.deserialize(Decoder(item)).map(Some).map_err(|failure| failure.within(Place::Index(place)))
+        seed.deserialize(Decoder(item)).map(Some).map_err(|failure| failure.within(OwnedSegment::Index(place)))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -254,7 +209,7 @@ impl<'de> MapAccess<'de> for Object {
         let Some((key, value)) = self.value.take() else {
             return Err(DecodeFailure::new("a value was asked for before its key"));
         };
-        seed.deserialize(Decoder(value)).map_err(|failure| failure.within(Place::Key(key)))
+        seed.deserialize(Decoder(value)).map_err(|failure| failure.within(OwnedSegment::Key(key)))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -262,7 +217,7 @@ impl<'de> MapAccess<'de> for Object {
     }
 }
 
-/// A key: a text, that may stand for a number or a boolean, as it does when maps with such keys are written.
+/// A key: a text that may stand for a number or a boolean, as in maps with such keys.
 struct Key<'a>(&'a str);
 
 macro_rules! read {
@@ -343,7 +298,7 @@ impl Content {
             Some(content) => read(Decoder(content)),
             None => Err(DecodeFailure::new("the variant lacks its content")),
         }
-        .map_err(|failure| failure.within(Place::Key(self.variant)))
+        .map_err(|failure| failure.within(OwnedSegment::Key(self.variant)))
     }
 }
 
@@ -353,7 +308,7 @@ impl<'de> VariantAccess<'de> for Content {
     fn unit_variant(self) -> Result<(), DecodeFailure> {
         match self.content {
             None | Some(Value::Null) => Ok(()),
-            Some(_) => Err(DecodeFailure::new("the variant takes no content").within(Place::Key(self.variant))),
+            Some(_) => Err(DecodeFailure::new("the variant takes no content").within(OwnedSegment::Key(self.variant))),
         }
     }
 

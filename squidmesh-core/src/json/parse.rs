@@ -1,7 +1,7 @@
 //! Reads JSON that comes from outside.
 //!
-//! Stricter than the reader underneath: what is too large, too deep, or has a key twice is refused while it is read, before
-//! anything is built from it.
+//! Stricter than the reader underneath: JSON that is too large, too deep, or has a duplicate key is refused while
+//! it is read, before anything is built from it.
 
 use std::fmt;
 
@@ -9,16 +9,17 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde_json::{Map, Number, Value};
 
 use super::limits::JsonLimits;
-use super::text::{Segment, path};
+use super::text::{OwnedSegment, path_outwards};
 use super::violation::JsonViolation;
 
 /// Reads one JSON value from text or bytes and applies the limits to it.
 ///
 /// # Errors
-/// [`JsonViolation`] if it is not JSON, breaks a limit, or has an object with a key twice.
-pub fn parse(text: impl AsRef<[u8]>, limits: &JsonLimits) -> Result<Value, JsonViolation> {
+/// [`JsonViolation`] if it is not JSON, breaks a limit, or has an object with a duplicate key.
+pub(crate) fn parse(text: impl AsRef<[u8]>, limits: &JsonLimits) -> Result<Value, JsonViolation> {
     let text = text.as_ref();
-    // White space between tokens does not count towards the limit, but nobody needs four times as much of it as of content.
+    // White space between tokens does not count towards the limit, but four times the limit of text is never
+    // needed.
     if text.len() > limits.max_bytes.saturating_mul(4) {
         return Err(JsonViolation::TooLarge { max_bytes: limits.max_bytes });
     }
@@ -37,38 +38,28 @@ pub fn parse(text: impl AsRef<[u8]>, limits: &JsonLimits) -> Result<Value, JsonV
     Ok(value)
 }
 
-/// What made the reader stop, with the way to it from the inside out.
+/// Why the reader stopped, with the path to it from the inside out.
 enum Found {
     TooDeep,
-    DuplicateKey(Vec<Place>),
-}
-
-enum Place {
-    Key(String),
-    Index(usize),
+    DuplicateKey(Vec<OwnedSegment>),
 }
 
 impl Found {
     fn into_violation(self, limits: &JsonLimits) -> JsonViolation {
         match self {
             Self::TooDeep => JsonViolation::TooDeep { max_depth: limits.depth() },
-            Self::DuplicateKey(places) => JsonViolation::DuplicateKey {
-                path: path(places.iter().rev().map(|place| match place {
-                    Place::Key(key) => Segment::Key(key),
-                    Place::Index(index) => Segment::Index(*index),
-                })),
-            },
+            Self::DuplicateKey(segments) => JsonViolation::DuplicateKey { path: path_outwards(&segments) },
         }
     }
 
-    fn within(found: &mut Option<Self>, place: impl FnOnce() -> Place) {
-        if let Some(Self::DuplicateKey(places)) = found {
-            places.push(place());
+    fn within(found: &mut Option<Self>, segment: impl FnOnce() -> OwnedSegment) {
+        if let Some(Self::DuplicateKey(segments)) = found {
+            segments.push(segment());
         }
     }
 }
 
-/// Builds a value and looks at every key and level on the way.
+/// Builds a value and checks every key and level on the way.
 struct Strict<'a> {
     limits: &'a JsonLimits,
     depth: usize,
@@ -141,7 +132,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
                 Ok(Some(item)) => list.push(item),
                 Ok(None) => return Ok(Value::Array(list)),
                 Err(error) => {
-                    Found::within(self.found, || Place::Index(list.len()));
+                    Found::within(self.found, || OwnedSegment::Index(list.len()));
                     return Err(error);
                 }
             }
@@ -149,23 +140,45 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Value, A::Error> {
+        let mut next = members.next_key::<String>()?;
+        if next.as_deref() == Some(NUMBER) {
+            // A crate of the host has numbers kept as they were written, and this is one of them.
+            return exact(&members.next_value::<String>()?).map(Value::Number);
+        }
         self.enter()?;
         let mut object = Map::new();
-        while let Some(key) = members.next_key::<String>()? {
+        while let Some(key) = next {
             if object.contains_key(&key) {
-                *self.found = Some(Found::DuplicateKey(vec![Place::Key(key)]));
+                *self.found = Some(Found::DuplicateKey(vec![OwnedSegment::Key(key)]));
                 return Err(de::Error::custom("duplicate key"));
             }
             match members.next_value_seed(self.inside()) {
                 Ok(value) => object.insert(key, value),
                 Err(error) => {
-                    Found::within(self.found, || Place::Key(key));
+                    Found::within(self.found, || OwnedSegment::Key(key));
                     return Err(error);
                 }
             };
+            next = members.next_key()?;
         }
         Ok(Value::Object(object))
     }
+}
+
+/// The key under which `serde_json` passes a number as text, with its feature `arbitrary_precision`.
+const NUMBER: &str = "$serde_json::private::Number";
+
+/// Returns the number of a text, as it is read without that feature if that loses nothing.
+fn exact<E: de::Error>(text: &str) -> Result<Number, E> {
+    if let Ok(integer) = text.parse::<u64>() {
+        return Ok(Number::from(integer));
+    }
+    if let Ok(integer) = text.parse::<i64>() {
+        return Ok(Number::from(integer));
+    }
+    let float = text.parse().ok().and_then(Number::from_f64).ok_or_else(|| E::custom("not a number"))?;
+    // If more digits can be kept than a float holds, they are.
+    Ok(serde_json::from_str(text).ok().filter(|number: &Number| number.as_f64() == float.as_f64()).unwrap_or(float))
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Turns Rust values into JSON without losing anything on the way.
+//! Converts Rust values into JSON without losing anything.
 //!
-//! The serialiser underneath writes null for NaN and infinities; here a first pass that builds nothing looks for what JSON
-//! cannot hold, and names the place. Long only because serde asks a serialiser for some thirty methods.
+//! The serialiser underneath writes null for NaN and infinities. Here a first pass that builds nothing finds what
+//! JSON cannot represent, and names the path. Long only because serde requires some thirty methods of a
+//! serialiser.
 
 use std::fmt::{self, Display};
 
@@ -10,25 +11,26 @@ use serde::ser::{self, Impossible, Serializer};
 use serde_json::Value;
 
 use super::limits::JsonLimits;
-use super::text::{Segment, path};
+use super::text::{OwnedSegment, path_outwards};
 use super::violation::JsonViolation;
 
-/// The JSON of a value.
+/// Converts a value into JSON.
 ///
 /// # Errors
-/// [`JsonViolation`] if the value holds what JSON cannot represent: numbers that are infinite or NaN, integers beyond 64 bits,
-/// maps whose keys are not texts (integers, booleans and unit variants count as texts, as everywhere in serde), nesting beyond
-/// [`JsonLimits::DEPTH_CEILING`], or a type that refuses to be serialised.
-pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, JsonViolation> {
+/// [`JsonViolation`] if the value contains something that JSON cannot represent: numbers that are infinite or
+/// NaN, integers beyond 64 bits, maps whose keys are not strings (integers, booleans and unit variants count as
+/// strings, as everywhere in serde), nesting beyond [`JsonLimits::DEPTH_CEILING`], or a type that refuses to be
+/// serialised.
+pub(crate) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, JsonViolation> {
     value.serialize(Checker { depth: 0 }).map_err(Stop::into_violation)?;
-    serde_json::to_value(value).map_err(|_| JsonViolation::Refused { path: path(std::iter::empty()) })
+    serde_json::to_value(value).map_err(|_| JsonViolation::Refused { path: path_outwards(&[]) })
 }
 
-/// Why the first pass stopped, with the way to it from the inside out.
+/// Why the first pass stopped, with the path to it from the inside out.
 #[derive(Debug)]
 struct Stop {
     problem: Problem,
-    places: Vec<Place>,
+    segments: Vec<OwnedSegment>,
 }
 
 #[derive(Debug)]
@@ -40,34 +42,25 @@ enum Problem {
     Refused,
 }
 
-#[derive(Debug)]
-enum Place {
-    Key(String),
-    Index(usize),
-}
-
 impl Stop {
     fn at_once(problem: Problem) -> Self {
-        Self { problem, places: Vec::new() }
+        Self { problem, segments: Vec::new() }
     }
 
-    fn within(mut self, place: Place) -> Self {
-        self.places.push(place);
+    fn within(mut self, segment: OwnedSegment) -> Self {
+        self.segments.push(segment);
         self
     }
 
     fn of(self, variant: Option<&'static str>) -> Self {
         match variant {
-            Some(variant) => self.within(Place::Key(variant.to_owned())),
+            Some(variant) => self.within(OwnedSegment::Key(variant.to_owned())),
             None => self,
         }
     }
 
     fn into_violation(self) -> JsonViolation {
-        let path = path(self.places.iter().rev().map(|place| match place {
-            Place::Key(key) => Segment::Key(key),
-            Place::Index(index) => Segment::Index(*index),
-        }));
+        let path = path_outwards(&self.segments);
         match self.problem {
             Problem::NotFinite => JsonViolation::NotFinite { path },
             Problem::IntegerTooLarge => JsonViolation::IntegerTooLarge { path },
@@ -186,7 +179,7 @@ impl Serializer for Checker {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Stop> {
-        value.serialize(self.inside()?).map_err(|stop| stop.within(Place::Key(variant.to_owned())))
+        value.serialize(self.inside()?).map_err(|stop| stop.within(OwnedSegment::Key(variant.to_owned())))
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<List, Stop> {
@@ -209,8 +202,12 @@ impl Serializer for Checker {
         self.object()
     }
 
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Object, Stop> {
-        self.object()
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Object, Stop> {
+        match name.starts_with("$serde_json::private::") {
+            // A number or a text of JSON that is kept as it was written: it does not become an object.
+            true => Ok(Object { checker: self, key: String::new(), variant: None }),
+            false => self.object(),
+        }
     }
 
     fn serialize_struct_variant(
@@ -232,13 +229,13 @@ impl Serializer for Checker {
 struct List {
     checker: Checker,
     next: usize,
-    /// The variant whose content it is.
+    /// The enum variant that contains the list, if any.
     variant: Option<&'static str>,
 }
 
 impl List {
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Stop> {
-        value.serialize(self.checker).map_err(|stop| stop.within(Place::Index(self.next)).of(self.variant))?;
+        value.serialize(self.checker).map_err(|stop| stop.within(OwnedSegment::Index(self.next)).of(self.variant))?;
         self.next += 1;
         Ok(())
     }
@@ -268,17 +265,17 @@ list!(
     SerializeTupleVariant::serialize_field
 );
 
-/// The members of an object, and the key that is at hand.
+/// The members of an object, and the current key.
 struct Object {
     checker: Checker,
     key: String,
-    /// The variant whose content it is.
+    /// The enum variant that contains the object, if any.
     variant: Option<&'static str>,
 }
 
 impl Object {
     fn member<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), Stop> {
-        value.serialize(self.checker).map_err(|stop| stop.within(Place::Key(key.to_owned())).of(self.variant))
+        value.serialize(self.checker).map_err(|stop| stop.within(OwnedSegment::Key(key.to_owned())).of(self.variant))
     }
 }
 
@@ -319,7 +316,7 @@ macro_rules! object {
 
 object!(SerializeStruct, SerializeStructVariant);
 
-/// The text of a key, if it has one.
+/// Serialises a key into its text, if it has one.
 struct KeyText;
 
 macro_rules! written {

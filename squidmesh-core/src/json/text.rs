@@ -1,25 +1,42 @@
-//! Texts that speak about values: where something is, and what was too long to keep.
+//! Texts about values: the path of a value, and truncated texts.
 //!
-//! Must never show a value, only the way to it.
+//! Must never show a value, only the path to it.
 
 use std::fmt::Write;
 
-/// One step of the way into a value.
+/// One segment of the path to a value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Segment<'a> {
     Key(&'a str),
     Index(usize),
 }
 
-/// How many characters of one key are shown, and how many segments of a path.
+/// One segment of a path that is collected while a value is left, from the inside out.
+#[derive(Debug)]
+pub(super) enum OwnedSegment {
+    Key(String),
+    Index(usize),
+}
+
+/// Formats a path that was collected from the inside out.
+pub(super) fn path_outwards(segments: &[OwnedSegment]) -> String {
+    path(segments.iter().rev().map(|segment| match segment {
+        OwnedSegment::Key(key) => Segment::Key(key),
+        OwnedSegment::Index(index) => Segment::Index(*index),
+    }))
+}
+
+/// The maximum number of characters of a key, and of segments of a path, that are shown.
 const KEY_SHOWN: usize = 60;
 const SEGMENTS_SHOWN: usize = 24;
+/// The approximate maximum number of bytes of a path that are shown.
+const PATH_SHOWN: usize = 400;
 
-/// A place in a value for people, such as `order.items[2].price`. Bounded, whatever the keys are.
+/// Formats the path of a value for people, such as `order.items[2].price`. Its length is bounded for any keys.
 pub(crate) fn path<'a>(segments: impl Iterator<Item = Segment<'a>>) -> String {
     let mut text = String::new();
     for (count, segment) in segments.enumerate() {
-        if count == SEGMENTS_SHOWN {
+        if count == SEGMENTS_SHOWN || text.len() > PATH_SHOWN {
             text.push_str(".…");
             break;
         }
@@ -39,7 +56,7 @@ pub(crate) fn path<'a>(segments: impl Iterator<Item = Segment<'a>>) -> String {
     if text.is_empty() { "the top level".to_owned() } else { text }
 }
 
-/// Control characters become visible, and long keys are cut.
+/// Appends a key: control characters become visible, and long keys are cut.
 fn push_key(text: &mut String, key: &str) {
     let mut characters = key.chars();
     text.extend(characters.by_ref().take(KEY_SHOWN).map(
@@ -52,12 +69,12 @@ fn push_key(text: &mut String, key: &str) {
     }
 }
 
-/// What is put at the end of a text that was cut.
+/// The mark at the end of a text that was cut.
 const MARK: &str = " … [truncated]";
 
-/// The text, cut at a character boundary to at most `max_bytes` bytes and marked as cut if it is longer. The mark is part of
-/// the bytes; where not even the mark fits, only the beginning of the text is left.
-pub fn truncate_text(mut text: String, max_bytes: usize) -> String {
+/// Truncates a text at a character boundary to at most `max_bytes` bytes, and marks it if it was longer. The mark
+/// is part of the bytes; if not even the mark fits, only the beginning of the text is left.
+pub(crate) fn truncate_text(mut text: String, max_bytes: usize) -> String {
     if text.len() <= max_bytes {
         return text;
     }
@@ -91,7 +108,7 @@ mod tests {
     fn a_path_is_bounded() {
         let key = "k".repeat(10_000);
         let long = path(std::iter::repeat_n(Segment::Key(&key), 10_000));
-        assert!(long.chars().count() < 2_000, "{}", long.len());
+        assert!(long.chars().count() < 500, "{}", long.len());
     }
 
     proptest! {

@@ -1,33 +1,42 @@
-//! Claims: what workers ask a store for, and what they get.
+//! Claims: what workers request from a store, and what they get.
 //!
-//! Knows which intents are wanted and for how long; never what is done with them.
+//! Knows which intents are wanted and for how long; never how they are executed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::StoreError;
-use crate::{Fingerprint, Lease, LeaseToken, QueueName, RunId, RunState, SkipReason};
+use super::error::StoreError;
+use super::lease::Takeover;
+use crate::definition::Fingerprint;
+use crate::dispatch::{IntentKey, Lease};
+use crate::event::IgnoreReason;
+use crate::id::RunId;
+use crate::name::QueueName;
+use crate::port::LeaseToken;
+use crate::run::RunSnapshot;
 
-/// Which intents to claim.
+/// Selects the intents to claim.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ClaimRequest {
-    /// From these queues.
+    /// The queues to claim from.
     pub queues: Vec<QueueName>,
-    /// Only for these versions of workflows: others are left for processes that have them.
+    /// The workflow versions to claim for. Intents of other versions are left to processes that have them.
     pub fingerprints: Vec<Fingerprint>,
-    /// At most so many.
+    /// The maximum number of intents to claim.
     pub limit: usize,
-    /// The token of the claims.
+    /// The token that the claims are held under.
     pub token: LeaseToken,
-    /// How long the leases last.
+    /// The length of the leases.
     pub lease: Duration,
-    /// The runs that the claimer has at hand: they need not be read.
-    pub at_hand: Vec<RunId>,
+    /// The runs that the claimer has cached: they need not be loaded.
+    pub cached_runs: Vec<RunId>,
+    /// Which expired leases may be taken over.
+    pub takeover: Takeover,
 }
 
 impl ClaimRequest {
-    /// A request for up to `limit` intents of any of these queues and versions.
+    /// Creates a request for up to `limit` intents of these queues and versions.
     pub fn new(
         queues: Vec<QueueName>,
         fingerprints: Vec<Fingerprint>,
@@ -35,47 +44,100 @@ impl ClaimRequest {
         token: LeaseToken,
         lease: Duration,
     ) -> Self {
-        ClaimRequest { queues, fingerprints, limit, token, lease, at_hand: Vec::new() }
+        ClaimRequest {
+            queues,
+            fingerprints,
+            limit,
+            token,
+            lease,
+            cached_runs: Vec::new(),
+            takeover: Takeover::default(),
+        }
     }
 
-    /// Has these runs at hand: what is claimed of them comes without its run.
+    /// Sets the cached runs: claims on them come without a snapshot.
     #[must_use]
-    pub fn at_hand(mut self, runs: Vec<RunId>) -> Self {
-        self.at_hand = runs;
+    pub fn cached_runs(mut self, runs: Vec<RunId>) -> Self {
+        self.cached_runs = runs;
+        self
+    }
+
+    /// Sets which expired leases may be taken over.
+    #[must_use]
+    pub fn takeover(mut self, takeover: Takeover) -> Self {
+        self.takeover = takeover;
         self
     }
 }
 
-/// Which stranded runs to look for.
+/// Selects intents to claim by their keys.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ClaimKeysRequest {
+    /// The keys of the intents.
+    pub keys: Vec<IntentKey>,
+    /// The token that the claims are held under.
+    pub token: LeaseToken,
+    /// The length of the leases.
+    pub lease: Duration,
+    /// The runs that the claimer has cached: they need not be loaded.
+    pub cached_runs: Vec<RunId>,
+    /// Which expired leases may be taken over.
+    pub takeover: Takeover,
+}
+
+impl ClaimKeysRequest {
+    /// Creates a request for these intents.
+    pub fn new(keys: Vec<IntentKey>, token: LeaseToken, lease: Duration) -> Self {
+        ClaimKeysRequest { keys, token, lease, cached_runs: Vec::new(), takeover: Takeover::default() }
+    }
+
+    /// Sets the cached runs: claims on them come without a snapshot.
+    #[must_use]
+    pub fn cached_runs(mut self, runs: Vec<RunId>) -> Self {
+        self.cached_runs = runs;
+        self
+    }
+
+    /// Sets which expired leases may be taken over.
+    #[must_use]
+    pub fn takeover(mut self, takeover: Takeover) -> Self {
+        self.takeover = takeover;
+        self
+    }
+}
+
+/// Selects the stranded runs to list.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct StrandedRequest {
-    /// Intents of these versions are not stranded: they are claimed where they are known.
+    /// The known versions: an intent of one of these is not stranded.
     pub known: Vec<Fingerprint>,
-    /// How long an intent must have been due.
+    /// How long an intent must have been due, or its lease expired.
     pub due_for: Duration,
-    /// Only this run.
+    /// If set, only this run.
     pub run: Option<RunId>,
-    /// Only runs that come after this one.
+    /// If set, only runs with ids after this one.
     pub after: Option<RunId>,
-    /// At most so many.
+    /// The maximum number of runs to list.
     pub limit: usize,
 }
 
 impl StrandedRequest {
-    /// A request for up to `limit` runs with work that has been due for `due_for`, of versions other than the known ones.
+    /// Creates a request for up to `limit` runs with work that has been due for `due_for` and that no known version
+    /// can execute.
     pub fn new(known: Vec<Fingerprint>, due_for: Duration, limit: usize) -> Self {
         StrandedRequest { known, due_for, run: None, after: None, limit }
     }
 
-    /// Only this run.
+    /// Restricts the request to this run.
     #[must_use]
     pub fn run(mut self, run: RunId) -> Self {
         self.run = Some(run);
         self
     }
 
-    /// The page after the run with this id.
+    /// Continues after the run with this id.
     #[must_use]
     pub fn after(mut self, run: Option<RunId>) -> Self {
         self.after = run;
@@ -83,65 +145,65 @@ impl StrandedRequest {
     }
 }
 
-/// What was claimed.
+/// The result of a claim.
 #[derive(Debug)]
-pub struct Claims {
+pub struct ClaimBatch {
     /// The claims, in the order in which they should be delivered.
     pub claims: Vec<Claim>,
-    /// When fewer than the limit were found: how long until the next intent of these queues and versions falls due or a lease
-    /// on one runs out. `None` if there is none.
+    /// If fewer than the limit were found: how long until the next intent of these queues and versions becomes due,
+    /// or until the lease on one expires that may be taken over. `None` if there is none.
     pub next_in: Option<Duration>,
 }
 
-impl Claims {
-    /// What was claimed, and when to look again.
+impl ClaimBatch {
+    /// Creates a batch.
     pub fn new(claims: Vec<Claim>, next_in: Option<Duration>) -> Self {
-        Claims { claims, next_in }
+        ClaimBatch { claims, next_in }
     }
 }
 
-/// A claimed intent and the run that it belongs to, read after the claim was made.
+/// A claimed intent and its run, loaded after the claim was made.
 #[derive(Debug)]
 pub struct Claim {
-    /// The right to carry it out.
+    /// The lease on the intent.
     pub lease: Lease,
-    /// The run, which the claims on it share; `None` if the claimer has it at hand. An error concerns this run alone: a row that
-    /// cannot be read harms no other claim.
-    pub state: Result<Option<Arc<RunState>>, StoreError>,
+    /// The run, shared by the claims on it; `None` if the claimer has it cached. An error concerns this run alone: an
+    /// unreadable row does not affect other claims.
+    pub state: Result<Option<Arc<RunSnapshot>>, StoreError>,
 }
 
 impl Claim {
-    /// A claim on a run.
-    pub fn new(lease: Lease, state: Result<Option<Arc<RunState>>, StoreError>) -> Self {
+    /// Creates a claim on a run.
+    pub fn new(lease: Lease, state: Result<Option<Arc<RunSnapshot>>, StoreError>) -> Self {
         Claim { lease, state }
     }
 }
 
-/// The answer to claiming one intent by its key.
+/// The result of claiming one intent by its key.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum SingleClaim {
-    /// It is yours.
+pub enum ClaimResult {
+    /// The intent is claimed.
     Claimed(Box<Claim>),
     /// There is no such intent: its target is done, or was never dispatched.
     Absent,
-    /// It falls due later.
+    /// The intent becomes due later.
     NotDue,
-    /// Another holds it.
+    /// The intent is held, or its lease has expired and may not be taken over.
     Held,
 }
 
-impl SingleClaim {
-    /// The claim, or why there is none.
+impl ClaimResult {
+    /// Returns the claim.
     ///
     /// # Errors
-    /// The reason for which a delivery of the intent is skipped.
-    pub fn claimed(self) -> Result<Box<Claim>, SkipReason> {
+    /// The reason why a delivery of the intent is ignored.
+    pub fn claimed(self) -> Result<Box<Claim>, IgnoreReason> {
         match self {
-            SingleClaim::Claimed(claim) => Ok(claim),
-            SingleClaim::Absent => Err(SkipReason::NoIntent),
-            SingleClaim::NotDue => Err(SkipReason::NotDue),
-            SingleClaim::Held => Err(SkipReason::Held),
+            ClaimResult::Claimed(claim) => Ok(claim),
+            ClaimResult::Absent => Err(IgnoreReason::NoIntent),
+            ClaimResult::NotDue => Err(IgnoreReason::NotDue),
+            ClaimResult::Held => Err(IgnoreReason::Held),
         }
     }
 }

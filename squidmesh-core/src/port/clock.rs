@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::Timestamp;
+use crate::time::Timestamp;
 
-/// Tells the time and lets time pass.
+/// Returns the time and waits for time to pass.
 ///
-/// The executor brings the clock, because it owns the async runtime. What is due and which lease has run out is never asked
-/// of this clock but of the store's; this one stamps records and bounds waits inside the process.
+/// The executor provides the clock, because it owns the async runtime. This clock stamps records and bounds waits
+/// inside the process. The store's clock, never this one, decides what is due and which leases have expired.
 #[cfg_attr(feature = "testing", mockall::automock)]
 #[async_trait]
 pub trait Clock: Send + Sync + 'static {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 
     /// Completes once `duration` has passed. Dropping the future early is harmless.

@@ -1,42 +1,45 @@
-//! Due work, as a relay asks for it: looked at, not claimed.
+//! Due work, as a relay lists it: without claiming.
 //!
-//! Knows which intents are wanted and in which order they come; never what is done with them.
+//! Knows which intents are wanted and their order; never how they are executed.
 
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use crate::{Fingerprint, IntentKey, Priority, QueueName, Timestamp};
+use crate::definition::{Fingerprint, Priority};
+use crate::dispatch::IntentKey;
+use crate::name::QueueName;
+use crate::time::Timestamp;
 
-/// Which due intents to look for.
+/// Selects the due intents to list.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DueRequest {
-    /// In these queues.
+    /// The queues to list.
     pub queues: Vec<QueueName>,
-    /// Only for these versions of workflows.
+    /// The workflow versions to list.
     pub fingerprints: Vec<Fingerprint>,
-    /// Only those that fell due after this time, by the store's clock; all of them without one.
+    /// If set, only intents that became due after this time, by the store's clock.
     pub since: Option<Timestamp>,
-    /// Only those that come after this one: the last of the page before.
+    /// If set, only intents after this one: the last of the previous page.
     pub after: Option<DueIntent>,
-    /// At most so many.
+    /// The maximum number of intents to list.
     pub limit: usize,
 }
 
 impl DueRequest {
-    /// A request for the first `limit` due intents of these queues and versions.
+    /// Creates a request for the first `limit` due intents of these queues and versions.
     pub fn new(queues: Vec<QueueName>, fingerprints: Vec<Fingerprint>, limit: usize) -> Self {
         DueRequest { queues, fingerprints, since: None, after: None, limit }
     }
 
-    /// Only what fell due after this time, by the store's clock.
+    /// Restricts the request to intents that became due after this time, by the store's clock.
     #[must_use]
     pub fn since(mut self, since: Option<Timestamp>) -> Self {
         self.since = since;
         self
     }
 
-    /// The page after this intent.
+    /// Continues after this intent.
     #[must_use]
     pub fn after(mut self, after: Option<DueIntent>) -> Self {
         self.after = after;
@@ -44,60 +47,61 @@ impl DueRequest {
     }
 }
 
-/// An intent that is due, and which nobody holds any more.
+/// An intent that is due and not held under a live lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DueIntent {
-    /// Which.
+    /// The intent's key.
     pub key: IntentKey,
-    /// The version that can carry it out.
+    /// The version that can execute it.
     pub fingerprint: Fingerprint,
-    /// Its queue.
+    /// The queue it is delivered from.
     pub queue: QueueName,
-    /// Its class within the queue.
+    /// Its priority within the queue.
     pub priority: Priority,
-    /// When it fell due, or when the lease on it ran out; by the store's clock.
+    /// When it became due, or when its lease expired; by the store's clock.
     pub available_at: Timestamp,
-    /// Whether it was held under a lease that has run out: it has waited already and goes before all others.
-    pub run_out: bool,
+    /// Whether its lease expired: it has waited already and comes before all others.
+    pub lease_expired: bool,
 }
 
 impl DueIntent {
-    /// A due intent.
+    /// Creates a due intent.
     pub fn new(
         key: IntentKey,
         fingerprint: Fingerprint,
         queue: QueueName,
         priority: Priority,
         available_at: Timestamp,
-        run_out: bool,
+        lease_expired: bool,
     ) -> Self {
-        DueIntent { key, fingerprint, queue, priority, available_at, run_out }
+        DueIntent { key, fingerprint, queue, priority, available_at, lease_expired }
     }
 
-    /// Its place in the order of claiming; intents of one place come in an order of the store's own.
-    pub fn place(&self) -> (Reverse<bool>, Option<Priority>, Timestamp) {
-        (Reverse(self.run_out), (!self.run_out).then_some(self.priority), self.available_at)
+    /// Returns its position in the order of claiming; the store orders intents of equal position.
+    pub fn claim_order(&self) -> (Reverse<bool>, Option<Priority>, Timestamp) {
+        (Reverse(self.lease_expired), (!self.lease_expired).then_some(self.priority), self.available_at)
     }
 }
 
-/// What is due.
+/// A page of due intents.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Due {
+pub struct DuePage {
     /// The due intents, in the order in which they would be claimed.
     pub intents: Vec<DueIntent>,
-    /// Whether there are more behind them: ask for those after the last.
+    /// Whether there are more: list those after the last.
     pub more: bool,
-    /// How long until the next intent of these queues and versions falls due, or a lease on one runs out. `None` if there is none.
+    /// How long until the next intent of these queues and versions becomes due, or until a lease on one expires.
+    /// `None` if there is none.
     pub next_in: Option<Duration>,
-    /// The time of the look, by the store's clock.
+    /// When the page was read, by the store's clock.
     pub now: Timestamp,
 }
 
-impl Due {
-    /// An answer as of `now`.
+impl DuePage {
+    /// Creates a page as of `now`.
     pub fn new(intents: Vec<DueIntent>, more: bool, next_in: Option<Duration>, now: Timestamp) -> Self {
-        Due { intents, more, next_in, now }
+        DuePage { intents, more, next_in, now }
     }
 }

@@ -1,48 +1,54 @@
-//! Lists of runs: which are wanted, and a page of them.
+//! Lists of runs: a filter, and a page of results.
 //!
-//! Knows what runs can be told apart by; never how they are found.
+//! Knows what runs can be filtered by; never how they are found.
 
-use crate::{Run, RunId, RunStatus, Timestamp, WorkflowName};
+use crate::id::RunId;
+use crate::name::WorkflowName;
+use crate::run::{Run, RunStatus};
+use crate::time::Timestamp;
 
-/// Which runs to list.
+/// Selects the runs to list.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RunFilter {
-    /// Only of this workflow.
+    /// If set, only runs of this workflow.
     pub workflow: Option<WorkflowName>,
-    /// Only in one of these statuses; empty means any.
+    /// Only runs in one of these statuses; empty means any.
     pub statuses: Vec<RunStatus>,
-    /// Only started at this time or later.
+    /// If set, only runs started at this time or later.
     pub created_from: Option<Timestamp>,
-    /// Only started before this time.
+    /// If set, only runs started before this time.
     pub created_before: Option<Timestamp>,
-    /// Only older than this run: the `next` of the page before.
+    /// If set, only runs older than this one: the `next` of the previous page.
     pub after: Option<RunId>,
-    /// At most so many on a page; 0 means 50. Never more than 1,000.
+    /// The maximum number of runs on a page; 0 means 50. Never more than 1,000.
     pub limit: usize,
 }
 
 impl RunFilter {
-    /// Every run.
+    /// Creates a filter that matches every run.
     pub fn new() -> Self {
         RunFilter::default()
     }
 
-    /// Only of this workflow.
+    /// Restricts the filter to this workflow.
     #[must_use]
     pub fn workflow(mut self, workflow: WorkflowName) -> Self {
         self.workflow = Some(workflow);
         self
     }
 
-    /// Also in this status.
+    /// Adds a status to match.
     #[must_use]
     pub fn status(mut self, status: RunStatus) -> Self {
-        self.statuses.push(status);
+        // No duplicates: the list never grows beyond the number of statuses.
+        if !self.statuses.contains(&status) {
+            self.statuses.push(status);
+        }
         self
     }
 
-    /// Only started in this half-open span of time.
+    /// Restricts the filter to runs started in this half-open span of time.
     #[must_use]
     pub fn created_between(mut self, from: Timestamp, before: Timestamp) -> Self {
         self.created_from = Some(from);
@@ -50,21 +56,21 @@ impl RunFilter {
         self
     }
 
-    /// The page after the run with this id.
+    /// Continues after the run with this id.
     #[must_use]
     pub fn after(mut self, run: RunId) -> Self {
         self.after = Some(run);
         self
     }
 
-    /// At most `limit` runs.
+    /// Sets the maximum number of runs on a page.
     #[must_use]
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// The size of the page that this filter means.
+    /// Returns the effective page size.
     pub fn page_size(&self) -> usize {
         match self.limit {
             0 => 50,
@@ -78,12 +84,12 @@ impl RunFilter {
 pub struct RunPage {
     /// The runs, newest first.
     pub runs: Vec<Run>,
-    /// What to pass to [`RunFilter::after`] for the next page; `None` at the end.
+    /// The value for [`RunFilter::after`] that continues with the next page; `None` at the end.
     pub next: Option<RunId>,
 }
 
 impl RunPage {
-    /// A page.
+    /// Creates a page.
     pub fn new(runs: Vec<Run>, next: Option<RunId>) -> Self {
         RunPage { runs, next }
     }

@@ -1,41 +1,42 @@
-//! Retention: which ended runs a store deletes, and how many it did.
+//! Retention: which ended runs a store deletes, and how many it deleted.
 //!
 //! Knows what makes a run deletable; never how it is found.
 
 use std::time::Duration;
 
-use crate::{RunId, RunStatus};
+use crate::id::RunId;
+use crate::run::RunStatus;
 
-/// Which ended runs to delete, a batch at a time.
+/// Selects the ended runs to delete, one batch at a time.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PruneRequest {
-    /// Only runs that ended so long ago or longer, by the store's clock.
+    /// How long ago a run must have ended, by the store's clock.
     pub older_than: Duration,
-    /// Only runs in one of these statuses. A status in which runs have not ended matches none.
+    /// The statuses to delete. The status of an unfinished run matches none.
     pub statuses: Vec<RunStatus>,
-    /// Only runs behind this one, in the order of their ids: the `next` of the batch before.
+    /// If set, only runs with ids after this one: the `next` of the previous batch.
     pub after: Option<RunId>,
-    /// At most so many runs in the batch.
+    /// The maximum number of runs in the batch.
     pub limit: usize,
-    /// Only counts them.
+    /// Whether to count the runs without deleting them.
     pub dry_run: bool,
 }
 
 impl PruneRequest {
-    /// A request for up to `limit` runs in one of these statuses that ended `older_than` ago or longer.
+    /// Creates a request for up to `limit` runs in one of these statuses that ended at least `older_than` ago.
     pub fn new(older_than: Duration, statuses: Vec<RunStatus>, limit: usize) -> Self {
         PruneRequest { older_than, statuses, after: None, limit, dry_run: false }
     }
 
-    /// The batch behind this run.
+    /// Continues after this run.
     #[must_use]
     pub fn after(mut self, run: Option<RunId>) -> Self {
         self.after = run;
         self
     }
 
-    /// Only counts.
+    /// Sets whether to count the runs without deleting them.
     #[must_use]
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
@@ -43,19 +44,19 @@ impl PruneRequest {
     }
 }
 
-/// What was deleted.
+/// The result of deleting a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Pruned {
-    /// How many runs were deleted, or would be.
+pub struct PruneBatch {
+    /// The number of runs deleted, or that a dry run would delete.
     pub runs: usize,
-    /// Where to go on; `None` at the end.
+    /// Where to continue; `None` at the end.
     pub next: Option<RunId>,
 }
 
-impl Pruned {
-    /// So many runs, and where to go on.
+impl PruneBatch {
+    /// Creates a result.
     pub fn new(runs: usize, next: Option<RunId>) -> Self {
-        Pruned { runs, next }
+        PruneBatch { runs, next }
     }
 }

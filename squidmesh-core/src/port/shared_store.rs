@@ -1,4 +1,4 @@
-//! A shared store is a store: hosts and tests may keep a handle on the one that the runtime uses.
+//! Implements the store port for `Arc`: hosts and tests may keep a handle on the store that the runtime uses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,17 +6,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Claims, Commit, CommitOutcome, Due, DueRequest, History, PruneRequest, Pruned, RunFilter, RunPage, SingleClaim,
-    Store, StoreError, StoreSession, StrandedRequest, Transacted, TransactionBody, TransactionType,
+    ClaimBatch, ClaimResult, Commit, CommitOutcome, DuePage, DueRequest, Heartbeats, LeaseState, PruneBatch,
+    PruneRequest, RunFilter, RunHistory, RunPage, Store, StoreError, StoreSession, StrandedRequest, TransactionBody,
+    TransactionOutcome, TransactionType,
 };
-use crate::{
-    ClaimRequest, Definition, Fingerprint, IntentKey, Lease, LeaseToken, RunId, RunState, TriggerRecord,
-    TriggerRecords, WorkflowName,
-};
+use crate::definition::{Definition, Fingerprint};
+use crate::dispatch::Lease;
+use crate::id::RunId;
+use crate::name::WorkflowName;
+use crate::port::{ClaimKeysRequest, ClaimRequest, TriggerRecords};
+use crate::run::RunSnapshot;
+use crate::schedule::TriggerRecord;
 
 #[async_trait]
 impl<S: StoreSession + ?Sized> StoreSession for Arc<S> {
-    async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
+    async fn load(&self, id: RunId) -> Result<Option<RunSnapshot>, StoreError> {
         (**self).load(id).await
     }
 
@@ -24,15 +28,15 @@ impl<S: StoreSession + ?Sized> StoreSession for Arc<S> {
         (**self).commit(commits).await
     }
 
-    async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
-        (**self).find_by_key(workflow, key).await
+    async fn find_by_idempotency_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
+        (**self).find_by_idempotency_key(workflow, key).await
     }
 
     async fn definition(&self, fingerprint: &Fingerprint) -> Result<Option<Definition>, StoreError> {
         (**self).definition(fingerprint).await
     }
 
-    async fn history(&self, id: RunId) -> Result<History, StoreError> {
+    async fn history(&self, id: RunId) -> Result<RunHistory, StoreError> {
         (**self).history(id).await
     }
 
@@ -43,64 +47,71 @@ impl<S: StoreSession + ?Sized> StoreSession for Arc<S> {
 
 #[async_trait]
 impl<S: Store + ?Sized> Store for Arc<S> {
-    async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
+    async fn claim(&self, request: &ClaimRequest) -> Result<ClaimBatch, StoreError> {
         (**self).claim(request).await
     }
 
-    async fn claim_keys(
-        &self,
-        keys: &[IntentKey],
-        token: LeaseToken,
-        lease: Duration,
-    ) -> Result<Vec<SingleClaim>, StoreError> {
-        (**self).claim_keys(keys, token, lease).await
+    async fn claim_keys(&self, request: &ClaimKeysRequest) -> Result<Vec<ClaimResult>, StoreError> {
+        (**self).claim_keys(request).await
     }
 
-    async fn due(&self, request: &DueRequest) -> Result<Due, StoreError> {
-        (**self).due(request).await
+    async fn list_due(&self, request: &DueRequest) -> Result<DuePage, StoreError> {
+        (**self).list_due(request).await
     }
 
-    async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
-        (**self).extend(leases, lease).await
+    async fn extend_leases(&self, leases: &[Lease], lease: Duration) -> Result<Vec<LeaseState>, StoreError> {
+        (**self).extend_leases(leases, lease).await
     }
 
-    async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
-        (**self).release(leases, delay).await
+    async fn heartbeats(&self) -> Result<Option<Box<dyn Heartbeats>>, StoreError> {
+        (**self).heartbeats().await
+    }
+
+    async fn release_leases(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
+        (**self).release_leases(leases, delay).await
     }
 
     async fn triggers(&self, workflows: &[WorkflowName]) -> Result<TriggerRecords, StoreError> {
         (**self).triggers(workflows).await
     }
 
-    async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
-        (**self).put_trigger(record).await
+    async fn compare_and_set_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
+        (**self).compare_and_set_trigger(record).await
     }
 
     async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
         (**self).stranded(request).await
     }
 
-    async fn work_committed(&self) {
-        (**self).work_committed().await;
+    async fn identity(&self) -> Result<Option<String>, StoreError> {
+        (**self).identity().await
     }
 
-    async fn prune(&self, request: &PruneRequest) -> Result<Pruned, StoreError> {
+    async fn work_notified(&self) {
+        (**self).work_notified().await;
+    }
+
+    async fn prune(&self, request: &PruneRequest) -> Result<PruneBatch, StoreError> {
         (**self).prune(request).await
     }
 
-    fn tell_of_work(&self) {
-        (**self).tell_of_work();
+    fn notify_work(&self) {
+        (**self).notify_work();
     }
 
-    fn hears_of_work(&self) -> bool {
-        (**self).hears_of_work()
+    fn is_listening(&self) -> bool {
+        (**self).is_listening()
+    }
+
+    fn bound_calls(&self, lease: Duration) -> Result<(), String> {
+        (**self).bound_calls(lease)
     }
 
     fn transaction_type(&self) -> Option<TransactionType> {
         (**self).transaction_type()
     }
 
-    async fn transact(&self, body: Box<dyn TransactionBody>) -> Result<Transacted, StoreError> {
+    async fn transact(&self, body: Box<dyn TransactionBody>) -> Result<TransactionOutcome, StoreError> {
         (**self).transact(body).await
     }
 }

@@ -1,14 +1,14 @@
-//! Transactions of a store in which a step does its work and has its outcome recorded.
+//! Transactions lent by a store, in which a step does its work and its outcome is recorded.
 //!
-//! Knows that a driver's transaction has a type, and nothing of what can be done with it: the store lends it, the handler of a
-//! transactional step knows it, and the core passes it between the two.
+//! Knows that a driver's transaction has a type, and nothing of what can be done with it: the store lends it, the
+//! handler of a transactional step uses it, and the core passes it from one to the other.
 
 use std::any::{Any, TypeId, type_name};
 use std::fmt;
 
 use async_trait::async_trait;
 
-use super::StoreSession;
+use super::session::StoreSession;
 
 /// The type of the transactions that a store lends to transactional steps.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,12 +18,12 @@ pub struct TransactionType {
 }
 
 impl TransactionType {
-    /// The type `T`.
+    /// Returns the type `T`.
     pub fn of<T: Any + Send + Sync>() -> Self {
         TransactionType { id: TypeId::of::<T>(), name: type_name::<T>() }
     }
 
-    /// Its name, for messages.
+    /// Returns the type's name, for messages.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -35,35 +35,37 @@ impl fmt::Debug for TransactionType {
     }
 }
 
-/// What is to be done in one transaction of a store: first the work of a host, then what is recorded of it.
+/// The body of one transaction of a store: first the work of a host, then the record of its outcome.
 ///
-/// A store calls each method at most once, the second only after the first has asked to go on.
+/// A store calls each method at most once, and `record` only if `work` returned [`TransactionEnd::Commit`].
 #[async_trait]
 pub trait TransactionBody: Send {
-    /// Works in the transaction, which is of the type that the store [tells](crate::Store::transaction_type).
+    /// Does the work in the transaction, whose type is the store's
+    /// [`transaction_type`](crate::port::Store::transaction_type).
     async fn work(&mut self, transaction: &(dyn Any + Send + Sync)) -> TransactionEnd;
 
-    /// Records the work, in a session that is joined to the same transaction and sees what others have committed meanwhile.
+    /// Records the outcome in a session joined to the same transaction, which sees what others have committed
+    /// meanwhile.
     async fn record(&mut self, session: &dyn StoreSession) -> TransactionEnd;
 }
 
-/// How the body of a transaction wants it to end.
+/// How the body wants the transaction to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransactionEnd {
-    /// With everything that was written in it.
+    /// Commit everything written in it.
     Commit,
-    /// As if it had never begun.
+    /// Roll everything back.
     RollBack,
 }
 
-/// How a transaction ended.
+/// How the transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Transacted {
-    /// Everything that was written in it is stored.
+pub enum TransactionOutcome {
+    /// Everything written in it is stored.
     Committed,
-    /// Nothing is, as its body wanted.
+    /// Nothing is stored, as the body requested.
     RolledBack,
-    /// Nothing is: another change came in between. Try again with a fresh body.
+    /// Nothing is stored: another change conflicted. Retry with a new body.
     Conflict,
 }

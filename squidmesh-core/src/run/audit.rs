@@ -3,74 +3,54 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{StepName, Timestamp};
+use crate::name::{StepName, names};
+use crate::time::Timestamp;
 
-/// What happened.
+/// The kind of an audit entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AuditKind {
-    /// The run stopped for a person.
+    /// The run paused for a person.
     Paused,
-    /// Somebody let a paused run go on.
-    Resumed,
-    /// Somebody approved.
+    /// A person unblocked a paused run.
+    Unblocked,
+    /// A person approved an approval.
     Approved,
-    /// Somebody rejected.
+    /// A person rejected an approval.
     Rejected,
     /// The deadline of an approval passed without a decision.
     Expired,
-    /// Somebody cancelled the run.
+    /// A person cancelled the run.
     Cancelled,
     /// The run was started as a replay of another.
     Replayed,
-    /// The run was started to go on from where another failed.
-    Continued,
+    /// The run was started to resume a failed one.
+    Resumed,
     /// A failed step took an error transition marked as compensation.
     CompensationRouted,
     /// A failed step took an error transition marked as undo.
     UndoRouted,
-    /// The run was taken over by another version of its workflow.
+    /// Another version of the workflow adopted the run.
     Adopted,
+    /// The worker of an attempt that was closed as stale returned with its outcome.
+    Lived,
 }
 
-impl AuditKind {
-    /// Every kind.
-    pub const ALL: [AuditKind; 11] = [
-        AuditKind::Paused,
-        AuditKind::Resumed,
-        AuditKind::Approved,
-        AuditKind::Rejected,
-        AuditKind::Expired,
-        AuditKind::Cancelled,
-        AuditKind::Replayed,
-        AuditKind::Continued,
-        AuditKind::CompensationRouted,
-        AuditKind::UndoRouted,
-        AuditKind::Adopted,
-    ];
-
-    /// The name in events, the database and JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            AuditKind::Paused => "paused",
-            AuditKind::Resumed => "resumed",
-            AuditKind::Approved => "approved",
-            AuditKind::Rejected => "rejected",
-            AuditKind::Expired => "expired",
-            AuditKind::Cancelled => "cancelled",
-            AuditKind::Replayed => "replayed",
-            AuditKind::Continued => "continued",
-            AuditKind::CompensationRouted => "compensation_routed",
-            AuditKind::UndoRouted => "undo_routed",
-            AuditKind::Adopted => "adopted",
-        }
-    }
-
-    /// The kind of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        AuditKind::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
+names! {
+    AuditKind, "events, the database and JSON":
+    Paused = "paused",
+    Unblocked = "unblocked",
+    Approved = "approved",
+    Rejected = "rejected",
+    Expired = "expired",
+    Cancelled = "cancelled",
+    Replayed = "replayed",
+    Resumed = "resumed",
+    CompensationRouted = "compensation_routed",
+    UndoRouted = "undo_routed",
+    Adopted = "adopted",
+    Lived = "lived",
 }
 
 /// One entry of a run's audit trail. Entries are ordered by `revision`, then by their order within it.
@@ -78,22 +58,22 @@ impl AuditKind {
 pub struct AuditEvent {
     /// The revision of the run that this entry was committed with.
     pub revision: u64,
-    /// What happened.
+    /// The kind of the entry.
     pub kind: AuditKind,
-    /// The step it concerns, if one.
+    /// The step that it concerns, if any.
     pub step: Option<StepName>,
-    /// Who did it, if a person did.
+    /// The person who acted, if any.
     pub actor: Option<String>,
-    /// What they said.
+    /// The comment of that person.
     pub comment: Option<String>,
-    /// What else they gave.
+    /// The metadata of that person.
     pub metadata: Option<Map<String, Value>>,
-    /// When.
+    /// The time of the entry.
     pub at: Timestamp,
 }
 
 impl AuditEvent {
-    /// An entry of a kind; the actor's part is filled in by the caller.
+    /// Creates an entry; the caller fills in the actor's part.
     pub fn new(kind: AuditKind, revision: u64, at: Timestamp) -> Self {
         AuditEvent { revision, kind, step: None, actor: None, comment: None, metadata: None, at }
     }

@@ -1,6 +1,6 @@
 //! The durable facts of a run, as plain data: what the engine decides on and the store keeps.
 //!
-//! Knows the words of a run's life. Knows nothing of how they are stored, decided or delivered.
+//! Knows the terms of a run's life cycle. Knows nothing of how they are stored, decided or delivered.
 
 mod attempt;
 mod audit;
@@ -12,6 +12,11 @@ mod step_run;
 pub use attempt::{Attempt, AttemptStatus};
 pub use audit::{AuditEvent, AuditKind};
 pub use failure::Failure;
-pub use state::{Run, RunState};
-pub use status::{InvalidTransition, RunStatus};
-pub use step_run::{CompensationRun, CompensationStatus, ManualAction, Resume, StepRun, StepStatus};
+pub use state::{Run, RunSnapshot};
+pub use status::{InvalidTransition, PastDecision, RunStatus};
+pub use step_run::{CompensationRun, CompensationStatus, ManualAction, PausedContinuation, StepRun, StepStatus};
+
+pub use crate::id::{InvalidRunId, RunId};
+pub use crate::time::{InvalidTimestamp, Timestamp};
+
+pub(crate) use status::past_decision_text;

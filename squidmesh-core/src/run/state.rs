@@ -1,4 +1,4 @@
-//! A run and all its step runs: what the engine decides on.
+//! A run and all its step runs: the input of the engine's decisions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,69 +7,102 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Failure, RunStatus, StepRun, StepStatus};
-use crate::{CommitToken, Definition, Fingerprint, RunId, Shape, StepName, Timestamp, TriggerName, WorkflowName};
+use crate::definition::{Definition, Fingerprint, Shape};
+use crate::id::RunId;
+use crate::json::object_size;
+use crate::name::{StepName, TriggerName, WorkflowName};
+use crate::port::CommitToken;
+use crate::time::Timestamp;
 
 /// One execution of a workflow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// Which run.
+    /// The id of the run.
     pub id: RunId,
-    /// Of which workflow.
+    /// The workflow of the run.
     pub workflow: WorkflowName,
-    /// The version of the workflow that it is pinned to.
+    /// The version of the workflow that the run is pinned to.
     pub fingerprint: Fingerprint,
-    /// The trigger that started it.
+    /// The trigger that started the run.
     pub trigger: TriggerName,
-    /// Where it is.
+    /// The status of the run.
     pub status: RunStatus,
-    /// The payload it was started with, defaults resolved.
+    /// The payload of the run, with defaults resolved.
     pub payload: Arc<Map<String, Value>>,
-    /// The step whose turn it is in a transition workflow; `None` in a dependency workflow and at the end.
+    /// The current step in a transition workflow; `None` in a dependency workflow and at the end.
     pub current_step: Option<StepName>,
-    /// Why it failed.
+    /// The failure of the run.
     pub last_error: Option<Failure>,
-    /// The run that it repeats.
+    /// The run that it replays.
     pub replayed_from: Option<RunId>,
-    /// The failed run that it goes on from.
+    /// The failed run that it resumes.
     pub resumed_from: Option<RunId>,
-    /// The time of the occurrence of a schedule that it is the run of; `None` if no schedule started it.
+    /// The intended time of the schedule's occurrence that started it; `None` if no schedule did.
     pub intended_at: Option<Timestamp>,
-    /// The key that makes a second start return this run.
+    /// The idempotency key: a second start with it returns this run.
     pub idempotency_key: Option<String>,
-    /// Counts the commits of this run, from 1. A commit names the revision that it was decided on.
+    /// Counts the commits of this run, starting at 1. A commit names the revision that it was decided on.
     pub revision: u64,
-    /// Identifies the last commit, so that a commit whose answer was lost can be recognized.
+    /// The token of the last commit. It identifies a commit whose answer was lost.
     pub token: CommitToken,
-    /// When it was started.
+    /// The time at which the run was started.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// The time of the last change.
     pub updated_at: Timestamp,
-    /// When it ended.
+    /// The time at which the run ended.
     pub finished_at: Option<Timestamp>,
 }
 
 /// A run with all its step runs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RunState {
+pub struct RunSnapshot {
     /// The run.
     pub run: Run,
     /// Its step runs, by step.
     pub steps: BTreeMap<StepName, StepRun>,
+    measured: Measured,
 }
 
-impl RunState {
-    /// The state made of a run and its step runs.
+/// The cached size of all outputs together. It is not part of the run's data.
+#[derive(Clone, Copy, Debug, Default)]
+struct Measured(Option<usize>);
+
+impl PartialEq for Measured {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl RunSnapshot {
+    /// Creates the snapshot of a run and its step runs.
     pub fn new(run: Run, steps: impl IntoIterator<Item = StepRun>) -> Self {
-        RunState { run, steps: steps.into_iter().map(|step| (step.step.clone(), step)).collect() }
+        let steps = steps.into_iter().map(|step| (step.step.clone(), step)).collect();
+        RunSnapshot { run, steps, measured: Measured::default() }
     }
 
-    /// The step runs in a status.
+    /// Returns the size of all outputs together, in bytes of compact JSON: never less than that of the context.
+    pub(crate) fn output_bytes(&mut self) -> usize {
+        let outputs = self.steps.values().filter_map(|step| step.output.as_deref());
+        *self.measured.0.get_or_insert_with(|| outputs.map(object_size).fold(0, usize::saturating_add))
+    }
+
+    /// Adds an output that a step run received to the cached size.
+    pub(crate) fn count_output(&mut self, bytes: usize) {
+        self.measured.0 = self.measured.0.map(|measured| measured.saturating_add(bytes));
+    }
+
+    /// Returns whether a step has completed.
+    pub(crate) fn is_completed(&self, step: &StepName) -> bool {
+        self.steps.get(step).is_some_and(|run| run.status == StepStatus::Completed)
+    }
+
+    /// Returns the step runs in a status.
     pub fn in_status(&self, status: StepStatus) -> impl Iterator<Item = &StepRun> {
         self.steps.values().filter(move |step| step.status == status)
     }
 
-    /// The outputs of the completed steps, merged. Later ones win: in the order of completion for a transition
-    /// workflow, in the order of declaration for a dependency workflow.
+    /// Returns the merged outputs of the completed steps. Later ones win: in the order of completion for a
+    /// transition workflow, in the order of declaration for a dependency workflow.
     pub fn context(&self, definition: &Definition) -> Map<String, Value> {
         let mut completed: Vec<&StepRun> = self.steps.values().filter(|step| step.output.is_some()).collect();
         match definition.shape() {
@@ -79,9 +112,9 @@ impl RunState {
         merged(Map::new(), completed.into_iter())
     }
 
-    /// What the handler of `step` is given before its input mapping: the payload with the context merged over it. In a
-    /// dependency workflow the context holds only what the step depends on, directly or through others, so that it is the
-    /// same whatever else has finished.
+    /// Returns what the handler of `step` receives before its input mapping: the payload with the context merged
+    /// over it. In a dependency workflow the context holds only the outputs of the step's direct and indirect
+    /// dependencies, so that it does not depend on what else has finished.
     pub fn visible_to(&self, step: &str, definition: &Definition) -> Map<String, Value> {
         let payload = (*self.run.payload).clone();
         match definition.shape() {

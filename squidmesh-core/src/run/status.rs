@@ -1,60 +1,64 @@
-//! The statuses of a run and the only moves between them.
+//! The statuses of a run and the transitions between them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a run is in its life.
+use crate::json::truncate_text;
+use crate::name::{StepName, names};
+use crate::time::Timestamp;
+
+/// The status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RunStatus {
-    /// Accepted and dispatched; no step has begun.
+    /// The run is accepted and dispatched; no step has begun.
     Pending,
     /// A step has begun.
     Running,
     /// A failed step waits for its next attempt.
     Retrying,
-    /// Waits for a person.
+    /// The run waits for a person.
     Paused,
-    /// Ended in failure. Final.
+    /// The run failed. Final.
     Failed,
-    /// Ended well. Final.
+    /// The run completed. Final.
     Completed,
-    /// A cancellation is committed; a step that runs is awaited.
+    /// A cancellation is committed, and a running step has not ended yet.
     Cancelling,
-    /// Ended by cancellation. Final.
+    /// The run was cancelled. Final.
     Cancelled,
 }
 
-impl RunStatus {
-    /// Every status, in the order of a run's life.
-    pub const ALL: [RunStatus; 8] = [
-        RunStatus::Pending,
-        RunStatus::Running,
-        RunStatus::Retrying,
-        RunStatus::Paused,
-        RunStatus::Failed,
-        RunStatus::Completed,
-        RunStatus::Cancelling,
-        RunStatus::Cancelled,
-    ];
+names! {
+    RunStatus, "events, the database and JSON":
+    Pending = "pending",
+    Running = "running",
+    Retrying = "retrying",
+    Paused = "paused",
+    Failed = "failed",
+    Completed = "completed",
+    Cancelling = "cancelling",
+    Cancelled = "cancelled",
+}
 
-    /// Whether nothing can follow.
+impl RunStatus {
+    /// Returns whether the status is final.
     pub const fn is_terminal(self) -> bool {
         matches!(self, RunStatus::Failed | RunStatus::Completed | RunStatus::Cancelled)
     }
 
-    /// Whether a run in this status may schedule work.
+    /// Returns whether a run in this status may schedule work.
     pub const fn may_schedule(self) -> bool {
         matches!(self, RunStatus::Pending | RunStatus::Running | RunStatus::Retrying)
     }
 
-    /// Checks the move from this status to `to`.
+    /// Checks the transition from this status to `to`.
     ///
     /// # Errors
-    /// [`InvalidTransition`] unless the life cycle has that move. Staying in a status is not a move.
+    /// [`InvalidTransition`] unless the life cycle has that transition. Staying in a status is not a transition.
     pub const fn transition(self, to: RunStatus) -> Result<RunStatus, InvalidTransition> {
         use RunStatus::{Cancelled, Cancelling, Completed, Failed, Paused, Pending, Retrying, Running};
         let legal = match self {
@@ -65,21 +69,7 @@ impl RunStatus {
             Cancelling => matches!(to, Cancelled | Failed),
             Failed | Completed | Cancelled => false,
         };
-        if legal { Ok(to) } else { Err(InvalidTransition { from: self, to }) }
-    }
-
-    /// The name in events, the database and JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            RunStatus::Pending => "pending",
-            RunStatus::Running => "running",
-            RunStatus::Retrying => "retrying",
-            RunStatus::Paused => "paused",
-            RunStatus::Failed => "failed",
-            RunStatus::Completed => "completed",
-            RunStatus::Cancelling => "cancelling",
-            RunStatus::Cancelled => "cancelled",
-        }
+        if legal { Ok(to) } else { Err(InvalidTransition { from: self, to, decided: None }) }
     }
 }
 
@@ -89,7 +79,7 @@ impl fmt::Display for RunStatus {
     }
 }
 
-/// A text that names no status.
+/// The error of a text that names no status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a status")]
 pub struct UnknownStatus;
@@ -98,18 +88,41 @@ impl FromStr for RunStatus {
     type Err = UnknownStatus;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        RunStatus::ALL.into_iter().find(|status| status.as_str() == text).ok_or(UnknownStatus)
+        RunStatus::from_name(text).ok_or(UnknownStatus)
     }
 }
 
-/// A move that the life cycle of a run does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a {from} run cannot become {to}")]
+/// A transition that the life cycle of a run does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a {from} run cannot become {to}{}", past_decision_text(.decided))]
 pub struct InvalidTransition {
-    /// The status the run is in.
+    /// The status of the run.
     pub from: RunStatus,
-    /// The status that was asked for.
+    /// The requested status.
     pub to: RunStatus,
+    /// The decision that was made before, if a decision was requested.
+    pub decided: Option<Box<PastDecision>>,
+}
+
+/// A decision that was made about a waiting step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastDecision {
+    /// The step that was decided about.
+    pub step: StepName,
+    /// The decision: `approved`, `rejected`, `unblocked` or `expired`.
+    pub decision: String,
+    /// The person who decided; `None` if none was named or the deadline passed.
+    pub actor: Option<String>,
+    /// The time of the decision.
+    pub at: Timestamp,
+}
+
+/// Returns the earlier decision as the end of a sentence.
+pub(crate) fn past_decision_text(decided: &Option<Box<PastDecision>>) -> String {
+    let Some(decided) = decided else { return String::new() };
+    let PastDecision { step, decision, at, actor } = &**decided;
+    let by = actor.as_ref().map(|actor| format!(" by {}", truncate_text(actor.clone(), 100))).unwrap_or_default();
+    format!(": step {step} was {decision}{by} at {at}")
 }
 
 #[cfg(test)]
@@ -131,7 +144,8 @@ mod tests {
         ];
         for (from, targets) in legal {
             for to in RunStatus::ALL {
-                let expected = if targets.contains(&to) { Ok(to) } else { Err(InvalidTransition { from, to }) };
+                let expected =
+                    if targets.contains(&to) { Ok(to) } else { Err(InvalidTransition { from, to, decided: None }) };
                 assert_eq!(from.transition(to), expected);
             }
         }

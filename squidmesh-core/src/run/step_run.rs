@@ -1,109 +1,100 @@
 //! The durable state of one step of one run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Attempt, AttemptStatus, Failure};
+use crate::definition::{RecoveryPolicy, RecoveryRoute, Target};
 use crate::json::given;
-use crate::{LeaseToken, RecoveryPolicy, RecoveryRoute, StepName, Target, Timestamp};
+use crate::name::{StepName, names};
+use crate::time::Timestamp;
+use crate::token::LeaseToken;
 
-/// Where a step of a run is.
+/// The status of a step of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StepStatus {
-    /// Scheduled: first time, or again after a failure.
+    /// The step is scheduled: for the first time, or again after a failure.
     Pending,
     /// An attempt is open.
     Running,
-    /// Waits for a person.
+    /// The step waits for a person.
     Paused,
-    /// Done; its output is part of the run's context.
+    /// The step completed; its output is part of the run's context.
     Completed,
-    /// Failed for good.
+    /// The step failed permanently.
     Failed,
-    /// Ended by the cancellation of its run.
+    /// The step was ended by the cancellation of its run.
     Cancelled,
 }
 
-impl StepStatus {
-    /// Every status.
-    pub const ALL: [StepStatus; 6] = [
-        StepStatus::Pending,
-        StepStatus::Running,
-        StepStatus::Paused,
-        StepStatus::Completed,
-        StepStatus::Failed,
-        StepStatus::Cancelled,
-    ];
-
-    /// The name in the database and JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            StepStatus::Pending => "pending",
-            StepStatus::Running => "running",
-            StepStatus::Paused => "paused",
-            StepStatus::Completed => "completed",
-            StepStatus::Failed => "failed",
-            StepStatus::Cancelled => "cancelled",
-        }
-    }
-
-    /// The status of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        StepStatus::ALL.into_iter().find(|status| status.as_str() == name)
-    }
+names! {
+    StepStatus, "the database and JSON":
+    Pending = "pending",
+    Running = "running",
+    Paused = "paused",
+    Completed = "completed",
+    Failed = "failed",
+    Cancelled = "cancelled",
 }
 
 /// The durable state of one step of one run.
 ///
-/// `input` and `recovery` are written once, when the step run is created; everything else moves with its status.
+/// `input` and `recovery` are written once, when the step run is created; everything else changes with its status.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRun {
-    /// The step.
+    /// The name of the step.
     pub step: StepName,
-    /// Where it is.
+    /// The status of the step.
     pub status: StepStatus,
-    /// The input as it was when the step was scheduled; every attempt gets the same.
+    /// The input as it was when the step was scheduled; every attempt receives the same.
     pub input: Arc<Map<String, Value>>,
-    /// What may be undone of it, as declared when it was scheduled.
+    /// The recovery policy, as declared when the step was scheduled.
     pub recovery: RecoveryPolicy,
-    /// The output, under the key that the step declares; merged into the run's context.
+    /// The output, under the key that the step declares; it is merged into the run's context.
     pub output: Option<Arc<Map<String, Value>>>,
-    /// The last attempt's failure.
+    /// The failure of the last attempt.
     pub last_error: Option<Failure>,
     /// The number of the last attempt; 0 before the first.
     pub attempt: u32,
-    /// How many attempts count against the step's limit.
+    /// The number of attempts that count against the step's limit.
     pub failures: u32,
-    /// How many attempts in a row ended with their worker.
+    /// The number of attempts in a row whose worker crashed. The last one that was closed as stale is not counted
+    /// yet: its worker may still return.
     pub crashes: u32,
-    /// The claim under which the open attempt runs.
+    /// The token of the claim under which the open attempt runs.
     pub lease: Option<LeaseToken>,
-    /// Its place in the order in which the steps of the run completed: a counter, not a clock.
+    /// The position of the step in the order in which the steps of the run completed, or failed and took their
+    /// error transition: a counter, not a clock.
     pub sequence: Option<u64>,
-    /// What goes on when a person lets it.
-    pub resume: Option<Resume>,
-    /// What a person did.
+    /// The time before which no dependent of the step begins, if the step asked for a delay; only in a dependency
+    /// workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successors_at: Option<Timestamp>,
+    /// What follows a person's decision about a paused step.
+    pub continuation: Option<PausedContinuation>,
+    /// The decision about a paused step.
     pub manual: Option<ManualAction>,
-    /// The recovery routes that its failures took.
+    /// The recovery routes that the step's failures took.
     pub routes: Vec<RecoveryRoute>,
-    /// The state of its compensation, once that has begun.
+    /// The state of the step's compensation, once that has begun.
     pub compensation: Option<CompensationRun>,
-    /// When it was scheduled first.
+    /// The time at which the step was first scheduled.
     pub created_at: Timestamp,
-    /// When its first attempt began.
+    /// The time at which its first attempt began.
     pub started_at: Option<Timestamp>,
-    /// When its last attempt began.
+    /// The time at which its last attempt began.
     pub attempt_started_at: Option<Timestamp>,
-    /// When it ended.
+    /// The time at which the step ended.
     pub finished_at: Option<Timestamp>,
 }
 
 impl StepRun {
-    /// A step run that has just been scheduled.
+    /// Creates a step run that has just been scheduled.
     pub fn pending(
         step: StepName,
         input: Arc<Map<String, Value>>,
@@ -122,7 +113,8 @@ impl StepRun {
             crashes: 0,
             lease: None,
             sequence: None,
-            resume: None,
+            successors_at: None,
+            continuation: None,
             manual: None,
             routes: Vec::new(),
             compensation: None,
@@ -135,8 +127,18 @@ impl StepRun {
 }
 
 impl StepRun {
-    /// The last attempt, while it is open and if it completed the step. It is part of the step run then, and nowhere else; every
-    /// other attempt is in the history.
+    /// Returns the number of the last attempt, and its duration up to its end or `now`; `None` before the first.
+    pub(crate) fn tried(&self, now: Timestamp) -> Option<(u32, Duration)> {
+        let started = self.attempt_started_at.filter(|_| self.attempt > 0)?;
+        let ended = match self.status {
+            StepStatus::Running => now,
+            _ => self.finished_at.unwrap_or(now),
+        };
+        Some((self.attempt, ended.since(started)))
+    }
+
+    /// Returns the last attempt, if it is open or completed the step. Only then is it part of the step run, and
+    /// stored nowhere else; every other attempt is in the history.
     pub fn last_attempt(&self) -> Option<Attempt> {
         let (status, finished_at) = match self.status {
             StepStatus::Running | StepStatus::Paused => (AttemptStatus::Running, None),
@@ -148,85 +150,89 @@ impl StepRun {
             number: self.attempt,
             status,
             error: None,
-            // What a resumed run was given as done was not tried by it.
+            // A step that a resumed run received as completed was not attempted in that run.
             started_at: self.attempt_started_at.filter(|_| self.attempt > 0)?,
             finished_at,
         })
     }
 }
 
-/// Where a paused step goes on, resolved when it paused: a later version of the workflow does not change it.
+/// What follows a paused step. It is resolved when the step pauses: a later version of the workflow does not
+/// change it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Resume {
-    /// What follows when the step is resumed or approved.
+pub struct PausedContinuation {
+    /// The target when the step is unblocked or approved.
     pub ok: Target,
-    /// What follows when it is rejected; `None` for a pause.
+    /// The target when the step is rejected; `None` for a pause.
     pub error: Option<Target>,
-    /// What follows when the deadline passes without a decision; `None` if there is no deadline.
+    /// The target when the deadline passes without a decision; `None` if there is no deadline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired: Option<Target>,
-    /// The key under which the step's output goes.
+    /// The key under which the step's output is stored.
     pub output_key: Option<String>,
 }
 
-/// What a person, or the passing of a deadline, did to a paused step.
+/// The decision about a paused step, by a person or by the passing of a deadline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ManualAction {
-    /// `resumed`, `approved`, `rejected`, or `expired` when nobody did anything in time.
+    /// The decision: `unblocked`, `approved`, `rejected`, or `expired` if none was made in time.
     pub decision: String,
-    /// Who.
+    /// The person who decided.
     pub actor: Option<String>,
-    /// What they said.
+    /// The comment of that person.
     pub comment: Option<String>,
-    /// What else they gave.
+    /// The metadata of that person.
     pub metadata: Option<Map<String, Value>>,
-    /// When.
+    /// The time of the decision.
     pub at: Timestamp,
 }
 
-/// Where a compensation callback is.
+/// The status of a compensation callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CompensationStatus {
-    /// It failed, and waits for its next attempt.
+    /// The callback failed and waits for its next attempt.
     Pending,
     /// The callback runs.
     Running,
-    /// It succeeded.
+    /// The callback succeeded.
     Completed,
-    /// It failed; the remaining callbacks went on.
+    /// The callback failed permanently; the remaining callbacks were still run.
     Failed,
 }
 
-/// The record of one step's compensation.
+/// The record of a step's compensation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CompensationRun {
-    /// Where the callback is.
+    /// The status of the callback.
     pub status: CompensationStatus,
-    /// What it returned: `null` if that was nothing.
+    /// The output of the callback: `null` if it returned nothing.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub output: Option<Value>,
-    /// Why it failed, the last time if it is repeated.
+    /// The failure of the last attempt.
     pub error: Option<Failure>,
-    /// How many times it was begun.
+    /// The number of attempts that were begun.
     pub attempt: u32,
-    /// How many of its attempts failed.
+    /// The number of attempts that failed.
     #[serde(default)]
     pub failures: u32,
-    /// How many attempts in a row ended with their worker.
+    /// The number of attempts in a row whose worker crashed.
     #[serde(default)]
     pub crashes: u32,
-    /// The claim under which it runs.
+    /// The token of the claim under which the callback runs.
     pub lease: Option<LeaseToken>,
-    /// When it was first begun.
+    /// The time at which the first attempt began.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// The time at which the last attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_started_at: Option<Timestamp>,
+    /// The time at which the callback ended.
     pub finished_at: Option<Timestamp>,
 }
 
 impl CompensationRun {
-    /// A callback that is about to be begun for the first time.
+    /// Creates the record of a callback whose first attempt is about to begin.
     pub fn pending(started_at: Timestamp) -> Self {
         CompensationRun {
             status: CompensationStatus::Pending,
@@ -237,6 +243,7 @@ impl CompensationRun {
             crashes: 0,
             lease: None,
             started_at,
+            attempt_started_at: None,
             finished_at: None,
         }
     }

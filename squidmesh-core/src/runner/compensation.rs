@@ -1,42 +1,51 @@
-//! Carrying out the compensation of a failed run: callback after callback, each recorded before the next begins.
+//! Delivering the compensation of a failed run: one callback after another, each recorded before the next begins.
 
-use super::{Delivery, Runner};
+use super::outcome::DeliveryOutcome;
+use super::shared::Runner;
+use crate::definition::Priority;
 use crate::engine::{self, BeginCompensation, Outcome, RecordedCompensation};
-use crate::runtime::HotRun;
-use crate::{InvalidTransition, Lease, SkipReason};
+use crate::event::IgnoreReason;
+use crate::run::InvalidTransition;
+use crate::runtime::{CachedRun, Held};
 
 impl Runner {
-    pub(super) async fn deliver_compensation(&self, lease: Lease, hot: &HotRun<'_>) -> Delivery {
-        // From here to the end: a delivery that waits for a busy store must not lose its claim meanwhile.
-        let held = self.leases.hold(&lease);
+    pub(super) async fn deliver_compensation(&self, mut held: Held, cached: &CachedRun) -> DeliveryOutcome {
+        let lease = held.lease().clone();
         let begin = |work: &mut engine::UnitOfWork| {
-            Ok::<_, InvalidTransition>(if self.may_drive(work.run()) {
+            Ok::<_, InvalidTransition>(if self.may_continue(work.run()) {
                 engine::begin_compensation(work, &lease)
             } else {
-                BeginCompensation::Skip(SkipReason::UnknownDefinition)
+                BeginCompensation::Skip(IgnoreReason::UnknownDefinition)
             })
         };
-        let mut begun = self.runtime.decide_together(hot, self.persistence(), begin).await;
+        // Like a step's successor, the next callback is left to others while an intent comes before it or this worker
+        // drains.
+        let continues = || self.lowest_priority().is_some_and(|lowest| Priority::Normal <= lowest);
+        let mut begun = self.runtime.decide_in_group(cached, self.retry_time(), begin).await;
         let mut steps = 0;
         loop {
             let (task, run) = match begun {
                 Ok((BeginCompensation::Execute(task), run)) => (task, run),
-                Ok((BeginCompensation::Done | BeginCompensation::Later, _)) => return Delivery::Done { steps },
-                Ok((BeginCompensation::Skip(SkipReason::UnknownDefinition), run)) => {
-                    return self.leave(&lease, &run, None).await;
+                Ok((BeginCompensation::Done | BeginCompensation::Later, _)) => return DeliveryOutcome::Done { steps },
+                Ok((BeginCompensation::Skip(IgnoreReason::UnknownDefinition), run)) => {
+                    return self.release_unregistered(&lease, &run, None).await;
                 }
-                Ok((BeginCompensation::Skip(reason), run)) => return self.skipped(&run, None, reason),
-                Err(error) => return self.undecided(hot.id(), None, None, error).await,
+                Ok((BeginCompensation::Skip(reason), run)) => return self.ignore(&run, None, None, reason),
+                Err(error) => return self.outcome_of(cached.id(), None, None, None, error).await,
             };
+            if steps > 0 {
+                held.renew();
+            }
             let outcome = self.execute_compensation(&run, &task, &held.cancellation).await;
             let interrupted = outcome == Outcome::Interrupted;
             begun = self
                 .runtime
-                .decide_together(hot, self.persistence(), |work| {
+                .decide_in_group(cached, self.retry_time(), |work| {
                     Ok::<_, InvalidTransition>(match engine::record_compensation(work, &task, outcome.clone())? {
-                        RecordedCompensation::Ended => begin(work)?,
-                        RecordedCompensation::PutOff => BeginCompensation::Later,
-                        RecordedCompensation::Superseded => BeginCompensation::Skip(SkipReason::LeaseLost),
+                        RecordedCompensation::Ended if continues() => begin(work)?,
+                        RecordedCompensation::Ended => engine::leave_compensation(work, &lease),
+                        RecordedCompensation::Rescheduled => BeginCompensation::Later,
+                        RecordedCompensation::Superseded => BeginCompensation::Skip(IgnoreReason::LeaseLost),
                     })
                 })
                 .await;

@@ -1,29 +1,20 @@
-//! Executing a step: the handler, bounded by its timeout, its panics caught.
+//! Executing a step: the input and context of its handler, and what the handler's result means for the step.
 
 use std::any::Any;
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::sync::Arc;
 
-use futures_util::FutureExt;
-use futures_util::future::{self, Either};
-use serde_json::Value;
-use tracing::Instrument;
+use serde_json::{Map, Value};
 
-use super::Runner;
+use super::bounded::Ended;
+use super::shared::Runner;
+use crate::cancellation::{CancelReason, Cancellation};
+use crate::definition::{LogLevel, StepDefinition, StepKind};
+use crate::dispatch::Lease;
 use crate::engine::{CompensationTask, Outcome, StepTask};
-use crate::{
-    CancelReason, Cancellation, ErasedTransactional, Failure, HandlerOutput, Heartbeat, Lease, LogLevel, Run,
-    StepContext, StepDefinition, StepError, StepKind,
-};
-
-/// How an execution ended.
-enum Ended<T> {
-    Returned(T),
-    Panicked(String),
-    TimedOut,
-    Interrupted,
-}
+use crate::handler::{ErasedTransactional, HandlerOutput, Heartbeat, StepContext, StepError};
+use crate::name::StepName;
+use crate::port::LeaseState;
+use crate::run::{Failure, Run};
 
 impl Runner {
     /// Executes the handler of a step.
@@ -41,12 +32,14 @@ impl Runner {
         let Some(handler) = workflow.handler(task.step.as_str()) else { return Outcome::Interrupted };
         let mut context = step_context(run, task, cancellation);
         context.heartbeat = self.heartbeat(&task.lease, cancellation);
-        let call = handler.call(Value::Object((*task.input).clone()), context).instrument(step_span(run, task));
-        outcome(self.bounded(call, definition.timeout, cancellation).await, definition)
+        let input = Value::Object((*task.input).clone());
+        let (span, timeout) = (step_span(run, task), definition.timeout);
+        let ended = self.bounded(|| handler.call(input, context), span, timeout, cancellation).await;
+        outcome(ended, definition, cancellation)
     }
 
-    /// Executes the handler of a transactional step in its transaction. The heartbeat in its context touches nothing: on some
-    /// databases it would have to wait for this very transaction.
+    /// Executes the handler of a transactional step in its transaction. The heartbeat in its context does nothing: on
+    /// some databases it would have to wait for this transaction.
     pub(super) async fn execute_in(
         &self,
         transaction: &(dyn Any + Send + Sync),
@@ -61,8 +54,9 @@ impl Runner {
         };
         let context = step_context(run, task, cancellation);
         let input = Value::Object((*task.input).clone());
-        let call = handler.call(input, transaction, context).instrument(step_span(run, task));
-        outcome(self.bounded(call, definition.timeout, cancellation).await, definition)
+        let (span, timeout) = (step_span(run, task), definition.timeout);
+        let ended = self.bounded(|| handler.call(input, transaction, context), span, timeout, cancellation).await;
+        outcome(ended, definition, cancellation)
     }
 
     /// Executes the compensation callback of a step.
@@ -77,15 +71,7 @@ impl Runner {
             Some((definition, workflow.compensation(task.step.as_str())?))
         });
         let Some((definition, handler)) = found else { return Outcome::Interrupted };
-        let state = task.context.clone();
-        let mut context = StepContext::new(
-            run.id,
-            run.workflow.clone(),
-            task.step.clone(),
-            task.attempt,
-            state,
-            cancellation.clone(),
-        );
+        let mut context = context(run, &task.step, task.attempt, task.context.clone(), cancellation);
         context.heartbeat = self.heartbeat(&task.lease, cancellation);
         let output = match &definition.output {
             Some(key) => task.output.get(key).cloned().unwrap_or_default(),
@@ -106,73 +92,57 @@ impl Runner {
             step = %task.step,
             attempt = task.attempt,
         );
-        let call = handler.call(input, context).instrument(span);
-        match self.bounded(call, definition.timeout, cancellation).await {
-            Ended::Returned(Ok(HandlerOutput { value, .. })) => Outcome::Completed { value, schedule_in: None },
-            Ended::Returned(Err(error)) => failed(&error),
-            Ended::Panicked(message) => retryable(Failure::new(Failure::PANIC, message)),
-            Ended::TimedOut => {
-                let message =
-                    format!("the compensation did not end within {:?}", definition.timeout.unwrap_or_default());
-                retryable(Failure::new(Failure::TIMEOUT, message))
-            }
-            Ended::Interrupted => Outcome::Interrupted,
+        let timeout = definition.timeout;
+        let ended = self.bounded(|| handler.call(input, context), span, timeout, cancellation).await;
+        if let Ended::TimedOut = ended {
+            let message = format!("the compensation did not end within {:?}", definition.timeout.unwrap_or_default());
+            return retryable(Failure::new(Failure::TIMEOUT, message));
+        }
+        match outcome(ended, definition, cancellation) {
+            Outcome::Completed { value, .. } => Outcome::Completed { value, schedule_in: None },
+            other => other,
         }
     }
 
-    /// A heartbeat that asks the store whether the lease still holds, and extends it.
+    /// Returns a heartbeat that extends the lease and returns whether it is still held.
     fn heartbeat(&self, lease: &Lease, cancellation: &Cancellation) -> Heartbeat {
-        let (runtime, lease) = (self.runtime.clone(), lease.clone());
+        let (runtime, lease, signal) = (self.runtime.clone(), lease.clone(), cancellation.clone());
         Heartbeat::renewing(cancellation.clone(), move || {
-            let (runtime, lease) = (runtime.clone(), lease.clone());
+            let (runtime, lease, signal) = (runtime.clone(), lease.clone(), signal.clone());
             async move {
-                let kept = runtime.store.extend(&[lease], runtime.config.lease).await;
-                // A store that cannot tell now has not taken the lease away: the fence decides when the outcome is recorded.
-                kept.map_or(true, |kept| kept.first().copied().unwrap_or(false))
+                // A failing store has not taken the lease away: the fence decides when the outcome is recorded.
+                let Ok(states) = runtime.store.extend_leases(&[lease], runtime.config.lease).await else { return true };
+                let state = states.first().copied().unwrap_or(LeaseState::Lost);
+                if state.is_cancelled() {
+                    signal.cancel(CancelReason::RunCancelled);
+                }
+                state.is_held()
             }
         })
     }
-
-    /// Runs a handler to its end, its timeout, or the end of this worker's patience, whichever is first. A handler that is
-    /// cut off is told through its cancellation before it is dropped.
-    async fn bounded<T>(
-        &self,
-        call: impl Future<Output = T>,
-        timeout: Option<std::time::Duration>,
-        cancellation: &Cancellation,
-    ) -> Ended<T> {
-        let call = pin!(AssertUnwindSafe(call).catch_unwind());
-        let timer = async {
-            match timeout {
-                Some(timeout) => self.runtime.clock.sleep(timeout).await,
-                None => future::pending().await,
-            }
-        };
-        let (timer, interrupted) = (pin!(timer), pin!(self.interrupted.cancelled()));
-        match future::select(call, future::select(timer, interrupted)).await {
-            Either::Left((Ok(returned), _)) => Ended::Returned(returned),
-            Either::Left((Err(panic), _)) => Ended::Panicked(panic_message(&*panic)),
-            Either::Right((Either::Left(_), _)) => {
-                cancellation.cancel(CancelReason::TimedOut);
-                Ended::TimedOut
-            }
-            Either::Right((Either::Right(_), _)) => {
-                cancellation.cancel(CancelReason::ShuttingDown);
-                Ended::Interrupted
-            }
-        }
-    }
 }
 
-/// What a handler is told about the attempt.
+/// Returns the context that a handler receives about its attempt.
 fn step_context(run: &Run, task: &StepTask, cancellation: &Cancellation) -> StepContext {
-    let (workflow, step, state) = (run.workflow.clone(), task.step.clone(), task.visible.clone());
-    let mut context = StepContext::new(run.id, workflow, step, task.attempt, state, cancellation.clone());
+    let mut context = context(run, &task.step, task.attempt, task.visible.clone(), cancellation);
+    context.failure = task.failure.as_deref().cloned();
+    context
+}
+
+fn context(
+    run: &Run,
+    step: &StepName,
+    attempt: u32,
+    state: Arc<Map<String, Value>>,
+    cancellation: &Cancellation,
+) -> StepContext {
+    let (workflow, cancellation) = (run.workflow.clone(), cancellation.clone());
+    let mut context = StepContext::new(run.id, workflow, step.clone(), attempt, state, cancellation);
     context.intended_at = run.intended_at;
     context
 }
 
-/// The span that the host's logs within a handler carry.
+/// Returns the span of the host's logs within a handler.
 fn step_span(run: &Run, task: &StepTask) -> tracing::Span {
     tracing::info_span!(
         target: "squidmesh",
@@ -184,12 +154,22 @@ fn step_span(run: &Run, task: &StepTask) -> tracing::Span {
     )
 }
 
-/// What the end of a handler means for its step.
-fn outcome(ended: Ended<Result<HandlerOutput, StepError>>, definition: &StepDefinition) -> Outcome {
+/// Maps the end of a handler to the outcome of its step.
+fn outcome(
+    ended: Ended<Result<HandlerOutput, StepError>>,
+    definition: &StepDefinition,
+    cancellation: &Cancellation,
+) -> Outcome {
     match ended {
         Ended::Returned(Ok(HandlerOutput { value, schedule_in })) => Outcome::Completed { value, schedule_in },
+        // The handler stopped on request: another worker continues the step, and no attempt counts.
+        Ended::Returned(Err(error)) if error.retryable && cancellation.was_seen(CancelReason::ShuttingDown) => {
+            Outcome::Interrupted
+        }
         Ended::Returned(Err(error)) => failed(&error),
-        Ended::Panicked(message) => retryable(Failure::new(Failure::PANIC, message)),
+        Ended::Panicked(panic) => {
+            retryable(Failure::new(Failure::PANIC, format!("the step handler panicked: {panic}")))
+        }
         Ended::TimedOut => {
             let message = format!("the step did not end within {:?}", definition.timeout.unwrap_or_default());
             retryable(Failure::new(Failure::TIMEOUT, message))
@@ -206,12 +186,7 @@ pub(super) fn retryable(failure: Failure) -> Outcome {
     Outcome::Failed { failure, retryable: true, retry_after: None }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the step handler panicked: {}", text.unwrap_or("(no message)"))
-}
-
-/// A log step: its message is part of the workflow, not of any payload.
+/// Executes a log step: its message is part of the workflow, not of any payload.
 fn log(run: &Run, definition: &StepDefinition, message: &str, level: LogLevel) {
     macro_rules! at {
         ($level:ident) => {

@@ -1,82 +1,130 @@
-//! The way in for payloads from a queue.
+//! The entry for messages from a queue.
 
+use std::sync::Arc;
+
+use super::outcome::{DeliveryOutcome, tried};
 use super::schedule::occur;
-use super::{Delivery, Runner};
-use crate::{
-    DeliveryPayload, InvalidPayload, RunId, SingleClaim, SkipReason, StartError, StoreError, TriggerName, WorkflowName,
-};
+use super::shared::Runner;
+use crate::dispatch::{DeliveryMessage, InvalidMessage};
+use crate::event::IgnoreReason;
+use crate::id::RunId;
+use crate::name::{TriggerName, WorkflowName};
+use crate::port::StoreError;
+use crate::run::{Run, RunSnapshot};
+use crate::runtime::{Occurs, StartError};
+use crate::schedule::{LATE, TriggerEvent, TriggerEventKind};
 
-/// Why a payload was not carried out.
+/// The reasons why a message was not executed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PerformError {
-    /// It is no payload: park it where an operator sees it. An unknown version is to be left for a newer process.
+    /// The message is invalid: park it where an operator sees it. Leave an unknown version for a newer process.
     #[error(transparent)]
-    InvalidPayload(#[from] InvalidPayload),
-    /// The occurrence of a cron trigger could not be started.
+    InvalidMessage(#[from] InvalidMessage),
+    /// The message is an occurrence of a workflow or trigger that this process does not have, such as during a
+    /// rolling deploy. Leave it for a process that has it, or park it where an operator sees it; never discard it.
+    #[error(
+        "no version of workflow {workflow} that is registered here has a trigger {trigger}: leave the occurrence for a process that has it"
+    )]
+    UnknownTrigger {
+        /// The workflow.
+        workflow: WorkflowName,
+        /// The trigger.
+        trigger: TriggerName,
+    },
+    /// The run of a cron trigger's occurrence could not be started.
     #[error("the run of an occurrence of trigger {trigger} of workflow {workflow} was not started")]
     Cron {
         /// The workflow.
         workflow: WorkflowName,
         /// The trigger.
         trigger: TriggerName,
-        /// Why.
+        /// Why the run was not started.
         #[source]
         source: Box<StartError>,
     },
-    /// The store failed: deliver it again later.
+    /// The store failed: deliver the message again later.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Runner {
-    /// Carries out a payload as it came from a queue. Duplicate, stale and late deliveries are no-ops.
+    /// Executes a message as it came from a queue. Duplicate, stale and late deliveries change nothing.
     ///
-    /// Dropping the future leaves the claim to its lease; nothing committed is undone.
+    /// Dropping the future leaves the claim until its lease expires; nothing committed is undone.
     ///
     /// # Errors
-    /// [`PerformError`]; nothing was touched.
-    pub async fn perform(&self, payload: &[u8]) -> Result<Delivery, PerformError> {
-        let payload = DeliveryPayload::parse(payload)?;
+    /// [`PerformError`]: no step was executed. Delivering the message again is safe.
+    pub async fn perform(&self, payload: &[u8]) -> Result<DeliveryOutcome, PerformError> {
+        let payload = DeliveryMessage::parse(payload)?;
         match payload.intent() {
             Some(key) => self.perform_intent(key.run_id, &key).await,
             None => self.perform_cron(payload).await,
         }
     }
 
-    async fn perform_intent(&self, run_id: RunId, key: &crate::IntentKey) -> Result<Delivery, PerformError> {
-        let Some(state) = self.runtime.store.load(run_id).await? else {
-            return Ok(Delivery::Skipped(SkipReason::NoIntent));
+    async fn perform_intent(
+        &self,
+        run_id: RunId,
+        key: &crate::dispatch::IntentKey,
+    ) -> Result<DeliveryOutcome, PerformError> {
+        let (step, now) = (key.target.step(), self.runtime.clock.now());
+        let is_known = |run: &Run| self.runtime.registry.version(&run.fingerprint).is_some();
+        let see = |state: &RunSnapshot| (state.run.clone(), tried(state, step, now));
+        // Cached from here on, so that a wide run is not loaded again for its claim.
+        let cached = self.runtime.run_cache.run(run_id);
+        // The cached run may miss that the run was adopted meanwhile.
+        let seen = cached.read(self.runtime.turn_timeout(), see).await.filter(|(run, _)| is_known(run));
+        let (run, tried) = match seen {
+            Some(seen) => seen,
+            None => {
+                let Some(state) = self.runtime.store.load(run_id).await? else {
+                    return Ok(DeliveryOutcome::Ignored(IgnoreReason::NoIntent));
+                };
+                let seen = see(&state);
+                cached.insert_if_newer(Arc::new(state));
+                seen
+            }
         };
-        let step = key.target.step();
-        let known = self.runtime.registry.version(&state.run.fingerprint).is_some();
-        if !known && !self.runtime.adopt_if_stranded(&state.run).await? {
-            return Ok(self.skipped(&state.run, step, SkipReason::UnknownDefinition));
+        if !is_known(&run) && !self.runtime.adopt_if_stranded(&run).await? {
+            return Ok(self.ignore(&run, step, tried, IgnoreReason::UnknownDefinition));
         }
-        let token = self.runtime.entropy.lease_token();
-        let claims = self.runtime.store.claim_keys(std::slice::from_ref(key), token, self.runtime.config.lease).await?;
-        Ok(match claims.into_iter().next().map_or(Err(SkipReason::NoIntent), SingleClaim::claimed) {
-            Ok(claim) => self.deliver(*claim).await,
-            Err(reason) => self.skipped(&state.run, step, reason),
+        self.urgency.forget();
+        let claims = self.try_claim_keys(std::slice::from_ref(key)).await?;
+        Ok(match claims.into_iter().next().unwrap_or(Err(IgnoreReason::NoIntent)) {
+            Ok(claim) => self.deliver(claim).await,
+            Err(reason) => self.ignore(&run, step, tried, reason),
         })
     }
 
-    /// An occurrence that a scheduler of the host's own delivers. It is the same one that this runtime would have fired itself:
-    /// whoever comes first starts its run.
-    async fn perform_cron(&self, payload: DeliveryPayload) -> Result<Delivery, PerformError> {
-        let DeliveryPayload::Cron { workflow, trigger, intended_at } = payload else {
-            return Ok(Delivery::Skipped(SkipReason::NoIntent));
+    /// Handles an occurrence that the host's own scheduler delivers. This runtime would fire the same occurrence
+    /// itself: the first of the two to come starts its run.
+    async fn perform_cron(&self, payload: DeliveryMessage) -> Result<DeliveryOutcome, PerformError> {
+        let DeliveryMessage::Cron { workflow, trigger, intended_at } = payload else {
+            return Ok(DeliveryOutcome::Ignored(IgnoreReason::NoIntent));
         };
-        let registered = self.runtime.registry.newest(workflow.as_str());
-        if registered.is_none_or(|found| found.definition().trigger(trigger.as_str()).is_none()) {
-            return Ok(Delivery::Skipped(SkipReason::UnknownDefinition));
+        let known = self.runtime.registry.occurs(&workflow, &trigger, intended_at);
+        if known == Occurs::Never {
+            return Err(InvalidMessage::NoOccurrence { workflow, trigger, intended_at }.into());
+        }
+        if known == Occurs::ByHand {
+            return Err(InvalidMessage::ManualTrigger { workflow, trigger }.into());
         }
         let kept = self.runtime.store.triggers(std::slice::from_ref(&workflow)).await?;
-        if kept.of(workflow.as_str(), trigger.as_str()).is_some_and(|record| record.paused_at.is_some()) {
-            return Ok(Delivery::Skipped(SkipReason::TriggerPaused));
+        if known == Occurs::Unknown {
+            let kind = TriggerEventKind::UnknownOccurrence { intended_at };
+            self.runtime.announce_trigger(&TriggerEvent::new(workflow.clone(), trigger.clone(), kept.now, kind));
+            return Err(PerformError::UnknownTrigger { workflow, trigger });
+        }
+        let record = kept.of(workflow.as_str(), trigger.as_str())?;
+        if record.is_some_and(|record| record.paused_at.is_some()) {
+            return Ok(DeliveryOutcome::Ignored(IgnoreReason::TriggerPaused));
+        }
+        if intended_at > kept.now.after(LATE) {
+            return Ok(DeliveryOutcome::Ignored(IgnoreReason::NotDue));
         }
         match occur(&self.runtime, &workflow, &trigger, intended_at).await {
-            Ok(_) => Ok(Delivery::Done { steps: 0 }),
+            Ok(_) => Ok(DeliveryOutcome::Done { steps: 0 }),
             Err(StartError::Store(error)) => Err(error.into()),
             Err(error) => Err(PerformError::Cron { workflow, trigger, source: Box::new(error) }),
         }

@@ -1,81 +1,69 @@
-//! Carrying out a step and what follows it: begin, execute, record; the same loop for every hop.
+//! Delivering a step and its successors: begin, execute, record, in the same loop for every step.
 
-use super::{Delivery, Runner};
-use crate::engine::{self, Begin, GoOn, Outcome, Recorded, StepTask, UnitOfWork};
 use std::sync::Arc;
 
-use crate::runtime::{DecideError, HotRun};
-use crate::{InvalidTransition, Lease, Run, SkipReason, StepName};
-
-/// What became of an outcome, and the run as it is then.
-pub(super) type RecordedRun = Result<(Recorded, Arc<Run>), DecideError<InvalidTransition>>;
+use super::outcome::{DeliveryOutcome, tried};
+use super::shared::Runner;
+use crate::engine::{self, Begin, RecordOutcome};
+use crate::event::IgnoreReason;
+use crate::name::StepName;
+use crate::runtime::{CachedRun, Held};
 
 impl Runner {
-    pub(super) async fn deliver_step(&self, lease: Lease, step: StepName, hot: &HotRun<'_>) -> Delivery {
-        let jobs = &*self.runtime;
-        // From here to the end: a delivery that waits for a busy store must not lose its claim meanwhile.
-        let mut held = self.leases.hold(&lease);
+    pub(super) async fn deliver_step(&self, held: Held, step: StepName, cached: &CachedRun) -> DeliveryOutcome {
+        let (jobs, lease) = (&*self.runtime, held.lease().clone());
+        let mut held = Arc::new(held);
         let begun = self
             .runtime
-            .decide_together(hot, self.persistence(), |work| {
-                if self.may_drive(work.run()) {
-                    engine::begin(work, &step, &lease, jobs)
+            .decide_in_group(cached, self.retry_time(), |work| {
+                let begin = if self.may_continue(work.run()) {
+                    engine::begin(work, &step, &lease, jobs)?
                 } else {
-                    Ok(Begin::Skip(SkipReason::UnknownDefinition))
-                }
+                    Begin::Skip(IgnoreReason::UnknownDefinition)
+                };
+                let skipped = matches!(begin, Begin::Skip(_));
+                let seen = if skipped { tried(work.state(), Some(&step), work.now()) } else { None };
+                Ok((begin, seen))
             })
             .await;
         let (mut next, mut run) = match begun {
-            Ok((Begin::Execute(task), run)) => (Some(task), run),
-            Ok((Begin::Advanced, _)) => return Delivery::Done { steps: 1 },
-            Ok((Begin::Skip(SkipReason::UnknownDefinition), run)) => {
-                return self.leave(&lease, &run, Some(&step)).await;
+            Ok(((Begin::Execute(task), _), run)) => (Some(task), run),
+            Ok(((Begin::Advanced, _), _)) => return DeliveryOutcome::Done { steps: 1 },
+            Ok(((Begin::Skip(IgnoreReason::UnknownDefinition), _), run)) => {
+                return self.release_unregistered(&lease, &run, Some(&step)).await;
             }
-            Ok((Begin::Skip(reason), run)) => return self.skipped(&run, Some(&step), reason),
-            Err(error) => return self.undecided(hot.id(), None, Some(&step), error).await,
+            Ok(((Begin::Skip(reason), seen), run)) => return self.ignore(&run, Some(&step), seen, reason),
+            Err(error) => return self.outcome_of(cached.id(), None, Some(&step), None, error).await,
         };
         let mut steps = 0;
         while let Some(task) = next {
+            let began = self.runtime.clock.now();
             if *held.lease() != task.lease {
-                held = self.leases.hold(&task.lease);
+                held = Arc::new(held.follow(&task.lease));
             }
             let recorded = match self.transactional(&run, &task) {
-                Some(handler) => self.carry_out_in_transaction(handler, hot, &task, &held.cancellation).await,
+                Some(handler) => self.execute_in_transaction(handler, cached, &task, &held).await,
                 None => {
                     let outcome = self.execute(&run, &task, &held.cancellation).await;
-                    self.record(hot, &task, outcome).await
+                    self.record(cached, &task, outcome, &held).await
                 }
             };
             match recorded {
-                Ok((Recorded::Recorded { next: following }, after)) => {
+                Ok((RecordOutcome::Recorded { next: following }, after)) => {
                     steps += 1;
                     next = following;
                     run = after;
                 }
-                Ok((Recorded::Superseded, after)) => {
-                    return self.skipped(&after, Some(&task.step), SkipReason::LeaseLost);
+                Ok((RecordOutcome::Superseded, after)) => {
+                    let seen = Some((task.attempt, self.runtime.clock.now().since(began)));
+                    return self.ignore(&after, Some(&task.step), seen, IgnoreReason::LeaseLost);
                 }
-                Err(error) => return self.undecided(hot.id(), Some(&run), Some(&task.step), error).await,
+                Err(error) => {
+                    let seen = Some((task.attempt, self.runtime.clock.now().since(began)));
+                    return self.outcome_of(cached.id(), Some(&run), Some(&task.step), seen, error).await;
+                }
             }
         }
-        Delivery::Done { steps }
-    }
-
-    /// Records how an attempt went, in a commit of its own, and begins the successor in it.
-    pub(super) async fn record(&self, hot: &HotRun<'_>, task: &StepTask, outcome: Outcome) -> RecordedRun {
-        let decision = |work: &mut UnitOfWork| {
-            engine::record(work, task, outcome.clone(), self.go_on(work.run(), &task.lease), &*self.runtime)
-        };
-        self.runtime.decide_together(hot, self.persistence(), decision).await
-    }
-
-    /// How this worker goes on with a successor; not at all while it drains, or if the run was adopted by a version that is not
-    /// registered here.
-    pub(super) fn go_on(&self, run: &Run, lease: &Lease) -> Option<GoOn<'_>> {
-        (!self.draining.is_cancelled() && self.may_drive(run)).then(|| GoOn {
-            token: lease.token,
-            lease: self.runtime.config.lease,
-            queues: &self.queues,
-        })
+        DeliveryOutcome::Done { steps }
     }
 }

@@ -1,129 +1,142 @@
-//! Carrying out a transactional step: its handler and the record of its outcome in one transaction of the store.
+//! Executes a transactional step: its handler and the record of its outcome share one transaction of the store.
 //!
-//! A failure is recorded in a commit of its own, after the transaction was rolled back. When the database fails, or another
-//! change came in between, nothing of the handler is left, so it is run again within the same attempt.
+//! A failure is recorded in a commit of its own, after the transaction was rolled back. If the database fails or
+//! another change conflicts, nothing that the handler wrote is stored, so the handler runs again within the same
+//! attempt.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use super::Runner;
 use super::execute::retryable;
-use super::step::RecordedRun;
-use crate::engine::{self, Outcome, Recorded, StepTask, UnitOfWork};
-use crate::runtime::{Announcement, DecideError, HotRun, Patience, Persistence};
-use crate::{
-    Cancellation, ErasedTransactional, Failure, InvalidTransition, Run, RunState, StepStatus, StoreError, StoreSession,
-    Transacted, TransactionBody, TransactionEnd,
-};
+use super::record::{RecordedRun, expect_successor};
+use super::shared::Runner;
+use crate::engine::{self, Outcome, RecordOutcome, StepTask, UnitOfWork};
+use crate::handler::ErasedTransactional;
+use crate::port::{StoreError, StoreSession, TransactionBody, TransactionEnd, TransactionOutcome};
+use crate::run::{Failure, InvalidTransition, Run, RunSnapshot, StepStatus};
+use crate::runtime::{Announcement, CachedRun, Call, DecideError, Held, RetryBudget, RetryPolicy};
 
-/// How many times a step is carried out anew because another change came in between.
-const CONFLICTS: u32 = 200;
+/// The maximum number of conflicts with other changes before the execution fails.
+const MAX_CONFLICTS: u32 = 200;
 
 impl Runner {
-    /// The handler of a task that is to be carried out in a transaction.
+    /// Returns the handler of a task that runs in a transaction.
     pub(super) fn transactional(&self, run: &Run, task: &StepTask) -> Option<Arc<dyn ErasedTransactional>> {
         let workflow = self.runtime.registry.version(&run.fingerprint)?;
         workflow.transactional_handler(task.step.as_str()).cloned()
     }
 
     /// Runs the handler and records its outcome in one transaction.
-    pub(super) async fn carry_out_in_transaction(
+    pub(super) async fn execute_in_transaction(
         &self,
         handler: Arc<dyn ErasedTransactional>,
-        hot: &HotRun<'_>,
+        cached: &CachedRun,
         task: &StepTask,
-        cancellation: &Cancellation,
+        held: &Arc<Held>,
     ) -> RecordedRun {
-        let mut patience = Patience::new(self.persistence());
+        let mut budget = RetryBudget::new(RetryPolicy::retry_for(self.retry_time()));
         let mut conflicts = 0;
-        let mut known = hot.committed().await;
+        let mut known = cached.snapshot(self.runtime.turn_timeout()).await;
         loop {
             let state = match known.take() {
                 Some(state) => state,
-                None => match self.runtime.store.load(hot.id()).await {
-                    Ok(found) => found.ok_or(DecideError::NotFound(hot.id()))?,
+                None => match self.runtime.store.load(cached.id()).await {
+                    Ok(found) => found.ok_or(DecideError::NotFound(cached.id()))?,
                     Err(error) => {
-                        patience.wait(&self.runtime, error).await?;
+                        budget.wait(&*self.runtime.clock, error).await?;
                         continue;
                     }
                 },
             };
-            let came_to = Arc::new(Mutex::new(CameTo::Nothing));
+            let progress = Arc::new(Mutex::new(BodyProgress::Incomplete));
             let body = StepBody {
                 runner: self.clone(),
                 handler: handler.clone(),
                 state,
                 task: task.clone(),
-                cancellation: cancellation.clone(),
+                held: held.clone(),
                 outcome: Outcome::Interrupted,
-                came_to: came_to.clone(),
+                progress: progress.clone(),
             };
             let transacted = self.runtime.store.transact(Box::new(body)).await;
-            let came_to = std::mem::take(&mut *came_to.lock().unwrap_or_else(PoisonError::into_inner));
-            let error = match (transacted, came_to) {
-                (Ok(Transacted::Committed), CameTo::Recorded(recorded)) => return Ok(self.told(hot, *recorded)),
-                (Err(error @ StoreError::OutcomeUnknown { .. }), CameTo::Recorded(recorded)) => {
-                    match self.look_up(&recorded, error, &mut patience).await? {
-                        LookedUp::Committed => return Ok(self.told(hot, *recorded)),
+            let progress = std::mem::take(&mut *progress.lock().unwrap_or_else(PoisonError::into_inner));
+            let error = match (transacted, progress) {
+                (Ok(TransactionOutcome::Committed), BodyProgress::Recorded(recorded)) => {
+                    return Ok(self.announce_recorded(cached, *recorded));
+                }
+                (Err(error @ StoreError::OutcomeUnknown { .. }), BodyProgress::Recorded(recorded)) => {
+                    match self.look_up(&recorded, error, &mut budget).await? {
+                        LookedUp::Committed => return Ok(self.announce_recorded(cached, *recorded)),
                         LookedUp::Open(found) => known = Some(*found),
-                        LookedUp::Closed(found) => return Ok((Recorded::Superseded, Arc::new(found.run))),
+                        LookedUp::Closed(found) => {
+                            self.record_lived(cached.id(), task, "completed").await;
+                            return Ok((RecordOutcome::Superseded, Arc::new(found.run)));
+                        }
                     }
                     continue;
                 }
-                (Err(StoreError::Refused { source, .. }), CameTo::Worked | CameTo::Recorded(_)) => {
-                    return self.record(hot, task, refused("was not committed", &*source)).await;
+                (
+                    Err(StoreError::Refused { source, .. }),
+                    BodyProgress::HandlerSucceeded | BodyProgress::Recorded(_),
+                ) => {
+                    return self.record(cached, task, refused("was not committed", &*source), held).await;
                 }
-                (Ok(Transacted::RolledBack), CameTo::Ended(outcome)) => {
-                    return self.record(hot, task, outcome).await;
+                (Ok(TransactionOutcome::RolledBack), BodyProgress::HandlerEnded(outcome)) => {
+                    return self.record(cached, task, outcome, held).await;
                 }
-                (Ok(Transacted::RolledBack), CameTo::Superseded(found)) => {
-                    return Ok((Recorded::Superseded, Arc::new(found.run)));
+                (Ok(TransactionOutcome::RolledBack), BodyProgress::Superseded(found)) => {
+                    self.record_lived(cached.id(), task, "completed").await;
+                    return Ok((RecordOutcome::Superseded, Arc::new(found.run)));
                 }
-                (Ok(Transacted::RolledBack), CameTo::Undecided(DecideError::Store(error))) => match error {
-                    StoreError::Refused { source, .. } => {
-                        return self.record(hot, task, refused("could not be used for recording", &*source)).await;
+                (Ok(TransactionOutcome::RolledBack), BodyProgress::NotRecorded(DecideError::Store(error))) => {
+                    match error {
+                        StoreError::Refused { source, .. } => {
+                            return self
+                                .record(cached, task, refused("could not be used for recording", &*source), held)
+                                .await;
+                        }
+                        error => error,
                     }
-                    error => error,
-                },
-                (Ok(Transacted::RolledBack), CameTo::Undecided(error)) => return Err(error),
-                (Ok(Transacted::Conflict), _) => {
+                }
+                (Ok(TransactionOutcome::RolledBack), BodyProgress::NotRecorded(error)) => return Err(error),
+                (Ok(TransactionOutcome::Conflict), _) => {
                     conflicts += 1;
-                    if conflicts >= CONFLICTS {
-                        return Err(DecideError::Conflict(hot.id()));
+                    if conflicts >= MAX_CONFLICTS {
+                        return Err(DecideError::Conflict(cached.id()));
                     }
                     continue;
                 }
                 (Err(error), _) => error,
-                // The store did not keep to the order of things: nothing is known to be committed.
+                // The store broke its contract: nothing is known to be committed.
                 (Ok(_), _) => {
-                    let source = "the store ended a transaction otherwise than its body wanted".into();
-                    StoreError::Unavailable { doing: "carrying out a transactional step", source }
+                    let source = "the store ended the transaction differently than its body returned".into();
+                    StoreError::Unavailable { doing: "executing a transactional step", source }
                 }
             };
-            patience.wait(&self.runtime, error).await?;
+            budget.wait(&*self.runtime.clock, error).await?;
         }
     }
 
-    fn told(&self, hot: &HotRun<'_>, recorded: InTransaction) -> (Recorded, Arc<Run>) {
+    fn announce_recorded(&self, cached: &CachedRun, recorded: Recorded) -> (RecordOutcome, Arc<Run>) {
         let run = Arc::new(recorded.state.run.clone());
-        hot.offer(Arc::new(recorded.state));
-        self.runtime.tell(&recorded.announcement);
+        cached.insert_if_newer(Arc::new(recorded.state));
+        self.runtime.announce(&recorded.announcement);
         (recorded.recorded, run)
     }
 
-    /// The answer to a commit was lost: whether it was applied is told by the run's token or, if the run has gone on since, by
-    /// the step.
+    /// Resolves a commit whose answer was lost: the run's token shows whether it was applied or, if the run has
+    /// progressed since, the step does.
     async fn look_up(
         &self,
-        recorded: &InTransaction,
+        recorded: &Recorded,
         mut error: StoreError,
-        patience: &mut Patience,
+        budget: &mut RetryBudget<'_>,
     ) -> Result<LookedUp, StoreError> {
         let (run, task) = (&recorded.state.run, &recorded.task);
         loop {
-            patience.wait(&self.runtime, error).await?;
+            budget.wait(&*self.runtime.clock, error).await?;
             match self.runtime.store.load(run.id).await {
                 Ok(Some(found)) if found.run.token == run.token => return Ok(LookedUp::Committed),
                 Ok(Some(found)) => {
@@ -136,7 +149,7 @@ impl Runner {
                     return Ok(if open { LookedUp::Open(found) } else { LookedUp::Closed(found) });
                 }
                 Ok(None) => {
-                    let reason = "it is gone while one of its steps is carried out".to_owned();
+                    let reason = "it was deleted while one of its steps is executed".to_owned();
                     return Err(StoreError::Corrupt { what: format!("run {}", run.id), reason });
                 }
                 Err(next @ StoreError::Unavailable { .. }) => error = next,
@@ -149,54 +162,54 @@ impl Runner {
 /// Whether a commit whose answer was lost was applied.
 enum LookedUp {
     Committed,
-    Open(Box<RunState>),
-    Closed(Box<RunState>),
+    Open(Box<RunSnapshot>),
+    Closed(Box<RunSnapshot>),
 }
 
-/// What the body of a transaction came to.
+/// How far the body of a transaction got.
 #[derive(Default)]
-enum CameTo {
-    /// It was not run to its end.
+enum BodyProgress {
+    /// The body did not run to its end.
     #[default]
-    Nothing,
-    /// The handler succeeded, and nothing is recorded.
-    Worked,
-    /// The handler ended in a way that rolls its writes back; it is to be recorded by itself.
-    Ended(Outcome),
+    Incomplete,
+    /// The handler succeeded; nothing is recorded yet.
+    HandlerSucceeded,
+    /// The handler ended in a way that rolls back its writes; its outcome is recorded in a commit of its own.
+    HandlerEnded(Outcome),
     /// The outcome is recorded, if the transaction commits.
-    Recorded(Box<InTransaction>),
-    /// The attempt was closed by another meanwhile.
-    Superseded(Box<RunState>),
+    Recorded(Box<Recorded>),
+    /// The attempt was closed by another worker meanwhile.
+    Superseded(Box<RunSnapshot>),
     /// The outcome could not be recorded.
-    Undecided(DecideError<InvalidTransition>),
+    NotRecorded(DecideError<InvalidTransition>),
 }
 
-/// A record that counts once its transaction is committed.
-struct InTransaction {
-    recorded: Recorded,
-    state: RunState,
+/// A record that takes effect once its transaction is committed.
+struct Recorded {
+    recorded: RecordOutcome,
+    state: RunSnapshot,
     task: StepTask,
     announcement: Announcement,
 }
 
-/// The handler, and after it the record.
+/// Runs the handler, and then records its outcome.
 struct StepBody {
     runner: Runner,
     handler: Arc<dyn ErasedTransactional>,
-    state: RunState,
+    state: RunSnapshot,
     task: StepTask,
-    cancellation: Cancellation,
+    held: Arc<Held>,
     outcome: Outcome,
-    came_to: Arc<Mutex<CameTo>>,
+    progress: Arc<Mutex<BodyProgress>>,
 }
 
 impl StepBody {
-    fn comes_to(&self, what: CameTo) -> TransactionEnd {
+    fn end_with(&self, what: BodyProgress) -> TransactionEnd {
         let end = match what {
-            CameTo::Recorded(_) => TransactionEnd::Commit,
+            BodyProgress::Recorded(_) => TransactionEnd::Commit,
             _ => TransactionEnd::RollBack,
         };
-        *self.came_to.lock().unwrap_or_else(PoisonError::into_inner) = what;
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = what;
         end
     }
 }
@@ -205,41 +218,46 @@ impl StepBody {
 impl TransactionBody for StepBody {
     async fn work(&mut self, transaction: &(dyn Any + Send + Sync)) -> TransactionEnd {
         let (run, task) = (&self.state.run, &self.task);
-        self.outcome = self.runner.execute_in(transaction, &*self.handler, run, task, &self.cancellation).await;
+        self.outcome = self.runner.execute_in(transaction, &*self.handler, run, task, &self.held.cancellation).await;
         match self.outcome {
             Outcome::Completed { .. } => {
-                self.comes_to(CameTo::Worked);
+                self.end_with(BodyProgress::HandlerSucceeded);
                 TransactionEnd::Commit
             }
-            _ => self.comes_to(CameTo::Ended(self.outcome.clone())),
+            _ => self.end_with(BodyProgress::HandlerEnded(self.outcome.clone())),
         }
     }
 
-    /// Decides within the transaction, and not in turn with other decisions about the run: whoever has the turn may be waiting
-    /// for this very transaction.
+    /// Decides within the transaction, without waiting for other decisions about the run: the one whose turn it is
+    /// may be waiting for this transaction.
     async fn record(&mut self, session: &dyn StoreSession) -> TransactionEnd {
         let runtime = &*self.runner.runtime;
         let (state, task) = (self.state.clone(), &self.task);
         let decision = |work: &mut UnitOfWork| {
-            engine::record(work, task, self.outcome.clone(), self.runner.go_on(work.run(), &task.lease), runtime)
+            let continuation = self.runner.continuation(work.run(), &task.lease);
+            let recorded = engine::record(work, task, self.outcome.clone(), continuation, runtime)?;
+            expect_successor(&self.held, &recorded);
+            Ok(recorded)
         };
-        let decided = runtime.decide_in(session, state.run.id, Some(state), Persistence::Caller, decision).await;
-        self.comes_to(match decided {
-            Ok((Recorded::Superseded, found, _)) => CameTo::Superseded(Box::new(found)),
+        let call = Call::new(runtime.config.call_timeout);
+        let policy = RetryPolicy::fail_fast(&call);
+        let decided = runtime.decide_in_session(session, state.run.id, Some(state), policy, decision).await;
+        self.end_with(match decided {
+            Ok((RecordOutcome::Superseded, found, _)) => BodyProgress::Superseded(Box::new(found)),
             Ok((recorded, state, announcement)) => match state.steps.get(&task.step).map(|step| step.status) {
                 Some(StepStatus::Completed) => {
                     let task = task.clone();
-                    CameTo::Recorded(Box::new(InTransaction { recorded, state, task, announcement }))
+                    BodyProgress::Recorded(Box::new(Recorded { recorded, state, task, announcement }))
                 }
-                // Its output cannot be kept, so neither can what it wrote.
-                _ => CameTo::Ended(self.outcome.clone()),
+                // Its output cannot be stored, so its writes must not be either.
+                _ => BodyProgress::HandlerEnded(self.outcome.clone()),
             },
-            Err(error) => CameTo::Undecided(error),
+            Err(error) => BodyProgress::NotRecorded(error),
         })
     }
 }
 
-/// The failure of an attempt whose transaction the database does not take.
+/// Returns the outcome of an attempt whose transaction the database refused.
 fn refused(how: &str, source: &(dyn std::error::Error + 'static)) -> Outcome {
     let mut failure = Failure::new(Failure::TRANSACTION, format!("the transaction of the step {how}"));
     failure.chain = std::iter::successors(Some(source), |error| error.source()).map(ToString::to_string).collect();

@@ -1,34 +1,38 @@
-//! Runs of versions that this process does not have: finding those whose work lies, and adopting them where the host allows it.
+//! Stranded runs: finding runs of versions that this process does not have, and adopting them where the host allows
+//! it.
 
-use super::Runtime;
-use super::decide::{DecideError, Persistence};
+use super::commit::DecideError;
+use super::{Call, RetryPolicy, Runtime};
 use crate::engine::{self, AdoptError};
-use crate::{Run, RunId, RunPage, StoreError, StrandedRequest};
+use crate::id::RunId;
+use crate::port::{RunPage, StoreError, StrandedRequest};
+use crate::run::Run;
 
-/// The most stranded runs that are looked at together.
+/// The maximum number of stranded runs per page.
 const PAGE: usize = 100;
 
 impl Runtime {
-    /// A page of the runs whose work has been due for long, and that only a version that is not registered here can carry on.
+    /// Returns a page of stranded runs: their work has been due for `stranded_after`, and only a version that is not
+    /// registered here can continue them.
     pub(crate) async fn stranded(&self, after: Option<RunId>) -> Result<Vec<RunId>, StoreError> {
         self.store.stranded(&self.stranded_request().after(after)).await
     }
 
-    /// Adopts a run that was delivered, if it is one of them.
+    /// Adopts a delivered run if it is stranded.
     pub(crate) async fn adopt_if_stranded(&self, run: &Run) -> Result<bool, StoreError> {
         if self.registry.adopter(&run.workflow).is_none() {
             return Ok(false);
         }
-        let lies = !self.store.stranded(&self.stranded_request().run(run.id)).await?.is_empty();
-        Ok(lies && self.adopt(run).await?)
+        let is_stranded = !self.store.stranded(&self.stranded_request().run(run.id)).await?.is_empty();
+        Ok(is_stranded && self.adopt(run).await?)
     }
 
     fn stranded_request(&self) -> StrandedRequest {
         StrandedRequest::new(self.registry.fingerprints(), self.config.stranded_after, PAGE)
     }
 
-    /// The stranded runs themselves, oldest first.
-    pub(super) async fn waiting_for_definition(&self, after: Option<RunId>) -> Result<RunPage, StoreError> {
+    /// Returns the stranded runs themselves, oldest first.
+    pub(crate) async fn stranded_runs(&self, after: Option<RunId>) -> Result<RunPage, StoreError> {
         let ids = self.stranded(after).await?;
         let next = ids.last().copied().filter(|_| ids.len() == PAGE);
         let mut runs = Vec::with_capacity(ids.len());
@@ -36,7 +40,7 @@ impl Runtime {
             match self.store.load(id).await {
                 Ok(state) => runs.extend(state.map(|state| state.run)),
                 Err(error @ StoreError::Corrupt { .. }) => {
-                    tracing::error!(target: "squidmesh", run_id = %id, %error, "a stranded run cannot be read and is left out of a list");
+                    tracing::error!(target: "squidmesh", run_id = %id, %error, "a stranded run cannot be read and is not listed");
                 }
                 Err(error) => return Err(error),
             }
@@ -44,14 +48,15 @@ impl Runtime {
         Ok(RunPage::new(runs, next))
     }
 
-    /// Pins a run to the newest registered version of its workflow, if the host allows it and that version can take it over.
-    /// Tells whether it is pinned to a registered version now.
+    /// Pins a run to the newest registered version of its workflow, if the host allows it and that version can adopt
+    /// it. Returns whether the run is now pinned to a registered version.
     pub(crate) async fn adopt(&self, run: &Run) -> Result<bool, StoreError> {
         let Some(adopter) = self.registry.adopter(&run.workflow) else { return Ok(false) };
+        let call = Call::new(self.config.call_timeout);
         let adopted = self
-            .decide(run.id, Persistence::Caller, |work| {
+            .decide(run.id, RetryPolicy::fail_fast(&call), |work| {
                 if self.registry.version(&work.run().fingerprint).is_some() {
-                    return Ok(()); // by somebody else, meanwhile
+                    return Ok(()); // adopted by another process meanwhile
                 }
                 engine::adopt(work, adopter.definition(), self)
             })

@@ -1,52 +1,56 @@
-//! Replaying and resuming many runs at once: page by page over a filter, or only to see what would happen.
+//! Replaying and resuming many runs at once: the pages of a filter, or a dry run.
 //!
-//! Each run is judged and carried out by itself, exactly as if it were the only one.
+//! Each run is checked and processed exactly as if it were the only one.
 
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::awaited::awaited;
+use super::call::Timer;
 use super::start::check_key;
-use super::{ReplayError, ReplayRun, ResumeError, ResumeRun, Runtime};
-use crate::{Run, RunFilter, RunId, StoreError};
+use super::{Call, ReplayError, ReplayRun, ResumeError, ResumeRun, RetryPolicy, Runtime, keys};
+use crate::id::RunId;
+use crate::port::{RunFilter, StoreError};
+use crate::run::Run;
 
-/// What came of one page of runs.
+/// The result of processing one page of runs.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Bulk<E> {
-    /// The runs that matched, newest first, and what came of each.
+pub struct BulkPage<E> {
+    /// The runs that matched, newest first, with their outcomes.
     pub runs: Vec<BulkRun<E>>,
-    /// What to pass to [`RunFilter::after`] for the next page; `None` at the end.
+    /// The value for [`RunFilter::after`] that continues with the next page; `None` at the end. If the call timed
+    /// out, the next page begins within this one.
     pub next: Option<RunId>,
 }
 
-/// One run that matched.
+/// A run that matched.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct BulkRun<E> {
-    /// The run.
+    /// The run's id.
     pub id: RunId,
-    /// What came of it.
+    /// The outcome for this run.
     pub outcome: BulkOutcome<E>,
 }
 
-/// What came of one run.
+/// The outcome for one run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BulkOutcome<E> {
-    /// A run was started from it: now, or by an earlier call under the same batch key, or by whoever resumed it before.
+    /// A run was started from it: now, by an earlier call with the same batch key, or by an earlier resumption.
     Started(Box<Run>),
     /// A run would be started from it.
     WouldStart,
-    /// It was refused.
+    /// The run was refused.
     Refused(E),
 }
 
-/// Why no run was looked at.
+/// The reasons why no run was processed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BulkError {
-    /// The batch key is empty, too long or holds a NUL.
+    /// The batch key is empty, too long, or contains a NUL.
     #[error("a batch key has 1 to 200 bytes and no NUL")]
     InvalidKey,
     /// The store failed.
@@ -54,10 +58,10 @@ pub enum BulkError {
     Store(#[from] StoreError),
 }
 
-/// The longest batch key, in bytes: with the run's id it is still an idempotency key.
+/// The maximum length of a batch key, in bytes: together with a run's id it is still an idempotency key.
 const LONGEST_KEY: usize = 200;
 
-/// The options, of which a resumption has no batch key: a run goes on once in any case.
+/// The options. A resumption has no batch key: a run is resumed at most once anyway.
 struct Options {
     runtime: Arc<Runtime>,
     filter: RunFilter,
@@ -65,15 +69,16 @@ struct Options {
     allow_irreversible: bool,
     actor: Option<String>,
     batch_key: Option<String>,
+    timeout: Duration,
 }
 
 impl Options {
-    /// The key under which this batch replays a run.
+    /// Returns the key under which this batch replays a run.
     fn key(&self, id: RunId) -> Option<String> {
-        self.batch_key.as_ref().map(|batch| format!("replay:{batch}:{id}"))
+        self.batch_key.as_ref().map(|batch| keys::replay(batch, id))
     }
 
-    /// The runs of the page, without those that this batch has started itself.
+    /// Returns the runs of the page, except those that this batch has started itself.
     async fn page(&self) -> Result<(Vec<Run>, Option<RunId>), BulkError> {
         let sound = |key: &str| key.len() <= LONGEST_KEY && check_key(Some(key)).is_ok();
         if !self.batch_key.as_deref().is_none_or(sound) {
@@ -86,18 +91,18 @@ impl Options {
         Ok((page.runs.into_iter().filter(|run| !started(run)).collect(), page.next))
     }
 
-    /// The run that was started from another under this key, if one was.
+    /// Returns the run that was started from another under this key, if any.
     async fn started(&self, run: &Run, key: Option<&str>) -> Result<Option<Box<Run>>, StoreError> {
         let Some(key) = key else { return Ok(None) };
-        match self.runtime.store.find_by_key(&run.workflow, key).await? {
-            Some(id) => Ok(self.runtime.store.load(id).await?.map(|state| Box::new(state.run))),
+        match self.runtime.store.find_by_idempotency_key(&run.workflow, key).await? {
+            Some(id) => Ok(self.runtime.store.load(id).await?.map(|state| Box::new(keys::shown(state.run)))),
             None => Ok(None),
         }
     }
 }
 
 macro_rules! bulk {
-    ($(#[$doc:meta])* $name:ident, $each:ident, $error:ident, $key:expr, $under:expr) => {
+    ($(#[$doc:meta])* $name:ident, $each:ident, $error:ident, $doing:literal, $key:expr, $under:expr) => {
         $(#[$doc])*
         #[must_use = "nothing is done before this is awaited"]
         pub struct $name {
@@ -105,43 +110,59 @@ macro_rules! bulk {
         }
 
         impl $name {
-            pub(super) fn new(runtime: Arc<Runtime>, filter: RunFilter) -> Self {
+            pub(crate) fn new(runtime: Arc<Runtime>, filter: RunFilter) -> Self {
+                let timeout = runtime.config.call_timeout;
                 let (dry_run, allow_irreversible, actor, batch_key) = (false, false, None, None);
-                $name { options: Options { runtime, filter, dry_run, allow_irreversible, actor, batch_key } }
+                $name { options: Options { runtime, filter, dry_run, allow_irreversible, actor, batch_key, timeout } }
             }
 
-            /// Only tells what would happen to each run. Nothing is stored.
+            /// Only reports what would happen to each run. Nothing is stored.
             pub fn dry_run(mut self) -> Self {
                 self.options.dry_run = true;
                 self
             }
 
-            /// Includes runs for which effects that cannot be undone would be repeated.
+            /// Includes runs for which irreversible effects would be repeated.
             pub fn allow_irreversible(mut self) -> Self {
                 self.options.allow_irreversible = true;
                 self
             }
 
-            /// Who does it, for the audit trails.
+            /// Sets the actor, for the audit trails.
             pub fn actor(mut self, actor: impl Into<String>) -> Self {
                 self.options.actor = Some(actor.into());
                 self
             }
 
-            async fn carry_out(self) -> Result<Bulk<$error>, BulkError> {
-                let (found, next) = self.options.page().await?;
-                let mut runs = Vec::with_capacity(found.len());
+            /// Sets the timeout of the call, instead of [`Config::call_timeout`](crate::Config::call_timeout). Runs
+            /// that were not processed by then are left to the next page.
+            pub fn timeout(mut self, timeout: Duration) -> Self {
+                self.options.timeout = timeout;
+                self
+            }
+
+            async fn process(self) -> Result<BulkPage<$error>, BulkError> {
+                let (clock, timeout) = (self.options.runtime.clock.clone(), self.options.timeout);
+                let mut timer = Timer::new(&*clock, timeout);
+                let (found, next) =
+                    Call::new(timeout).bound_by(&mut timer, "listing runs", self.options.page()).await?;
+                let (mut runs, last) = (Vec::with_capacity(found.len()), found.last().map(|run| run.id));
                 for run in found {
-                    let outcome = match self.each(&run).await {
+                    let call = Call::new(timeout);
+                    let each = self.each(&run, RetryPolicy::fail_fast(&call));
+                    let outcome = match call.bound_by(&mut timer, $doing, each).await {
                         Ok(outcome) => outcome,
                         Err(error) => BulkOutcome::Refused(error),
                     };
                     runs.push(BulkRun { id: run.id, outcome });
+                    if last != Some(run.id) && timer.is_over().await {
+                        return Ok(BulkPage { runs, next: Some(run.id) });
+                    }
                 }
-                Ok(Bulk { runs, next })
+                Ok(BulkPage { runs, next })
             }
 
-            async fn each(&self, run: &Run) -> Result<BulkOutcome<$error>, $error> {
+            async fn each(&self, run: &Run, policy: RetryPolicy<'_>) -> Result<BulkOutcome<$error>, $error> {
                 let options = &self.options;
                 let key: Option<String> = $key(options, run.id);
                 if let Some(started) = options.started(run, key.as_deref()).await? {
@@ -159,36 +180,30 @@ macro_rules! bulk {
                     each.check().await?;
                     return Ok(BulkOutcome::WouldStart);
                 }
-                Ok(BulkOutcome::Started(Box::new(each.await?)))
+                Ok(BulkOutcome::Started(Box::new(each.start(policy).await?)))
             }
         }
 
-        impl IntoFuture for $name {
-            type Output = Result<Bulk<$error>, BulkError>;
-            type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-            fn into_future(self) -> Self::IntoFuture {
-                Box::pin(self.carry_out())
-            }
-        }
+        awaited!($name, process -> Result<BulkPage<$error>, BulkError>);
     };
 }
 
 bulk!(
-    /// The replay of a page of runs. Made by [`Squidmesh::replay_runs`](crate::Squidmesh::replay_runs).
+    /// The replay of a page of runs. Created by [`Squidmesh::replay_runs`](crate::Squidmesh::replay_runs).
     ReplayRuns,
     ReplayRun,
     ReplayError,
+    "replaying a run",
     Options::key,
     |each: ReplayRun, key: Option<String>| match key {
-        Some(key) => each.idempotency_key(key),
+        Some(key) => each.own_key(key),
         None => each,
     }
 );
 
 impl ReplayRuns {
-    /// Starts at most one run from each under this key, however often the call is repeated; and leaves alone what was started
-    /// under it. A key has 1 to 200 bytes.
+    /// Starts at most one run from each under this key, however often the call is repeated. Skips runs that were
+    /// themselves started under it. A key has 1 to 200 bytes.
     pub fn batch_key(mut self, key: impl Into<String>) -> Self {
         self.options.batch_key = Some(key.into());
         self
@@ -196,10 +211,11 @@ impl ReplayRuns {
 }
 
 bulk!(
-    /// The resumption of a page of runs. Made by [`Squidmesh::resume_runs`](crate::Squidmesh::resume_runs).
+    /// The resumption of a page of runs. Created by [`Squidmesh::resume_runs`](crate::Squidmesh::resume_runs).
     ResumeRuns,
     ResumeRun,
     ResumeError,
-    |_: &Options, id| Some(ResumeRun::key(id)),
+    "resuming a run",
+    |_: &Options, id| Some(keys::resumption(id)),
     |each: ResumeRun, _| each
 );

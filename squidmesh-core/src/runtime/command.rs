@@ -1,63 +1,88 @@
-//! What people command: cancel, unblock, approve, reject.
+//! The commands of operators: cancel, unblock, approve, reject.
 
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::decide::{DecideError, Persistence};
-use super::{AfterCommit, Runtime};
-use crate::engine::{self, Decided, ManualError, UnitOfWork, Verdict};
-use crate::{InvalidTransition, JsonViolation, Run, RunId, StepName, StoreError, StoreSession};
+use super::actor::{UnacceptableActor, check_actor};
+use super::awaited::awaited;
+use super::commit::DecideError;
+use super::{AfterCommit, Call, RetryPolicy, Runtime, keys};
+use crate::engine::{self, ApprovalDecision, Attribution, ManualError, UnitOfWork};
+use crate::id::RunId;
+use crate::json::JsonViolation;
+use crate::name::StepName;
+use crate::port::{StoreError, StoreSession};
+use crate::run::{InvalidTransition, PastDecision, Run, past_decision_text};
+use crate::runtime::DispatchError;
 
-/// Why a command was not carried out. The run is as it was.
+/// The reasons why a command was not applied. The run is unchanged, except that after [`StoreError::OutcomeUnknown`]
+/// the command may have been applied, or may yet be.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// There is no run with this id.
     #[error("there is no run {0}")]
     NotFound(RunId),
-    /// The run's status does not allow it.
+    /// The run's status does not allow the command.
     #[error(transparent)]
     InvalidTransition(#[from] InvalidTransition),
-    /// The run waits for another decision.
+    /// The run waits for a different decision.
     #[error("step {step} waits to be {expected}")]
     OtherDecision {
         /// The step that waits.
         step: StepName,
-        /// What it waits for.
+        /// The decision that the step waits for.
         expected: &'static str,
     },
-    /// Another step waits than the one that the call named.
-    #[error("step {waits} waits for a person, not step {meant:?}")]
+    /// A different step waits than the one that the call named.
+    #[error("step {waits} waits for a person, not step {meant:?}{}", past_decision_text(.decided))]
     OtherStep {
         /// The step that waits.
         waits: StepName,
         /// The step that was named.
         meant: String,
+        /// The past decision on the step that was named.
+        decided: Option<Box<PastDecision>>,
     },
-    /// The paused run does not say how it goes on; or names a step that its workflow does not have.
-    #[error("the paused run cannot go on: {reason}")]
-    CannotResume {
-        /// Why, for people.
+    /// The paused run does not define how it continues, or names a step that its workflow does not have.
+    #[error("the paused run cannot be unblocked: {reason}")]
+    CannotUnblock {
+        /// The reason, for people.
         reason: String,
     },
-    /// What the actor gave cannot be stored.
+    /// A value that the actor gave cannot be stored.
     #[error("{what} was refused: {why}")]
     Unacceptable {
-        /// Which part: the actor, the comment, the metadata, or the decision as a whole, which is the output of its step.
+        /// The refused value: the actor, the comment, the metadata, or the decision as a whole, which is the output
+        /// of its step.
         what: &'static str,
-        /// Why.
+        /// The violated rule.
         why: JsonViolation,
     },
-    /// A decision needs to say whose it is.
-    #[error("a decision needs an actor")]
+    /// The decision does not fit into the context of the run.
+    #[error(
+        "the decision takes the context of the run to {bytes} bytes, beyond its limit of {limit} bytes: shorten its comment and metadata, or cancel the run"
+    )]
+    ContextTooLarge {
+        /// The step that waits.
+        step: StepName,
+        /// The resulting size of the context, in bytes.
+        bytes: usize,
+        /// The maximum size: [`Config::max_context_bytes`](crate::Config::max_context_bytes).
+        limit: usize,
+    },
+    /// A decision has no actor, or an actor was given but is empty.
+    #[error("the actor is missing or empty: name who acts")]
     ActorNeeded,
+    /// The following step could not be dispatched. The run still waits for the decision.
+    #[error("nothing was decided: {0}")]
+    Dispatch(#[from] DispatchError),
     /// The version that the run is pinned to is neither registered nor stored.
     #[error("run {0} is pinned to a version of its workflow that is not known: register that version")]
     UnknownDefinition(RunId),
-    /// The run kept changing.
+    /// The run kept changing while the command was retried.
     #[error("run {0} kept changing; try again")]
     Conflict(RunId),
     /// The store failed.
@@ -70,12 +95,14 @@ impl From<ManualError> for CommandError {
         match error {
             ManualError::InvalidTransition(error) => CommandError::InvalidTransition(error),
             ManualError::OtherDecision { step, expected } => CommandError::OtherDecision { step, expected },
-            ManualError::OtherStep { waits, meant } => CommandError::OtherStep { waits, meant },
+            ManualError::OtherStep { waits, meant, decided } => CommandError::OtherStep { waits, meant, decided },
+            ManualError::ContextTooLarge { step, bytes, limit } => CommandError::ContextTooLarge { step, bytes, limit },
             ManualError::Unacceptable { why, .. } => {
                 CommandError::Unacceptable { what: "the decision as a whole", why }
             }
-            ManualError::MissingResume { .. } | ManualError::InvalidTarget { .. } => {
-                CommandError::CannotResume { reason: error.to_string() }
+            ManualError::Refused { refusal, .. } => CommandError::Dispatch(refusal.into()),
+            ManualError::MissingContinuation { .. } | ManualError::InvalidTarget { .. } => {
+                CommandError::CannotUnblock { reason: error.to_string() }
             }
         }
     }
@@ -95,116 +122,126 @@ impl<E: Into<CommandError>> From<DecideError<E>> for CommandError {
     }
 }
 
-/// Where a command is carried out.
-pub(super) struct Scope<'a> {
-    pub(super) runtime: Arc<Runtime>,
-    pub(super) within: Option<(&'a dyn StoreSession, &'a AfterCommit)>,
+/// Where a command is applied: the runtime, or a transaction of the host.
+pub(crate) struct Scope<'a> {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) timeout: Duration,
+    pub(crate) within: Option<(&'a dyn StoreSession, &'a AfterCommit)>,
 }
 
 impl Scope<'_> {
     async fn command<E: Into<CommandError>>(
         &self,
+        doing: &'static str,
+        id: RunId,
+        command: impl FnMut(&mut UnitOfWork) -> Result<(), E> + Send,
+    ) -> Result<Run, CommandError> {
+        let call = Call::new(self.timeout);
+        call.bound(&*self.runtime.clock, doing, self.apply(RetryPolicy::fail_fast(&call), id, command)).await
+    }
+
+    async fn apply<E: Into<CommandError>>(
+        &self,
+        policy: RetryPolicy<'_>,
         id: RunId,
         command: impl FnMut(&mut UnitOfWork) -> Result<(), E> + Send,
     ) -> Result<Run, CommandError> {
         match self.within {
             None => {
-                let ((), run) = self.runtime.decide(id, Persistence::Caller, command).await?;
-                Ok(Arc::unwrap_or_clone(run))
+                let ((), run) = self.runtime.decide(id, policy, command).await?;
+                Ok(keys::shown(Arc::unwrap_or_clone(run)))
             }
             Some((session, after)) => {
                 let ((), state, announcement) =
-                    self.runtime.decide_in(session, id, None, Persistence::Caller, command).await?;
+                    self.runtime.decide_in_session(session, id, None, policy, command).await?;
                 after.add(announcement);
-                Ok(state.run)
+                Ok(keys::shown(state.run))
             }
         }
     }
 
-    fn check(&self, decided: &Decided) -> Result<(), CommandError> {
-        let limits = &self.runtime.config.json;
-        let text = |what, text: &Option<String>| match text {
-            Some(text) => {
-                limits.check(&Value::from(text.as_str())).map_err(|why| CommandError::Unacceptable { what, why })
-            }
-            None => Ok(()),
+    fn check(&self, decided: &Attribution) -> Result<(), CommandError> {
+        check_actor(&self.runtime, decided.actor.as_deref()).map_err(|error| match error {
+            UnacceptableActor::Empty => CommandError::ActorNeeded,
+            UnacceptableActor::Json(why) => CommandError::Unacceptable { what: "the actor", why },
+        })?;
+        let check = |what, value: Value| {
+            self.runtime.config.json.check(&value).map_err(|why| CommandError::Unacceptable { what, why })
         };
-        text("the actor", &decided.actor)?;
-        text("the comment", &decided.comment)?;
-        match &decided.metadata {
-            Some(metadata) => limits
-                .check(&Value::Object(metadata.clone()))
-                .map_err(|why| CommandError::Unacceptable { what: "the metadata", why }),
-            None => Ok(()),
+        if let Some(comment) = &decided.comment {
+            check("the comment", Value::from(comment.as_str()))?;
         }
+        if let Some(metadata) = &decided.metadata {
+            check("the metadata", Value::Object(metadata.clone()))?;
+        }
+        Ok(())
     }
 }
 
 macro_rules! manual_command {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* }) => {
         $(#[$doc])*
-        #[must_use = "the command is carried out when this is awaited"]
+        #[must_use = "the command is applied when this is awaited"]
         pub struct $name<'a> {
             scope: Scope<'a>,
             id: RunId,
-            decided: Decided,
+            decided: Attribution,
             $($field: $type,)*
         }
 
         impl<'a> $name<'a> {
-            pub(super) fn new(scope: Scope<'a>, id: RunId, $($field: $type),*) -> Self {
-                $name { scope, id, decided: Decided::default(), $($field),* }
+            pub(crate) fn new(scope: Scope<'a>, id: RunId, $($field: $type),*) -> Self {
+                $name { scope, id, decided: Attribution::default(), $($field),* }
             }
 
-            /// Who does it.
+            /// Sets the actor.
             pub fn actor(mut self, actor: impl Into<String>) -> Self {
                 self.decided.actor = Some(actor.into());
                 self
             }
 
-            /// What they say, for the audit trail.
+            /// Sets the actor's comment, for the audit trail.
             pub fn comment(mut self, comment: impl Into<String>) -> Self {
                 self.decided.comment = Some(comment.into());
                 self
             }
 
-            /// What else belongs to it, for the audit trail.
+            /// Sets the timeout of the call, instead of [`Config::call_timeout`](crate::Config::call_timeout).
+            pub fn timeout(mut self, timeout: Duration) -> Self {
+                self.scope.timeout = timeout;
+                self
+            }
+
+            /// Sets further data for the audit trail.
             pub fn metadata(mut self, metadata: Map<String, Value>) -> Self {
                 self.decided.metadata = Some(metadata);
                 self
             }
         }
 
-        impl<'a> IntoFuture for $name<'a> {
-            type Output = Result<Run, CommandError>;
-            type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
-
-            fn into_future(self) -> Self::IntoFuture {
-                Box::pin(self.carry_out())
-            }
-        }
+        awaited!($name<'a>, call -> Result<Run, CommandError>);
     };
 }
 
 manual_command!(
-    /// The cancellation of a run. Made by [`Squidmesh::cancel_run`](crate::Squidmesh::cancel_run).
+    /// The cancellation of a run. Created by [`Squidmesh::cancel_run`](crate::Squidmesh::cancel_run).
     CancelRun {}
 );
 manual_command!(
-    /// The release of a paused run. Made by [`Squidmesh::unblock_run`](crate::Squidmesh::unblock_run).
-    Unblock {}
+    /// The unblocking of a paused run. Created by [`Squidmesh::unblock_run`](crate::Squidmesh::unblock_run).
+    UnblockRun {}
 );
 manual_command!(
-    /// The decision on an approval. Made by [`Squidmesh::approve_run`](crate::Squidmesh::approve_run) and
+    /// The decision on an approval. Created by [`Squidmesh::approve_run`](crate::Squidmesh::approve_run) and
     /// [`Squidmesh::reject_run`](crate::Squidmesh::reject_run).
-    Decide { verdict: Verdict }
+    DecideApproval { verdict: ApprovalDecision }
 );
 
 macro_rules! of_a_step {
     ($name:ident) => {
         impl $name<'_> {
-            /// The step that is meant: if another one waits by the time that the call is carried out, it is refused. Without it,
-            /// whichever step waits is meant.
+            /// Sets the step that the command is for: if a different one waits when the call is applied, the command
+            /// is refused. By default, the command is for the step that waits.
             pub fn step(mut self, step: impl Into<String>) -> Self {
                 self.decided.step = Some(step.into());
                 self
@@ -213,31 +250,33 @@ macro_rules! of_a_step {
     };
 }
 
-of_a_step!(Unblock);
-of_a_step!(Decide);
+of_a_step!(UnblockRun);
+of_a_step!(DecideApproval);
 
 impl CancelRun<'_> {
-    async fn carry_out(self) -> Result<Run, CommandError> {
+    async fn call(self) -> Result<Run, CommandError> {
         self.scope.check(&self.decided)?;
-        self.scope.command(self.id, |work| engine::cancel(work, self.decided.clone())).await
+        self.scope.command("cancelling a run", self.id, |work| engine::cancel(work, self.decided.clone())).await
     }
 }
 
-impl Unblock<'_> {
-    async fn carry_out(self) -> Result<Run, CommandError> {
+impl UnblockRun<'_> {
+    async fn call(self) -> Result<Run, CommandError> {
         self.scope.check(&self.decided)?;
         let runtime = self.scope.runtime.clone();
-        self.scope.command(self.id, |work| engine::unblock(work, self.decided.clone(), &*runtime)).await
+        let unblock = |work: &mut UnitOfWork| engine::unblock(work, self.decided.clone(), &*runtime);
+        self.scope.command("unblocking a run", self.id, unblock).await
     }
 }
 
-impl Decide<'_> {
-    async fn carry_out(self) -> Result<Run, CommandError> {
-        if self.decided.actor.as_ref().is_none_or(String::is_empty) {
+impl DecideApproval<'_> {
+    async fn call(self) -> Result<Run, CommandError> {
+        if self.decided.actor.is_none() {
             return Err(CommandError::ActorNeeded);
         }
         self.scope.check(&self.decided)?;
         let runtime = self.scope.runtime.clone();
-        self.scope.command(self.id, |work| engine::decide(work, self.verdict, self.decided.clone(), &*runtime)).await
+        let decide = |work: &mut UnitOfWork| engine::decide(work, self.verdict, self.decided.clone(), &*runtime);
+        self.scope.command("deciding about a run", self.id, decide).await
     }
 }

@@ -1,41 +1,55 @@
-//! The runtime: ties the registered workflows to a store and an executor.
+//! The runtime: connects the registered workflows to a store and an executor.
 //!
-//! Here decisions of the engine are committed and, after that, told. It knows the ports, never an adapter.
+//! Commits the decisions of the engine and then emits their events. Knows the ports, never an adapter.
 
+mod actor;
 mod adopt;
-mod builder;
+mod after_commit;
+mod awaited;
 mod bulk;
-mod command;
+mod call;
+pub(crate) mod command;
+pub(crate) mod commit;
 mod config;
-mod decide;
-mod hot;
+mod config_error;
+pub(crate) mod contact;
+mod dispatch_error;
 mod inspect;
-mod joined;
+pub(crate) mod keys;
+pub(crate) mod leases;
+mod pause_trigger;
 mod prune;
-mod registry;
+pub(crate) mod registry;
 mod replay;
 mod resume;
 mod shared;
-mod squidmesh;
-mod start;
-mod telemetry;
+pub(crate) mod start;
+mod transaction_scope;
 mod triggers;
+pub(crate) mod urgency;
 
-pub use builder::{ConfigError, SquidmeshBuilder};
-pub use bulk::{Bulk, BulkError, BulkOutcome, BulkRun, ReplayRuns, ResumeRuns};
-pub use command::{CancelRun, CommandError, Decide, Unblock};
+pub use after_commit::AfterCommit;
+pub use bulk::{BulkError, BulkOutcome, BulkPage, BulkRun, ReplayRuns, ResumeRuns};
+pub use call::CallTimedOut;
+pub use command::{CancelRun, CommandError, DecideApproval, UnblockRun};
 pub use config::Config;
-pub use inspect::{RunDetails, StepState, StepView};
-pub use joined::{AfterCommit, Joined};
+pub use config_error::ConfigError;
+pub use dispatch_error::DispatchError;
+pub use pause_trigger::PauseTrigger;
 pub use prune::PruneRuns;
 pub use replay::{ReplayError, ReplayRun};
 pub use resume::{ResumeError, ResumeRun};
-pub use squidmesh::Squidmesh;
 pub use start::{StartError, StartRun};
-pub use telemetry::TracingSink;
+pub use transaction_scope::TransactionScope;
 pub use triggers::{TriggerError, TriggerStatus};
 
-pub(crate) use decide::{Announcement, DecideError, Patience, Persistence};
-pub(crate) use hot::HotRun;
-pub(crate) use registry::Scheduled;
+pub(crate) use call::Call;
+pub(crate) use commit::DecideError;
+pub(crate) use commit::announcement::Announcement;
+pub(crate) use commit::retry::{RetryBudget, RetryPolicy};
+pub(crate) use commit::run_cache::CachedRun;
+pub(crate) use keys::occurrence as occurrence_key;
+pub(crate) use leases::Held;
+pub(crate) use registry::{Occurs, Scheduled};
 pub(crate) use shared::Runtime;
+pub(crate) use urgency::Urgency;

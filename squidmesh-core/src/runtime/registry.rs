@@ -1,11 +1,14 @@
-//! The workflows that this process can carry out: several versions of each, new runs start on the newest.
+//! The workflows that this process can execute: several versions of each; new runs start on the newest.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::ConfigError;
+use crate::definition::{Fingerprint, MissedPolicy, TriggerKind};
+use crate::name::{QueueName, TriggerName, WorkflowName};
 use crate::schedule::Schedule;
-use crate::{Fingerprint, MissedPolicy, QueueName, TriggerKind, TriggerName, Workflow, WorkflowName};
+use crate::time::Timestamp;
+use crate::workflow::Workflow;
 
 /// The registered workflows.
 #[derive(Default)]
@@ -17,7 +20,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// Adds a version; it becomes the newest of its name.
-    pub(super) fn add(&mut self, workflow: Workflow) -> Result<(), ConfigError> {
+    pub(crate) fn add(&mut self, workflow: Workflow) -> Result<(), ConfigError> {
         let definition = workflow.definition();
         let (name, fingerprint) = (definition.name().clone(), *definition.fingerprint());
         if self.versions.contains_key(&fingerprint) {
@@ -29,8 +32,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Lets the newest version of a workflow adopt runs of others.
-    pub(super) fn adopt(&mut self, name: &str) -> Result<(), ConfigError> {
+    /// Allows the newest version of a workflow to adopt runs of others.
+    pub(crate) fn adopt(&mut self, name: &str) -> Result<(), ConfigError> {
         let Some(newest) = self.newest.get(name) else {
             return Err(ConfigError::NothingToAdopt { workflow: name.to_owned() });
         };
@@ -38,43 +41,58 @@ impl Registry {
         Ok(())
     }
 
-    /// The version that may adopt runs of a workflow, if any may.
+    /// Returns the version that may adopt runs of a workflow, if any.
     pub(crate) fn adopter(&self, name: &WorkflowName) -> Option<&Arc<Workflow>> {
         self.newest.get(name).filter(|_| self.adopting.contains(name))
     }
 
-    /// The version with this fingerprint.
+    /// Returns the version with this fingerprint.
     pub(crate) fn version(&self, fingerprint: &Fingerprint) -> Option<&Arc<Workflow>> {
         self.versions.get(fingerprint)
     }
 
-    /// The newest version of a workflow.
+    /// Returns the newest version of a workflow.
     pub(crate) fn newest(&self, name: &str) -> Option<&Arc<Workflow>> {
         self.newest.get(name)
     }
 
-    /// The names of the registered workflows, in order.
+    /// Returns the names of the registered workflows, in order.
     pub(crate) fn names(&self) -> Vec<WorkflowName> {
         let mut names: Vec<_> = self.newest.keys().cloned().collect();
         names.sort();
         names
     }
 
-    /// Every registered version.
+    /// Returns every registered version.
     pub(crate) fn fingerprints(&self) -> Vec<Fingerprint> {
         let mut all: Vec<_> = self.versions.keys().cloned().collect();
         all.sort();
         all
     }
 
-    /// Every cron trigger of the newest versions, by name.
-    pub(super) fn schedules(&self) -> Vec<Scheduled> {
+    /// Returns every cron trigger of the newest versions, by name.
+    pub(crate) fn schedules(&self) -> Vec<Scheduled> {
         let mut all: Vec<_> = self.newest.values().flat_map(|workflow| Scheduled::all_of(workflow)).collect();
         all.sort_by(|one, other| (&one.workflow, &one.trigger).cmp(&(&other.workflow, &other.trigger)));
         all
     }
 
-    /// Every queue that a registered step names, and the default one, in order.
+    /// Returns whether an occurrence delivered by the host belongs to a registered schedule. The versions of a
+    /// rolling deploy may differ in their schedules: any of them counts. Runs start on the newest version, so that
+    /// one must have the trigger.
+    pub(crate) fn occurs(&self, workflow: &WorkflowName, trigger: &TriggerName, at: Timestamp) -> Occurs {
+        let newest = self.newest.get(workflow).and_then(|found| found.definition().trigger(trigger.as_str()));
+        let Some(newest) = newest else { return Occurs::Unknown };
+        if matches!(newest.kind(), TriggerKind::Manual) {
+            return Occurs::ByHand;
+        }
+        let versions = self.versions.values().filter(|version| version.definition().name() == workflow);
+        let mut schedules = versions.flat_map(|version| Scheduled::all_of(version));
+        let fires = schedules.any(|scheduled| scheduled.trigger == *trigger && scheduled.schedule.fires_at(at));
+        if fires { Occurs::Then } else { Occurs::Never }
+    }
+
+    /// Returns every queue that a registered step names, and the default one, in order.
     pub(crate) fn queues(&self) -> Vec<QueueName> {
         let steps = self.versions.values().flat_map(|workflow| workflow.definition().steps());
         let mut queues: Vec<_> = steps.map(|step| step.queue.clone()).chain([QueueName::default()]).collect();
@@ -82,6 +100,19 @@ impl Registry {
         queues.dedup();
         queues
     }
+}
+
+/// Whether an occurrence belongs to a registered schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occurs {
+    /// Its trigger fires at that time.
+    Then,
+    /// Its trigger never fires at that time.
+    Never,
+    /// The trigger is manual.
+    ByHand,
+    /// No registered workflow has the trigger.
+    Unknown,
 }
 
 /// A cron trigger of a workflow.

@@ -1,30 +1,34 @@
 //! Replaying: a new run from the payload of one that has ended.
 
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::start::check_actor;
-use super::{Runtime, StartError, StartRun};
+use super::actor::check_actor;
+use super::awaited::awaited;
+use super::{Call, RetryPolicy, Runtime, StartError, StartRun};
 use crate::engine::unsafe_to_replay;
-use crate::{Run, RunId, RunStatus, StepName, StoreError, StoreSession};
+use crate::id::RunId;
+use crate::name::StepName;
+use crate::port::{StoreError, StoreSession};
+use crate::run::{Run, RunStatus};
 
-/// Why a run was not replayed. Nothing was stored.
+/// The reasons why a run was not replayed. Nothing was stored, except that after [`StoreError::OutcomeUnknown`] the
+/// new run may have been stored, or may yet be.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
     /// There is no run with this id.
     #[error("there is no run {0}")]
     NotFound(RunId),
-    /// The run has not ended: two of them would work side by side.
+    /// The run has not ended: both runs would work side by side.
     #[error("run {run} is {status}: only a run that has ended is replayed; cancel it first")]
     NotEnded {
         /// The run.
         run: RunId,
-        /// Its status.
+        /// The status of the run.
         status: RunStatus,
     },
-    /// Effects that cannot be undone would be repeated.
+    /// Irreversible effects would be repeated.
     #[error(
         "replaying run {run} would repeat steps that are irreversible or not compensatable: {}; allow it with `.allow_irreversible()`",
         .steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -32,7 +36,7 @@ pub enum ReplayError {
     UnsafeReplay {
         /// The run.
         run: RunId,
-        /// The steps whose effects stay: completed, or still running beside the one that failed.
+        /// The steps whose effects remain: completed, or still running beside the failed one.
         steps: Vec<StepName>,
     },
     /// The new run could not be started.
@@ -43,7 +47,7 @@ pub enum ReplayError {
     Store(#[from] StoreError),
 }
 
-/// The replay of a run. Made by [`Squidmesh::replay_run`](crate::Squidmesh::replay_run).
+/// The replay of a run. Created by [`Squidmesh::replay_run`](crate::Squidmesh::replay_run).
 #[must_use = "a run is replayed when this is awaited"]
 pub struct ReplayRun {
     runtime: Arc<Runtime>,
@@ -51,20 +55,30 @@ pub struct ReplayRun {
     allow_irreversible: bool,
     actor: Option<String>,
     idempotency_key: Option<String>,
+    own_key: Option<String>,
+    timeout: Duration,
 }
 
 impl ReplayRun {
-    pub(super) fn new(runtime: Arc<Runtime>, id: RunId) -> Self {
-        ReplayRun { runtime, id, allow_irreversible: false, actor: None, idempotency_key: None }
+    pub(crate) fn new(runtime: Arc<Runtime>, id: RunId) -> Self {
+        let timeout = runtime.config.call_timeout;
+        let (idempotency_key, own_key) = (None, None);
+        ReplayRun { runtime, id, allow_irreversible: false, actor: None, idempotency_key, own_key, timeout }
     }
 
-    /// Replays even if effects that cannot be undone are repeated.
+    /// Replays even if irreversible effects are repeated.
     pub fn allow_irreversible(mut self) -> Self {
         self.allow_irreversible = true;
         self
     }
 
-    /// Who replays it, for the audit trail.
+    /// Sets the timeout of the call, instead of [`Config::call_timeout`](crate::Config::call_timeout).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the actor, for the audit trail.
     pub fn actor(mut self, actor: impl Into<String>) -> Self {
         self.actor = Some(actor.into());
         self
@@ -76,7 +90,13 @@ impl ReplayRun {
         self
     }
 
-    /// The start of the new run, if the old one may be replayed.
+    /// Replays at most once under a key that the runtime created.
+    pub(super) fn own_key(mut self, key: String) -> Self {
+        self.own_key = Some(key);
+        self
+    }
+
+    /// Returns the start of the new run, if the old one may be replayed.
     async fn prepared(self) -> Result<StartRun<'static>, ReplayError> {
         let id = self.id;
         let state = self.runtime.store.load(id).await?.ok_or(ReplayError::NotFound(id))?;
@@ -87,7 +107,7 @@ impl ReplayRun {
         if !steps.is_empty() && !self.allow_irreversible {
             return Err(ReplayError::UnsafeReplay { run: id, steps });
         }
-        check_actor(&self.runtime, self.actor.as_deref())?;
+        check_actor(&self.runtime, self.actor.as_deref()).map_err(StartError::from)?;
         let mut start = StartRun::new(self.runtime, state.run.workflow.as_str(), &*state.run.payload)
             .trigger(state.run.trigger.as_str())
             .replaying(id, self.actor)
@@ -95,24 +115,26 @@ impl ReplayRun {
         if let Some(key) = self.idempotency_key {
             start = start.idempotency_key(key);
         }
+        if let Some(key) = self.own_key {
+            start = start.own_key(key);
+        }
         Ok(start)
     }
 
     async fn replay(self) -> Result<Run, ReplayError> {
-        Ok(self.prepared().await?.await?)
+        let (clock, call) = (self.runtime.clock.clone(), Call::new(self.timeout));
+        call.bound(&*clock, "replaying a run", self.start(RetryPolicy::fail_fast(&call))).await
     }
 
-    /// Whether the run would be replayed. Nothing is stored.
+    /// Replays the run as part of a call.
+    pub(super) async fn start(self, policy: RetryPolicy<'_>) -> Result<Run, ReplayError> {
+        Ok(self.prepared().await?.start_in_call(policy).await?)
+    }
+
+    /// Checks whether the run would be replayed. Nothing is stored.
     pub(super) async fn check(self) -> Result<(), ReplayError> {
         Ok(self.prepared().await?.check()?)
     }
 }
 
-impl IntoFuture for ReplayRun {
-    type Output = Result<Run, ReplayError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.replay())
-    }
-}
+awaited!(ReplayRun, replay -> Result<Run, ReplayError>);

@@ -1,27 +1,36 @@
-//! Resuming: a new run that goes on from where a failed one stopped.
+//! Resuming: a new run that continues where a failed one stopped.
 
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::start::{check_actor, start_in};
-use super::{Runtime, StartError};
-use crate::engine::{self, NewRun, Resumption, UnitOfWork, Unresumable, resumption, resumption_in};
-use crate::{
-    DispatchError, Fingerprint, Run, RunId, RunState, StepName, StoreError, StoreSession, Workflow, WorkflowName,
-};
+use super::actor::check_actor;
+use super::awaited::awaited;
+use super::start::start_in;
+use super::{Call, RetryPolicy, Runtime, StartError, keys};
+use crate::definition::Fingerprint;
+use crate::engine::{self, DispatchRefused, NewRun, Resumption, UnitOfWork, Unresumable, resumption, resumption_in};
+use crate::id::RunId;
+use crate::name::{StepName, WorkflowName};
+use crate::port::{StoreError, StoreSession};
+use crate::run::{Run, RunSnapshot};
+use crate::runtime::DispatchError;
+use crate::workflow::Workflow;
 
-/// Why a run was not resumed. Nothing was stored.
+/// The operation, as errors name it.
+const RESUMING: &str = "resuming a run";
+
+/// The reasons why a run was not resumed. Nothing was stored, except that after [`StoreError::OutcomeUnknown`] the
+/// new run may have been stored, or may yet be.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeError {
     /// There is no run with this id.
     #[error("there is no run {0}")]
     NotFound(RunId),
-    /// The run has no place to go on from.
+    /// The run cannot be resumed: it has not failed, or has no step to continue from.
     #[error(transparent)]
     Unresumable(#[from] Unresumable),
-    /// Effects that cannot be undone might happen twice.
+    /// Irreversible effects might be repeated.
     #[error(
         "resuming run {run} would try steps again that are irreversible or not compensatable: {}; allow it with `.allow_irreversible()`",
         .steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -32,8 +41,8 @@ pub enum ResumeError {
         /// The steps that were tried before and did not complete.
         steps: Vec<StepName>,
     },
-    /// This process does not have the version of the workflow that the run is pinned to, and no other may
-    /// [adopt](crate::SquidmeshBuilder::adopt) its runs.
+    /// The version that the run is pinned to is not registered here, and no registered version may
+    /// [adopt](crate::command::SquidmeshBuilder::adopt) its runs.
     #[error(
         "run {run} is pinned to version {fingerprint} of workflow {workflow}, which is not registered: register it"
     )]
@@ -53,38 +62,40 @@ pub enum ResumeError {
     Store(#[from] StoreError),
 }
 
-/// The resumption of a failed run. Made by [`Squidmesh::resume_run`](crate::Squidmesh::resume_run).
+/// The resumption of a failed run. Created by [`Squidmesh::resume_run`](crate::Squidmesh::resume_run).
 #[must_use = "a run is resumed when this is awaited"]
 pub struct ResumeRun {
     runtime: Arc<Runtime>,
     id: RunId,
     allow_irreversible: bool,
     actor: Option<String>,
+    timeout: Duration,
 }
 
 impl ResumeRun {
-    pub(super) fn new(runtime: Arc<Runtime>, id: RunId) -> Self {
-        ResumeRun { runtime, id, allow_irreversible: false, actor: None }
+    pub(crate) fn new(runtime: Arc<Runtime>, id: RunId) -> Self {
+        ResumeRun { timeout: runtime.config.call_timeout, runtime, id, allow_irreversible: false, actor: None }
     }
 
-    /// The idempotency key of the one run that goes on from another.
-    pub(super) fn key(id: RunId) -> String {
-        format!("resume:{id}")
-    }
-
-    /// Resumes even if a step is tried again whose effect cannot be undone.
+    /// Resumes even if a step with an irreversible effect is tried again.
     pub fn allow_irreversible(mut self) -> Self {
         self.allow_irreversible = true;
         self
     }
 
-    /// Who resumes it, for the audit trail.
+    /// Sets the timeout of the call, instead of [`Config::call_timeout`](crate::Config::call_timeout).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the actor, for the audit trail.
     pub fn actor(mut self, actor: impl Into<String>) -> Self {
         self.actor = Some(actor.into());
         self
     }
 
-    /// The old run and how it would go on, if it may.
+    /// Returns the old run and how it would be resumed, if it may be.
     async fn prepared(&self) -> Result<Prepared, ResumeError> {
         let run = self.id;
         let state = self.runtime.store.load(run).await?.ok_or(ResumeError::NotFound(run))?;
@@ -103,52 +114,52 @@ impl ResumeRun {
         if !resumption.irreversible.is_empty() && !self.allow_irreversible {
             return Err(ResumeError::UnsafeResume { run, steps: resumption.irreversible });
         }
-        check_actor(&self.runtime, self.actor.as_deref())?;
+        check_actor(&self.runtime, self.actor.as_deref()).map_err(StartError::from)?;
         Ok(Prepared { state, workflow, resumption })
     }
 
-    fn begin(&self, prepared: &Prepared) -> Result<UnitOfWork, DispatchError> {
+    fn begin(&self, prepared: &Prepared) -> Result<UnitOfWork, DispatchRefused> {
         let Prepared { state, workflow, resumption } = prepared;
-        let (runtime, moment) = (&self.runtime, self.runtime.moment());
+        let (runtime, inputs) = (&self.runtime, self.runtime.inputs());
         let new = NewRun {
-            id: runtime.entropy.run_id(moment.now),
+            id: runtime.entropy.run_id(inputs.now),
             trigger: state.run.trigger.clone(),
             payload: (*state.run.payload).clone(),
             intended_at: state.run.intended_at,
-            idempotency_key: Some(ResumeRun::key(self.id)),
+            idempotency_key: Some(keys::resumption(self.id)),
             replay: None,
         };
         let (definition, limits) = (workflow.definition().clone(), runtime.config.limits());
-        engine::resume(definition, resumption, new, self.actor.clone(), moment, limits, &**runtime)
+        engine::resume(definition, resumption, new, self.actor.clone(), inputs, limits, &**runtime)
     }
 
     async fn resume(self) -> Result<Run, ResumeError> {
-        let prepared = self.prepared().await?;
-        let (runtime, definition) = (&self.runtime, prepared.workflow.definition());
-        let (run, announcement) = start_in(runtime, &*runtime.store, definition, || self.begin(&prepared)).await?;
-        runtime.tell(&announcement);
-        Ok(run)
+        let (runtime, call) = (self.runtime.clone(), Call::new(self.timeout));
+        call.bound(&*runtime.clock, RESUMING, self.start(RetryPolicy::fail_fast(&call))).await
     }
 
-    /// Whether the run would be resumed. Nothing is stored.
+    /// Resumes the run as part of a call.
+    pub(super) async fn start(self, policy: RetryPolicy<'_>) -> Result<Run, ResumeError> {
+        let prepared = self.prepared().await?;
+        let runtime = &self.runtime;
+        let begin = || self.begin(&prepared);
+        let (run, announcement) = start_in(runtime, &*runtime.store, policy, begin).await?;
+        runtime.announce(&announcement);
+        Ok(keys::shown(run))
+    }
+
+    /// Checks whether the run would be resumed. Nothing is stored.
     pub(super) async fn check(self) -> Result<(), ResumeError> {
         let prepared = self.prepared().await?;
-        self.begin(&prepared).map_err(StartError::from)?;
+        self.begin(&prepared).map_err(|refused| StartError::from(DispatchError::from(refused)))?;
         Ok(())
     }
 }
 
 struct Prepared {
-    state: RunState,
+    state: RunSnapshot,
     workflow: Arc<Workflow>,
     resumption: Resumption,
 }
 
-impl IntoFuture for ResumeRun {
-    type Output = Result<Run, ResumeError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.resume())
-    }
-}
+awaited!(ResumeRun, resume -> Result<Run, ResumeError>);

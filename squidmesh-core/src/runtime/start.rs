@@ -1,34 +1,45 @@
-//! Starting runs: the payload is validated before anything is stored; the run and its first dispatch are one change.
+//! Starting runs: the payload is validated before anything is stored; the run and its first dispatch are committed
+//! together.
 
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::decide::{Announcement, NotStarted};
-use super::{AfterCommit, Runtime};
-use crate::engine::{self, NewRun, UnitOfWork};
-use crate::{
-    Definition, DispatchError, JsonViolation, PayloadErrors, Run, RunId, StoreError, StoreSession, Timestamp,
-    TriggerName, Workflow, WorkflowName, json,
-};
+use super::actor::UnacceptableActor;
+use super::awaited::awaited;
+use super::commit::announcement::Announcement;
+use super::commit::resolve::{self, Resolution};
+use super::{AfterCommit, Call, RetryBudget, RetryPolicy, Runtime, keys};
+use crate::contract::PayloadErrors;
+use crate::engine::{self, Decision, DispatchRefused, NewRun, UnitOfWork};
+use crate::id::RunId;
+use crate::json::{self, JsonViolation};
+use crate::name::{TriggerName, WorkflowName};
+use crate::port::{StoreError, StoreSession};
+use crate::run::Run;
+use crate::runtime::DispatchError;
+use crate::time::Timestamp;
+use crate::workflow::Workflow;
 
-/// The longest idempotency key, in bytes.
+/// The operation, as errors name it.
+pub(super) const STARTING: &str = "starting a run";
+/// The maximum length of an idempotency key, in bytes.
 const LONGEST_KEY: usize = 255;
 
-/// Why a run was not started. Nothing was stored.
+/// The reasons why a run was not started. Nothing was stored, except that after [`StoreError::OutcomeUnknown`] the
+/// run may have been stored, or may yet be.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// No workflow of this name is registered in this process.
     #[error("no workflow {workflow:?} is registered; registered are: {}", list(.registered))]
     UnknownWorkflow {
-        /// As asked for.
+        /// The workflow name that was given.
         workflow: String,
-        /// What there is.
+        /// The workflows that are registered.
         registered: Vec<WorkflowName>,
     },
     /// The workflow has no such trigger.
@@ -36,20 +47,20 @@ pub enum StartError {
     UnknownTrigger {
         /// The workflow.
         workflow: WorkflowName,
-        /// As asked for.
+        /// The trigger name that was given.
         trigger: String,
-        /// What there is.
+        /// The triggers that the workflow has.
         triggers: Vec<TriggerName>,
     },
-    /// The workflow has several triggers and none was named.
+    /// The workflow has several triggers, and none was named.
     #[error("workflow {workflow} has several triggers, name one of them with `.trigger(…)`: {}", list(.triggers))]
     TriggerNeeded {
         /// The workflow.
         workflow: WorkflowName,
-        /// What there is.
+        /// The triggers that the workflow has.
         triggers: Vec<TriggerName>,
     },
-    /// The payload cannot be stored as JSON, or is beyond the limits.
+    /// The payload cannot be stored as JSON, or exceeds the limits.
     #[error("the payload was refused: {0}")]
     UnacceptablePayload(#[from] JsonViolation),
     /// The payload does not fit the trigger's contract.
@@ -59,15 +70,18 @@ pub enum StartError {
         workflow: WorkflowName,
         /// The trigger.
         trigger: TriggerName,
-        /// Every misfit, by path.
+        /// Every violation of the contract, by path.
         errors: PayloadErrors,
     },
-    /// The idempotency key is empty, too long or holds a NUL.
+    /// The idempotency key is empty, too long, or contains a NUL.
     #[error("an idempotency key has 1 to 255 bytes and no NUL")]
     InvalidKey,
-    /// Who starts the run, by replaying or resuming another, cannot be stored.
+    /// The actor who replays or resumes another run cannot be stored.
     #[error("the actor was refused: {0}")]
     UnacceptableActor(#[source] JsonViolation),
+    /// The actor who replays or resumes another run was given, but is empty.
+    #[error("the actor is empty: name who acts, or leave it out")]
+    EmptyActor,
     /// The first step could not be dispatched.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
@@ -76,12 +90,22 @@ pub enum StartError {
     Store(#[from] StoreError),
 }
 
-fn list<T: ToString>(names: &[T]) -> String {
+impl From<UnacceptableActor> for StartError {
+    fn from(why: UnacceptableActor) -> Self {
+        match why {
+            UnacceptableActor::Empty => StartError::EmptyActor,
+            UnacceptableActor::Json(why) => StartError::UnacceptableActor(why),
+        }
+    }
+}
+
+/// Returns names for an error.
+pub(super) fn list<T: ToString>(names: &[T]) -> String {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// The start of a run, to be completed and awaited. Made by [`Squidmesh::start_run`](crate::Squidmesh::start_run).
+/// A start of a run, to be configured and awaited. Created by [`Squidmesh::start_run`](crate::Squidmesh::start_run).
 #[must_use = "a run is started when this is awaited"]
 pub struct StartRun<'a> {
     runtime: Arc<Runtime>,
@@ -90,19 +114,23 @@ pub struct StartRun<'a> {
     trigger: Option<String>,
     payload: Result<Value, JsonViolation>,
     idempotency_key: Option<String>,
+    own_key: Option<String>,
     intended_at: Option<Timestamp>,
     replay: Option<(RunId, Option<String>)>,
+    timeout: Duration,
 }
 
 impl<'a> StartRun<'a> {
-    pub(super) fn new<P: Serialize + ?Sized>(runtime: Arc<Runtime>, workflow: &str, payload: &P) -> Self {
+    pub(crate) fn new<P: Serialize + ?Sized>(runtime: Arc<Runtime>, workflow: &str, payload: &P) -> Self {
         StartRun {
+            timeout: runtime.config.call_timeout,
             runtime,
             within: None,
             workflow: workflow.to_owned(),
             trigger: None,
             payload: json::to_value(&payload),
             idempotency_key: None,
+            own_key: None,
             intended_at: None,
             replay: None,
         }
@@ -113,58 +141,75 @@ impl<'a> StartRun<'a> {
         self
     }
 
-    /// The trigger; may be left out when the workflow has but one.
+    /// Sets the trigger; may be omitted if the workflow has only one.
     pub fn trigger(mut self, name: impl Into<String>) -> Self {
         self.trigger = Some(name.into());
         self
     }
 
-    /// Starts at most one run of the workflow under this key: a second start returns the first run as it is by then, whatever
-    /// its payload. Keys have 1 to 255 bytes.
+    /// Starts at most one run of the workflow under this key: a second start returns the current state of the first
+    /// run, regardless of its payload. The payload is still validated first: an invalid one is refused although the
+    /// key is taken. Keys have 1 to 255 bytes. A host's key never collides with a key that the runtime itself
+    /// creates.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
         self
     }
 
-    /// Starts it as a replay of another.
+    /// Starts at most one run under a key that the runtime created and that no host can give.
+    pub(crate) fn own_key(mut self, key: String) -> Self {
+        self.own_key = Some(key);
+        self
+    }
+
+    /// Sets the timeout of the call, instead of [`Config::call_timeout`](crate::Config::call_timeout).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Starts the run as a replay of another.
     pub(super) fn replaying(mut self, from: RunId, actor: Option<String>) -> Self {
         self.replay = Some((from, actor));
         self
     }
 
-    /// Starts it as the run of an occurrence of a schedule.
+    /// Starts the run for an occurrence of a schedule.
     pub(crate) fn intended_at(mut self, time: Option<Timestamp>) -> Self {
         self.intended_at = time;
         self
     }
 
-    /// Starts it unless its key is taken, and answers whether it did. Spares the look at the run that has the key.
+    /// Starts the run unless its key is taken, and returns whether it did. Does not load the run that has the key.
     pub(crate) async fn start_unless_taken(self) -> Result<bool, StartError> {
         let runtime = self.runtime.clone();
-        let workflow = self.newest()?;
-        let new = self.validated(&runtime, &workflow)?;
-        let definition = workflow.definition();
-        let begin = || {
-            let (definition, limits) = (definition.clone(), runtime.config.limits());
-            engine::start(definition, new.clone(), runtime.moment(), limits, &*runtime)
-        };
-        match begin_in(&runtime, &*runtime.store, definition, begin).await? {
+        let begin = self.begin()?;
+        let call = Call::new(runtime.config.call_timeout);
+        let begun = begin_in(&runtime, &*runtime.store, RetryPolicy::fail_fast(&call), begin);
+        match call.bound(&*runtime.clock, STARTING, begun).await? {
             Begun::Started(_, announcement) => {
-                runtime.tell(&announcement);
+                runtime.announce(&announcement);
                 Ok(true)
             }
-            Begun::Taken(_) => Ok(false),
+            Begun::Taken(..) => Ok(false),
         }
     }
 
-    /// Everything that [`start`](StartRun::start) checks, without starting anything.
+    /// Performs every check of [`start`](StartRun::start) without starting anything.
     pub(super) fn check(self) -> Result<(), StartError> {
+        self.begin()?().map_err(DispatchError::from)?;
+        Ok(())
+    }
+
+    /// Validates the start. Returns the function that creates the run's unit of work, for each try.
+    fn begin(self) -> Result<impl Fn() -> Result<UnitOfWork, DispatchRefused>, StartError> {
         let runtime = self.runtime.clone();
         let workflow = self.newest()?;
         let new = self.validated(&runtime, &workflow)?;
-        let (definition, limits) = (workflow.definition().clone(), runtime.config.limits());
-        engine::start(definition, new, runtime.moment(), limits, &*runtime)?;
-        Ok(())
+        Ok(move || {
+            let (definition, limits) = (workflow.definition().clone(), runtime.config.limits());
+            engine::start(definition, new.clone(), runtime.inputs(), limits, &*runtime)
+        })
     }
 
     fn newest(&self) -> Result<Arc<Workflow>, StartError> {
@@ -175,30 +220,31 @@ impl<'a> StartRun<'a> {
     }
 
     async fn start(self) -> Result<Run, StartError> {
-        let runtime = self.runtime.clone();
-        let within = self.within;
-        let workflow = self.newest()?;
-        let new = self.validated(&runtime, &workflow)?;
-        let definition = workflow.definition();
-        let begin = || {
-            let (definition, limits) = (definition.clone(), runtime.config.limits());
-            engine::start(definition, new.clone(), runtime.moment(), limits, &*runtime)
-        };
-        match within {
-            None => {
-                let (run, announcement) = start_in(&runtime, &*runtime.store, definition, begin).await?;
-                runtime.tell(&announcement);
-                Ok(run)
-            }
-            Some((session, after)) => {
-                let (run, announcement) = start_in(&runtime, session, definition, begin).await?;
-                after.add(announcement);
-                Ok(run)
-            }
-        }
+        let (runtime, call) = (self.runtime.clone(), Call::new(self.timeout));
+        call.bound(&*runtime.clock, STARTING, self.start_in_call(RetryPolicy::fail_fast(&call))).await
     }
 
-    /// The new run, its payload validated and its defaults resolved.
+    /// Starts the run as part of a call.
+    pub(super) async fn start_in_call(self, policy: RetryPolicy<'_>) -> Result<Run, StartError> {
+        let runtime = self.runtime.clone();
+        let (within, host_key) = (self.within, self.idempotency_key.clone());
+        let workflow = self.newest()?;
+        let begin = self.begin()?;
+        let session = within.map_or(&*runtime.store as &dyn StoreSession, |(session, _)| session);
+        if let Some(key) = host_key
+            && let Some(first) = keys::started_unmarked(session, workflow.definition().name(), &key).await?
+        {
+            return Ok(first);
+        }
+        let (run, announcement) = start_in(&runtime, session, policy, begin).await?;
+        match within {
+            None => runtime.announce(&announcement),
+            Some((_, after)) => after.add(announcement),
+        }
+        Ok(keys::shown(run))
+    }
+
+    /// Returns the new run, with its payload validated and its defaults resolved.
     fn validated(self, runtime: &Runtime, workflow: &Workflow) -> Result<NewRun, StartError> {
         let definition = workflow.definition();
         let triggers = || definition.triggers().iter().map(|trigger| trigger.name().clone()).collect();
@@ -229,56 +275,71 @@ impl<'a> StartRun<'a> {
             id: runtime.entropy.run_id(now),
             trigger: trigger.name().clone(),
             payload,
-            idempotency_key: self.idempotency_key,
+            idempotency_key: self.own_key.or(self.idempotency_key.map(|key| keys::stored(&key).into_owned())),
             intended_at: self.intended_at,
             replay: self.replay,
         })
     }
 }
 
-/// How many starts are under way at once. More would not be committed in fewer transactions.
-const AT_ONCE: usize = 1_024;
+/// The maximum number of concurrent starts. More would not need fewer transactions.
+const MAX_CONCURRENT: usize = 1_024;
 
-/// Carries out many starts, and answers for each in their order. They find together in the store's transactions by themselves.
-pub(super) async fn start_all<'a>(starts: impl IntoIterator<Item = StartRun<'a>>) -> Vec<Result<Run, StartError>> {
+/// Performs many starts and returns one result per start, in order. Concurrent starts share the store's transactions.
+/// The timeout of each begins when it is among the concurrent ones; once all of those fail because the store is
+/// unavailable, the remaining ones are not tried.
+pub(crate) async fn start_all<'a>(starts: impl IntoIterator<Item = StartRun<'a>>) -> Vec<Result<Run, StartError>> {
     let mut starts = starts.into_iter();
     let mut answers = Vec::new();
     loop {
-        let some: Vec<_> = starts.by_ref().take(AT_ONCE).map(StartRun::start).collect();
+        let some: Vec<_> = starts.by_ref().take(MAX_CONCURRENT).map(StartRun::start).collect();
         if some.is_empty() {
             return answers;
         }
-        answers.extend(join_all(some).await);
+        let some = join_all(some).await;
+        let away = some.iter().all(is_of_the_store);
+        answers.extend(some);
+        if away {
+            answers.extend(starts.map(|_| Err(not_tried())));
+            return answers;
+        }
     }
 }
 
-/// Whether an idempotency key can be stored.
-pub(super) fn check_key(key: Option<&str>) -> Result<(), StartError> {
+/// Returns whether a start failed because the store is unavailable.
+fn is_of_the_store(answer: &Result<Run, StartError>) -> bool {
+    matches!(answer, Err(StartError::Store(StoreError::Unavailable { .. } | StoreError::OutcomeUnknown { .. })))
+}
+
+fn not_tried() -> StartError {
+    let source = "none of the starts before it was answered, and it was not tried".into();
+    StoreError::Unavailable { doing: STARTING, source }.into()
+}
+
+/// Checks that an idempotency key can be stored.
+pub(crate) fn check_key(key: Option<&str>) -> Result<(), StartError> {
     let sound = |key: &str| !key.is_empty() && key.len() <= LONGEST_KEY && !key.contains('\0');
     if key.is_none_or(sound) { Ok(()) } else { Err(StartError::InvalidKey) }
 }
 
-/// Whether the name of an actor can be stored.
-pub(super) fn check_actor(runtime: &Runtime, actor: Option<&str>) -> Result<(), StartError> {
-    let checked = actor.map_or(Ok(()), |actor| runtime.config.json.check(&Value::from(actor)));
-    checked.map_err(StartError::UnacceptableActor)
-}
-
-/// Starts a run in a session; under a key that is taken, returns the run that has it. `begin` makes the unit of work anew for
-/// each try.
+/// Starts a run in a session; if the key is taken, returns the run that has it. `begin` creates a new unit of work
+/// for each try.
 pub(super) async fn start_in(
     runtime: &Runtime,
     session: &dyn StoreSession,
-    definition: &Arc<Definition>,
-    begin: impl Fn() -> Result<UnitOfWork, DispatchError>,
+    policy: RetryPolicy<'_>,
+    begin: impl Fn() -> Result<UnitOfWork, DispatchRefused>,
 ) -> Result<(Run, Announcement), StartError> {
     let mut tries = 0;
     loop {
-        match begin_in(runtime, session, definition, &begin).await? {
+        match begin_in(runtime, session, policy, &begin).await? {
             Begun::Started(run, announcement) => return Ok((*run, announcement)),
-            Begun::Taken(id) => {
-                if let Some(first) = session.load(id).await? {
-                    return Ok((first.run, Announcement::default()));
+            Begun::Taken(id, in_doubt) => {
+                match session.load(id).await {
+                    Ok(Some(first)) => return Ok((first.run, Announcement::default())),
+                    Ok(None) => {}
+                    // This very start may be the one that has the key.
+                    Err(error) => return Err(in_doubt.unwrap_or(error).into()),
                 }
                 tries += 1;
                 if tries == CONFLICTING_STARTS {
@@ -289,51 +350,61 @@ pub(super) async fn start_in(
     }
 }
 
-/// What a start led to.
+/// The result of a start.
 enum Begun {
     /// The run was started.
     Started(Box<Run>, Announcement),
-    /// This run has the key.
-    Taken(RunId),
+    /// This run has the key. The error is that of an earlier try that may have been applied.
+    Taken(RunId, Option<StoreError>),
 }
 
 async fn begin_in(
     runtime: &Runtime,
     session: &dyn StoreSession,
-    definition: &Arc<Definition>,
-    begin: impl Fn() -> Result<UnitOfWork, DispatchError>,
+    policy: RetryPolicy<'_>,
+    begin: impl Fn() -> Result<UnitOfWork, DispatchRefused>,
 ) -> Result<Begun, StartError> {
-    let mut tries = 0;
-    let mut unanswered = None;
+    let (mut tries, mut budget) = (0, RetryBudget::new(policy));
+    let mut in_doubt: Option<StoreError> = None;
     loop {
-        // An earlier try may yet be carried out: then that is what there is to say, whatever becomes of the next.
-        let work = match begin() {
+        // An earlier try may yet be applied: its error is then the answer, regardless of the next try.
+        let mut work = match begin() {
             Ok(work) => work,
-            Err(error) => return Err(unanswered.map_or_else(|| error.into(), StartError::from)),
+            Err(refused) => {
+                return Err(in_doubt.map_or_else(|| DispatchError::from(refused).into(), StartError::from));
+            }
         };
         let id = work.run().id;
-        match runtime.commit_start(session, definition, work).await {
-            Ok((run, announcement)) => return Ok(Begun::Started(Box::new(run), announcement)),
-            Err(NotStarted::KeyTaken(id)) => return Ok(Begun::Taken(id)),
-            Err(NotStarted::Store(error)) => return Err(unanswered.unwrap_or(error).into()),
-            Err(NotStarted::Unanswered(error)) => unanswered = Some(error),
-            Err(NotStarted::Conflict) => {}
+        // The store knows best whether the definition is stored; what this process remembers may be older than the
+        // database.
+        work.store_definition();
+        let Decision { commit, events, state } = work.close();
+        let announcement = Announcement::of(&commit, events);
+        // A start whose answer was lost is found by its id.
+        match resolve::commit(session, &*runtime.clock, commit, &mut RetryBudget::new(policy)).await {
+            Ok(Resolution::Committed(found)) => {
+                return Ok(Begun::Started(found.unwrap_or_else(|| Box::new(state.run)), announcement));
+            }
+            Ok(Resolution::KeyTaken(id)) => return Ok(Begun::Taken(id, in_doubt)),
+            // It may yet be stored: its id is taken then.
+            Ok(Resolution::InDoubt(error)) => in_doubt = Some(error),
+            Ok(Resolution::Fenced | Resolution::Conflict) => {}
+            Err(error) => match &in_doubt {
+                Some(lost) if error.is_transient() => {
+                    budget.wait_for_answer(&*runtime.clock, lost).await?;
+                    continue;
+                }
+                _ => return Err(in_doubt.unwrap_or(error).into()),
+            },
         }
         tries += 1;
         if tries == CONFLICTING_STARTS {
-            return Err(unanswered.map_or_else(|| DispatchError::Conflict(id).into(), StartError::from));
+            return Err(in_doubt.map_or_else(|| DispatchError::Conflict(id).into(), StartError::from));
         }
     }
 }
 
-/// How often a start is tried whose id is taken, or whose key's run vanishes before it can be read.
+/// The maximum number of tries for a start whose id is taken, or whose key's run vanishes before it can be read.
 const CONFLICTING_STARTS: usize = 3;
 
-impl<'a> IntoFuture for StartRun<'a> {
-    type Output = Result<Run, StartError>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.start())
-    }
-}
+awaited!(StartRun<'a>, start -> Result<Run, StartError>);

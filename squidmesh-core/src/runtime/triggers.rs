@@ -1,29 +1,38 @@
-//! Cron triggers, for operators: what there is, when it fires next, and a pause.
+//! Cron triggers, for operators: their list, their next occurrences, and pausing them.
 //!
-//! Knows what is kept of triggers. Never starts a run: the [runner](crate::Runner) does.
+//! Knows the stored records of triggers. Never starts a run: the [runner](crate::Runner) does.
 
 use serde::Serialize;
+use serde_json::Value;
 
-use super::Runtime;
+use super::keys::occurrence as occurrence_key;
 use super::registry::Scheduled;
-use crate::schedule::advance;
-use crate::{MissedPolicy, StoreError, Timestamp, TriggerName, TriggerRecord, TriggerRecords, WorkflowName};
+use super::start::list;
+use super::{Call, RetryBudget, RetryPolicy, Runtime};
+use crate::definition::MissedPolicy;
+use crate::name::{TriggerName, WorkflowName};
+use crate::port::StoreError;
+use crate::schedule::{MissedOccurrences, TriggerRecord, advance, plan};
+use crate::time::Timestamp;
 
-/// How often a change is tried that others get in the way of.
-const CONFLICTS: usize = 100;
-/// The most occurrences that are told at once.
+/// The maximum number of tries for a change that conflicts with others.
+const MAX_CONFLICTS: usize = 100;
+/// The maximum number of occurrences to look up because a clock that was ahead may have started them.
+const STARTED_AHEAD: usize = 1_000;
+/// The maximum number of occurrences to return at once.
 const MOST: usize = 10_000;
 
-/// Why nothing was done about a cron trigger.
+/// The reasons why a call about a cron trigger failed. Nothing was changed, except that after
+/// [`StoreError::OutcomeUnknown`] the change may have been applied, or may yet be.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TriggerError {
     /// No workflow of this name is registered in this process.
     #[error("no workflow {workflow:?} is registered; registered are: {}", list(.registered))]
     UnknownWorkflow {
-        /// As asked for.
+        /// The workflow name that was given.
         workflow: String,
-        /// What there is.
+        /// The workflows that are registered.
         registered: Vec<WorkflowName>,
     },
     /// The newest version of the workflow has no such trigger.
@@ -31,12 +40,12 @@ pub enum TriggerError {
     UnknownTrigger {
         /// The workflow.
         workflow: WorkflowName,
-        /// As asked for.
+        /// The trigger name that was given.
         trigger: String,
-        /// What there is.
+        /// The triggers that the workflow has.
         triggers: Vec<TriggerName>,
     },
-    /// The trigger has no schedule: only the host pulls it.
+    /// The trigger has no schedule: only the host starts its runs.
     #[error("trigger {trigger} of workflow {workflow} is manual: it has no schedule")]
     NotCron {
         /// The workflow.
@@ -44,7 +53,7 @@ pub enum TriggerError {
         /// The trigger.
         trigger: TriggerName,
     },
-    /// Others kept changing the trigger; the call was given up after many tries.
+    /// The trigger kept changing while the call was retried.
     #[error("trigger {trigger} of workflow {workflow} kept changing; try again")]
     Conflict {
         /// The workflow.
@@ -52,51 +61,107 @@ pub enum TriggerError {
         /// The trigger.
         trigger: TriggerName,
     },
+    /// The actor cannot be stored.
+    #[error("the actor is not acceptable: {problem}")]
+    InvalidActor {
+        /// The reason, for people.
+        problem: String,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-fn list<T: ToString>(names: &[T]) -> String {
-    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-/// A cron trigger of a registered workflow, and how it stands.
+/// The state of a cron trigger of a registered workflow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TriggerStatus {
-    /// The workflow.
+    /// The name of the workflow.
     pub workflow: WorkflowName,
-    /// The trigger.
+    /// The name of the trigger.
     pub trigger: TriggerName,
-    /// The expression and the time zone, as in `0 3 * * * Europe/Berlin`.
+    /// The cron expression and the time zone, as in `0 3 * * * Europe/Berlin`.
     pub schedule: String,
-    /// What happens to occurrences that were missed.
+    /// The policy for missed occurrences.
     pub missed: MissedPolicy,
-    /// When it was paused; `None` while it fires.
+    /// When the trigger was paused; `None` while it fires.
     pub paused_at: Option<Timestamp>,
-    /// Up to which time, inclusive, its occurrences have been dealt with; `None` if no process has looked at it yet, and so
-    /// nothing fires for the time before.
+    /// The actor who paused it, or who resumed it last, if one was named.
+    pub actor: Option<String>,
+    /// The time up to which, inclusive, its occurrences have been handled. `None` if no process has checked it yet:
+    /// nothing fires for the time before the first check. A position ahead of the store's clock, which went back
+    /// then, is ignored.
     pub position: Option<Timestamp>,
-    /// When it fires next, after the time of the store's clock; `None` while it is paused.
+    /// The next occurrence to fire, which may be due already. `None` while the trigger is paused, or if it never
+    /// fires again.
     pub next: Option<Timestamp>,
+    /// The missed occurrences that were skipped last.
+    pub missed_occurrences: Option<MissedOccurrences>,
+    /// The reason why the stored record cannot be read, if it cannot: the trigger does not fire.
+    pub unreadable: Option<String>,
 }
 
 impl Runtime {
-    /// How every cron trigger of the newest versions stands, by name.
-    pub(super) async fn triggers(&self) -> Result<Vec<TriggerStatus>, TriggerError> {
+    /// Returns the status of every cron trigger of the newest versions, by name.
+    pub(crate) async fn triggers(&self) -> Result<Vec<TriggerStatus>, TriggerError> {
         let mut workflows: Vec<WorkflowName> = self.schedules.iter().map(|found| found.workflow.clone()).collect();
         workflows.dedup();
         if workflows.is_empty() {
             return Ok(Vec::new());
         }
         let found = self.store.triggers(&workflows).await?;
-        Ok(self.schedules.iter().map(|scheduled| status(scheduled, &found)).collect())
+        let mut all = Vec::with_capacity(self.schedules.len());
+        for scheduled in &self.schedules {
+            all.push(match found.of(scheduled.workflow.as_str(), scheduled.trigger.as_str()) {
+                Ok(record) => self.status(scheduled, record, found.now).await?,
+                Err(error) => TriggerStatus { next: None, ..unread(scheduled, Some(error.to_string())) },
+            });
+        }
+        Ok(all)
     }
 
-    /// The next occurrences of a trigger, whether it is paused or not.
-    pub(super) async fn next_occurrences(
+    /// Returns the status of a trigger.
+    async fn status(
+        &self,
+        scheduled: &Scheduled,
+        record: Option<&TriggerRecord>,
+        now: Timestamp,
+    ) -> Result<TriggerStatus, StoreError> {
+        let mut status = unread(scheduled, None);
+        let looked = plan(&scheduled.schedule, scheduled.missed, record, now, 1);
+        status.next = looked.due.first().copied().or(looked.next);
+        let Some(record) = record else { return Ok(status) };
+        status.paused_at = record.paused_at;
+        status.actor.clone_from(&record.notes.actor);
+        status.position = record.positions.get(&status.schedule).copied();
+        status.missed_occurrences.clone_from(&record.notes.missed);
+        if let Some(ahead) = looked.ahead.or(record.notes.ahead.get(&status.schedule).copied()) {
+            status.next = self.not_started(scheduled, status.next, ahead).await?;
+        }
+        Ok(status)
+    }
+
+    /// Returns the first occurrence, beginning with `first`, that a clock that was ahead has not started already.
+    async fn not_started(
+        &self,
+        scheduled: &Scheduled,
+        first: Option<Timestamp>,
+        ahead: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let mut next = first;
+        for _ in 0..STARTED_AHEAD {
+            let Some(time) = next.filter(|time| *time <= ahead) else { break };
+            let key = occurrence_key(&scheduled.trigger, time);
+            if self.store.find_by_idempotency_key(&scheduled.workflow, &key).await?.is_none() {
+                break;
+            }
+            next = scheduled.schedule.after(time);
+        }
+        Ok(next)
+    }
+
+    /// Returns the next occurrences of a trigger, whether it is paused or not.
+    pub(crate) async fn next_occurrences(
         &self,
         workflow: &str,
         trigger: &str,
@@ -107,41 +172,78 @@ impl Runtime {
         Ok(scheduled.schedule.upcoming(now).take(count.min(MOST)).collect())
     }
 
-    /// Stops a trigger from firing, or lets it fire again.
+    /// Pauses or resumes a trigger.
     pub(super) async fn set_paused(
         &self,
         workflow: &str,
         trigger: &str,
         paused: bool,
+        actor: Option<String>,
+        call: &Call,
     ) -> Result<TriggerStatus, TriggerError> {
         let scheduled = self.scheduled(workflow, trigger)?;
-        for _ in 0..CONFLICTS {
-            let mut found = self.store.triggers(std::slice::from_ref(&scheduled.workflow)).await?;
+        if let Some(problem) = actor.as_deref().and_then(|actor| self.problem_with(actor)) {
+            return Err(TriggerError::InvalidActor { problem });
+        }
+        let mut budget = RetryBudget::new(RetryPolicy::fail_fast(call));
+        let mut lost: Option<StoreError> = None;
+        for _ in 0..MAX_CONFLICTS {
+            let found = self.store.triggers(std::slice::from_ref(&scheduled.workflow)).await;
+            let found = match (found, &lost) {
+                (Ok(found), _) => found,
+                (Err(error), Some(lost)) if error.is_transient() => {
+                    budget.wait_for_answer(&*self.clock, lost).await?;
+                    continue;
+                }
+                (Err(error), _) => return Err(lost.unwrap_or(error).into()),
+            };
             let now = found.now;
-            let stored = found.of(workflow, trigger).cloned();
+            let stored = found.of(workflow, trigger)?.cloned();
             let mut record =
                 stored.unwrap_or_else(|| TriggerRecord::new(scheduled.workflow.clone(), scheduled.trigger.clone()));
             if record.paused_at.is_some() == paused && record.revision > 0 {
-                return Ok(status(scheduled, &found));
+                return Ok(self.status(scheduled, Some(&record), now).await?);
             }
             record.paused_at = paused.then_some(now);
+            record.notes.actor.clone_from(&actor);
             if !paused {
-                advance(&mut record, &scheduled.schedule, now);
+                advance(&mut record, &scheduled.schedule, now, now);
             }
             record.revision += 1;
-            if self.store.put_trigger(&record).await? {
-                let doing = if paused { "paused" } else { "resumed" };
-                tracing::info!(target: "squidmesh", %workflow, %trigger, "a cron trigger was {doing}");
-                self.trigger_changed.notify(usize::MAX);
-                found.records = vec![record];
-                return Ok(status(scheduled, &found));
+            call.record_sent();
+            match self.store.compare_and_set_trigger(&record).await {
+                Ok(true) => {
+                    let doing = if paused { "paused" } else { "resumed" };
+                    tracing::info!(target: "squidmesh", %workflow, %trigger, "a cron trigger was {doing}");
+                    self.trigger_changed.notify(usize::MAX);
+                    return Ok(self.status(scheduled, Some(&record), now).await?);
+                }
+                Ok(false) => call.record_answer(),
+                // The record may have been written: read it again. If it has the wanted state, the call succeeds.
+                Err(source @ (StoreError::Unavailable { .. } | StoreError::OutcomeUnknown { .. })) => {
+                    let unknown = StoreError::OutcomeUnknown { source: source.into() };
+                    call.record_error(&unknown);
+                    budget.wait_for_answer(&*self.clock, &unknown).await?;
+                    lost = Some(unknown);
+                }
+                Err(error) => return Err(lost.unwrap_or(error).into()),
             }
+        }
+        if let Some(lost) = lost {
+            return Err(lost.into());
         }
         let (workflow, trigger) = (scheduled.workflow.clone(), scheduled.trigger.clone());
         Err(TriggerError::Conflict { workflow, trigger })
     }
 
-    /// A cron trigger of the newest version of a workflow.
+    fn problem_with(&self, actor: &str) -> Option<String> {
+        if actor.is_empty() {
+            return Some("it is empty".to_owned());
+        }
+        self.config.json.check(&Value::from(actor)).err().map(|violation| violation.to_string())
+    }
+
+    /// Returns a cron trigger of the newest version of a workflow.
     fn scheduled(&self, workflow: &str, trigger: &str) -> Result<&Scheduled, TriggerError> {
         let registered = self.registry.newest(workflow).ok_or_else(|| TriggerError::UnknownWorkflow {
             workflow: workflow.to_owned(),
@@ -160,16 +262,18 @@ impl Runtime {
     }
 }
 
-fn status(scheduled: &Scheduled, found: &TriggerRecords) -> TriggerStatus {
-    let record = found.of(scheduled.workflow.as_str(), scheduled.trigger.as_str());
-    let (schedule, paused_at) = (scheduled.schedule.to_string(), record.and_then(|record| record.paused_at));
+/// Returns the part of a trigger's status that its declaration determines.
+fn unread(scheduled: &Scheduled, unreadable: Option<String>) -> TriggerStatus {
     TriggerStatus {
         workflow: scheduled.workflow.clone(),
         trigger: scheduled.trigger.clone(),
+        schedule: scheduled.schedule.to_string(),
         missed: scheduled.missed,
-        paused_at,
-        position: record.and_then(|record| record.positions.get(&schedule).copied()),
-        next: if paused_at.is_some() { None } else { scheduled.schedule.after(found.now) },
-        schedule,
+        paused_at: None,
+        actor: None,
+        position: None,
+        next: None,
+        missed_occurrences: None,
+        unreadable,
     }
 }

@@ -1,26 +1,26 @@
-//! On which days an expression falls: its two fields of days, together.
+//! The days on which an expression falls: its two fields of days together.
 
 use jiff::civil::Date;
 
-use super::ExpressionProblem;
 use super::field::{DAY_OF_MONTH, DAY_OF_WEEK, number};
+use super::problem::ExpressionProblem;
 
-/// The days of the month and the days of the week that an expression names.
+/// The days of the month and the days of the week in an expression.
 #[derive(Clone, Debug)]
 pub(super) struct Days {
-    /// Days of the month.
+    /// The days of the month, as a set.
     of_month: u64,
-    /// The last day of the month.
+    /// Whether the last day of the month is included.
     last_of_month: bool,
-    /// Days of the month to whose nearest weekday it is moved.
+    /// The days of the month whose nearest weekday is included.
     weekdays_near: u64,
-    /// Days of the week; Sunday is 0.
+    /// The days of the week; Sunday is 0.
     of_week: u64,
-    /// Days of the week of which the last in the month is meant.
+    /// The days of the week whose last occurrence in the month is included.
     last_of_week: u64,
-    /// Days of the week of which the nth in the month is meant: a set for each n from 1 to 5.
+    /// The days of the week whose nth occurrence in the month is included: a set for each n from 1 to 5.
     nth_of_week: [u64; 5],
-    /// Whether a day must fit both fields: if one of them begins with `*`. Otherwise it may fit either.
+    /// Whether a day must match both fields: if one of them begins with `*`. Otherwise it may match either.
     both: bool,
 }
 
@@ -86,7 +86,7 @@ impl Days {
     }
 }
 
-/// The day of the month of `date` that is a weekday and nearest to `day`, without leaving the month.
+/// Returns the day of the month of `date` that is a weekday and nearest to `day`, without leaving the month.
 fn weekday_near(date: Date, day: i8) -> i8 {
     // The first of the month is `date.day() - 1` days before `date`.
     let from_sunday =
@@ -100,7 +100,7 @@ fn weekday_near(date: Date, day: i8) -> i8 {
     }
 }
 
-/// Sunday is 0 and 7.
+/// Maps Sunday as 7 to 0.
 fn from_sunday(set: u64) -> u64 {
     (set | set >> 7) & 0b111_1111
 }

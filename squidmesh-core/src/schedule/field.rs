@@ -1,13 +1,13 @@
-//! Reading one field of a cron expression: a list of values, ranges and steps, as a set of bits.
+//! Parses one field of a cron expression: a list of values, ranges and steps, as a bit set.
 
-use super::ExpressionProblem;
+use super::problem::ExpressionProblem;
 
-/// A field: its name for messages, the values that it takes, and the names that stand for some of them.
+/// A field: its name for messages, its range of values, and the names that stand for some of them.
 pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) least: u8,
     pub(super) most: u8,
-    /// Names of three letters, for `least`, `least + 1` and so on.
+    /// Three-letter names, for `least`, `least + 1` and so on.
     pub(super) names: &'static [&'static str],
 }
 
@@ -24,12 +24,12 @@ pub(super) const DAY_OF_WEEK: Field =
     Field { name: "day of week", least: 0, most: 7, names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"] };
 
 impl Field {
-    /// The set of values that a list names.
+    /// Returns the set of values of a list.
     pub(super) fn parse(&self, text: &str) -> Result<u64, ExpressionProblem> {
         text.split(',').try_fold(0, |set, item| Ok(set | self.item(item)?))
     }
 
-    /// The set of values that one item of a list names.
+    /// Returns the set of values of one item of a list.
     pub(super) fn item(&self, item: &str) -> Result<u64, ExpressionProblem> {
         let (range, step) = match item.split_once('/') {
             Some((range, step)) => (range, Some(self.step(step, item)?)),
@@ -50,7 +50,7 @@ impl Field {
         Ok(values.fold(0, |set, value| set | 1 << value))
     }
 
-    /// A single value, by number or name.
+    /// Returns a single value, by number or name.
     pub(super) fn value(&self, text: &str, item: &str) -> Result<u8, ExpressionProblem> {
         let named = self.names.iter().position(|name| name.eq_ignore_ascii_case(text));
         let value = match named {
@@ -74,7 +74,7 @@ impl Field {
     }
 }
 
-/// One or two digits and nothing else: no sign, no white space.
+/// Parses one or two digits and nothing else: no sign, no white space.
 pub(super) fn number(text: &str) -> Option<u8> {
     let plain = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()

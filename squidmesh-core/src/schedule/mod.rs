@@ -1,29 +1,36 @@
 //! When a cron trigger fires: the occurrences of an expression in a time zone.
 //!
-//! Knows the calendar, time zones and what becomes of occurrences that were missed. Pure: time is passed in. Must never know
-//! who asks, or what is started.
+//! Knows the calendar, time zones and the handling of missed occurrences. Pure: time is passed in. Must never
+//! know its callers, or what is started.
 //!
 //! # Daylight saving
 //!
-//! An occurrence is identified by its instant, and fires once. What a jump of the clocks means depends on the field of hours:
+//! An occurrence is identified by its instant, and fires once. How a clock change affects it depends on the field
+//! of hours:
 //!
-//! - **An expression that names hours** (`30 2 * * *`, `0,30 1-3 * * *`) means times of day. A time that a jump forward leaves
-//!   out fires at the jump, in the moment at which the clocks go on; several that are left out, or one that falls on that moment
-//!   anyway, fire there once. A time that a jump back repeats fires the first time only.
-//! - **An expression whose hours begin with `*`** (`*/10 * * * *`, `0 */2 * * *`) goes by the clock on the wall: it fires
-//!   whenever that shows a time that fits. A time that is left out does not come; a time that is repeated comes twice, an hour
-//!   apart.
+//! - **An expression that names hours** (`30 2 * * *`, `0,30 1-3 * * *`) means times of day. A time that a jump
+//!   forward skips fires at the jump, at the instant at which the clocks change; several skipped times, and a
+//!   time that falls on that instant anyway, fire there once. A time that a jump back repeats fires the first
+//!   time only.
+//! - **An expression whose hours begin with `*`** (`*/10 * * * *`, `0 */2 * * *`) follows the wall clock: it
+//!   fires whenever the clock shows a matching time. A skipped time does not fire; a repeated time fires twice,
+//!   an hour apart.
 
 mod days;
+mod event;
 mod expression;
 mod field;
+mod missed;
 mod plan;
+mod problem;
 mod record;
 
-pub use expression::ExpressionProblem;
-pub use record::{TriggerRecord, TriggerRecords};
+pub use event::{TriggerEvent, TriggerEventKind};
+pub use missed::{MissedOccurrences, MissedPolicy};
+pub use problem::ExpressionProblem;
+pub use record::{TriggerNotes, TriggerRecord};
 
-pub(crate) use plan::{advance, plan};
+pub(crate) use plan::{LATE, Plan, advance, plan};
 
 use std::fmt;
 
@@ -31,13 +38,10 @@ use jiff::ToSpan;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
-use self::expression::Expression;
-use crate::Timestamp;
+use self::expression::{Expression, HORIZON_YEARS};
+use crate::time::Timestamp;
 
-/// How far ahead an occurrence is looked for. A 29 February on a given day of the week is at most 40 years away.
-const HORIZON_YEARS: i16 = 41;
-
-/// A cron expression in a time zone: tells when it fires. See the [module](self) for what happens when the clocks change.
+/// A cron expression in a time zone. See the [module](self) for what happens when the clocks change.
 ///
 /// ```
 /// use squidmesh_core::{Timestamp, schedule::Schedule};
@@ -56,37 +60,40 @@ pub struct Schedule {
     text: String,
 }
 
-/// Why there is no such schedule.
+/// The reason why a schedule is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidSchedule {
-    /// The expression cannot be read, or never fires.
+    /// The expression is not valid, or never fires.
     #[error("the cron expression {expression:?} is not valid: {problem}")]
     Expression {
-        /// As given, cut to 100 characters.
+        /// The given expression, cut to 100 characters.
         expression: String,
-        /// What is wrong with it.
+        /// Why the expression is not valid.
         #[source]
         problem: ExpressionProblem,
     },
-    /// There is no such time zone.
+    /// The time zone does not exist.
     #[error("there is no time zone {time_zone:?}: use an IANA name such as `Europe/Berlin`")]
     TimeZone {
-        /// As given, cut to 100 characters.
+        /// The given time zone, cut to 100 characters.
         time_zone: String,
     },
 }
 
 impl Schedule {
-    /// A schedule of five fields (minute, hour, day of month, month, day of week), read in the time zone of an IANA name.
+    /// Parses a schedule of five fields (minute, hour, day of month, month, day of week) in the time zone with an
+    /// IANA name.
     ///
-    /// Each field takes `*`, numbers, ranges (`1-5`), steps (`*/10`, `8-18/2`, `15/5`) and lists of these; months and days of
-    /// the week also names (`JAN`, `MON`), and Sunday is 0 or 7. Of days of the month, `L` is the last and `15W` the weekday
-    /// nearest to the 15th in that month; of days of the week, `5L` is the last Friday and `5#2` the second one. When both
-    /// fields of days are given, and neither begins with `*`, a day that fits either fires.
+    /// Each field accepts `*`, numbers, ranges (`1-5`), steps (`*/10`, `8-18/2`, `15/5`) and lists of these.
+    /// Months and days of the week also accept names (`JAN`, `MON`); Sunday is 0 or 7. Of days of the month, `L`
+    /// is the last, and `15W` is the weekday nearest to the 15th in that month. Of days of the week, `5L` is the
+    /// last Friday and `5#2` the second one. If both fields of days are given and neither begins with `*`, a day
+    /// that matches either fires.
     ///
     /// # Errors
-    /// [`InvalidSchedule`] says what is wrong. An expression that never fires, such as for 30 February, is wrong.
+    /// Returns [`InvalidSchedule`] if the expression or the time zone is not valid. An expression that never
+    /// fires, such as for 30 February, is not valid.
     pub fn new(expression: &str, time_zone: &str) -> Result<Self, InvalidSchedule> {
         let zone = TimeZone::get(time_zone).map_err(|_| InvalidSchedule::TimeZone { time_zone: cut(time_zone) })?;
         let parsed = Expression::parse(expression)
@@ -95,19 +102,26 @@ impl Schedule {
         Ok(Schedule { expression: parsed, time_zone: zone, text: format!("{} {time_zone}", fields.join(" ")) })
     }
 
-    /// The first occurrence after a time; `None` at the end of the calendar.
+    /// Returns the first occurrence after a time; `None` at the end of the calendar.
     pub fn after(&self, time: Timestamp) -> Option<Timestamp> {
         let after = jiff::Timestamp::from_millisecond(time.as_millis()).ok()?;
         let found = if self.expression.names_hours { self.named(after) } else { self.shown(after) }?;
         Some(Timestamp::from_millis(found.as_millisecond())).filter(|found| *found > time)
     }
 
-    /// The occurrences after a time, in order.
+    /// Returns whether the schedule fires at exactly this time.
+    pub fn fires_at(&self, time: Timestamp) -> bool {
+        let before = time.as_millis().checked_sub(1).map(Timestamp::from_millis);
+        before.and_then(|before| self.after(before)) == Some(time)
+    }
+
+    /// Returns the occurrences after a time, in order.
     pub fn upcoming(&self, after: Timestamp) -> impl Iterator<Item = Timestamp> {
         std::iter::successors(self.after(after), |last| self.after(*last))
     }
 
-    /// Times of day: each local time that fits has one instant, and the instants have the order of the times.
+    /// Returns the next occurrence by times of day: each matching local time has one instant, and the instants
+    /// have the order of the times.
     fn named(&self, after: jiff::Timestamp) -> Option<jiff::Timestamp> {
         let mut from = self.time_zone.to_datetime(after);
         loop {
@@ -120,7 +134,8 @@ impl Schedule {
         }
     }
 
-    /// The one instant of a local time: the first of two, and for a time that is left out, the jump.
+    /// Returns the one instant of a local time: the first of two for a repeated time, and the jump for a skipped
+    /// one.
     fn instant_of(&self, local: DateTime) -> Option<jiff::Timestamp> {
         match self.time_zone.to_ambiguous_timestamp(local).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(local).ok(),
@@ -134,7 +149,7 @@ impl Schedule {
         }
     }
 
-    /// Times that the clock on the wall shows: looked for between one change of the clocks and the next.
+    /// Returns the next occurrence by the wall clock: searched for between one clock change and the next.
     fn shown(&self, after: jiff::Timestamp) -> Option<jiff::Timestamp> {
         let end = self.time_zone.to_datetime(after).year().saturating_add(HORIZON_YEARS);
         let mut start = after;
@@ -157,7 +172,7 @@ impl Schedule {
     }
 }
 
-/// The fields and the time zone, with single spaces between them: what tells one schedule from another.
+/// Formats the fields and the time zone with single spaces between them. This text distinguishes schedules.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -1,51 +1,52 @@
-//! What is kept of a cron trigger.
+//! The stored record of a cron trigger.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Timestamp, TriggerName, WorkflowName};
+use super::missed::MissedOccurrences;
+use crate::name::{TriggerName, WorkflowName};
+use crate::time::Timestamp;
 
-/// What is kept of a cron trigger of a workflow, for all processes and versions together.
+/// The stored record of a cron trigger of a workflow, for all processes and versions together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TriggerRecord {
     /// The workflow.
     pub workflow: WorkflowName,
     /// The trigger.
     pub trigger: TriggerName,
-    /// When it was paused; `None` while it fires.
+    /// The time at which it was paused; `None` while it fires.
     pub paused_at: Option<Timestamp>,
-    /// Up to which time, inclusive, the occurrences of a schedule have been dealt with, by the text of the schedule. Versions of a
-    /// workflow may have different schedules, and processes with either may run side by side.
+    /// For each schedule, by its text, the time up to which, inclusive, its occurrences have been processed.
+    /// Versions of a workflow may have different schedules, and processes with either may run side by side.
     pub positions: BTreeMap<String, Timestamp>,
-    /// Counts the changes of this record, from 1.
+    /// Other notes about the trigger.
+    pub notes: TriggerNotes,
+    /// Counts the changes of this record, starting at 1.
     pub revision: u64,
 }
 
+/// Notes about a cron trigger besides its positions. A store saves them as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct TriggerNotes {
+    /// The actor who last paused or resumed it, if the caller named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// The occurrences that were last skipped because they were missed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<MissedOccurrences>,
+    /// For each schedule, by its text, the position that it had reached by a clock that was ahead. Nothing up to
+    /// it counts as missed once the clock reaches it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ahead: BTreeMap<String, Timestamp>,
+}
+
 impl TriggerRecord {
-    /// The record of a trigger of which nothing is known.
+    /// Creates an empty record of a trigger.
     pub fn new(workflow: WorkflowName, trigger: TriggerName) -> Self {
-        TriggerRecord { workflow, trigger, paused_at: None, positions: BTreeMap::new(), revision: 0 }
-    }
-}
-
-/// What is kept of cron triggers, and the time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TriggerRecords {
-    /// The time by the store's clock.
-    pub now: Timestamp,
-    /// What is kept; nothing of triggers that nobody has looked at yet.
-    pub records: Vec<TriggerRecord>,
-}
-
-impl TriggerRecords {
-    /// Records, read at a time.
-    pub fn new(now: Timestamp, records: Vec<TriggerRecord>) -> Self {
-        TriggerRecords { now, records }
-    }
-
-    /// What is kept of a trigger.
-    pub fn of(&self, workflow: &str, trigger: &str) -> Option<&TriggerRecord> {
-        self.records.iter().find(|record| record.workflow.as_str() == workflow && record.trigger.as_str() == trigger)
+        let (positions, notes) = (BTreeMap::new(), TriggerNotes::default());
+        TriggerRecord { workflow, trigger, paused_at: None, positions, notes, revision: 0 }
     }
 }

@@ -1,7 +1,7 @@
-//! Occurrences around changes of the clocks, and what expressions mean.
+//! Occurrences around clock changes, and what expressions mean.
 
 use super::*;
-use crate::minutes;
+use crate::definition::minutes;
 
 fn schedule(expression: &str, time_zone: &str) -> Schedule {
     Schedule::new(expression, time_zone).unwrap()
@@ -11,7 +11,7 @@ fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// The occurrences after one time and before another, as `MM-DDTHH:MM` in UTC.
+/// Returns the occurrences after one time and before another, as `MM-DDTHH:MM` in UTC.
 fn times(expression: &str, time_zone: &str, after: &str, before: &str) -> Vec<String> {
     let (schedule, before) = (schedule(expression, time_zone), time(before));
     let found = schedule.upcoming(time(after)).take_while(|time| *time < before);
@@ -87,12 +87,12 @@ fn clocks_change_by_other_spans_and_at_other_times_elsewhere() {
     );
     // Beirut: midnight does not exist; the day begins at 01:00, which is 22:00 UTC.
     assert_eq!(times("0 0 * * *", "Asia/Beirut", "2026-03-28T00:00:00Z", "2026-03-29T00:00:00Z"), ["03-28T22:00"]);
-    // Apia left a whole day out: what was due on 30 December came as the 31st began, at 10:00 UTC.
+    // Apia skipped a whole day: the occurrence of 30 December fired as the 31st began, at 10:00 UTC.
     assert_eq!(
         times("0 12 * * *", "Pacific/Apia", "2011-12-30T00:00:00Z", "2011-12-31T00:00:00Z"),
         ["12-30T10:00", "12-30T22:00"]
     );
-    // Kathmandu has never changed since, and is off by a quarter.
+    // Kathmandu does not change its clocks; its offset is 5:45 hours.
     assert_eq!(times("0 3 * * *", "Asia/Kathmandu", "2026-06-01T00:00:00Z", "2026-06-02T00:00:00Z"), ["06-01T21:15"]);
 }
 

@@ -10,15 +10,15 @@ use std::thread::{self, Thread};
 use event_listener::Event;
 use futures_util::future::BoxFuture;
 
-/// Runs a future to its end on this thread, which sleeps while the future waits.
+/// Runs a future to completion on the current thread, which sleeps while the future waits.
 ///
-/// Brings no timers and no reactor: a future that needs those of an async runtime must be run by that runtime.
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
+/// Provides no timers and no reactor: a future that needs those of an async runtime must be run by that runtime.
+pub fn block_on<F: IntoFuture>(future: F) -> F::Output {
+    let mut future = pin!(future.into_future());
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     loop {
-        // A wake-up that comes before the thread sleeps is kept as its permit, so none is missed.
+        // A wake-up that arrives before the thread sleeps is kept as its permit, so none is missed.
         match future.as_mut().poll(&mut context) {
             Poll::Ready(output) => return output,
             Poll::Pending => thread::park(),
@@ -26,7 +26,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Runs a future on a thread of its own, at once. What is returned ends with it, and panics if it panicked.
+/// Runs a future on its own thread, at once. The returned future completes with it, and panics if it panicked.
 pub fn spawn_thread(work: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
     let here = Arc::new((Mutex::new(None), Event::new()));
     let there = Arc::clone(&here);
@@ -37,7 +37,7 @@ pub fn spawn_thread(work: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
     });
     Box::pin(async move {
         loop {
-            // Listen first, look after: an end between the two is not missed.
+            // Listening before checking avoids missing an end between the two.
             let ended = here.1.listen();
             let taken = here.0.lock().unwrap_or_else(PoisonError::into_inner).take();
             match taken {
@@ -60,10 +60,10 @@ impl Wake for Unpark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CancelReason, Cancellation};
+    use crate::cancellation::{CancelReason, Cancellation};
 
     #[test]
-    fn a_future_woken_by_another_thread_goes_on() {
+    fn a_future_woken_by_another_thread_is_polled() {
         let signal = Cancellation::new();
         let giver = signal.clone();
         let thread = thread::spawn(move || giver.cancel(CancelReason::ShuttingDown));

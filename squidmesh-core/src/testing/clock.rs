@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use event_listener::Event;
 
-use crate::{Clock, Timestamp};
+use crate::port::Clock;
+use crate::time::Timestamp;
 
 /// A clock that a test moves by hand. Share it behind an [`Arc`](std::sync::Arc).
 #[derive(Debug)]
@@ -19,12 +20,12 @@ pub struct ManualClock {
 #[derive(Debug)]
 struct Face {
     now: Timestamp,
-    /// How many sleepers wait for each deadline.
+    /// The number of sleepers waiting for each deadline.
     deadlines: BTreeMap<Timestamp, usize>,
 }
 
 impl ManualClock {
-    /// A clock that shows `start`.
+    /// Creates a clock that shows `start`.
     pub fn new(start: Timestamp) -> Self {
         ManualClock { face: Mutex::new(Face { now: start, deadlines: BTreeMap::new() }), moved: Event::new() }
     }
@@ -43,17 +44,17 @@ impl ManualClock {
         self.moved.notify(usize::MAX);
     }
 
-    /// The earliest time that somebody sleeps for, or `None` if nobody sleeps.
+    /// Returns the earliest time that a sleeper waits for, or `None` if there is no sleeper.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.face().deadlines.keys().next().copied()
     }
 
-    /// Completes once the clock shows `deadline` or later. Other than for a duration, it makes no difference whether the clock
-    /// is moved just before.
+    /// Completes once the clock shows `deadline` or later. Unlike sleeping for a duration, the result does not depend
+    /// on whether the clock is moved just before the call.
     pub async fn sleep_until(&self, deadline: Timestamp) {
         let _asleep = Sleeper::until(self, deadline);
         loop {
-            // Listen first, look after: a move between the two is not missed.
+            // Listening before checking avoids missing a move between the two.
             let moved = self.moved.listen();
             if self.now() >= deadline {
                 return;
@@ -85,7 +86,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Counts among the clock's deadlines for as long as it lives, so that a sleep that is dropped leaves none behind.
+/// Counts among the clock's deadlines while it exists, so that a dropped sleep leaves none behind.
 struct Sleeper<'a> {
     clock: &'a ManualClock,
     deadline: Timestamp,
@@ -115,7 +116,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::{ms, secs};
+    use crate::definition::{ms, secs};
 
     #[test]
     fn a_sleep_ends_when_the_clock_has_been_moved_to_its_deadline() {

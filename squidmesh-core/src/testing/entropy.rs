@@ -1,33 +1,34 @@
-//! Randomness that repeats.
+//! Reproducible randomness.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::Entropy;
+use crate::port::Entropy;
 
 /// The odd number nearest to 2^64 divided by the golden ratio.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Reproducible randomness: the same seed gives the same bits in the same order.
+/// Reproducible randomness: the same seed returns the same bits in the same order.
 ///
-/// The generator is SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014). It is
-/// made for simulations; nothing secret must depend on it.
+/// The generator is SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA
+/// 2014). It is made for simulations; no secret may depend on it.
 #[derive(Debug)]
 pub struct SeededEntropy {
     state: AtomicU64,
 }
 
 impl SeededEntropy {
-    /// The randomness that follows from `seed`.
+    /// Creates the generator for `seed`.
     pub const fn new(seed: u64) -> Self {
         SeededEntropy { state: AtomicU64::new(seed) }
     }
 
-    /// 64 bits, for tests that choose for themselves.
+    /// Returns 64 bits, for tests that make their own choices.
     pub fn next_u64(&self) -> u64 {
         mix(self.state.fetch_add(GAMMA, Ordering::Relaxed).wrapping_add(GAMMA))
     }
 
-    /// A number in 0 ≤ x < `bound`; 0 if the bound is 0. The slight bias of the modulus does not matter to tests.
+    /// Returns a number in 0 ≤ x < `bound`; 0 if the bound is 0. The slight bias of the modulus does not matter to
+    /// tests.
     pub fn below(&self, bound: u64) -> u64 {
         self.next_u64().checked_rem(bound).unwrap_or(0)
     }
@@ -35,7 +36,7 @@ impl SeededEntropy {
 
 impl Entropy for SeededEntropy {
     fn bits(&self) -> u128 {
-        // Both halves are drawn in one step, so that threads do not share a number between them.
+        // Both halves are drawn in one step, so that two threads never share a number.
         let state = self.state.fetch_add(GAMMA.wrapping_mul(2), Ordering::Relaxed);
         let high = mix(state.wrapping_add(GAMMA));
         let low = mix(state.wrapping_add(GAMMA.wrapping_mul(2)));

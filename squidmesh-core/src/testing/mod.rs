@@ -1,9 +1,11 @@
-//! What tests need: adapters in memory, time that moves only when told, and the conformance suites of the ports.
+//! What tests need: adapters in memory, a clock that moves only when a test moves it, and the conformance suites of
+//! the ports.
 //!
-//! Everything here keeps the contracts of the ports to the letter and says so when a caller does not. Nothing here is meant
-//! to carry real work: it lives in memory and favours plainness over speed.
+//! Everything here keeps the contracts of the ports to the letter and reports a caller that does not. Nothing here is
+//! meant for production: it stores everything in memory and favours plainness over speed.
 //!
 //! - A host's test swaps its adapters for [`MemoryStore`] and [`MemoryExecutor`] and moves a [`ManualClock`].
+//! - An [`InterceptedStore`] watches, delays, fails or changes single calls of any store.
 //! - An implementer of a store calls [`store_conformance!`](crate::store_conformance), one of an executor
 //!   [`executor_conformance!`](crate::executor_conformance).
 
@@ -11,10 +13,17 @@ mod block_on;
 mod clock;
 mod entropy;
 mod executor;
+mod intercepted_store;
+mod limit;
 mod memory;
 mod sink;
+mod suite_tests;
 
+#[doc(hidden)]
+pub mod engine;
 pub mod executor_suite;
+#[doc(hidden)]
+pub mod json;
 pub mod sample;
 pub mod store_suite;
 
@@ -22,5 +31,7 @@ pub use block_on::{block_on, spawn_thread};
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
 pub use executor::{DrainError, MemoryExecutor};
+pub use intercepted_store::{InterceptedStore, StoreInterceptor};
+pub use limit::{CASE_TIMEOUT, run_case};
 pub use memory::{ContractBreach, Fault, InjectedFault, MemoryStore, MemoryTransaction};
 pub use sink::RecordingSink;

@@ -10,50 +10,52 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::{
-    Attempt, Commit, CommitToken, Definition, Expected, Fingerprint, Intent, IntentKey, IntentWrite, Lease, LeaseToken,
-    Priority, QueueName, RecoveryPolicy, Run, RunId, RunStatus, StepName, StepRun, StepWrite, Timestamp, TriggerName,
-    WorkflowName,
-};
+use crate::definition::{Definition, Fingerprint, Priority, RecoveryPolicy};
+use crate::dispatch::{Intent, IntentKey, Lease};
+use crate::id::RunId;
+use crate::name::{QueueName, StepName, TriggerName, WorkflowName};
+use crate::port::{Commit, CommitToken, IntentWrite, LeaseToken, Precondition, StepWrite};
+use crate::run::{Attempt, Run, RunStatus, StepRun};
+use crate::time::Timestamp;
 
 /// The name of the workflow of [`definition`].
 pub const WORKFLOW: &str = "sample";
 
-/// When sample runs are started: the first instant of the year 2026.
+/// The start time of sample runs: the first instant of the year 2026.
 pub const STARTED: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
-/// The id of the run with this number. The ids of greater numbers are greater.
+/// Returns the id of the run with this number. Greater numbers have greater ids.
 pub fn run_id(number: u64) -> RunId {
     let millis = STARTED.as_millis().unsigned_abs().saturating_add(number);
     RunId::from_uuid(uuid::Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid())
 }
 
-/// The lease token with this number.
+/// Returns the lease token with this number.
 pub fn lease_token(number: u64) -> LeaseToken {
     LeaseToken::from_uuid(Uuid::from_u128(u128::from(number) | 0x1ea5_e000 << 96))
 }
 
-/// The commit token with this number.
+/// Returns the commit token with this number.
 pub fn commit_token(number: u64) -> CommitToken {
     CommitToken::from_uuid(Uuid::from_u128(u128::from(number) | 0xc033_1700 << 96))
 }
 
-/// The name of a workflow.
+/// Returns the name of a workflow.
 pub fn workflow(name: &str) -> WorkflowName {
     WorkflowName::new(name).expect("a valid workflow name")
 }
 
-/// The name of a step.
+/// Returns the name of a step.
 pub fn step_name(name: &str) -> StepName {
     StepName::new(name).expect("a valid step name")
 }
 
-/// The name of a queue.
+/// Returns the name of a queue.
 pub fn queue(name: &str) -> QueueName {
     QueueName::new(name).expect("a valid queue name")
 }
 
-/// A JSON object, as payloads, inputs and outputs are kept.
+/// Returns a JSON object as payloads, inputs and outputs are kept.
 pub fn object(value: Value) -> Arc<Map<String, Value>> {
     match value {
         Value::Object(map) => Arc::new(map),
@@ -61,13 +63,13 @@ pub fn object(value: Value) -> Arc<Map<String, Value>> {
     }
 }
 
-/// The definition of the workflow that sample runs are of: the step `first`, then `second`.
+/// Returns the definition of the workflow of sample runs: the step `first`, then `second`.
 pub fn definition() -> Arc<Definition> {
     static SAMPLE: LazyLock<Arc<Definition>> = LazyLock::new(|| definition_of(WORKFLOW, &["first", "second"]));
     Arc::clone(&SAMPLE)
 }
 
-/// A workflow of these steps, each after the one before it. Another list of steps has another fingerprint.
+/// Returns a workflow of these steps, each after the one before it. Another list of steps has another fingerprint.
 pub fn definition_of(name: &str, steps: &[&str]) -> Arc<Definition> {
     let after = |position: usize| position.checked_sub(1).and_then(|before| steps.get(before)).copied();
     let steps: Vec<Value> = steps
@@ -89,12 +91,12 @@ pub fn definition_of(name: &str, steps: &[&str]) -> Arc<Definition> {
     Arc::new(serde_json::from_value(stored).expect("a valid definition"))
 }
 
-/// A run of [`definition`] that has just been started, at revision 1.
+/// Returns a run of [`definition`] that has just been started, at revision 1.
 pub fn run(number: u64) -> Run {
     run_of(&definition(), number)
 }
 
-/// A run of this workflow that has just been started, at revision 1.
+/// Returns a run of this workflow that has just been started, at revision 1.
 pub fn run_of(definition: &Definition, number: u64) -> Run {
     Run {
         id: run_id(number),
@@ -117,17 +119,17 @@ pub fn run_of(definition: &Definition, number: u64) -> Run {
     }
 }
 
-/// A step run that has just been scheduled.
+/// Returns a step run that has just been scheduled.
 pub fn step(name: &str) -> StepRun {
     StepRun::pending(step_name(name), object(json!({ "step": name })), RecoveryPolicy::default(), STARTED)
 }
 
-/// An attempt that has just begun.
+/// Returns an attempt that has just begun.
 pub fn attempt(step: &str, number: u32) -> Attempt {
     Attempt::begin(step_name(step), number, STARTED.after(Duration::from_secs(u64::from(number))))
 }
 
-/// The intent of a step of a run, due at once, in the default queue.
+/// Returns the intent of a step of a run, due at once, in the default queue.
 pub fn intent(run: &Run, step: &str) -> Intent {
     Intent {
         key: IntentKey::step(run.id, step_name(step)),
@@ -139,37 +141,37 @@ pub fn intent(run: &Run, step: &str) -> Intent {
     }
 }
 
-/// The commit that starts the run with this number: its step `first` is pending and due at once.
+/// Returns the commit that starts the run with this number: its step `first` is pending and due at once.
 pub fn start(number: u64) -> Commit {
     start_of(&definition(), number)
 }
 
-/// The commit that starts a run of this workflow: its step `first` is pending and due at once.
+/// Returns the commit that starts a run of this workflow: its step `first` is pending and due at once.
 pub fn start_of(definition: &Arc<Definition>, number: u64) -> Commit {
     let run = run_of(definition, number);
     let intent = intent(&run, "first");
-    let mut commit = Commit::new(run, Expected::New);
+    let mut commit = Commit::new(run, Precondition::Absent);
     commit.definition = Some(Arc::clone(definition));
     commit.steps.push(StepWrite::Create(step("first")));
     commit.intents.push(IntentWrite::Add(intent));
     commit
 }
 
-/// The commit that follows `run` and changes nothing yet but its revision, token and time.
+/// Returns the commit that follows `run` and changes nothing yet but its revision, token and time.
 pub fn next(run: &Run) -> Commit {
     let mut after = run.clone();
     after.revision += 1;
     after.token = CommitToken::from_uuid(Uuid::from_u128(run.token.as_uuid().as_u128().wrapping_add(1 << 64)));
     after.updated_at = run.updated_at.after(Duration::from_millis(1));
-    Commit::new(after, Expected::Revision(run.revision))
+    Commit::new(after, Precondition::Revision(run.revision))
 }
 
-/// A lease on a step of a run.
+/// Returns a lease on a step of a run.
 pub fn lease(run: RunId, step: &str, token: LeaseToken) -> Lease {
     Lease { key: IntentKey::step(run, step_name(step)), token }
 }
 
-/// A fingerprint that no sample definition has.
+/// Returns a fingerprint that no sample definition has.
 pub fn unknown_fingerprint() -> Fingerprint {
     "00000000000000000000000000000000".parse().expect("a valid fingerprint")
 }

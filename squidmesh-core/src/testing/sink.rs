@@ -1,11 +1,14 @@
-//! An event sink that keeps what it is told.
+//! An event sink that keeps every event.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Event, EventSink, RunId};
+use crate::event::Event;
+use crate::id::RunId;
+use crate::port::EventSink;
+use crate::schedule::TriggerEvent;
 
-/// Collects every event, in the order in which they were emitted. Clones share what they collect: give one to the runtime
-/// and keep one.
+/// Collects every event, in the order of emission. Clones share what they collect: give one to the runtime and keep
+/// one.
 #[derive(Clone, Debug, Default)]
 pub struct RecordingSink {
     shared: Arc<Shared>,
@@ -13,57 +16,79 @@ pub struct RecordingSink {
 
 #[derive(Debug, Default)]
 struct Shared {
-    events: Mutex<Vec<Event>>,
+    kept: Mutex<Kept>,
     emitted: event_listener::Event,
 }
 
+/// The emitted events.
+#[derive(Debug, Default)]
+struct Kept {
+    events: Vec<Event>,
+    triggers: Vec<TriggerEvent>,
+    names: Vec<&'static str>,
+}
+
 impl RecordingSink {
-    /// A sink that has heard nothing.
+    /// Creates an empty sink.
     pub fn new() -> Self {
         RecordingSink::default()
     }
 
-    /// Everything so far.
+    /// Returns every run event so far.
     pub fn events(&self) -> Vec<Event> {
-        self.kept().clone()
+        self.kept().events.clone()
     }
 
-    /// The events of one run.
+    /// Returns the events of one run.
     pub fn of_run(&self, run: RunId) -> Vec<Event> {
-        self.kept().iter().filter(|event| event.run_id == run).cloned().collect()
+        self.kept().events.iter().filter(|event| event.run_id == run).cloned().collect()
     }
 
-    /// The names of all events so far, such as `step.completed`.
+    /// Returns the names of all events so far, such as `step.completed`.
     pub fn names(&self) -> Vec<&'static str> {
-        self.kept().iter().map(|event| event.kind.name()).collect()
+        self.kept().names.clone()
     }
 
-    /// Everything so far, which is then forgotten.
+    /// Returns every cron trigger event so far.
+    pub fn trigger_events(&self) -> Vec<TriggerEvent> {
+        self.kept().triggers.clone()
+    }
+
+    /// Returns every run event so far; all events are then forgotten.
     pub fn take(&self) -> Vec<Event> {
-        std::mem::take(&mut *self.kept())
+        std::mem::take(&mut *self.kept()).events
     }
 
-    /// Waits until an event that `wanted` accepts has been emitted, and gives the first such.
+    /// Waits until an event that `wanted` accepts has been emitted, and returns the first such event.
     pub async fn wait_for(&self, wanted: impl Fn(&Event) -> bool) -> Event {
         loop {
-            // Listen first, look after: an event between the two is not missed.
+            // Listening before checking avoids missing an event between the two.
             let emitted = self.shared.emitted.listen();
-            if let Some(event) = self.kept().iter().find(|event| wanted(event)) {
+            if let Some(event) = self.kept().events.iter().find(|event| wanted(event)) {
                 return event.clone();
             }
             emitted.await;
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<Event>> {
-        self.shared.events.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl EventSink for RecordingSink {
     fn emit(&self, event: &Event) {
-        self.kept().push(event.clone());
+        let mut kept = self.kept();
+        kept.names.push(event.kind.name());
+        kept.events.push(event.clone());
+        drop(kept);
         self.shared.emitted.notify(usize::MAX);
+    }
+
+    fn emit_trigger(&self, event: &TriggerEvent) {
+        let mut kept = self.kept();
+        kept.names.push(event.kind.name());
+        kept.triggers.push(event.clone());
     }
 }
 
@@ -72,7 +97,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::EventKind;
+    use crate::event::EventKind;
     use crate::testing::sample;
 
     #[test]
@@ -88,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiter_is_told_of_the_event_that_it_waits_for() {
+    fn a_waiter_is_notified_of_its_event() {
         let sink = RecordingSink::new();
         let run = sample::run(1);
         let mut waiting = Box::pin(sink.wait_for(|event| event.kind == EventKind::RunCreated));

@@ -1,7 +1,8 @@
 //! What a step can be declared with: an async function, a handler type, or a built-in.
 //!
-//! The traits exist so that `Step::new` accepts all three, and so that a function which does not fit is told what it lacks:
-//! `Action` matches anything that looks like a step, the finer traits then say what is wrong with its input or its result.
+//! The traits exist so that `Step::new` accepts all three, and so that the compiler's error says what a function
+//! lacks. `Action` matches anything that looks like a step; the finer traits then report what is wrong with its
+//! input or its result.
 
 use std::future::{Future, Ready};
 use std::marker::PhantomData;
@@ -13,11 +14,11 @@ use serde_json::Value;
 
 use super::built_in::{Approval, ApprovalUntil, BuiltIn};
 use crate::handler::{
-    ErasedHandler, ErasedTransactional, Handler, HandlerOutput, Output, StepContext, StepError, StepResult, Typed,
-    decode_input, encode_output,
+    ErasedHandler, ErasedTransactional, Handler, HandlerOutput, Output, StepContext, StepError, StepFailure,
+    StepResult, Typed, decode_input, encode_output,
 };
 
-/// Something that a step can be declared with. The marker tells the three forms apart and is always inferred.
+/// Something that a step can be declared with. The marker distinguishes the three forms and is always inferred.
 ///
 /// A function must be `async`:
 /// ```compile_fail,E0277
@@ -31,39 +32,46 @@ use crate::handler::{
 /// async fn ship(_: u32) -> StepResult<()> { Ok(()) }
 /// Step::new("ship", ship);
 /// ```
-/// and give something that serialises:
+/// and return something that serialises:
 /// ```compile_fail,E0277
 /// # use squidmesh_core::{Step, StepContext, StepResult};
 /// struct Parcel;
 /// async fn ship(_: u32, _: StepContext) -> StepResult<Parcel> { Ok(Parcel) }
 /// Step::new("ship", ship);
 /// ```
-/// The compiler says which of these it misses, at the line of `Step::new`.
+/// Its error type must be an error:
+/// ```compile_fail,E0277
+/// # use squidmesh_core::{Step, StepContext};
+/// struct Odd;
+/// async fn ship(_: u32, _: StepContext) -> Result<(), Odd> { Err(Odd) }
+/// Step::new("ship", ship);
+/// ```
+/// The compiler reports which of these is missing at the line of `Step::new`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not something that a step can run",
     label = "expected an async function, a handler or a built-in step",
     note = "a function must be `async` and take two arguments: `async fn(input: Input, context: StepContext) -> StepResult<Output>`",
-    note = "a closure needs the types of its arguments: `|input: Input, context: StepContext| async move {{ .. }}`",
+    note = "a closure needs the types of its arguments and of its error: `|input: Input, context: StepContext| async move {{ StepResult::Ok(..) }}`",
     note = "a function that borrows a transaction is wrapped: `transactional(function)`",
     note = "a type must implement `Handler`; built-in steps are `wait(..)`, `log(..)`, `pause()` and `approval()`"
 )]
 pub trait Action<Marker>: Sized {
-    /// What it takes.
+    /// The input type.
     type Input;
-    /// What calling it returns.
+    /// The type that a call returns.
     type Returned: 'static;
-    /// What is called, if it is a function.
+    /// The type of the function, if the action is one.
     type Function: Fn(Self::Input, StepContext) -> Self::Returned + Send + Sync + 'static;
-    /// What the step will run.
+    /// The type of the resulting step action.
     type Runs: Into<StepAction>;
 
-    /// Hides the types. A function cannot do so by itself, because its input and result are not known to fit here; whoever
-    /// has made sure of that passes the way to do it.
+    /// Erases the types. A function cannot do so by itself, because its input and result are not known to fit
+    /// here; a caller that has checked them passes the conversion.
     #[doc(hidden)]
     fn into_runs(self, hide: fn(Self::Function) -> Arc<dyn ErasedHandler>) -> Self::Runs;
 }
 
-/// Hides the types of a step function that is known to fit.
+/// Erases the types of a step function that is known to fit.
 pub(super) fn hide<F, I, R>(function: F) -> Arc<dyn ErasedHandler>
 where
     F: Fn(I, StepContext) -> R + Send + Sync + 'static,
@@ -73,15 +81,15 @@ where
     Arc::new(Function { function, types: PhantomData::<fn(I) -> R> })
 }
 
-/// What a step runs, with its types hidden.
+/// What a step runs, with its types erased.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum StepAction {
-    /// Code of the host.
+    /// A handler of the host.
     Handler(Arc<dyn ErasedHandler>),
-    /// Code of the host that works in the transaction in which its outcome is recorded.
+    /// A handler of the host that works in the transaction that records its outcome.
     Transactional(Arc<dyn ErasedTransactional>),
-    /// A built-in.
+    /// A built-in step.
     BuiltIn(BuiltIn),
 }
 
@@ -97,7 +105,7 @@ impl From<BuiltIn> for StepAction {
     }
 }
 
-/// What a step function can take: anything owned that deserialises.
+/// An input type of step functions: anything owned that deserialises.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the input of a step",
     label = "the input of a step is read from JSON",
@@ -107,23 +115,27 @@ pub trait StepInput: DeserializeOwned + Send + 'static {}
 
 impl<T: DeserializeOwned + Send + 'static> StepInput for T {}
 
-/// What calling a step function returns: a future of a [`StepResult`].
+/// The return type of step functions: a future of a [`StepResult`], or of a result with an error type of the host.
 #[diagnostic::on_unimplemented(
     message = "a step function must be `async`, `Send` and return `StepResult<Output>`",
     label = "this step function returns `{Self}`",
-    note = "write `async fn(input: Input, context: StepContext) -> StepResult<Output>`, where `Output` implements `Serialize`"
+    note = "write `async fn(input: Input, context: StepContext) -> StepResult<Output>`, where `Output` implements `Serialize`; the error may be any type that implements `std::error::Error`"
 )]
-pub trait StepFuture: Future<Output = StepResult<Self::Gives>> + Send {
-    /// The output.
+pub trait StepFuture: Future<Output = Result<Self::Gives, Self::Fails>> + Send {
+    /// The output type.
     type Gives: Output;
+    /// The error type.
+    type Fails: StepFailure;
 }
 
-impl<F, O> StepFuture for F
+impl<F, O, E> StepFuture for F
 where
-    F: Future<Output = StepResult<O>> + Send,
+    F: Future<Output = Result<O, E>> + Send,
     O: Output,
+    E: StepFailure,
 {
     type Gives = O;
+    type Fails = E;
 }
 
 /// Marks async functions and closures.
@@ -160,11 +172,11 @@ where
 {
     async fn call(&self, input: Value, context: StepContext) -> Result<HandlerOutput, StepError> {
         let input = decode_input::<I>(input)?;
-        encode_output((self.function)(input, context).await?)
+        encode_output((self.function)(input, context).await.map_err(StepFailure::into_step_error)?)
     }
 }
 
-/// Stands for the function of what is not a function.
+/// The `Function` type of actions that are not functions.
 #[doc(hidden)]
 pub(super) type NoFunction = fn((), StepContext) -> Ready<StepResult<()>>;
 

@@ -1,33 +1,48 @@
 //! Collects the parts of a workflow and builds it.
 //!
-//! Every method takes and gives back the builder, so that it works in chains and in loops alike; nothing panics, and
-//! nothing is judged before `build`.
+//! Every method takes and returns the builder, so that it works in chains and in loops. Nothing panics, and nothing is
+//! checked before `build`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::destination::Destination;
 use super::step::Step;
 use super::trigger::Trigger;
 use super::{Code, Workflow};
-use crate::definition::draft::{Draft, TargetDraft, TransitionDraft};
-use crate::definition::{DefinitionErrors, RecoveryRoute, TransitionOutcome};
+use crate::definition::draft::{Draft, TransitionDraft};
+use crate::definition::{DefinitionError, DefinitionErrors, RecoveryRoute, TransitionOutcome};
 use crate::name::StepName;
 
-/// A workflow that is being declared.
+impl Workflow {
+    /// Returns a builder for a workflow. Nothing is checked before [`WorkflowBuilder::build`].
+    pub fn builder(name: impl AsRef<str>) -> WorkflowBuilder {
+        WorkflowBuilder::new(name.as_ref())
+    }
+}
+
+/// Collects the declaration of a workflow.
 #[must_use = "a workflow exists only once `build` was called"]
 pub struct WorkflowBuilder {
     name: String,
     triggers: Vec<Trigger>,
     steps: Vec<Step>,
     transitions: Vec<TransitionDraft>,
+    errors: Vec<DefinitionError>,
 }
 
 impl WorkflowBuilder {
-    pub(super) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), triggers: Vec::new(), steps: Vec::new(), transitions: Vec::new() }
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            triggers: Vec::new(),
+            steps: Vec::new(),
+            transitions: Vec::new(),
+            errors: Vec::new(),
+        }
     }
 
-    /// Adds a way in.
+    /// Adds a trigger. At least one is needed.
     pub fn trigger(mut self, trigger: Trigger) -> Self {
         self.triggers.push(trigger);
         self
@@ -39,38 +54,39 @@ impl WorkflowBuilder {
         self
     }
 
-    /// Leads from a step, when it completes or is approved, to another or to [`COMPLETE`].
+    /// Adds the ok transition of a step: where the run continues when the step completes or is approved. The
+    /// target is another step or [`COMPLETE`](crate::COMPLETE).
     pub fn then(self, from: impl AsRef<str>, to: impl Into<Destination>) -> Self {
-        self.transition(from.as_ref(), TransitionOutcome::Ok, to.into(), None)
+        self.transition(from.as_ref(), TransitionOutcome::Ok, to.into())
     }
 
-    /// Leads from a step, when it fails for good or is rejected, to another or to [`COMPLETE`].
+    /// Adds the error transition of a step: where the run continues when the step fails permanently or is
+    /// rejected. The target is another step or [`COMPLETE`](crate::COMPLETE).
     pub fn on_error(self, from: impl AsRef<str>, to: impl Into<Destination>) -> Self {
-        self.transition(from.as_ref(), TransitionOutcome::Error, to.into(), None)
+        self.transition(from.as_ref(), TransitionOutcome::Error, to.into())
     }
 
-    /// Leads from a step, when it fails for good or is rejected, to steps that compensate or undo, and has that recorded.
-    pub fn on_error_recovering(self, from: impl AsRef<str>, to: impl Into<Destination>, route: RecoveryRoute) -> Self {
-        self.transition(from.as_ref(), TransitionOutcome::Error, to.into(), Some(route))
-    }
-
-    fn transition(
-        mut self,
-        from: &str,
-        on: TransitionOutcome,
-        to: Destination,
-        recovery: Option<RecoveryRoute>,
-    ) -> Self {
-        self.transitions.push(TransitionDraft { from: from.to_owned(), on, to: to.0, recovery });
+    /// Declares that the error transition just added with [`on_error`](Self::on_error) leads to steps that
+    /// compensate or undo: the failed step's history records the route.
+    pub fn recovery(mut self, route: RecoveryRoute) -> Self {
+        match self.transitions.last_mut() {
+            Some(last) => last.recovery = Some(route),
+            None => self.errors.push(DefinitionError::RecoveryWithoutTransition),
+        }
         self
     }
 
-    /// Checks everything and makes the workflow.
+    fn transition(mut self, from: &str, on: TransitionOutcome, to: Destination) -> Self {
+        self.transitions.push(TransitionDraft { from: from.to_owned(), on, to: to.0, recovery: None });
+        self
+    }
+
+    /// Checks the declaration and builds the workflow.
     ///
     /// # Errors
-    /// Every error in the declaration, not only the first.
+    /// Returns every error in the declaration, not only the first.
     pub fn build(self) -> Result<Workflow, DefinitionErrors> {
-        let mut errors = Vec::new();
+        let mut errors = self.errors;
         let triggers = self.triggers.into_iter().map(|trigger| trigger.into_draft(&mut errors)).collect();
         let mut steps = Vec::with_capacity(self.steps.len());
         let mut code = Vec::with_capacity(self.steps.len());
@@ -96,32 +112,3 @@ fn keep<H: ?Sized>(code: &mut HashMap<StepName, Arc<H>>, step: &StepName, handle
         code.insert(step.clone(), handler);
     }
 }
-
-/// Where a transition leads: a step, by its name, or [`COMPLETE`].
-#[derive(Clone, Debug)]
-pub struct Destination(pub(super) TargetDraft);
-
-/// The type of [`COMPLETE`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Complete;
-
-/// The end of a run that went well, as the destination of a transition.
-pub const COMPLETE: Complete = Complete;
-
-impl From<Complete> for Destination {
-    fn from(_: Complete) -> Self {
-        Self(TargetDraft::Complete)
-    }
-}
-
-macro_rules! step_by_name {
-    ($($text:ty),*) => {
-        $(impl From<$text> for Destination {
-            fn from(step: $text) -> Self {
-                Self(TargetDraft::Step(step.to_string()))
-            }
-        })*
-    };
-}
-
-step_by_name!(&str, String, &String, StepName, &StepName);

@@ -1,12 +1,12 @@
-//! Steps that need no code of the host.
+//! Steps that need no code from the host.
 
 use std::time::Duration;
 
-use super::builder::Destination;
+use super::destination::Destination;
 use crate::definition::draft::DeadlineDraft;
 use crate::definition::{LogLevel, StepKind, whole_ms};
 
-/// A step that the runtime performs by itself. Made by [`wait`], [`log`], [`pause`] and [`approval`].
+/// A step that the runtime performs itself. Made by [`wait`], [`log`], [`pause`] and [`approval`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuiltIn {
     pub(super) kind: StepKind,
@@ -19,7 +19,8 @@ impl From<StepKind> for BuiltIn {
     }
 }
 
-/// Waits so long, durably: no worker is held, and a restart does not begin it again. Millisecond precision.
+/// Waits for `duration`, durably: no worker is held, and a restart does not begin the wait again. Millisecond
+/// precision.
 pub fn wait(duration: Duration) -> BuiltIn {
     StepKind::Wait { duration: whole_ms(duration) }.into()
 }
@@ -29,12 +30,12 @@ pub fn log(message: impl Into<String>, level: LogLevel) -> BuiltIn {
     StepKind::Log { message: message.into(), level }.into()
 }
 
-/// Stops the run until somebody lets it go on.
+/// Pauses the run until a person unblocks it.
 pub fn pause() -> BuiltIn {
     StepKind::Pause.into()
 }
 
-/// Stops the run until somebody approves (on to the ok transition) or rejects (on to the error transition).
+/// Pauses the run until a person approves (ok transition) or rejects (error transition).
 ///
 /// ```
 /// use squidmesh_core::{Step, approval, hours};
@@ -47,26 +48,27 @@ pub fn approval() -> Approval {
     Approval(())
 }
 
-/// An approval that waits as long as it takes. Made by [`approval`].
+/// An approval without a deadline. Made by [`approval`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Approval(());
 
 impl Approval {
-    /// Waits for the decision no longer than this; then the error transition is taken, unless
-    /// [`then_to`](ApprovalUntil::then_to) says otherwise. No worker is held meanwhile. Millisecond precision.
+    /// Limits how long the approval waits for a decision. When the deadline passes, the error transition is
+    /// taken, unless [`then_to`](ApprovalUntil::then_to) sets another target. No worker is held meanwhile.
+    /// Millisecond precision.
     ///
-    /// A decision that is committed before the expiry is, counts, however late it is.
+    /// A decision counts if it is committed before the expiry is, however late it is.
     pub fn deadline(self, after: Duration) -> ApprovalUntil {
         ApprovalUntil(DeadlineDraft { after: whole_ms(after), to: None })
     }
 }
 
-/// An approval that waits until a deadline. Made by [`Approval::deadline`].
+/// An approval with a deadline. Made by [`Approval::deadline`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovalUntil(DeadlineDraft);
 
 impl ApprovalUntil {
-    /// Leads to this step, or to [`COMPLETE`](crate::COMPLETE), when the deadline passes without a decision.
+    /// Sets the step, or [`COMPLETE`](crate::COMPLETE), that follows when the deadline passes without a decision.
     #[must_use]
     pub fn then_to(mut self, to: impl Into<Destination>) -> Self {
         self.0.to = Some(to.into().0);

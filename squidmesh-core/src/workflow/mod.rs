@@ -1,10 +1,12 @@
 //! Workflows as a host declares them: a definition together with the code of its steps.
 //!
-//! Knows the builder and the declarations of steps and triggers; which declarations are valid is decided by `definition`.
+//! Knows the builder and the declarations of steps and triggers. The module `definition` decides which
+//! declarations are valid.
 
 mod action;
 mod builder;
 mod built_in;
+mod destination;
 mod step;
 mod transactional;
 mod trigger;
@@ -14,14 +16,20 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::action::{Action, StepAction, StepFuture, StepInput};
-pub use self::builder::{COMPLETE, Complete, Destination, WorkflowBuilder};
+pub use self::builder::WorkflowBuilder;
 pub use self::built_in::{Approval, ApprovalUntil, BuiltIn, approval, log, pause, wait};
+pub use self::destination::{COMPLETE, Complete, Destination};
 pub use self::step::Step;
 pub use self::transactional::{Transactional, TransactionalAction, transactional};
 pub use self::trigger::Trigger;
 
+pub use crate::cancellation::{CancelReason, Cancellation};
+pub use crate::handler::{
+    AttemptCancelled, Compensation, ErasedHandler, ErasedTransactional, ErrorKind, Handler, HandlerOutput, Heartbeat,
+    Output, StepContext, StepError, StepFailure, StepResult, StepResultExt, TransactionalHandler, WithDelay,
+};
+
 use crate::definition::Definition;
-use crate::handler::{ErasedHandler, ErasedTransactional};
 use crate::name::StepName;
 
 /// A validated workflow with the code of its steps. Cheap to clone.
@@ -59,7 +67,7 @@ pub struct Workflow {
     code: Arc<Code>,
 }
 
-/// The code of the steps, by their names.
+/// The code of the steps, by step name.
 #[derive(Default)]
 struct Code {
     handlers: HashMap<StepName, Arc<dyn ErasedHandler>>,
@@ -68,27 +76,22 @@ struct Code {
 }
 
 impl Workflow {
-    /// Begins the declaration of a workflow. Nothing is checked before [`WorkflowBuilder::build`].
-    pub fn builder(name: impl AsRef<str>) -> WorkflowBuilder {
-        WorkflowBuilder::new(name.as_ref())
-    }
-
-    /// What the workflow consists of.
+    /// Returns the definition: the steps, triggers and edges of the workflow.
     pub fn definition(&self) -> &Arc<Definition> {
         &self.definition
     }
 
-    /// The code of a step; none for a transactional, built-in or unknown step.
+    /// Returns the handler of a step, or `None` for a transactional, built-in or unknown step.
     pub fn handler(&self, step: &str) -> Option<&Arc<dyn ErasedHandler>> {
         self.code.handlers.get(step)
     }
 
-    /// The code of a transactional step; none for any other.
+    /// Returns the handler of a transactional step, or `None` for any other step.
     pub fn transactional_handler(&self, step: &str) -> Option<&Arc<dyn ErasedTransactional>> {
         self.code.transactional.get(step)
     }
 
-    /// The code that makes a step good; it takes a [`Compensation`](crate::Compensation) as JSON.
+    /// Returns the handler that undoes a step. It takes a [`Compensation`] as JSON.
     pub fn compensation(&self, step: &str) -> Option<&Arc<dyn ErasedHandler>> {
         self.code.compensations.get(step)
     }

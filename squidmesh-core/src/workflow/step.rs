@@ -1,8 +1,9 @@
 //! The declaration of a step.
 //!
-//! Collects options without judging them: whatever is wrong comes out when the workflow is built.
+//! Collects options without checking them. Errors are reported when the workflow is built.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,13 @@ use super::action::{Action, StepAction, StepFuture, StepInput, hide};
 use super::built_in::BuiltIn;
 use crate::definition::draft::StepDraft;
 use crate::definition::{DefinitionError, InputMapping, Priority, RecoveryPolicy, Retry, StepKind, whole_ms};
-use crate::handler::{ErasedHandler, ErasedTransactional};
+use crate::handler::{Classified, ErasedHandler, ErasedTransactional, Rule, StepError};
 
 /// The declaration of a step: its name, what it runs, and its options.
 ///
 /// ```
-/// use squidmesh_core::{Priority, Retry, Step, StepContext, StepResult, secs};
+/// use squidmesh_core::definition::Priority;
+/// use squidmesh_core::{Retry, Step, StepContext, StepResult, secs};
 ///
 /// async fn ship(parcel: serde_json::Value, _: StepContext) -> StepResult<()> { Ok(()) }
 ///
@@ -44,9 +46,11 @@ pub struct Step {
     compensation_retry: Option<Retry>,
     queue: Option<String>,
     priority: Priority,
+    /// Whether `terminal_if` was called on a built-in, which has no errors to classify.
+    classifies_built_in: bool,
 }
 
-/// A step apart: what the definition says of it, and its code.
+/// A step taken apart: its draft for the definition, and its code.
 pub(super) struct Parts {
     pub(super) draft: StepDraft,
     pub(super) handler: Option<Arc<dyn ErasedHandler>>,
@@ -55,9 +59,10 @@ pub(super) struct Parts {
 }
 
 impl Step {
-    /// A step that runs an `async fn(Input, StepContext) -> StepResult<Output>`, a type that implements
-    /// [`Handler`](crate::Handler), a handler in the transaction of its outcome: [`transactional`](crate::transactional), or a
-    /// built-in: [`wait`](crate::wait), [`log`](crate::log), [`pause`](crate::pause), [`approval`](crate::approval).
+    /// Declares a step. It runs an `async fn(Input, StepContext) -> StepResult<Output>`, a type that implements
+    /// [`Handler`](crate::Handler), a handler in the transaction that records its outcome
+    /// ([`transactional`](crate::transactional)), or a built-in: [`wait`](crate::wait), [`log`](crate::log),
+    /// [`pause`](crate::pause), [`approval`](crate::approval).
     pub fn new<A, Marker>(name: impl AsRef<str>, action: A) -> Self
     where
         A: Action<Marker>,
@@ -79,49 +84,78 @@ impl Step {
             compensation_retry: None,
             queue: None,
             priority: Priority::default(),
+            classifies_built_in: false,
         }
     }
 
-    /// Gives the step only these keys of payload and context, instead of everything.
+    /// Passes only these keys of payload and context to the step, instead of everything.
     pub fn input<K: AsRef<str>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
         self.keys.get_or_insert_default().extend(keys.into_iter().map(|key| key.as_ref().to_owned()));
         self
     }
 
-    /// Gives the step these new keys, each with the value that its path finds in payload and context: keys (and places in
-    /// lists) separated by dots, such as `order.lines.0.price`. Can be combined with [`Step::input`].
+    /// Passes new keys to the step, each with the value at a path in payload and context. A path is keys (and
+    /// indices of lists) separated by dots, such as `order.lines.0.price`. Can be combined with [`Step::input`].
     pub fn input_from<K: AsRef<str>, P: AsRef<str>>(mut self, paths: impl IntoIterator<Item = (K, P)>) -> Self {
         self.paths.extend(paths.into_iter().map(|(key, path)| (key.as_ref().to_owned(), path.as_ref().to_owned())));
         self
     }
 
-    /// Puts the output under this key of the context, instead of merging its own keys into it. Needed for outputs that are
-    /// not objects.
+    /// Stores the output under this key of the context, instead of merging its own keys into the context.
+    /// Required for outputs that are not objects.
     pub fn output(mut self, key: impl AsRef<str>) -> Self {
         self.output = Some(key.as_ref().to_owned());
         self
     }
 
-    /// How often and when a failed attempt is repeated, instead of [`Retry::default`].
+    /// Makes an error of type `E` terminal if the predicate matches it, for a handler that passes such errors on
+    /// with `?` or returns them. Only the first error of that type in the chain of causes is tested.
+    ///
+    /// ```
+    /// use std::io;
+    /// use squidmesh_core::{Step, StepContext, StepResult};
+    ///
+    /// async fn import(path: String, _: StepContext) -> StepResult<String> {
+    ///     Ok(std::fs::read_to_string(path)?)
+    /// }
+    ///
+    /// let step = Step::new("import", import).terminal_if(|error: &io::Error| error.kind() == io::ErrorKind::NotFound);
+    /// ```
+    pub fn terminal_if<E: Error + 'static>(mut self, is_terminal: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
+        let is_terminal: Rule = Arc::new(move |error: &StepError| error.find().is_some_and(&is_terminal));
+        self.runs = match self.runs {
+            StepAction::Handler(handler) => StepAction::Handler(Arc::new(Classified { inner: handler, is_terminal })),
+            StepAction::Transactional(handler) => {
+                StepAction::Transactional(Arc::new(Classified { inner: handler, is_terminal }))
+            }
+            built_in => {
+                self.classifies_built_in = true;
+                built_in
+            }
+        };
+        self
+    }
+
+    /// Sets the retry policy of failed attempts, instead of [`Retry::default`].
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
     }
 
-    /// How long one attempt may take. Millisecond precision; unlimited if not given.
+    /// Sets how long one attempt may take. Millisecond precision; unlimited if not set.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(whole_ms(timeout));
         self
     }
 
-    /// Starts the step when all these have completed. Makes the workflow a dependency workflow.
+    /// Starts the step when all the given steps have completed. This makes the workflow a dependency workflow.
     pub fn after<N: AsRef<str>>(mut self, steps: impl IntoIterator<Item = N>) -> Self {
         self.after.get_or_insert_default().extend(steps.into_iter().map(|step| step.as_ref().to_owned()));
         self
     }
 
-    /// Runs this function or handler, with a [`Compensation`](crate::Compensation) as its input, to make the step good when
-    /// the run fails after the step has completed.
+    /// Sets the function or handler that undoes the step if the run fails after the step completed. Its input is
+    /// a [`Compensation`](crate::workflow::Compensation).
     pub fn compensate<A, Marker>(mut self, handler: A) -> Self
     where
         A: Action<Marker, Runs = Arc<dyn ErasedHandler>>,
@@ -132,39 +166,42 @@ impl Step {
         self
     }
 
-    /// How often and when a failed compensation is repeated; without this, one failure of it is final. The compensations of
-    /// other steps wait for it, so that their order is kept.
+    /// Sets the retry policy of the compensation; without it, one failure of the compensation is final. The
+    /// compensations of other steps wait for the retries, so that the order is kept.
     pub fn compensation_retry(mut self, retry: Retry) -> Self {
         self.compensation_retry = Some(retry);
         self
     }
 
-    /// Says that the effect cannot be taken back and must not happen twice: once the step has completed, the run cannot be
-    /// replayed without being told to.
+    /// Declares that the effect cannot be undone and must not happen twice. Once the step has completed, the run
+    /// can be replayed only if the caller allows it explicitly.
     pub fn irreversible(mut self) -> Self {
         self.irreversible = true;
         self
     }
 
-    /// Says whether the effect can be made good; it can, unless the step is irreversible or says otherwise.
+    /// Declares whether the effect can be undone. By default it can, unless the step is irreversible.
     pub fn compensatable(mut self, compensatable: bool) -> Self {
         self.compensatable = Some(compensatable);
         self
     }
 
-    /// The queue that delivers the step, instead of `default`.
+    /// Sets the queue that delivers the step, instead of `default`.
     pub fn queue(mut self, queue: impl AsRef<str>) -> Self {
         self.queue = Some(queue.as_ref().to_owned());
         self
     }
 
-    /// The step's rank among others that are due.
+    /// Sets the priority of the step among other due steps.
     pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
         self
     }
 
     pub(super) fn into_parts(self, errors: &mut Vec<DefinitionError>) -> Parts {
+        if self.classifies_built_in {
+            errors.push(DefinitionError::TerminalIfOnBuiltIn { step: self.name.clone() });
+        }
         let input = mapping(&self.name, self.keys, self.paths, errors);
         let (kind, deadline, handler, transactional) = match self.runs {
             StepAction::Handler(handler) => (StepKind::Handler, None, Some(handler), None),
@@ -195,7 +232,7 @@ impl Step {
     }
 }
 
-/// Keys alone stay a list; with paths beside them each becomes the path to itself.
+/// Returns the input mapping. Keys alone stay a list; together with paths, each key becomes a path to itself.
 fn mapping(
     step: &str,
     keys: Option<Vec<String>>,

@@ -1,7 +1,7 @@
-//! Steps that work in the database transaction in which their outcome is recorded.
+//! Steps that work in the database transaction that records their outcome.
 //!
-//! As in `action`, the traits exist so that functions and types are both accepted, and so that one which does not fit is told
-//! what it lacks.
+//! As in `action`, the traits exist so that functions and types are both accepted, and so that the compiler's
+//! error says what a function lacks.
 
 use std::any::Any;
 use std::future::{Future, Ready};
@@ -13,18 +13,18 @@ use serde_json::Value;
 
 use super::action::{Action, NoFunction, StepAction, StepInput};
 use crate::handler::{
-    ErasedHandler, ErasedTransactional, HandlerOutput, Output, StepContext, StepError, StepResult,
+    ErasedHandler, ErasedTransactional, HandlerOutput, Output, StepContext, StepError, StepFailure, StepResult,
     TransactionalHandler, TypedTransactional, decode_input, encode_output, expected,
 };
 use crate::port::TransactionType;
 
-/// Makes a step transactional: its handler gets the database transaction in which its outcome is recorded. Its own writes, the
-/// step's completion and the dispatch of the successor are committed together. An error, a panic, a timeout or a lost lease
-/// rolls its writes back; the failed attempt is recorded all the same.
+/// Makes a step transactional: its handler works in the database transaction that records its outcome. The
+/// handler's writes, the step's completion and the dispatch of the successor are committed together. An error, a
+/// panic, a timeout or a lost lease rolls the handler's writes back; the failed attempt is still recorded.
 ///
 /// The handler is an `async fn(Input, &Transaction, StepContext) -> StepResult<Output>` or a type that implements
-/// [`TransactionalHandler`]. `Transaction` is the type that the store lends; that it is the right one is checked when the runtime
-/// is built.
+/// [`TransactionalHandler`]. `Transaction` is the transaction type of the store; a mismatch is reported when the
+/// runtime is built.
 ///
 /// ```
 /// use serde::Deserialize;
@@ -50,15 +50,16 @@ use crate::port::TransactionType;
 ///
 /// # Rules
 ///
-/// - **Await nothing but the transaction.** It is open for as long as the handler runs. On SQLite it holds the one writer: no run
-///   of the process makes progress meanwhile, and a handler that waits for anything else that writes to the database waits for
-///   itself. On Postgres it holds a connection of the host's pool, which should have one for each worker.
-/// - Do not end the transaction from within. Nested transactions are fine.
-/// - The heartbeat in the context looks at the cancellation only: whether the attempt still counts is decided when it is
-///   recorded.
-/// - The handler may be run again within one attempt when the database fails, or another change of the run comes in between:
-///   what it wrote before is gone by then.
-/// - An attempt that runs out of time is cut off; a statement that the database is still carrying out then may take longer.
+/// - **Await nothing but the transaction.** It stays open while the handler runs. On SQLite it holds the only
+///   writer: no run of the process makes progress meanwhile, and a handler that waits for another write to the
+///   same database deadlocks. On Postgres it holds a connection of the host's pool, which should have one for
+///   each worker.
+/// - Do not end the transaction from within. Nested transactions are allowed.
+/// - The heartbeat in the context checks the cancellation only: whether the attempt still counts is decided when
+///   it is recorded.
+/// - The handler may run again within one attempt if the database fails or another change of the run intervenes.
+///   Its earlier writes have been rolled back by then.
+/// - An attempt that times out is stopped; a statement that the database is still executing may take longer.
 ///
 /// A function must be `async`:
 /// ```compile_fail,E0277
@@ -74,7 +75,7 @@ use crate::port::TransactionType;
 /// async fn debit(_: u32, _: Transaction, _: StepContext) -> StepResult<()> { Ok(()) }
 /// transactional(debit);
 /// ```
-/// and give something that serialises:
+/// and return something that serialises:
 /// ```compile_fail,E0277
 /// # use squidmesh_core::{Step, StepContext, StepResult, transactional};
 /// # struct Transaction;
@@ -89,7 +90,7 @@ where
     Transactional(action.into_transactional())
 }
 
-/// What a transactional step runs. Made by [`transactional`].
+/// The action of a transactional step. Made by [`transactional`].
 #[derive(Clone)]
 pub struct Transactional(pub(super) Arc<dyn ErasedTransactional>);
 
@@ -99,7 +100,8 @@ impl From<Transactional> for StepAction {
     }
 }
 
-/// Something that a transactional step can run. The marker tells functions from types and is always inferred.
+/// Something that a transactional step can run. The marker distinguishes functions from types and is always
+/// inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not something that a transactional step can run",
     label = "expected an async function that borrows a transaction, or a `TransactionalHandler`",
@@ -107,7 +109,7 @@ impl From<Transactional> for StepAction {
     note = "`Input` must implement `serde::Deserialize` and own its data, `Output` must implement `serde::Serialize`, and what it awaits must be `Send`"
 )]
 pub trait TransactionalAction<Marker> {
-    /// Hides the types.
+    /// Erases the types.
     #[doc(hidden)]
     fn into_transactional(self) -> Arc<dyn ErasedTransactional>;
 }
@@ -137,24 +139,27 @@ impl<H: TransactionalHandler> TransactionalAction<ByTransactionalHandler> for H 
     }
 }
 
-/// An async function that borrows a transaction for the lifetime `'t`. The future that it returns differs by lifetime, which
-/// is why it is named here and not in [`TransactionalAction`].
+/// An async function that borrows a transaction for the lifetime `'t`. The future that it returns differs by
+/// lifetime; therefore it is named here and not in [`TransactionalAction`].
 #[doc(hidden)]
 pub trait BorrowsTransaction<'t, I, T: 't>: Send + Sync {
     type Gives: Output;
-    type Returned: Future<Output = StepResult<Self::Gives>> + Send + 't;
+    type Fails: StepFailure;
+    type Returned: Future<Output = Result<Self::Gives, Self::Fails>> + Send + 't;
 
     fn call(&self, input: I, transaction: &'t T, context: StepContext) -> Self::Returned;
 }
 
-impl<'t, F, I, T, R, O> BorrowsTransaction<'t, I, T> for F
+impl<'t, F, I, T, R, O, E> BorrowsTransaction<'t, I, T> for F
 where
     F: Fn(I, &'t T, StepContext) -> R + Send + Sync,
     T: 't,
-    R: Future<Output = StepResult<O>> + Send + 't,
+    R: Future<Output = Result<O, E>> + Send + 't,
     O: Output,
+    E: StepFailure,
 {
     type Gives = O;
+    type Fails = E;
     type Returned = R;
 
     fn call(&self, input: I, transaction: &'t T, context: StepContext) -> R {
@@ -201,6 +206,7 @@ where
     ) -> Result<HandlerOutput, StepError> {
         let transaction = expected::<T>(transaction)?;
         let input = decode_input::<I>(input)?;
-        encode_output(self.function.call(input, transaction, context).await?)
+        let returned = self.function.call(input, transaction, context).await;
+        encode_output(returned.map_err(StepFailure::into_step_error)?)
     }
 }

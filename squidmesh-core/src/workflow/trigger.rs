@@ -1,6 +1,6 @@
 //! The declaration of a trigger.
 //!
-//! Collects options without judging them: whatever is wrong comes out when the workflow is built.
+//! Collects options without checking them. Errors are reported when the workflow is built.
 
 use schemars::JsonSchema;
 
@@ -8,7 +8,7 @@ use crate::contract::{Contract, Field, PayloadSchema};
 use crate::definition::draft::TriggerDraft;
 use crate::definition::{DefinitionError, MissedPolicy, TriggerKind};
 
-/// The declaration of a way into a workflow. Without a payload declared it takes none.
+/// The declaration of a trigger. A trigger without a declared payload takes none.
 #[derive(Clone, Debug)]
 #[must_use = "a trigger counts only once it is given to a workflow"]
 pub struct Trigger {
@@ -16,24 +16,25 @@ pub struct Trigger {
     kind: TriggerKind,
     schema: Option<PayloadSchema>,
     fields: Vec<Field>,
-    /// Whether a payload type was declared when there was one already.
+    /// Whether a payload type was declared more than once.
     twice: bool,
-    /// Options that only a schedule can have, given to a manual trigger.
+    /// Options that only a schedule can have, set on a manual trigger.
     misplaced: Vec<&'static str>,
 }
 
 impl Trigger {
-    /// A trigger that the host pulls by starting a run.
+    /// Declares a trigger that fires when the host starts a run.
     pub fn manual(name: impl AsRef<str>) -> Self {
         Self::new(name.as_ref(), TriggerKind::Manual)
     }
 
-    /// A trigger that a schedule pulls: the workers fire each occurrence once, however many processes there are. It needs an
-    /// expression and a time zone, and every field of its payload a default. Handlers see the intended time in
-    /// [`StepContext::intended_at`](crate::StepContext::intended_at).
+    /// Declares a trigger that fires on a schedule. The workers fire each occurrence once, however many processes
+    /// there are. The trigger needs an expression and a time zone, and a default for every field of its payload.
+    /// Handlers read the intended time from [`StepContext::intended_at`](crate::StepContext::intended_at).
     ///
     /// ```
-    /// use squidmesh_core::{Field, MissedPolicy, Trigger};
+    /// use squidmesh_core::definition::MissedPolicy;
+    /// use squidmesh_core::{Field, Trigger};
     ///
     /// let nightly = Trigger::cron("nightly")
     ///     .expression("30 2 * * 1-5")
@@ -42,9 +43,9 @@ impl Trigger {
     ///     .field(Field::integer("limit").default(1_000));
     /// ```
     ///
-    /// A trigger begins when a process with it first runs workers; nothing fires for the time before. When a version changes the
-    /// schedule, the new one begins likewise; until the last process with the old version is gone, both fire, each occurrence
-    /// once.
+    /// A trigger becomes active when a process that registered it first runs workers; it fires nothing for the
+    /// time before. When a version changes the schedule, the new schedule becomes active in the same way. Until
+    /// the last process with the old version has stopped, both fire, each occurrence once.
     pub fn cron(name: impl AsRef<str>) -> Self {
         let missed = MissedPolicy::default();
         Self::new(name.as_ref(), TriggerKind::Cron { expression: String::new(), time_zone: String::new(), missed })
@@ -55,9 +56,9 @@ impl Trigger {
         Self { name, kind, schema: None, fields: Vec::new(), twice: false, misplaced: Vec::new() }
     }
 
-    /// When to fire: minute, hour, day of month, month and day of week, as in `0 3 * * 1-5`; see
-    /// [`Schedule::new`](crate::schedule::Schedule::new) for what each field takes, and [`schedule`](crate::schedule) for what
-    /// happens when the clocks change.
+    /// Sets when to fire: minute, hour, day of month, month and day of week, as in `0 3 * * 1-5`. See
+    /// [`Schedule::new`](crate::schedule::Schedule::new) for the syntax of each field, and
+    /// [`schedule`](crate::schedule) for what happens when the clocks change.
     pub fn expression(self, cron: impl AsRef<str>) -> Self {
         self.scheduled("expression", |kind| {
             if let TriggerKind::Cron { expression, .. } = kind {
@@ -66,7 +67,7 @@ impl Trigger {
         })
     }
 
-    /// The IANA name of the time zone in which the expression is read, such as `Europe/Berlin`.
+    /// Sets the time zone of the expression, by its IANA name, such as `Europe/Berlin`.
     pub fn time_zone(self, name: impl AsRef<str>) -> Self {
         self.scheduled("time_zone", |kind| {
             if let TriggerKind::Cron { time_zone, .. } = kind {
@@ -75,7 +76,7 @@ impl Trigger {
         })
     }
 
-    /// What happens to occurrences that were missed while nothing ran; they are skipped unless this says otherwise.
+    /// Sets what happens to occurrences that were missed while nothing ran; the default is to skip them.
     pub fn missed(self, policy: MissedPolicy) -> Self {
         self.scheduled("missed", |kind| {
             if let TriggerKind::Cron { missed, .. } = kind {
@@ -92,14 +93,16 @@ impl Trigger {
         self
     }
 
-    /// Takes a payload of this type, which must be an object without other fields.
+    /// Takes a payload of this type, which must be an object without other fields. The payload is checked against
+    /// the JSON Schema of the type, in which a field has one name: a payload that serde would accept through an
+    /// `alias` is refused.
     pub fn payload<T: JsonSchema>(mut self) -> Self {
         self.twice |= self.schema.is_some();
         self.schema = Some(PayloadSchema::of::<T>());
         self
     }
 
-    /// Takes a payload with this field, and others that are declared likewise.
+    /// Adds a field to the payload.
     pub fn field(mut self, field: Field) -> Self {
         self.fields.push(field);
         self

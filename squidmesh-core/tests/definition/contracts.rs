@@ -1,4 +1,4 @@
-//! Payload contracts: what gets in, completed, and what is said about the rest.
+//! Payload contracts: which payloads are accepted and completed, and which errors the others return.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,8 @@ use jiff::civil::{Date, date};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use squidmesh_core::{Contract, Definition, Field, JsonLimits, PayloadErrors, Trigger};
+use squidmesh_core::definition::{Contract, Definition, JsonLimits, PayloadErrors};
+use squidmesh_core::{Field, Trigger};
 
 use crate::declared::{step, triggered};
 
@@ -16,7 +17,7 @@ const LIMITS: JsonLimits = JsonLimits { max_bytes: 1 << 20, max_depth: 100 };
 fn resolve(trigger: Trigger, payload: Value) -> Result<Map<String, Value>, PayloadErrors> {
     let workflow = triggered().trigger(trigger).step(step("a")).build().unwrap();
     let resolved = workflow.definition().triggers()[1].contract().resolve(payload.clone(), TODAY, &LIMITS);
-    // A definition that was stored says the same.
+    // A stored definition answers the same.
     let stored = serde_json::to_string(workflow.definition().as_ref()).unwrap();
     let read: Definition = serde_json::from_str(&stored).unwrap();
     assert_eq!(read.triggers()[1].contract().resolve(payload, TODAY, &LIMITS), resolved);
@@ -69,7 +70,7 @@ fn null_stands_for_nothing_where_nothing_is_allowed() {
 }
 
 #[test]
-fn everything_wrong_with_fields_is_said_together_and_no_value_is_shown() {
+fn all_errors_of_fields_are_reported_without_values() {
     let errors = refused(
         fields(),
         json!({"count": 1.5, "rate": "4111-1111", "urgent": 1, "extra": [], "tags": {}, "day": 4111, "card": "4111-1111"}),
@@ -181,7 +182,7 @@ fn a_default_is_completed_with_the_defaults_of_its_own_type() {
     assert_eq!(accepted(parcel(), completed.clone()), completed, "nothing is left to do");
 }
 
-/// A contract that no type has: each field within a default lacks its own.
+/// Returns a contract that no type has: each field within a default lacks its own.
 fn endless(default: Value) -> Contract {
     let field = json!({"$ref": "#/$defs/again", "default": default});
     let properties = json!({"a": field, "b": field, "c": field});
@@ -198,6 +199,17 @@ fn defaults_without_end_are_refused() {
     assert!(deep.to_string().contains("nested more deeply than 100 levels"), "{deep}");
 }
 
+/// A payload of a megabyte that would be ten gigabytes with its defaults.
+#[test]
+fn defaults_are_counted_before_they_are_added() {
+    let large = json!({"default": "x".repeat(40_000)});
+    let items = json!({"type": "object", "properties": {"a": large}});
+    let schema = json!({"type": "object", "properties": {"all": {"type": "array", "items": items}}});
+    let contract: Contract = serde_json::from_value(json!({ "schema": schema })).unwrap();
+    let errors = contract.resolve(json!({"all": vec![json!({}); 300_000]}), TODAY, &LIMITS).unwrap_err();
+    assert!(errors.to_string().contains("larger than the limit"), "{errors}");
+}
+
 #[test]
 fn as_many_defaults_as_fit_are_added_to_a_long_list() {
     #[derive(Serialize, Deserialize, JsonSchema)]
@@ -211,7 +223,7 @@ fn as_many_defaults_as_fit_are_added_to_a_long_list() {
     assert!(errors[0].contains("larger than the limit"), "{errors:?}");
 }
 
-/// One change of a good order.
+/// Changes one value of a valid order and returns the errors.
 #[track_caller]
 fn changed(pointer: &str, value: Value) -> Vec<String> {
     let mut order = order();
@@ -342,6 +354,16 @@ fn the_answer_to_a_hostile_payload_stays_small() {
         let errors = resolve(trigger, Value::Object(many.clone())).unwrap_err();
         assert!(errors.len() <= 101 && errors.to_string().len() < 20_000, "{}", errors.len());
     }
+}
+
+#[test]
+fn the_answer_to_long_ways_and_long_names_stays_small() {
+    let wide = |name: &str| (0..200).map(|key| (format!("{name}{key}"), json!(1))).collect::<Map<String, Value>>();
+    let names = "漢".repeat(59);
+    let deep = (0..20).fold(Value::Object(wide(&names)), |inner, _| json!({ "branches": [inner] }));
+    let errors = resolve(Trigger::manual("t").payload::<Tree>(), deep).unwrap_err();
+    assert!(errors.len() <= 101 && errors.to_string().len() < 20_000, "{} {}", errors.len(), errors.to_string().len());
+    assert!(errors.to_string().ends_with("has more errors than are reported here"));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Small workflows for the other tests.
 
 use serde_json::Value;
-use squidmesh_core::{COMPLETE, DefinitionError, Step, StepContext, StepResult, Trigger, Workflow, WorkflowBuilder};
+use squidmesh_core::definition::DefinitionError;
+use squidmesh_core::workflow::WorkflowBuilder;
+use squidmesh_core::{COMPLETE, Step, StepContext, StepResult, Trigger, Workflow};
 
-/// Gives back what it is given.
+/// Returns its input.
 pub(crate) async fn echo(input: Value, _: StepContext) -> StepResult<Value> {
     Ok(input)
 }
@@ -12,12 +14,12 @@ pub(crate) fn step(name: &str) -> Step {
     Step::new(name, echo)
 }
 
-/// A builder with a trigger and nothing else.
+/// Returns a builder with a trigger and nothing else.
 pub(crate) fn triggered() -> WorkflowBuilder {
     Workflow::builder("orders").trigger(Trigger::manual("start"))
 }
 
-/// A valid transition workflow: `a`, then `b`, then the end.
+/// Returns a valid transition workflow: `a`, then `b`, then the end.
 pub(crate) fn chain() -> WorkflowBuilder {
     triggered().step(step("a")).step(step("b")).then("a", "b").then("b", COMPLETE)
 }

@@ -1,16 +1,17 @@
-//! Every rule of a definition: seen alone, and together with all the others.
+//! Every rule of a definition: broken alone, and together with all the others.
 
 use std::mem::discriminant;
 
 use schemars::JsonSchema;
-use squidmesh_core::{
-    COMPLETE, DefinitionError as E, Field, FieldKind, LogLevel, RecoveryRoute, Retry, Step, StepKind,
-    TransitionOutcome, Trigger, Workflow, WorkflowBuilder, approval, log, ms, pause, secs, wait,
+use squidmesh_core::definition::{
+    DefinitionError as E, FieldKind, LogLevel, RecoveryRoute, StepKind, TransitionOutcome,
 };
+use squidmesh_core::workflow::WorkflowBuilder;
+use squidmesh_core::{COMPLETE, Field, Retry, Step, Trigger, Workflow, approval, log, ms, pause, secs, wait};
 
 use crate::declared::{chain, echo, errors, step, triggered};
 
-/// Asserts that one error, and nothing else, is found.
+/// Asserts that exactly one error is found.
 #[track_caller]
 fn only(builder: WorkflowBuilder, expected: E) {
     assert_eq!(errors(builder), [expected]);
@@ -175,7 +176,7 @@ fn a_timeout_allows_some_time_and_is_for_handlers() {
 fn a_wait_takes_some_time() {
     only(triggered().step(Step::new("a", wait(ms(0)))), E::ZeroWait { step: text("a") });
     only(triggered().step(Step::new("a", wait(secs(u64::MAX)))), E::DurationTooLong { step: text("a"), what: "wait" });
-    // Less than a millisecond is not nothing: it is rounded up.
+    // Less than a millisecond is not zero: it is rounded up.
     let workflow = triggered().step(Step::new("a", wait(std::time::Duration::from_nanos(1)))).build().unwrap();
     assert_eq!(workflow.definition().step("a").unwrap().kind, StepKind::Wait { duration: ms(1) });
 }
@@ -202,7 +203,7 @@ fn only_a_compensatable_step_has_a_compensation() {
 }
 
 #[test]
-fn the_retry_policy_of_a_compensation_makes_sense_and_has_something_to_retry() {
+fn a_compensations_retry_policy_is_validated() {
     let undone = |retry| triggered().step(step("a").compensate(echo).compensation_retry(retry));
     assert!(undone(Retry::fixed(3, secs(1))).build().is_ok());
     only(undone(Retry::fixed(0, secs(1))), E::ZeroCompensationAttempts { step: text("a") });
@@ -219,7 +220,7 @@ fn the_retry_policy_of_a_compensation_makes_sense_and_has_something_to_retry() {
 }
 
 /// ask → yes, on error → no
-fn asked(ask: impl Into<squidmesh_core::BuiltIn>) -> WorkflowBuilder {
+fn asked(ask: impl Into<squidmesh_core::workflow::BuiltIn>) -> WorkflowBuilder {
     triggered()
         .step(Step::new("ask", ask.into()))
         .step(step("yes"))
@@ -269,7 +270,7 @@ fn only_an_approval_has_a_deadline() {
         "steps": [{"name": "a", "kind": {"type": "pause"}, "deadline": {"after_ms": 5}}],
         "transitions": [{"from": "a", "on": "ok", "to": "complete"}],
     });
-    let refused = serde_json::from_value::<squidmesh_core::Definition>(stored).unwrap_err().to_string();
+    let refused = serde_json::from_value::<squidmesh_core::definition::Definition>(stored).unwrap_err().to_string();
     assert!(refused.contains("only an approval can have one"), "{refused}");
 }
 
@@ -340,7 +341,7 @@ fn transitions_do_not_go_round() {
 
 #[test]
 fn every_step_can_be_reached() {
-    // A wait does not fail, so nothing is ever reached by its failure.
+    // A wait does not fail, so no step can be reached by its failure.
     let builder = triggered()
         .step(Step::new("nap", wait(secs(1))))
         .step(step("never"))
@@ -371,25 +372,19 @@ fn a_definition_can_be_stored() {
 
 #[test]
 fn a_recovery_marker_belongs_to_an_error_transition() {
-    // The builder has no way to say it otherwise; stored data has.
-    let definition = chain().on_error_recovering("a", COMPLETE, RecoveryRoute::Undo).build().unwrap();
-    let mut data = serde_json::to_value(definition.definition().as_ref()).unwrap();
-    for transition in data["transitions"].as_array_mut().unwrap() {
-        if transition["from"] == "a" {
-            transition["recovery"] = "undo".into();
-        }
-    }
-    let error = serde_json::from_value::<squidmesh_core::Definition>(data).unwrap_err().to_string();
-    assert!(error.contains("1 error:") && error.contains("\"a\" on ok is marked as recovery"), "{error}");
+    chain().on_error("a", COMPLETE).recovery(RecoveryRoute::Undo).build().unwrap();
+    assert_eq!(errors(chain().recovery(RecoveryRoute::Undo)), [E::RecoveryOnOkTransition { from: text("b") }]);
+    let first = Workflow::builder("w").recovery(RecoveryRoute::Undo);
+    assert!(errors(first).contains(&E::RecoveryWithoutTransition));
 }
 
 #[test]
 fn a_built_in_is_not_transactional() {
-    // The builder has no way to say it; stored data has.
+    // The builder cannot declare it; stored data can.
     let workflow = triggered().step(Step::new("a", wait(secs(1)))).build().unwrap();
     let mut data = serde_json::to_value(workflow.definition().as_ref()).unwrap();
     data["steps"][0]["transactional"] = true.into();
-    let error = serde_json::from_value::<squidmesh_core::Definition>(data).unwrap_err().to_string();
+    let error = serde_json::from_value::<squidmesh_core::definition::Definition>(data).unwrap_err().to_string();
     assert!(
         error.contains("1 error:") && error.contains("\"a\" is a built-in (wait) and cannot be transactional"),
         "{error}"

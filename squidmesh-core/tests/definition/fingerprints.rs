@@ -1,11 +1,13 @@
-//! A fingerprint says which version of a workflow a run belongs to, for as long as the run is kept.
+//! A fingerprint identifies the version of a workflow that a run belongs to, for as long as the run is kept.
 
 use std::collections::HashMap;
 
 use schemars::JsonSchema;
+use squidmesh_core::definition::{Definition, LogLevel, MissedPolicy, Priority, RecoveryRoute};
+use squidmesh_core::workflow::WorkflowBuilder;
 use squidmesh_core::{
-    COMPLETE, Definition, Field, LogLevel, MissedPolicy, Priority, RecoveryRoute, Retry, Step, StepContext, StepResult,
-    Trigger, Workflow, WorkflowBuilder, approval, log, ms, pause, secs, transactional, wait,
+    COMPLETE, Field, Retry, Step, StepContext, StepResult, Trigger, Workflow, approval, log, ms, pause, secs,
+    transactional, wait,
 };
 
 use crate::declared::{chain, echo, step, triggered};
@@ -25,7 +27,7 @@ struct Line {
     copies: u32,
 }
 
-/// A workflow that uses every option.
+/// Returns a workflow that uses every option.
 fn full() -> WorkflowBuilder {
     Workflow::builder("checkout")
         .trigger(Trigger::manual("place").payload::<Order>())
@@ -56,7 +58,8 @@ fn full() -> WorkflowBuilder {
         .step(step("capture").irreversible())
         .then("reserve", "review")
         .then("review", "note")
-        .on_error_recovering("review", COMPLETE, RecoveryRoute::Compensation)
+        .on_error("review", COMPLETE)
+        .recovery(RecoveryRoute::Compensation)
         .then("note", "stop")
         .then("stop", "nap")
         .then("nap", "capture")
@@ -69,7 +72,7 @@ fn fingerprint(builder: WorkflowBuilder) -> String {
 
 #[test]
 fn the_fingerprint_of_a_stored_workflow_never_changes() {
-    // If this fails, runs that are stored already would lose their workflow: keep the canonical form instead.
+    // If this fails, stored runs would lose their workflow: keep the canonical form instead.
     assert_eq!(fingerprint(chain()), "4a93c2f6865b216d9c12afd25486251d");
     assert_eq!(fingerprint(full()), "09725e50a41b62c8468788632a558a67");
 }
@@ -104,7 +107,7 @@ fn the_order_of_keys_in_storage_does_not_matter() {
     assert_eq!(read.fingerprint(), workflow.definition().fingerprint());
 }
 
-/// The value as text, with the keys of every object in reverse order.
+/// Returns the value as text, with the keys of every object in reverse order.
 fn backwards(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Object(members) => {
@@ -214,8 +217,8 @@ fn every_change_changes_the_fingerprint() {
         ("transition", two().then("a", "b")),
         ("two transitions", two().then("a", "b").then("b", COMPLETE)),
         ("error transition", two().then("a", COMPLETE).on_error("a", "b")),
-        ("undo", two().then("a", COMPLETE).on_error_recovering("a", "b", RecoveryRoute::Undo)),
-        ("compensate", two().then("a", COMPLETE).on_error_recovering("a", "b", RecoveryRoute::Compensation)),
+        ("undo", two().then("a", COMPLETE).on_error("a", "b").recovery(RecoveryRoute::Undo)),
+        ("compensate", two().then("a", COMPLETE).on_error("a", "b").recovery(RecoveryRoute::Compensation)),
     ];
     let mut seen = HashMap::new();
     for (change, builder) in variants {

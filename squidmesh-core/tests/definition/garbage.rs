@@ -1,8 +1,9 @@
-//! Definitions are read back from databases that others can write to: nothing that stands there may do harm.
+//! Definitions are read back from databases that others can write to: no stored content may do harm.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use squidmesh_core::{COMPLETE, Definition, Field, JsonLimits, Step, Trigger, approval, secs, wait};
+use squidmesh_core::definition::{Definition, JsonLimits};
+use squidmesh_core::{COMPLETE, Field, Step, Trigger, approval, secs, wait};
 
 use crate::declared::{chain, step};
 
@@ -23,7 +24,7 @@ fn stored() -> Value {
     serde_json::to_value(workflow.definition().as_ref()).unwrap()
 }
 
-/// Every place in a value, as a JSON pointer.
+/// Collects every location in a value, as a JSON pointer.
 fn places(value: &Value, at: String, found: &mut Vec<String>) {
     found.push(at.clone());
     match value {
@@ -58,7 +59,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Whatever is accepted obeys the rules: it can be stored and read back as it is.
+/// An accepted definition obeys the rules: it can be stored and read back unchanged.
 fn check(value: &Value) {
     if let Ok(definition) = serde_json::from_value::<Definition>(value.clone()) {
         let again = serde_json::to_value(&definition).unwrap();

@@ -1,8 +1,8 @@
 //! What a definition answers about its graph.
 
-use squidmesh_core::{
-    COMPLETE, Definition, Shape, Step, StepDefinition, Target, TransitionOutcome, WorkflowBuilder, approval,
-};
+use squidmesh_core::definition::{Definition, Shape, StepDefinition, Target, TransitionOutcome};
+use squidmesh_core::workflow::WorkflowBuilder;
+use squidmesh_core::{COMPLETE, Step, approval};
 
 use crate::declared::{chain, step, triggered};
 
@@ -15,7 +15,7 @@ fn names(steps: &[&StepDefinition]) -> Vec<String> {
 }
 
 #[test]
-fn a_transition_workflow_begins_at_its_entry_and_follows_outcomes() {
+fn a_transition_workflow_begins_at_its_entry() {
     let definition = built(
         triggered()
             .step(step("undo"))
@@ -39,7 +39,7 @@ fn a_transition_workflow_begins_at_its_entry_and_follows_outcomes() {
 }
 
 #[test]
-fn a_dependency_workflow_begins_at_its_roots_and_knows_who_waits_for_whom() {
+fn a_dependency_workflow_begins_at_its_roots() {
     let definition = built(
         triggered()
             .step(step("join").after(["right", "left"]))

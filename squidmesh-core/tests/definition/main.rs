@@ -1,4 +1,4 @@
-//! Definitions from the outside: what a builder accepts and refuses, and what a definition keeps through storage.
+//! Definitions from the outside: what a builder accepts and refuses, and what survives storage.
 
 #![allow(
     clippy::expect_used,
@@ -11,6 +11,7 @@
 mod contracts;
 mod declared;
 mod errors;
+mod failing;
 mod fingerprints;
 mod garbage;
 mod graphs;

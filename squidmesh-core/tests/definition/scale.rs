@@ -1,14 +1,16 @@
-//! Definitions that programs make can be large; building them must not become slow or deep.
+//! Generated definitions can be large; building them must become neither slow nor deep.
 
 use std::time::{Duration, Instant};
 
-use squidmesh_core::{COMPLETE, Definition, DefinitionError, Trigger, Workflow};
+use squidmesh_core::definition::{Definition, DefinitionError};
+use squidmesh_core::{COMPLETE, Trigger, Workflow};
 
 use crate::declared::step;
 
 const STEPS: usize = 10_000;
 
-/// Generous for a build without optimisation on a busy machine; what grows with the square of the steps takes minutes.
+/// Generous for a build without optimisation on a busy machine; anything quadratic in the number of steps takes
+/// minutes.
 const BOUND: Duration = Duration::from_secs(5);
 
 fn name(place: usize) -> String {
@@ -16,7 +18,7 @@ fn name(place: usize) -> String {
 }
 
 #[test]
-fn ten_thousand_steps_with_a_hundred_thousand_dependencies_build_quickly() {
+fn a_hundred_thousand_dependencies_build_quickly() {
     let mut builder = Workflow::builder("large").trigger(Trigger::manual("start"));
     for place in 0..STEPS {
         let after: Vec<_> = (1..=10).filter_map(|back| place.checked_sub(back * back)).map(name).collect();

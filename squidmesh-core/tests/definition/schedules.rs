@@ -1,7 +1,8 @@
 //! The rules about cron triggers.
 
 use schemars::JsonSchema;
-use squidmesh_core::{DefinitionError as E, Field, Trigger};
+use squidmesh_core::definition::DefinitionError as E;
+use squidmesh_core::{Field, Trigger};
 
 use crate::declared::{chain, errors};
 

@@ -1,23 +1,26 @@
 
--- KEYS: the streams, then the dead letters. ARGV: group, consumer, most entries, most dead letters, longest entry, then how many
--- streams each class has. Answers with the place of the stream, the id and the fields of each entry.
+-- KEYS: streams in use, the dead letters, then the streams.
+-- ARGV: group, consumer, maximum number of entries, maximum number of dead letters, longest entry, then the number of
+-- streams of each class.
+-- Returns the streams in use, and the index of the stream, the id and the fields of each entry.
 local group, consumer, left = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local bound, longest = ARGV[4], tonumber(ARGV[5])
-local dead = KEYS[#KEYS]
+local used, dead = KEYS[1], KEYS[2]
+typed(used, 'set')
 local found = {}
 
-local function read(place, count)
-  local stream = KEYS[place]
-  local answer = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')
+local function read(index, count)
+  local stream = KEYS[index + 2]
+  local answer = try('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')
   if failed(answer) then
     ready(stream, group)
-    answer = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')
+    answer = must('XREADGROUP', 'GROUP', group, consumer, 'COUNT', count, 'STREAMS', stream, '>')
   end
   if not answer then return 0 end
   local entries = answer[1][2]
   for _, entry in ipairs(entries) do
     if fits(stream, group, entry[1], entry[2], dead, bound, longest) then
-      found[#found + 1] = {place, entry[1], entry[2]}
+      found[#found + 1] = {index, entry[1], entry[2]}
       left = left - 1
     end
   end
@@ -30,16 +33,21 @@ for class = 6, #ARGV do
   if streams > 0 and left > 0 then
     local share = math.max(1, math.floor(left / streams))
     local full = {}
-    for place = first, first + streams - 1 do
+    for index = first, first + streams - 1 do
       if left > 0 then
         local count = math.min(share, left)
-        if read(place, count) == count then full[#full + 1] = place end
+        if read(index, count) == count then full[#full + 1] = index end
       end
     end
-    for _, place in ipairs(full) do
-      if left > 0 then read(place, left) end
+    for _, index in ipairs(full) do
+      if left > 0 then read(index, left) end
     end
   end
   first = first + streams
 end
-return found
+-- From here on nothing may fail: the entries that were read would be pending without their consumer knowing.
+for index = 3, #KEYS do
+  redis.pcall(in_use(KEYS[index], group) and 'SADD' or 'SREM', used, KEYS[index])
+end
+local names = redis.pcall('SMEMBERS', used)
+return {failed(names) and {} or names, found}

@@ -1,16 +1,20 @@
 
--- KEYS: stream and index, as often as wanted. ARGV: group, then the place of the stream, the id and the job of each entry.
+-- KEYS: streams in use, then each stream with its index of jobs.
+-- ARGV: group, then the number of the stream, the id and the job of each entry.
 local group = ARGV[1]
-for place = 2, #ARGV, 3 do
-  local of = tonumber(ARGV[place])
-  local stream, index, id, job = KEYS[of * 2 - 1], KEYS[of * 2], ARGV[place + 1], ARGV[place + 2]
-  redis.pcall('XACK', stream, group, id)
-  redis.pcall('XDEL', stream, id)
-  -- Another may have announced the job anew.
-  if redis.pcall('HGET', index, job) == id then redis.call('HDEL', index, job) end
+for position = 2, #ARGV, 3 do
+  local of = tonumber(ARGV[position])
+  local stream, index, id, job = KEYS[of * 2], KEYS[of * 2 + 1], ARGV[position + 1], ARGV[position + 2]
+  try('XACK', stream, group, id)
+  try('XDEL', stream, id)
+  -- The job may have been announced again meanwhile.
+  if try('HGET', index, job) == id then must('HDEL', index, job) end
 end
-for place = 1, #KEYS, 2 do
-  -- What the index of an empty stream still has is of entries that were lost.
-  if redis.pcall('XLEN', KEYS[place]) == 0 then redis.call('DEL', KEYS[place + 1]) end
+for position = 2, #KEYS, 2 do
+  -- What the index of an empty stream still contains belongs to entries that were lost.
+  if try('XLEN', KEYS[position]) == 0 then
+    must('DEL', KEYS[position + 1])
+    try('SREM', KEYS[1], KEYS[position])
+  end
 end
 return #ARGV

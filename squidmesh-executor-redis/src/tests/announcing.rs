@@ -1,4 +1,4 @@
-//! Announcing: once, whatever happens to the stream meanwhile.
+//! Announces each job once, independent of what happens to the stream meanwhile.
 
 use super::*;
 
@@ -10,7 +10,7 @@ async fn what_is_announced_is_not_announced_again() {
     assert_eq!(redis.announce(&jobs).await, Announced { added: 0, refused: 0 });
     let entries = redis.reader(std::slice::from_ref(&route)).read(10).await.unwrap();
     assert_eq!(runs(&entries), [1, 2]);
-    assert_eq!(redis.announce(&jobs).await.added, 0, "it is in somebody's hands");
+    assert_eq!(redis.announce(&jobs).await.added, 0, "a consumer holds it");
     assert_eq!(redis.counts(&route).await, [2, 2, 2]);
 }
 
@@ -53,7 +53,7 @@ async fn entries_that_were_trimmed_are_announced_again() {
     let entries = reader.read(100).await.unwrap();
     assert_eq!(runs(&entries).len(), 20);
     settle(&reader, &entries).await;
-    // What was trimmed in somebody's hands is let go of when it is looked for.
+    // A pending entry that was trimmed is released when it is reclaimed.
     assert_eq!(reader.take_over(100, Duration::ZERO).await.unwrap().0, []);
     assert_eq!(redis.counts(&route).await, [0, 0, 0]);
 }

@@ -1,4 +1,4 @@
-//! The scripts and their callers against a real server, on which each test has names of its own.
+//! Tests the scripts and their callers on a real server, where each test has names of its own.
 
 mod announcing;
 mod reading;
@@ -9,19 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, Value};
+use squidmesh_core::command::Route;
+use squidmesh_core::definition::Priority;
+use squidmesh_core::dispatch::IntentKey;
 use squidmesh_core::testing::sample;
-use squidmesh_core::{IntentKey, Priority, Route};
 use uuid::Uuid;
 
-use crate::announce::{Announced, Announcement, Board};
+use crate::announce::{Announced, Announcement, StreamWriter};
+use crate::connection::Connection;
 use crate::entry::{Content, Entry};
 use crate::keys::{GROUP, Keys, Stream};
-use crate::link::Link;
 use crate::reader::Reader;
 use crate::server::Server;
-use crate::signals::Signals;
+use crate::sweep_triggers::SweepTriggers;
+use crate::used::UsedStreams;
 
-/// Where the server of the tests is.
+/// The variable with the address of the test server.
 const SERVER: &str = "SQUIDMESH_TEST_REDIS";
 const SECONDS: Duration = Duration::from_secs(5);
 
@@ -30,42 +33,53 @@ fn server() -> String {
         .unwrap_or_else(|_| panic!("{SERVER} is not set: run `cargo xtask test`, which starts a Redis for the tests"))
 }
 
-/// A deployment with nothing in Redis.
+/// A deployment without data in Redis.
 struct Deployment {
-    link: Arc<Link>,
+    connection: Arc<Connection>,
     keys: Keys,
-    board: Board,
-    signals: Arc<Signals>,
+    writer: StreamWriter,
+    triggers: Arc<SweepTriggers>,
 }
 
 impl Deployment {
     fn new() -> Self {
-        let signals = Arc::new(Signals::default());
-        let link = Arc::new(Link::new(Server::at(&server()).unwrap(), SECONDS, signals.clone()));
+        let triggers = Arc::new(SweepTriggers::default());
+        let connection = Arc::new(Connection::new(Server::at(&server()).unwrap(), SECONDS, triggers.clone()));
         let keys = Keys::new(&Uuid::new_v4().simple().to_string()).unwrap();
-        Deployment { board: Board::new(link.clone(), keys.clone()), link, keys, signals }
+        Deployment { writer: StreamWriter::new(connection.clone(), keys.clone()), connection, keys, triggers }
     }
 
     fn reader(&self, routes: &[Route]) -> Reader {
-        let waiting = Link::new(Server::at(&server()).unwrap(), SECONDS, self.signals.clone());
-        Reader::new(routes.to_vec(), &self.keys, waiting, self.link.clone(), self.signals.clone(), SECONDS * 2)
+        let waiting = Connection::new(Server::at(&server()).unwrap(), SECONDS, self.triggers.clone());
+        let own = routes.iter().map(|route| self.stream(route)).collect();
+        let used = Arc::new(UsedStreams::new(self.connection.clone(), &self.keys, own));
+        Reader::new(
+            routes.to_vec(),
+            &self.keys,
+            waiting,
+            self.connection.clone(),
+            self.triggers.clone(),
+            used,
+            SECONDS * 2,
+        )
     }
 
     async fn announce(&self, announcements: &[Announcement]) -> Announced {
-        self.board.announce(announcements).await.unwrap()
+        self.writer.announce(announcements).await.unwrap()
     }
 
     async fn send(&self, words: &[&str]) -> Value {
         let (name, arguments) = words.split_first().unwrap();
         let mut command: Cmd = redis::cmd(name);
-        self.link.send(command.arg(arguments)).await.unwrap()
+        self.connection.send(command.arg(arguments)).await.unwrap()
     }
 
     fn stream(&self, route: &Route) -> Stream {
         self.keys.stream(route)
     }
 
-    /// How many entries a stream has, how many of them are in somebody's hands, and how many jobs the index has.
+    /// Returns the number of entries of a stream, how many of them are pending, and the number of jobs in the
+    /// index.
     async fn counts(&self, route: &Route) -> [i64; 3] {
         let stream = self.stream(route);
         let length = self.send(&["XLEN", &stream.name]).await;
@@ -93,7 +107,7 @@ fn job(run: u64, route: &Route) -> Announcement {
     Announcement { key: IntentKey::step(sample::run_id(run), sample::step_name("first")), route: route.clone() }
 }
 
-/// The runs that entries are about, in their order.
+/// Returns the runs of entries, in order.
 fn runs(entries: &[Entry]) -> Vec<u64> {
     let run = |entry: &Entry| match entry.content() {
         Content::Intent(key) => (0..10_000).find(|number| sample::run_id(*number) == key.run_id).unwrap(),
@@ -108,5 +122,5 @@ async fn settle(reader: &Reader, entries: &[Entry]) {
         _ => String::new(),
     };
     let settled: Vec<(&Entry, String)> = entries.iter().map(|entry| (entry, job(entry))).collect();
-    reader.settle(&settled).await.unwrap();
+    reader.settler.settle(&settled).await.unwrap();
 }

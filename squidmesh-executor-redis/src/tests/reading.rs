@@ -1,8 +1,8 @@
-//! Reading: in order, bounded, never cancelled, and taken over from those who died.
+//! Reads in order, bounded, never cancelled, and takes over from dead consumers.
 
 use std::time::Instant;
 
-use squidmesh_core::{CancelReason, Cancellation};
+use squidmesh_core::workflow::{CancelReason, Cancellation};
 
 use super::*;
 
@@ -82,16 +82,16 @@ async fn a_group_that_is_lost_while_a_read_waits_is_made_again() {
     let (redis, route) = (Deployment::new(), route(Priority::Normal));
     let mut reader = redis.reader(std::slice::from_ref(&route));
     reader.read(1).await.unwrap();
-    redis.signals.take();
+    redis.triggers.take();
     let stream = redis.stream(&route);
     let never = Cancellation::new();
     let (entries, _) = tokio::join!(reader.wait(&never), async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         redis.send(&["DEL", &stream.name]).await
     });
-    // Whatever this version of the server makes of it, the next read finds everything in order.
+    // Regardless of what this version of the server returns, the next read finds everything in order.
     if entries.is_err() {
-        assert!(redis.signals.take().disturbed, "a sweep is called for");
+        assert!(redis.triggers.take().may_be_lost, "a sweep is called for");
     }
     assert_eq!(reader.read(1).await.unwrap(), []);
     redis.announce(&[job(1, &route)]).await;

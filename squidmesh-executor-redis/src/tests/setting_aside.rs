@@ -1,10 +1,10 @@
-//! Entries that cannot be carried out: set aside, listed, returned and dropped; never in the way.
+//! Entries that cannot be executed are set aside, listed, returned and dropped, and never block others.
 
 use super::*;
-use crate::reader::DELIVERIES;
+use crate::reader::MAX_DELIVERIES;
 use crate::{RedisExecutor, RedisExecutorError};
 
-/// An executor on the names of a deployment.
+/// Returns an executor with the names of a deployment.
 fn executor(redis: &Deployment) -> RedisExecutor {
     let dead = redis.keys.dead_letters();
     let prefix = dead.trim_start_matches('{').split('}').next().unwrap();
@@ -14,7 +14,9 @@ fn executor(redis: &Deployment) -> RedisExecutor {
 async fn add(redis: &Deployment, route: &Route, fields: &[&[u8]]) {
     let mut command = redis::cmd("XADD");
     command.arg(&*redis.stream(route).name).arg("*").arg(fields);
-    redis.link.send(&command).await.unwrap();
+    redis.connection.send(&command).await.unwrap();
+    // As a blocking read would have recorded it.
+    redis.send(&["SADD", &redis.keys.used(), &redis.stream(route).name]).await;
 }
 
 #[tokio::test]
@@ -45,7 +47,7 @@ async fn a_dead_letter_is_listed_returned_and_dropped() {
     }
     for entry in reader.read(10).await.unwrap() {
         let Content::Malformed(reason, payload) = entry.content() else { panic!("{entry:?}") };
-        reader.park(&entry, &reason, &payload).await.unwrap();
+        reader.settler.park(&entry, &reason, &payload).await.unwrap();
     }
     let [length, pending, _] = redis.counts(&route).await;
     assert_eq!([length, pending], [0, 0]);
@@ -76,13 +78,13 @@ async fn what_is_delivered_again_and_again_is_set_aside_in_the_end() {
     redis.announce(&[job(1, &route)]).await;
     let mut reader = redis.reader(std::slice::from_ref(&route));
     assert_eq!(reader.read(10).await.unwrap().len(), 1);
-    for delivery in 2..=DELIVERIES {
+    for delivery in 2..=MAX_DELIVERIES {
         assert_eq!(reader.take_over(10, Duration::ZERO).await.unwrap().0.len(), 1, "delivery {delivery}");
     }
     assert_eq!(reader.take_over(10, Duration::ZERO).await.unwrap().0, []);
     let letters = executor(&redis).dead_letters(None, 10).await.unwrap();
     assert_eq!(letters.len(), 1);
-    assert_eq!(letters[0].deliveries, DELIVERIES as u64 + 1);
+    assert_eq!(letters[0].deliveries, MAX_DELIVERIES as u64 + 1);
     assert_eq!(redis.announce(&[job(1, &route)]).await.added, 1, "the work itself is announced anew");
 }
 
@@ -103,7 +105,7 @@ async fn dead_letters_survive_whatever_their_key_is_made_of() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_told_and_awaited_by_nobody() {
+async fn an_unreachable_server_is_reported_and_not_awaited() {
     let executor = RedisExecutor::new("redis://user:secret@127.0.0.1:1").unwrap();
     let refused = executor.dead_letters(None, 1).await.unwrap_err();
     assert!(matches!(refused, RedisExecutorError::Unreachable { .. }), "{refused:?}");

@@ -1,24 +1,25 @@
-//! Sweeping: what was never announced is, as far as there is room, whatever there is no room for.
+//! Sweeps announce work that was never announced, as far as there is room, even if other work has none.
 
 use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore};
-use squidmesh_core::{CancelReason, Cancellation, Runner, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow};
+use squidmesh_core::workflow::{CancelReason, Cancellation};
+use squidmesh_core::{Runner, Squidmesh, Step, StepContext, StepResult, Trigger, Workflow};
 
 use super::*;
 use crate::sweep::Sweeper;
 
-/// The most entries of each stream.
+/// The maximum number of entries in each stream.
 const ROOM: usize = 10;
-/// So long that no test sees two sweeps of which all came to their end.
+/// Long enough that no test sees two complete sweeps.
 const INTERVAL: Duration = Duration::from_secs(60);
 
 async fn done(_: Json, _: StepContext) -> StepResult<Json> {
     Ok(json!({}))
 }
 
-/// What is due after so many runs on each queue, first those of the first queue, and announced nowhere.
+/// Returns a runner with due work on each queue, in the given order and number of runs, that is announced nowhere.
 async fn due(runs: &[(&str, usize)]) -> Runner {
     let clock = Arc::new(ManualClock::default());
     let executor = MemoryExecutor::new(clock.clone());
@@ -35,12 +36,12 @@ async fn due(runs: &[(&str, usize)]) -> Runner {
         }
         clock.advance(Duration::from_millis(1));
     }
-    // So long ago that only a sweep finds it, and no look at what has just fallen due.
+    // Old enough that only a sweep finds it, not a look for recent work.
     clock.advance(INTERVAL);
     mesh.runner()
 }
 
-/// Waits until a stream has so many entries.
+/// Waits until a stream has this many entries.
 async fn until(redis: &Deployment, route: &Route, entries: i64) {
     let begun = Instant::now();
     while redis.counts(route).await[0] != entries {
@@ -52,23 +53,23 @@ async fn until(redis: &Deployment, route: &Route, entries: i64) {
 #[tokio::test]
 async fn a_full_stream_keeps_no_other_queue_waiting_and_is_filled_up_soon() {
     let redis = Deployment::new();
-    // More than two pages: there is no room for any of the second.
+    // More than two pages: there is no room for the second.
     let runner = due(&[("long", 1_100), ("short", 5)]).await;
     let route = |queue| runner.routes().into_iter().find(|route| route.queue == sample::queue(queue)).unwrap();
     let (long, short) = (route("long"), route("short"));
     for route in [&long, &short] {
-        // The streams are made by whoever comes first.
+        // The first reader creates the streams.
         redis.reader(std::slice::from_ref(route)).read(1).await.unwrap();
     }
-    let mut board = redis.board.clone();
-    board.most = ROOM;
-    let sweeper = Sweeper::new(runner, board, redis.link.clone(), &redis.keys, redis.signals.clone(), INTERVAL);
+    let mut writer = redis.writer.clone();
+    writer.max_length = ROOM;
+    let sweeper = Sweeper::new(runner, writer, redis.connection.clone(), &redis.keys, redis.triggers.clone(), INTERVAL);
     let shutdown = Cancellation::new();
     let sweeping = tokio::spawn(sweeper.run(shutdown.clone()));
     until(&redis, &short, 5).await;
     until(&redis, &long, ROOM as i64).await;
 
-    // With room again, it does not take until the next sweep.
+    // Once there is room again, it does not take until the next sweep.
     let mut reader = redis.reader(std::slice::from_ref(&long));
     let entries = reader.read(ROOM).await.unwrap();
     settle(&reader, &entries[..ROOM / 2]).await;

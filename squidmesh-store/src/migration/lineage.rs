@@ -1,29 +1,12 @@
-//! The second migration: the runs that came from others are found by those.
+//! The second migration: indexes that find runs by the run from which they were resumed or replayed.
 //!
-//! Few runs do, and what they came from never changes: the indexes have no entry for the others, and cost their updates nothing.
+//! Few runs have an origin, and it never changes: the indexes have no entry for other runs, and add no cost to
+//! their updates.
 
-use async_trait::async_trait;
-use sea_orm::DbErr;
-use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
+use super::statements::Statements;
 
-pub(super) struct Lineage;
-
-impl MigrationName for Lineage {
-    fn name(&self) -> &str {
-        "m20250901_000002_squidmesh_lineage"
-    }
-}
-
-#[async_trait]
-impl MigrationTrait for Lineage {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::execute_all(manager, CREATE).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::execute_all(manager, DROP).await
-    }
-}
+pub(super) const LINEAGE: Statements =
+    Statements { name: "m20250901_000002_squidmesh_lineage", up: CREATE, down: DROP, column: None };
 
 const CREATE: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS squidmesh_runs_by_replayed ON squidmesh_runs (replayed_from) WHERE replayed_from IS NOT NULL",

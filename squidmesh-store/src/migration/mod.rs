@@ -1,7 +1,7 @@
-//! The tables, and how they come to be.
+//! The tables of the store, and their migrations.
 //!
-//! [`SeaOrmStore::connect`](crate::SeaOrmStore::connect) applies what is missing. A host that migrates by itself takes
-//! [`Migrator`] into its own migrator and connects with migrating switched off:
+//! [`SeaOrmStore::connect`](crate::SeaOrmStore::connect) applies pending migrations. A host that migrates by
+//! itself includes [`Migrator`] in its own migrator and connects with migrations disabled:
 //!
 //! ```
 //! use sea_orm_migration::prelude::*;
@@ -17,32 +17,47 @@
 //! }
 //! ```
 //!
-//! Every migration creates only what is not there, so that both ways may even be mixed.
+//! Every migration creates only what is missing, so the two ways may be mixed.
 //!
 //! # Old processes on a newer database
 //!
-//! In a rolling deploy processes of the version before are started beside the new ones, so migrations of a newer version do not
-//! stop them: a release brings only what the release before bears. A migration that it could not bear has a name that ends in
-//! `_breaking`; who finds one that it does not know refuses to start, with
-//! [`ConnectError::NewerDatabase`](crate::ConnectError::NewerDatabase).
+//! In a rolling deploy, processes of the previous version start beside new ones, so migrations of a newer version
+//! do not stop them: a release contains only migrations that the previous release can work with. The name of a
+//! migration that it cannot work with ends in `_breaking`; a process that finds an unknown one refuses to start,
+//! with [`ConnectError::NewerDatabase`](crate::ConnectError::NewerDatabase).
 
+mod claims;
+mod delays;
+mod identity;
 mod lineage;
+mod lists;
+mod statements;
 mod tables;
+mod trigger_notes;
 
 use sea_orm::sea_query::{Alias, IntoIden};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, DynIden};
-use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 use crate::database::Database;
 use crate::sql::Sql;
 
-/// The store's migrations, in order. What is applied is kept in a table of its own, `squidmesh_migrations`.
+/// The store's migrations, in order. Applied migrations are recorded in a table of their own,
+/// `squidmesh_migrations`.
 #[derive(Clone, Copy, Debug)]
 pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(tables::Tables), Box::new(lineage::Lineage)]
+        vec![
+            Box::new(tables::TABLES),
+            Box::new(lineage::LINEAGE),
+            Box::new(delays::DELAYS),
+            Box::new(claims::CLAIM_INDEXES),
+            Box::new(lists::LIST_INDEXES),
+            Box::new(trigger_notes::TRIGGER_NOTES),
+            Box::new(identity::IDENTITY),
+        ]
     }
 
     fn migration_table_name() -> DynIden {
@@ -52,27 +67,21 @@ impl MigratorTrait for Migrator {
 
 const APPLIED: &str = "squidmesh_migrations";
 
-/// Identifies the migration of these tables among the advisory locks of a Postgres database.
+/// The advisory lock of these migrations in a Postgres database.
 const LOCK: i64 = 0x5351_4944_4d45_5348;
 
-/// How the name of a migration ends that the versions before it cannot work with.
+/// The end of the name of a migration that earlier versions cannot work with.
 const BREAKING: &str = "_breaking";
-
-/// What is applied already.
-enum Applied {
-    /// Everything that this version knows.
-    Complete,
-    /// Not everything.
-    Incomplete,
-    /// Something that this version cannot work with.
-    Breaking(String),
-}
 
 /// Why a database was not migrated.
 pub(crate) enum Unmigrated {
-    /// A newer version has changed it so that this one cannot work with it.
+    /// A newer version has changed it in a way that this version cannot work with.
     Newer(String),
-    /// The database said no.
+    /// These tables are missing, and are not to be created.
+    Missing(Vec<String>),
+    /// There are tables in several schemas.
+    Several(Vec<String>),
+    /// The database returned an error.
     Failed(DbErr),
 }
 
@@ -82,48 +91,135 @@ impl From<DbErr> for Unmigrated {
     }
 }
 
-/// Applies what is missing. Any number of processes may do so at once, beside others that work: one does it, the others wait
-/// for it. Where nothing is missing nothing is locked, and no right to change tables is needed.
-pub(crate) async fn migrate(database: &Database) -> Result<(), Unmigrated> {
-    match applied(database.reader()).await? {
-        Applied::Complete => return Ok(()),
-        Applied::Breaking(migration) => return Err(Unmigrated::Newer(migration)),
-        Applied::Incomplete => {}
+/// Applies pending migrations, if permitted. Any number of processes may call this concurrently, beside others
+/// that work: one migrates, the others wait for it. If nothing is pending, nothing is locked, and no right to
+/// change tables is needed.
+pub(crate) async fn migrate(database: &Database, may_migrate: bool) -> Result<(), Unmigrated> {
+    let found = look(database.reader()).await?;
+    let missing = found.missing();
+    // A partial set of tables is not a new database: a person must restore the lost ones.
+    let lost = !missing.is_empty() && missing.len() < TABLES.len();
+    if lost || !(missing.is_empty() || may_migrate) {
+        return Err(Unmigrated::Missing(missing));
     }
-    let transaction = database.begin().await?;
-    lock(&transaction).await?;
-    Migrator::up(&transaction, None).await?;
-    Ok(transaction.commit().await?)
+    if may_migrate && !(found.complete && missing.is_empty()) {
+        apply(database, &found).await?;
+    }
+    database.pin(look(database.reader()).await?.schema.as_deref());
+    Ok(())
 }
 
-/// What is applied. Migrations that a newer version added are none of this version's business, unless they are breaking ones.
-async fn applied<C: ConnectionTrait>(connection: &C) -> Result<Applied, DbErr> {
-    let table = "SELECT count(*) AS tables FROM ";
-    let sql = match connection.get_database_backend() {
-        DbBackend::Postgres => {
-            let named = "information_schema.tables WHERE table_schema = current_schema() AND table_name = ";
-            Sql::on(connection).push(table).push(named)
-        }
-        _ => Sql::on(connection).push(table).push("sqlite_master WHERE type = 'table' AND name = "),
+async fn apply(database: &Database, found: &Found) -> Result<(), DbErr> {
+    // Not one of the store's own transactions: a migration has no timeout.
+    let transaction = database.begin_for_host().await?;
+    lock(&transaction).await?;
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        in_schema(&transaction, found.schema.as_deref()).await?;
+    }
+    // Checked again, now that no other process migrates: a host that reset its migrations dropped the tables, but
+    // not this record.
+    let now = look(&transaction).await.unwrap_or_default();
+    if now.tables.is_empty() && now.recorded {
+        transaction.execute_unprepared(&format!("DELETE FROM {APPLIED}")).await?;
+    }
+    Migrator::up(&transaction, None).await?;
+    transaction.commit().await
+}
+
+/// Continues in the schema in which the tables are, or are to be created.
+async fn in_schema(transaction: &DatabaseTransaction, schema: Option<&str>) -> Result<(), DbErr> {
+    if let Some(schema) = schema {
+        let schema = format!("\"{}\"", schema.replace('"', "\"\""));
+        transaction.execute_unprepared(&format!("SET LOCAL search_path = {schema}")).await?;
+        return Ok(());
+    }
+    let wanted = "SELECT current_setting('search_path') AS path WHERE current_schema() IS NULL";
+    let wanted = Sql::on(transaction).push(wanted).fetch(transaction).await?;
+    if let Some(row) = wanted.first() {
+        // None of the schemas exists. The first is the one that was requested.
+        let path: String = row.try_get_by("path")?;
+        let first = path.split(',').map(str::trim).find(|schema| !schema.contains('$')).unwrap_or("public");
+        transaction.execute_unprepared(&format!("CREATE SCHEMA IF NOT EXISTS {first}")).await?;
+    }
+    Ok(())
+}
+
+/// The tables of the store that exist.
+#[derive(Default)]
+struct Found {
+    /// Their schema, on Postgres.
+    schema: Option<String>,
+    tables: Vec<String>,
+    /// Whether there is a record of applied migrations.
+    recorded: bool,
+    /// Whether all migrations that this version knows were applied.
+    complete: bool,
+}
+
+impl Found {
+    fn missing(&self) -> Vec<String> {
+        let missing = TABLES.iter().filter(|table| !self.tables.iter().any(|found| found == *table));
+        missing.map(|table| (*table).to_owned()).collect()
+    }
+}
+
+/// Looks for the tables, in any schema of the search path. Migrations that a newer version added are ignored,
+/// unless they are breaking.
+async fn look<C: ConnectionTrait>(connection: &C) -> Result<Found, Unmigrated> {
+    let sql = Sql::on(connection);
+    let sql = if sql.is_postgres() {
+        sql.push("SELECT nspname::text AS schema, relname::text AS name FROM pg_class JOIN pg_namespace ON ")
+            .push("pg_namespace.oid = relnamespace JOIN unnest(current_schemas(false)) WITH ORDINALITY AS path(name, position) ")
+            .push("ON path.name = nspname WHERE relkind IN ('r', 'p') AND left(relname, 10) = 'squidmesh_' ORDER BY position")
+    } else {
+        sql.push("SELECT NULL AS schema, name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 10) = 'squidmesh_'")
     };
-    let rows = sql.bind(APPLIED).fetch(connection).await?;
-    let tables: i64 = rows.first().map_or(Ok(0), |row| row.try_get_by("tables"))?;
-    if tables == 0 {
-        return Ok(Applied::Incomplete);
+    let mut found = Found::default();
+    let mut schemas: Vec<String> = Vec::new();
+    for row in &sql.fetch(connection).await? {
+        let (schema, name): (Option<String>, String) = (row.try_get_by("schema")?, row.try_get_by("name")?);
+        if name != APPLIED && !TABLES.contains(&name.as_str()) {
+            continue;
+        }
+        schemas.extend(schema.filter(|schema| !schemas.contains(schema)));
+        if name == APPLIED {
+            found.recorded = true;
+        } else {
+            found.tables.push(name);
+        }
+    }
+    if schemas.len() > 1 {
+        return Err(Unmigrated::Several(schemas));
+    }
+    found.schema = schemas.pop();
+    if !found.recorded {
+        return Ok(found);
     }
     let rows = Sql::on(connection).push("SELECT version FROM ").push(APPLIED).fetch(connection).await?;
-    let applied: Vec<String> = rows.iter().map(|row| row.try_get_by("version")).collect::<Result<_, _>>()?;
+    let applied: Vec<String> = rows.iter().map(|row| row.try_get_by("version")).collect::<Result<_, DbErr>>()?;
     let known = Migrator::migrations();
     let is_known = |name: &String| known.iter().any(|migration| migration.name() == name);
     if let Some(breaking) = applied.iter().find(|name| name.ends_with(BREAKING) && !is_known(name)) {
-        return Ok(Applied::Breaking(breaking.clone()));
+        return Err(Unmigrated::Newer(breaking.clone()));
     }
-    let complete = known.iter().all(|migration| applied.iter().any(|name| name == migration.name()));
-    Ok(if complete { Applied::Complete } else { Applied::Incomplete })
+    found.complete = known.iter().all(|migration| applied.iter().any(|name| name == migration.name()));
+    Ok(found)
 }
 
-/// One migrates at a time. On SQLite the transaction itself is the lock; on Postgres whoever migrates waits patiently for the
-/// others, and then only shortly for tables that are in use, so that work behind it is not held up.
+/// All tables, except for the record of migrations.
+const TABLES: [&str; 7] = [
+    "squidmesh_definitions",
+    "squidmesh_runs",
+    "squidmesh_step_runs",
+    "squidmesh_attempts",
+    "squidmesh_intents",
+    "squidmesh_audit",
+    "squidmesh_triggers",
+];
+
+/// Lets one process migrate at a time. On SQLite, the transaction itself is the lock. On Postgres, a process waits
+/// up to a minute for other migrations, and then only briefly for tables that are in use, so that it does not
+/// block the work behind it.
 async fn lock(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
     if transaction.get_database_backend() == DbBackend::Postgres {
         transaction.execute_unprepared("SET LOCAL lock_timeout = '60s'").await?;
@@ -132,36 +228,3 @@ async fn lock(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
     }
     Ok(())
 }
-
-/// Runs statements written for both databases: `{uuid}`, `{key}` (a text that is compared byte by byte), `{warm}` (room for
-/// updates in place), `{hot}` (rows come and go) and `{without rowid}` are put in the words of the one at hand.
-async fn execute_all(manager: &SchemaManager<'_>, statements: &[&str]) -> Result<(), DbErr> {
-    let connection = manager.get_connection();
-    let postgres = connection.get_database_backend() == DbBackend::Postgres;
-    for statement in statements {
-        let words: [(&str, &str); 5] = if postgres {
-            [
-                ("{uuid}", "UUID"),
-                ("{key}", "TEXT COLLATE \"C\""),
-                ("{warm}", " WITH (fillfactor = 70)"),
-                ("{hot}", HOT_TABLE),
-                ("{without rowid}", ""),
-            ]
-        } else {
-            [
-                ("{uuid}", "BLOB"),
-                ("{key}", "TEXT"),
-                ("{warm}", ""),
-                ("{hot}", ""),
-                ("{without rowid}", " WITHOUT ROWID"),
-            ]
-        };
-        let statement = words.iter().fold((*statement).to_owned(), |text, (word, meaning)| text.replace(word, meaning));
-        connection.execute_unprepared(&statement).await?;
-    }
-    Ok(())
-}
-
-/// Rows of a hot table live for moments: it is vacuumed by their number, not by a share of a size that is mostly zero.
-const HOT_TABLE: &str = " WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, \
-                         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 20000)";

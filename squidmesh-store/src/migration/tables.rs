@@ -1,30 +1,13 @@
 //! The first migration: all tables.
 //!
-//! JSON is text and times are milliseconds in 64 bits on every database. Each table is found by its primary key; the intents
-//! have two more indexes, by which they are claimed: each of them is in the one while it waits and in the other while it is held.
+//! JSON is text and times are milliseconds in 64 bits on every database. Rows are found by primary key. The
+//! intents have two more indexes, by which they are claimed: a waiting intent is in the one, a leased intent in
+//! the other.
 
-use async_trait::async_trait;
-use sea_orm::DbErr;
-use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
+use super::statements::Statements;
 
-pub(super) struct Tables;
-
-impl MigrationName for Tables {
-    fn name(&self) -> &str {
-        "m20250901_000001_squidmesh_tables"
-    }
-}
-
-#[async_trait]
-impl MigrationTrait for Tables {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::execute_all(manager, CREATE).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        super::execute_all(manager, DROP).await
-    }
-}
+pub(super) const TABLES: Statements =
+    Statements { name: "m20250901_000001_squidmesh_tables", up: CREATE, down: DROP, column: None };
 
 const CREATE: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS squidmesh_definitions (
@@ -87,8 +70,8 @@ const CREATE: &[&str] = &[
         finished_at BIGINT,
         PRIMARY KEY (run_id, step, number)
     ){warm}",
-    // The step is empty for the compensation of a run. A row is due at available_at; while it is held, that is the time when
-    // the lease runs out.
+    // The step is empty for the compensation of a run. A row is due at available_at; while it is leased, that is
+    // the time when the lease expires.
     "CREATE TABLE IF NOT EXISTS squidmesh_intents (
         run_id {uuid} NOT NULL,
         step {key} NOT NULL,

@@ -1,13 +1,15 @@
-//! The table `squidmesh_attempts`: one row for each attempt that ended without completing its step.
+//! The table `squidmesh_attempts`: one row per attempt that ended without completing its step.
 
-use squidmesh_core::{Attempt, AttemptStatus, RunId, StoreError};
+use squidmesh_core::RunId;
+use squidmesh_core::port::StoreError;
+use squidmesh_core::run::{Attempt, AttemptStatus};
 
 use super::cell::{
-    count, optional_json, optional_time, parsed, time, to_millis, to_optional_json, to_optional_millis, word,
+    Columns, Unreadable, count, optional_json, optional_time, parsed, time, to_millis, to_optional_json,
+    to_optional_millis, word,
 };
-use super::{Cells, Unreadable};
-use crate::columns::{Column, fixed, nullable};
-use crate::sql::Row;
+
+use crate::sql::{Column, Row, fixed, nullable};
 
 /// The columns, in the order of [`attempt_to_row`].
 pub(crate) const ATTEMPT_COLUMNS: &[Column] = &[
@@ -32,7 +34,7 @@ pub(crate) fn attempt_to_row(run: RunId, attempt: &Attempt) -> Result<Row, Store
     ])
 }
 
-pub(crate) fn attempt_from_row(row: &impl Cells) -> Result<Attempt, Unreadable> {
+pub(crate) fn attempt_from_row(row: &impl Columns) -> Result<Attempt, Unreadable> {
     Ok(Attempt {
         step: parsed(row, "step")?,
         number: count(row, "number")?,

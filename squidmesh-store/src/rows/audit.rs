@@ -1,13 +1,15 @@
-//! The table `squidmesh_audit`: one row for each entry of a run's audit trail.
+//! The table `squidmesh_audit`: one row per entry of a run's audit trail.
 
-use squidmesh_core::{AuditEvent, AuditKind, RunId, StoreError};
+use squidmesh_core::RunId;
+use squidmesh_core::port::StoreError;
+use squidmesh_core::run::{AuditEvent, AuditKind};
 
 use super::cell::{
-    count, optional_json, optional_parsed, optional_text, time, to_count, to_millis, to_optional_json, word,
+    Columns, Unreadable, count, optional_json, optional_parsed, optional_text, time, to_count, to_millis,
+    to_optional_json, word,
 };
-use super::{Cells, Unreadable};
-use crate::columns::{Column, fixed, free_text, nullable};
-use crate::sql::Row;
+
+use crate::sql::{Column, Row, fixed, free_text, nullable};
 
 /// The columns, in the order of [`audit_to_row`].
 pub(crate) const AUDIT_COLUMNS: &[Column] = &[
@@ -22,7 +24,7 @@ pub(crate) const AUDIT_COLUMNS: &[Column] = &[
     fixed("occurred_at"),
 ];
 
-/// The entry that is at place `ordinal` among those of its commit.
+/// Encodes the entry at position `ordinal` among those of its commit.
 pub(crate) fn audit_to_row(run: RunId, ordinal: usize, event: &AuditEvent) -> Result<Row, StoreError> {
     Ok(vec![
         run.as_uuid().into(),
@@ -37,7 +39,7 @@ pub(crate) fn audit_to_row(run: RunId, ordinal: usize, event: &AuditEvent) -> Re
     ])
 }
 
-pub(crate) fn audit_from_row(row: &impl Cells) -> Result<AuditEvent, Unreadable> {
+pub(crate) fn audit_from_row(row: &impl Columns) -> Result<AuditEvent, Unreadable> {
     let kind = word(row, "kind", AuditKind::from_name)?;
     let mut event = AuditEvent::new(kind, count(row, "revision")?, time(row, "occurred_at")?);
     event.step = optional_parsed(row, "step")?;

@@ -1,6 +1,6 @@
-//! Single values on their way into and out of the database: JSON is text, times are milliseconds, counters are 64 bits.
+//! Encodes and decodes single values: JSON is text, times are milliseconds, counters have 64 bits.
 //!
-//! A value that cannot be read says which column and why, and never what is in it.
+//! The error for an unreadable value names the column and the reason, and never the content.
 
 use std::str::FromStr;
 
@@ -9,9 +9,10 @@ use sea_orm::prelude::Uuid;
 use sea_orm::{QueryResult, TryGetable, sea_query};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use squidmesh_core::{StoreError, Timestamp};
+use squidmesh_core::Timestamp;
+use squidmesh_core::port::StoreError;
 
-/// A column that does not hold what it must.
+/// The error for a column with an invalid value.
 #[derive(Debug)]
 pub(crate) struct Unreadable {
     column: &'static str,
@@ -19,111 +20,114 @@ pub(crate) struct Unreadable {
 }
 
 impl Unreadable {
-    /// A column that is wrong in this way.
+    /// Creates the error for a column.
     pub(crate) fn new(column: &'static str, reason: impl Into<String>) -> Self {
         Unreadable { column, reason: reason.into() }
     }
 
-    /// The error of the whole item, by its kind and key.
+    /// Converts this to the error of the whole item, with its kind and key.
     pub(crate) fn of(self, what: impl Into<String>) -> StoreError {
         StoreError::Corrupt { what: what.into(), reason: format!("column {} {}", self.column, self.reason) }
     }
 }
 
-/// A row: whatever has a value for each column.
-pub(crate) trait Cells {
-    /// The value of a column; none if it is of another type, or NULL where it must not be.
+/// A row: a value per column.
+pub(crate) trait Columns {
+    /// Returns the value of a column, or `None` if it has another type, or is NULL where that is not allowed.
     fn cell<T: TryGetable + sea_query::ValueType>(&self, column: &'static str) -> Option<T>;
 }
 
-impl Cells for QueryResult {
+impl Columns for QueryResult {
     fn cell<T: TryGetable + sea_query::ValueType>(&self, column: &'static str) -> Option<T> {
         self.try_get_by(column).ok()
     }
 }
 
-fn get<T: TryGetable + sea_query::ValueType>(row: &impl Cells, column: &'static str) -> Result<T, Unreadable> {
-    row.cell(column).ok_or_else(|| Unreadable::new(column, "is empty or of another type than it must be"))
+fn get<T: TryGetable + sea_query::ValueType>(row: &impl Columns, column: &'static str) -> Result<T, Unreadable> {
+    row.cell(column).ok_or_else(|| Unreadable::new(column, "is NULL or has the wrong type"))
 }
 
-pub(crate) fn text(row: &impl Cells, column: &'static str) -> Result<String, Unreadable> {
+pub(crate) fn text(row: &impl Columns, column: &'static str) -> Result<String, Unreadable> {
     get(row, column)
 }
 
-pub(crate) fn optional_text(row: &impl Cells, column: &'static str) -> Result<Option<String>, Unreadable> {
+pub(crate) fn optional_text(row: &impl Columns, column: &'static str) -> Result<Option<String>, Unreadable> {
     get(row, column)
 }
 
-pub(crate) fn uuid(row: &impl Cells, column: &'static str) -> Result<Uuid, Unreadable> {
+pub(crate) fn uuid(row: &impl Columns, column: &'static str) -> Result<Uuid, Unreadable> {
     get(row, column)
 }
 
-pub(crate) fn optional_uuid(row: &impl Cells, column: &'static str) -> Result<Option<Uuid>, Unreadable> {
+pub(crate) fn optional_uuid(row: &impl Columns, column: &'static str) -> Result<Option<Uuid>, Unreadable> {
     get(row, column)
 }
 
-/// A name, status or fingerprint: text with a form of its own.
-pub(crate) fn parsed<T: FromStr>(row: &impl Cells, column: &'static str) -> Result<T, Unreadable> {
+/// Reads a name, status or fingerprint: text with a format of its own.
+pub(crate) fn parsed<T: FromStr>(row: &impl Columns, column: &'static str) -> Result<T, Unreadable> {
     parse(&text(row, column)?, column)
 }
 
-pub(crate) fn optional_parsed<T: FromStr>(row: &impl Cells, column: &'static str) -> Result<Option<T>, Unreadable> {
+pub(crate) fn optional_parsed<T: FromStr>(row: &impl Columns, column: &'static str) -> Result<Option<T>, Unreadable> {
     optional_text(row, column)?.map(|text| parse(&text, column)).transpose()
 }
 
 fn parse<T: FromStr>(text: &str, column: &'static str) -> Result<T, Unreadable> {
-    text.parse().map_err(|_| Unreadable::new(column, "is not of the form that it must have"))
+    text.parse().map_err(|_| Unreadable::new(column, "has the wrong format"))
 }
 
-/// One of a set of words.
+/// Reads one of a set of words.
 pub(crate) fn word<T>(
-    row: &impl Cells,
+    row: &impl Columns,
     column: &'static str,
     from_name: impl Fn(&str) -> Option<T>,
 ) -> Result<T, Unreadable> {
-    from_name(&text(row, column)?).ok_or_else(|| Unreadable::new(column, "has a word that this version does not know"))
+    from_name(&text(row, column)?).ok_or_else(|| Unreadable::new(column, "has a value that this version does not know"))
 }
 
-pub(crate) fn json<T: DeserializeOwned>(row: &impl Cells, column: &'static str) -> Result<T, Unreadable> {
+pub(crate) fn json<T: DeserializeOwned>(row: &impl Columns, column: &'static str) -> Result<T, Unreadable> {
     from_json(&text(row, column)?, column)
 }
 
 pub(crate) fn optional_json<T: DeserializeOwned>(
-    row: &impl Cells,
+    row: &impl Columns,
     column: &'static str,
 ) -> Result<Option<T>, Unreadable> {
     optional_text(row, column)?.map(|text| from_json(&text, column)).transpose()
 }
 
-/// The parser's own message may quote the text, so only the place is told.
+/// Parses JSON. The parser's own message may quote the text, so the error shows only the position.
 fn from_json<T: DeserializeOwned>(text: &str, column: &'static str) -> Result<T, Unreadable> {
     serde_json::from_str(text).map_err(|error| {
         let sort = match error.classify() {
-            serde_json::error::Category::Data => "is JSON of another form than it must be",
+            serde_json::error::Category::Data => "is JSON with the wrong structure",
             _ => "is not JSON",
         };
         Unreadable::new(column, format!("{sort} (line {}, column {})", error.line(), error.column()))
     })
 }
 
-pub(crate) fn time(row: &impl Cells, column: &'static str) -> Result<Timestamp, Unreadable> {
+pub(crate) fn time(row: &impl Columns, column: &'static str) -> Result<Timestamp, Unreadable> {
     get(row, column).map(Timestamp::from_millis)
 }
 
-pub(crate) fn optional_time(row: &impl Cells, column: &'static str) -> Result<Option<Timestamp>, Unreadable> {
+pub(crate) fn optional_time(row: &impl Columns, column: &'static str) -> Result<Option<Timestamp>, Unreadable> {
     get(row, column).map(|millis: Option<i64>| millis.map(Timestamp::from_millis))
 }
 
-/// A counter, of whatever width.
-pub(crate) fn count<T: TryFrom<i64>>(row: &impl Cells, column: &'static str) -> Result<T, Unreadable> {
+/// Reads a counter of any width.
+pub(crate) fn count<T: TryFrom<i64>>(row: &impl Columns, column: &'static str) -> Result<T, Unreadable> {
     within(get(row, column)?, column)
 }
 
-pub(crate) fn optional_count<T: TryFrom<i64>>(row: &impl Cells, column: &'static str) -> Result<Option<T>, Unreadable> {
+pub(crate) fn optional_count<T: TryFrom<i64>>(
+    row: &impl Columns,
+    column: &'static str,
+) -> Result<Option<T>, Unreadable> {
     get::<Option<i64>>(row, column)?.map(|number| within(number, column)).transpose()
 }
 
-/// No deployment counts this far; so there is always room to count on, and to write what comes next.
+/// The largest counter accepted. No deployment counts this far, so counters can always be incremented and written.
 const MOST: i64 = i64::MAX / 2;
 
 fn within<T: TryFrom<i64>>(number: i64, column: &'static str) -> Result<T, Unreadable> {
@@ -131,10 +135,10 @@ fn within<T: TryFrom<i64>>(number: i64, column: &'static str) -> Result<T, Unrea
     number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| Unreadable::new(column, "is out of range"))
 }
 
-/// JSON text.
+/// Encodes a value as JSON.
 ///
 /// # Errors
-/// [`StoreError::Refused`] for a value that JSON cannot express; the data of a run never is one.
+/// Returns [`StoreError::Refused`] for a value that JSON cannot express; the data of a run never is one.
 pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value)
         .map_err(|error| StoreError::Refused { doing: "writing a value as JSON", source: Box::new(error) })
@@ -152,7 +156,7 @@ pub(crate) fn to_optional_millis(time: Option<Timestamp>) -> Option<i64> {
     time.map(Timestamp::as_millis)
 }
 
-/// A counter as the database holds it. Counters grow by one: the end of the range is never reached.
+/// Encodes a counter for the database. Counters grow by one: the end of the range is never reached.
 pub(crate) fn to_count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,11 +1,12 @@
-//! The table `squidmesh_definitions`: one row for each version of a workflow that a run was ever started on.
+//! The table `squidmesh_definitions`: one row per version of a workflow on which a run was ever started.
 
-use squidmesh_core::{Definition, StoreError, Timestamp};
+use squidmesh_core::Timestamp;
+use squidmesh_core::definition::Definition;
+use squidmesh_core::port::StoreError;
 
-use super::cell::{json, to_json, to_millis};
-use super::{Cells, Unreadable};
-use crate::columns::{Column, fixed};
-use crate::sql::Row;
+use super::cell::{Columns, Unreadable, json, to_json, to_millis};
+
+use crate::sql::{Column, Row, fixed};
 
 /// The columns, in the order of [`definition_to_row`].
 pub(crate) const DEFINITION_COLUMNS: &[Column] =
@@ -20,6 +21,6 @@ pub(crate) fn definition_to_row(definition: &Definition, created_at: Timestamp) 
     ])
 }
 
-pub(crate) fn definition_from_row(row: &impl Cells) -> Result<Definition, Unreadable> {
+pub(crate) fn definition_from_row(row: &impl Columns) -> Result<Definition, Unreadable> {
     json(row, "body")
 }

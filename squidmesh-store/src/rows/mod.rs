@@ -1,4 +1,5 @@
-//! How each fact of a run lies in its table: one file a table, with its columns, its encoding and its decoding.
+//! How the facts of a run are stored in tables: one file per table, with its columns, its encoding and its
+//! decoding.
 //!
 //! Knows columns and their order. Knows no statement that reads or writes them.
 
@@ -13,12 +14,17 @@ mod trigger;
 
 pub(crate) use attempt::{ATTEMPT_COLUMNS, attempt_from_row, attempt_to_row};
 pub(crate) use audit::{AUDIT_COLUMNS, audit_from_row, audit_to_row};
-pub(crate) use cell::{Cells, Unreadable};
+pub(crate) use cell::{Columns, Unreadable};
 pub(crate) use definition::{DEFINITION_COLUMNS, definition_from_row, definition_to_row};
 pub(crate) use intent::{
-    INTENT_COLUMNS, due_intent_from_row, intent_from_row, intent_key_to_row, intent_state_from_row, intent_to_row,
-    lease_from_row, lease_to_row, repinned_intent_to_row,
+    HELD_INTENT, INTENT_COLUMNS, INTENT_KEY, NEW_INTENT, REMOVED_INTENT, REPINNED_INTENT, due_intent_from_row,
+    intent_from_row, intent_key_to_row, intent_state_from_row, intent_to_row, lease_from_row, lease_to_row,
+    repinned_intent_to_row,
 };
-pub(crate) use run::{RUN_COLUMNS, changed_run_to_row, run_from_row, run_id_from_row, run_to_row};
-pub(crate) use step_run::{STEP_RUN_COLUMNS, changed_step_run_to_row, step_run_from_row, step_run_to_row};
+pub(crate) use run::{
+    CHANGED_RUN, RUN_COLUMNS, VALID_ID, changed_run_to_row, run_from_row, run_id_from_row, run_to_row,
+};
+pub(crate) use step_run::{
+    CHANGED_STEP_RUN, STEP_RUN_COLUMNS, changed_step_run_to_row, step_run_from_row, step_run_to_row,
+};
 pub(crate) use trigger::{TRIGGER_COLUMNS, trigger_from_row, trigger_to_row};

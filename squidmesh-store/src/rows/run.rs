@@ -1,16 +1,16 @@
-//! The table `squidmesh_runs`: one row a run.
+//! The table `squidmesh_runs`: one row per run.
 
 use std::sync::Arc;
 
-use squidmesh_core::{CommitToken, Run, RunId, StoreError};
+use squidmesh_core::port::{CommitToken, StoreError};
+use squidmesh_core::{Run, RunId};
 
 use super::cell::{
-    count, json, optional_json, optional_parsed, optional_text, optional_time, optional_uuid, parsed, time, to_count,
-    to_json, to_millis, to_optional_json, to_optional_millis, uuid,
+    Columns, Unreadable, count, json, optional_json, optional_parsed, optional_text, optional_time, optional_uuid,
+    parsed, time, to_count, to_json, to_millis, to_optional_json, to_optional_millis, uuid,
 };
-use super::{Cells, Unreadable};
-use crate::columns::{Column, fixed, free_text, nullable, rare};
-use crate::sql::Row;
+
+use crate::sql::{Column, Row, fixed, free_text, nullable, rare};
 
 /// The columns, in the order of [`run_to_row`].
 pub(crate) const RUN_COLUMNS: &[Column] = &[
@@ -32,6 +32,24 @@ pub(crate) const RUN_COLUMNS: &[Column] = &[
     fixed("updated_at"),
     rare("finished_at"),
 ];
+
+/// The columns of [`changed_run_to_row`].
+pub(crate) const CHANGED_RUN: &[Column] = &[
+    fixed("run"),
+    fixed("expected"),
+    fixed("new_status"),
+    nullable("new_step"),
+    rare("new_error"),
+    fixed("new_version"),
+    fixed("new_revision"),
+    fixed("new_token"),
+    fixed("new_updated_at"),
+    nullable("new_finished_at"),
+];
+
+/// On SQLite, a column may hold a value of any type: adds to a condition that a row has a valid id, so that it can be a
+/// position to continue from.
+pub(crate) const VALID_ID: &str = " AND typeof(id) = 'blob' AND length(id) = 16";
 
 pub(crate) fn run_to_row(run: &Run) -> Result<Row, StoreError> {
     Ok(vec![
@@ -55,8 +73,8 @@ pub(crate) fn run_to_row(run: &Run) -> Result<Row, StoreError> {
     ])
 }
 
-/// What a commit of an existing run writes: its id, the revision that it must be at, and the columns that change (status,
-/// current step, last error, fingerprint, revision, token, updated at, finished at).
+/// Encodes the changes to an existing run: its id, the revision that it must have, and the columns that change
+/// (status, current step, last error, fingerprint, revision, token, updated at, finished at).
 pub(crate) fn changed_run_to_row(run: &Run, expected: u64) -> Result<Row, StoreError> {
     Ok(vec![
         run.id.as_uuid().into(),
@@ -72,11 +90,11 @@ pub(crate) fn changed_run_to_row(run: &Run, expected: u64) -> Result<Row, StoreE
     ])
 }
 
-pub(crate) fn run_id_from_row(row: &impl Cells, column: &'static str) -> Result<RunId, Unreadable> {
+pub(crate) fn run_id_from_row(row: &impl Columns, column: &'static str) -> Result<RunId, Unreadable> {
     uuid(row, column).map(RunId::from_uuid)
 }
 
-pub(crate) fn run_from_row(row: &impl Cells) -> Result<Run, Unreadable> {
+pub(crate) fn run_from_row(row: &impl Columns) -> Result<Run, Unreadable> {
     Ok(Run {
         id: run_id_from_row(row, "id")?,
         workflow: parsed(row, "workflow")?,

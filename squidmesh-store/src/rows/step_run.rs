@@ -1,16 +1,18 @@
-//! The table `squidmesh_step_runs`: one row for each step that a run has reached.
+//! The table `squidmesh_step_runs`: one row per step that a run has reached.
 
 use std::sync::Arc;
 
-use squidmesh_core::{LeaseToken, RecoveryRoute, RunId, StepRun, StepStatus, StoreError};
+use squidmesh_core::RunId;
+use squidmesh_core::definition::RecoveryRoute;
+use squidmesh_core::port::{LeaseToken, StoreError};
+use squidmesh_core::run::{StepRun, StepStatus};
 
 use super::cell::{
-    count, json, optional_count, optional_json, optional_time, optional_uuid, parsed, time, to_count, to_json,
-    to_millis, to_optional_json, to_optional_millis, word,
+    Columns, Unreadable, count, json, optional_count, optional_json, optional_time, optional_uuid, parsed, time,
+    to_count, to_json, to_millis, to_optional_json, to_optional_millis, word,
 };
-use super::{Cells, Unreadable};
-use crate::columns::{Column, fixed, nullable, rare};
-use crate::sql::Row;
+
+use crate::sql::{Column, Row, fixed, nullable, rare};
 
 /// The columns, in the order of [`step_run_to_row`].
 pub(crate) const STEP_RUN_COLUMNS: &[Column] = &[
@@ -24,6 +26,7 @@ pub(crate) const STEP_RUN_COLUMNS: &[Column] = &[
     fixed("crashes"),
     nullable("lease"),
     rare("sequence"),
+    rare("successors_at"),
     rare("resume"),
     rare("manual"),
     rare("routes"),
@@ -36,14 +39,36 @@ pub(crate) const STEP_RUN_COLUMNS: &[Column] = &[
     fixed("created_at"),
 ];
 
-/// A step run that is new.
+/// The columns of [`changed_step_run_to_row`].
+pub(crate) const CHANGED_STEP_RUN: &[Column] = &[
+    fixed("run"),
+    fixed("name"),
+    fixed("new_status"),
+    nullable("new_output"),
+    rare("new_error"),
+    fixed("new_attempt"),
+    fixed("new_failures"),
+    fixed("new_crashes"),
+    nullable("new_lease"),
+    nullable("new_sequence"),
+    rare("new_successors_at"),
+    rare("new_resume"),
+    rare("new_manual"),
+    rare("new_routes"),
+    rare("new_compensation"),
+    nullable("new_started_at"),
+    nullable("new_attempt_started_at"),
+    nullable("new_finished_at"),
+];
+
+/// Encodes a new step run.
 pub(crate) fn step_run_to_row(run: RunId, step: &StepRun) -> Result<Row, StoreError> {
     let mut row = changed_step_run_to_row(run, step)?;
     row.extend([to_json(&*step.input)?.into(), to_json(&step.recovery)?.into(), to_millis(step.created_at).into()]);
     Ok(row)
 }
 
-/// A step run that has changed: all but the three last columns, which never do.
+/// Encodes a changed step run: all but the three last columns, which never change.
 pub(crate) fn changed_step_run_to_row(run: RunId, step: &StepRun) -> Result<Row, StoreError> {
     let routes = Some(&step.routes).filter(|routes| !routes.is_empty());
     Ok(vec![
@@ -57,7 +82,8 @@ pub(crate) fn changed_step_run_to_row(run: RunId, step: &StepRun) -> Result<Row,
         i64::from(step.crashes).into(),
         step.lease.map(|lease| *lease.as_uuid()).into(),
         step.sequence.map(to_count).into(),
-        to_optional_json(step.resume.as_ref())?.into(),
+        to_optional_millis(step.successors_at).into(),
+        to_optional_json(step.continuation.as_ref())?.into(),
         to_optional_json(step.manual.as_ref())?.into(),
         to_optional_json(routes)?.into(),
         to_optional_json(step.compensation.as_ref())?.into(),
@@ -67,7 +93,7 @@ pub(crate) fn changed_step_run_to_row(run: RunId, step: &StepRun) -> Result<Row,
     ])
 }
 
-pub(crate) fn step_run_from_row(row: &impl Cells) -> Result<StepRun, Unreadable> {
+pub(crate) fn step_run_from_row(row: &impl Columns) -> Result<StepRun, Unreadable> {
     Ok(StepRun {
         step: parsed(row, "step")?,
         status: word(row, "status", StepStatus::from_name)?,
@@ -80,7 +106,8 @@ pub(crate) fn step_run_from_row(row: &impl Cells) -> Result<StepRun, Unreadable>
         crashes: count(row, "crashes")?,
         lease: optional_uuid(row, "lease")?.map(LeaseToken::from_uuid),
         sequence: optional_count(row, "sequence")?,
-        resume: optional_json(row, "resume")?,
+        successors_at: optional_time(row, "successors_at")?,
+        continuation: optional_json(row, "resume")?,
         manual: optional_json(row, "manual")?,
         routes: optional_json::<Vec<RecoveryRoute>>(row, "routes")?.unwrap_or_default(),
         compensation: optional_json(row, "compensation")?,

@@ -1,4 +1,4 @@
-//! Throw-away databases for the tests of this crate, each with nothing in it, gone when the test is over.
+//! Throw-away databases for the tests of this crate, each empty, and dropped after the test.
 
 #![allow(
     dead_code,
@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
-use squidmesh_store::{SeaOrmStore, masked};
+use squidmesh_store::{SeaOrmStore, redact_url};
 
 /// A database of one test.
 pub(crate) struct TestDatabase {
@@ -19,14 +19,14 @@ pub(crate) struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// A SQLite database in a file.
+    /// Returns a SQLite database in a file.
     pub(crate) fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", directory.path().join("test.db").display());
         TestDatabase { url, _directory: Some(directory) }
     }
 
-    /// A Postgres database on the server that the tests may use.
+    /// Creates a Postgres database on the test server.
     pub(crate) async fn postgres() -> Self {
         let server = std::env::var("SQUIDMESH_TEST_POSTGRES")
             .expect("these tests need a Postgres server: run `cargo xtask test`, which starts one");
@@ -37,7 +37,7 @@ impl TestDatabase {
         TestDatabase { url: on_database(&server, &name), _directory: None }
     }
 
-    /// One of each.
+    /// Returns one database of each kind.
     pub(crate) async fn each() -> Vec<Self> {
         vec![Self::sqlite(), Self::postgres().await]
     }
@@ -46,12 +46,12 @@ impl TestDatabase {
         SeaOrmStore::connect(&self.url).await.unwrap()
     }
 
-    /// A store whose time a test moves.
-    pub(crate) async fn store_at(&self, clock: Arc<dyn squidmesh_core::Clock>) -> SeaOrmStore {
+    /// Opens a store whose time a test controls.
+    pub(crate) async fn store_at(&self, clock: Arc<dyn squidmesh_core::port::Clock>) -> SeaOrmStore {
         SeaOrmStore::builder(&self.url).clock(clock).connect().await.unwrap()
     }
 
-    /// A connection, a single one, that knows nothing of the store.
+    /// Returns a single connection that is independent of the store.
     pub(crate) async fn connection(&self) -> DatabaseConnection {
         let url = if self.url.starts_with("sqlite") { format!("{}?mode=rwc", self.url) } else { self.url.clone() };
         let mut options = ConnectOptions::new(url);
@@ -62,11 +62,11 @@ impl TestDatabase {
 
 impl std::fmt::Debug for TestDatabase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&masked(&self.url))
+        f.write_str(&redact_url(&self.url))
     }
 }
 
-/// The URL of another database on the same server.
+/// Returns the URL of another database on the same server.
 fn on_database(server: &str, name: &str) -> String {
     let (address, parameters) = server.split_once('?').map_or((server, None), |(a, p)| (a, Some(p)));
     let (scheme, rest) = address.split_once("://").unwrap();
@@ -75,7 +75,7 @@ fn on_database(server: &str, name: &str) -> String {
     format!("{scheme}://{host}/{name}{parameters}")
 }
 
-/// The rows of a count.
+/// Returns the number of rows of a table.
 pub(crate) async fn count(connection: &impl ConnectionTrait, table: &str) -> i64 {
     let statement = sea_orm::Statement::from_string(
         connection.get_database_backend(),

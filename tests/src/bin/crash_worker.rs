@@ -1,8 +1,8 @@
-//! A process that carries out the workflow of a phase until it is killed.
+//! A process that executes the workflow of a phase until it is killed.
 #![allow(clippy::expect_used, reason = "part of the tests: what cannot go on has failed")]
 
 use squidmesh_store::SeaOrmStore;
-use squidmesh_tests::crash::{self, Phase, Telling};
+use squidmesh_tests::crash::{self, Phase, Progress};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
@@ -11,14 +11,14 @@ async fn main() {
     let (url, phase, journal) = (next("a URL"), next("a phase"), next("a journal"));
     let (name, again) = (next("a name"), next("what to decide again"));
     let phase = Phase::ALL.into_iter().find(|known| known.as_str() == phase).expect("a known phase");
-    let telling = Telling::new(journal, true);
+    let progress = Progress::new(journal, true);
     let store = SeaOrmStore::builder(&url).migrate(false).connect().await.expect("the store opens");
-    let mesh = crash::mesh(store, phase, &telling);
+    let mesh = crash::mesh(store, phase, &progress);
     let work = mesh.run_workers(std::future::pending());
     let worked = if phase == Phase::Approval {
         tokio::select! {
             worked = work => worked,
-            () = crash::decide(&mesh, &telling, &name, again.parse().ok()) => Ok(()),
+            () = crash::decide(&mesh, &progress, &name, again.parse().ok()) => Ok(()),
         }
     } else {
         work.await

@@ -1,4 +1,5 @@
-//! A process of a cluster over Redis: carries out chains and fans until its standard input closes, and notes what it begins.
+//! A process of a cluster over Redis: executes chains and fans until its standard input closes, and records the steps
+//! that it begins.
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "part of the tests: what cannot go on has failed")]
 
 use std::fs::OpenOptions;
@@ -24,7 +25,7 @@ async fn main() {
     let journal = OpenOptions::new().create(true).append(true).open(Path::new(&journals).join(name));
     let journal = journal.expect("the journal opens");
     let begun: over_redis::Begun = Arc::new(move |context: &StepContext| {
-        // One write, so that no line is torn however the process ends.
+        // A single write, so that no line is torn however the process ends.
         let line = format!("{} {} {} {}\n", context.run_id, context.workflow, context.step, context.attempt);
         (&journal).write_all(line.as_bytes()).expect("the journal can be written");
     });
@@ -40,6 +41,6 @@ async fn main() {
         let _ = tokio::io::stdin().read_to_end(&mut Vec::new()).await;
     };
     mesh.run_workers(closed).await.expect("the executor can work");
-    // Reading standard input holds a thread that no shutdown ends.
+    // Reading standard input blocks a thread that no shutdown ends.
     std::process::exit(0);
 }

@@ -1,4 +1,4 @@
-//! A process of a cluster that does nothing but fire what cron triggers have due, until its standard input closes.
+//! A process of a cluster that only fires the due occurrences of cron triggers, until its standard input closes.
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "part of the tests: what cannot go on has failed")]
 
 use squidmesh_store::SeaOrmStore;
@@ -15,9 +15,9 @@ async fn main() {
         let _ = tokio::io::stdin().read_to_end(&mut Vec::new()).await;
     };
     tokio::select! {
-        () = runner.keep_schedules() => {}
+        () = runner.run_scheduler() => {}
         () = closed => {}
     }
-    // Reading standard input holds a thread that no shutdown ends.
+    // Reading standard input blocks a thread that no shutdown ends.
     std::process::exit(0);
 }

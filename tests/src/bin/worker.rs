@@ -1,4 +1,4 @@
-//! A process of a cluster: carries out the relay workflow until its standard input closes.
+//! A process of a cluster: executes the relay workflow until its standard input closes.
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "part of the tests: what cannot go on has failed")]
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ async fn main() {
     let time = Duration::from_millis(time.parse().expect("milliseconds"));
     let lease = lease.parse().ok().map(Duration::from_millis);
     let store = SeaOrmStore::connect(&url).await.expect("the store opens");
-    // Quick steps are not worth a word each.
+    // Quick steps are not reported one by one.
     let begun = if time < Duration::from_millis(100) { || {} } else { || println!("begun") };
     let mesh = cluster::mesh(store, &name, time, lease, begun);
     println!("ready");
@@ -23,6 +23,6 @@ async fn main() {
         let _ = tokio::io::stdin().read_to_end(&mut Vec::new()).await;
     };
     mesh.run_workers(closed).await.expect("the executor can work");
-    // Reading standard input holds a thread that no shutdown ends.
+    // Reading standard input blocks a thread that no shutdown ends.
     std::process::exit(0);
 }

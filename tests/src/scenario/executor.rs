@@ -1,26 +1,32 @@
-//! An executor that is down, forgetful or defective harms no run.
+//! An executor that is down, drops work or is defective harms no run.
 
 use squidmesh_core::{RunStatus, ms};
 
 use super::{chain, nothing};
-use crate::{Ground, Journal, Mood};
+use crate::{Backend, Behavior, Journal};
 
-pub async fn a_run_goes_on_whatever_the_executors_mood(ground: &Ground) {
-    for mood in [Mood::Unavailable, Mood::Panics, Mood::AnswersForTooFew, Mood::PanicsInPublish, Mood::Forgets] {
+pub async fn a_run_completes_however_publishing_fails(backend: &Backend) {
+    for behavior in [
+        Behavior::Unavailable,
+        Behavior::Panics,
+        Behavior::AnswersForTooFew,
+        Behavior::PanicsInPublish,
+        Behavior::Forgets,
+    ] {
         let journal = Journal::new();
-        let world = ground.world([chain("chain", &journal, &["one", "two", "three"])]);
+        let world = backend.world([chain("chain", &journal, &["one", "two", "three"])]);
         let run = world.start_run("chain", &nothing()).await.unwrap();
-        world.executor.be(mood.clone());
+        world.executor.behave(behavior.clone());
         let details = world.settle(run.id).await;
-        assert_eq!(details.run.status, RunStatus::Completed, "{mood:?}");
-        assert_eq!(journal.steps(), ["one", "two", "three"], "{mood:?}");
+        assert_eq!(details.run.status, RunStatus::Completed, "{behavior:?}");
+        assert_eq!(journal.steps(), ["one", "two", "three"], "{behavior:?}");
     }
 }
 
-pub async fn work_that_was_never_announced_is_found(ground: &Ground) {
+pub async fn work_that_was_never_announced_is_found(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([chain("chain", &journal, &["one", "two"])]);
-    world.executor.be(Mood::Forgets);
+    let world = backend.world([chain("chain", &journal, &["one", "two"])]);
+    world.executor.behave(Behavior::Forgets);
     let runs = [
         world.start_run("chain", &nothing()).await.unwrap().id,
         world.start_run("chain", &nothing()).await.unwrap().id,
@@ -29,10 +35,10 @@ pub async fn work_that_was_never_announced_is_found(ground: &Ground) {
     assert!(settled.iter().all(|details| details.run.status == RunStatus::Completed));
 }
 
-pub async fn work_that_another_process_started_is_found(ground: &Ground) {
+pub async fn work_that_another_process_started_is_found(backend: &Backend) {
     let journal = Journal::new();
-    let starter = ground.world([chain("chain", &journal, &["one", "two"])]);
-    let worker = ground.world([chain("chain", &journal, &["one", "two"])]);
+    let starter = backend.world([chain("chain", &journal, &["one", "two"])]);
+    let worker = backend.world([chain("chain", &journal, &["one", "two"])]);
     let details = worker
         .working(async {
             let run = starter.start_run("chain", &nothing()).await.unwrap();
@@ -43,9 +49,9 @@ pub async fn work_that_another_process_started_is_found(ground: &Ground) {
     assert_eq!(journal.calls().len(), 2);
 }
 
-pub async fn a_shutdown_loses_nothing_and_burns_no_attempt(ground: &Ground) {
+pub async fn a_shutdown_loses_nothing_and_burns_no_attempt(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([chain("chain", &journal, &["one", "two", "three"])]);
+    let world = backend.world([chain("chain", &journal, &["one", "two", "three"])]);
     let mut runs = Vec::new();
     for _ in 0..20 {
         runs.push(world.start_run("chain", &nothing()).await.unwrap().id);

@@ -1,18 +1,18 @@
-//! What is left of runs is judged by the checker of histories, on the tables of every store.
+//! The stored histories of runs are judged by the history checker, on the tables of every store.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
+use squidmesh_checker::{Act, Answer, Call, Effect, EffectKind, Evidence, check_at_rest};
+use squidmesh_core::definition::WorkflowName;
 use squidmesh_core::{
-    COMPLETE, Retry, RunId, RunStatus, Step, StepContext, StepError, StepResult, Workflow, WorkflowName, approval, ms,
-    wait,
+    COMPLETE, Retry, RunId, RunStatus, Step, StepContext, StepError, StepResult, Workflow, approval, ms, wait,
 };
-use squidmesh_simulation::check::{Act, Answer, Call, Effect, EffectKind, Evidence, check_at_rest};
 
 use super::{nothing, workflow};
-use crate::Ground;
+use crate::Backend;
 
-/// What handlers did.
+/// The effects of handlers.
 type Ledger = Arc<Mutex<Vec<Effect>>>;
 
 fn note(ledger: &Ledger, kind: EffectKind, context: &StepContext, input: Value) -> Value {
@@ -22,7 +22,7 @@ fn note(ledger: &Ledger, kind: EffectKind, context: &StepContext, input: Value) 
     json!({ "effect": ledger.len() - 1 })
 }
 
-/// A step that is noted, fails so many times before it succeeds, and is compensated.
+/// Returns a step that is recorded, fails `failures` times before it succeeds, and is compensated.
 fn step(name: &str, ledger: &Ledger, failures: u32) -> Step {
     let (forth, back) = (ledger.clone(), ledger.clone());
     Step::new(name, move |input: Value, context: StepContext| {
@@ -60,9 +60,9 @@ fn shipments(ledger: &Ledger) -> Workflow {
         .unwrap()
 }
 
-pub async fn runs_of_every_kind_leave_a_history_that_breaks_no_rule(ground: &Ground) {
+pub async fn runs_of_every_kind_leave_a_history_that_breaks_no_rule(backend: &Backend) {
     let ledger = Ledger::default();
-    let world = ground.world([orders(&ledger), shipments(&ledger)]);
+    let world = backend.world([orders(&ledger), shipments(&ledger)]);
     let mut calls = Vec::new();
     let mut runs: Vec<RunId> = Vec::new();
     for number in 0..9 {
@@ -91,7 +91,7 @@ pub async fn runs_of_every_kind_leave_a_history_that_breaks_no_rule(ground: &Gro
     }
     world.settle_all(runs.clone()).await;
 
-    let mut evidence = Evidence::read(&*ground.store()).await.unwrap();
+    let mut evidence = Evidence::read(&*backend.store()).await.unwrap();
     evidence.effects = ledger.lock().unwrap().clone();
     evidence.calls = calls;
     evidence.events = world.sink.events();
@@ -103,7 +103,7 @@ pub async fn runs_of_every_kind_leave_a_history_that_breaks_no_rule(ground: &Gro
     assert_eq!(statuses, [2, 4, 1, 3], "completed, failed, cancelled, paused");
     assert_eq!(evidence.effects.iter().filter(|effect| effect.kind == EffectKind::Compensation).count(), 8);
 
-    // The checker looks at what is stored: what is broken there is found.
+    // The checker reads what is stored: it finds what is broken there.
     let broken = evidence.runs.values_mut().find(|record| record.state.run.status == RunStatus::Failed).unwrap();
     broken.history.attempts.pop();
     assert_ne!(check_at_rest(&evidence), []);

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, Statement};
+use squidmesh_core::command::{AfterCommit, CommandError};
+use squidmesh_core::definition::QueueName;
 use squidmesh_core::testing::MemoryTransaction;
-use squidmesh_core::{AfterCommit, CommandError, Run, RunStatus};
+use squidmesh_core::{COMPLETE, Run, RunStatus, Step, approval};
 
-use super::{chain, nothing};
-use crate::{Ground, Journal, World};
+use super::{chain, done, nothing, workflow};
+use crate::{Backend, Behavior, Journal, World};
 
-/// What a host does in its transaction besides: a row of its own, where it has tables.
+/// The host's own write in its transaction: a row, where it has tables.
 const INSERT: &str = "INSERT INTO host_orders (id) VALUES ('o-1')";
 
-/// How many rows the host has; as many as there were commits where it has no tables.
-async fn rows(ground: &Ground) -> Option<i64> {
-    let connection = ground.database_store()?.connection();
+/// Returns the number of the host's rows; `None` where it has no tables.
+async fn rows(backend: &Backend) -> Option<i64> {
+    let connection = backend.database_store()?.connection();
     let count = Statement::from_string(connection.get_database_backend(), "SELECT count(*) AS n FROM host_orders");
     let row = connection.query_one_raw(count).await.expect("the host's table can be read");
     Some(row.expect("a count has one row").try_get_by("n").expect("a count is a number"))
@@ -25,9 +27,9 @@ enum Ends {
     Rollback,
 }
 
-/// Starts a run, and cancels it if so wished, in a transaction that ends one way or the other.
-async fn start_in_transaction(ground: &Ground, world: &World, cancel: bool, ends: Ends) -> (Run, AfterCommit) {
-    match (ground.memory_store(), ground.database_store()) {
+/// Starts a run, and cancels it if `cancel` is set, in a transaction that is committed or rolled back.
+async fn start_in_transaction(backend: &Backend, world: &World, cancel: bool, ends: Ends) -> (Run, AfterCommit) {
+    match (backend.memory_store(), backend.database_store()) {
         (Some(store), _) => {
             let transaction: MemoryTransaction = store.begin();
             let joined = world.within(&transaction);
@@ -63,60 +65,104 @@ async fn start_in_transaction(ground: &Ground, world: &World, cancel: bool, ends
             }
             (run, after)
         }
-        (None, None) => unreachable!("a ground has a store"),
+        (None, None) => unreachable!("a backend has a store"),
     }
 }
 
 async fn not_seen_outside(world: &World, run: &Run) {
     let found = world.inspect_run(run.id).await;
     assert!(matches!(found, Err(CommandError::NotFound(_))), "nobody sees it before the commit: {found:?}");
-    assert!(world.sink.events().is_empty(), "nothing is told before the commit");
+    assert!(world.sink.events().is_empty(), "nothing is emitted before the commit");
 }
 
-fn world(ground: &Ground, journal: &Arc<Journal>) -> World {
-    ground.world([chain("chain", journal, &["one", "two"])])
+fn world(backend: &Backend, journal: &Arc<Journal>) -> World {
+    backend.world([chain("chain", journal, &["one", "two"])])
 }
 
-pub async fn a_run_and_the_hosts_row_are_committed_together(ground: &Ground) {
+pub async fn a_run_and_the_hosts_row_are_committed_together(backend: &Backend) {
     let journal = Journal::new();
-    let world = world(ground, &journal);
-    let (run, after) = start_in_transaction(ground, &world, false, Ends::Commit).await;
+    let world = world(backend, &journal);
+    let (run, after) = start_in_transaction(backend, &world, false, Ends::Commit).await;
     assert!(world.sink.events().is_empty(), "the host says when the events may go");
     after.committed();
-    assert_eq!(world.told(&run), ["run.created", "run.dispatched"]);
-    assert!(matches!(rows(ground).await, None | Some(1)));
+    assert_eq!(world.event_names(&run), ["run.created", "run.dispatched"]);
+    assert!(matches!(rows(backend).await, None | Some(1)));
     assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed);
 }
 
-pub async fn a_run_and_the_hosts_row_vanish_together(ground: &Ground) {
+pub async fn a_run_and_the_hosts_row_vanish_together(backend: &Backend) {
     let journal = Journal::new();
-    let world = world(ground, &journal);
-    let (run, after) = start_in_transaction(ground, &world, false, Ends::Rollback).await;
+    let world = world(backend, &journal);
+    let (run, after) = start_in_transaction(backend, &world, false, Ends::Rollback).await;
     after.rolled_back();
     assert!(matches!(world.inspect_run(run.id).await, Err(CommandError::NotFound(_))));
-    assert!(matches!(rows(ground).await, None | Some(0)));
+    assert!(matches!(rows(backend).await, None | Some(0)));
     assert!(world.sink.events().is_empty());
     world.working(tokio::task::yield_now()).await;
     assert!(journal.calls().is_empty());
-    // The definition went with it: a later start stores it again.
+    // The definition was rolled back with the run: a later start stores it again.
     let later = world.start_run("chain", &nothing()).await.unwrap();
-    let stranger = ground.world([]);
-    assert_eq!(stranger.look(later.id).await.steps.len(), 2);
+    let outsider = backend.world([]);
+    assert_eq!(outsider.look(later.id).await.steps.len(), 2);
 }
 
-pub async fn several_commands_take_part_in_one_transaction(ground: &Ground) {
+pub async fn several_commands_take_part_in_one_transaction(backend: &Backend) {
     let journal = Journal::new();
-    let world = world(ground, &journal);
-    let (run, after) = start_in_transaction(ground, &world, true, Ends::Commit).await;
+    let world = world(backend, &journal);
+    let (run, after) = start_in_transaction(backend, &world, true, Ends::Commit).await;
     after.committed();
     assert_eq!(world.look(run.id).await.run.status, RunStatus::Cancelled);
-    assert_eq!(world.told(&run), ["run.created", "run.dispatched", "run.transition", "run.cancelled"]);
+    assert_eq!(world.event_names(&run), ["run.created", "run.dispatched", "run.transition", "run.cancelled"]);
 }
 
-pub async fn a_host_that_forgets_to_say_so_loses_only_the_events(ground: &Ground) {
+pub async fn a_host_that_forgets_to_say_so_loses_only_the_events(backend: &Backend) {
     let journal = Journal::new();
-    let world = world(ground, &journal);
-    let (run, after) = start_in_transaction(ground, &world, false, Ends::Commit).await;
+    let world = world(backend, &journal);
+    let (run, after) = start_in_transaction(backend, &world, false, Ends::Commit).await;
     drop(after);
     assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed);
+}
+
+pub async fn a_refused_decision_in_a_transaction_is_undone_alone(backend: &Backend) {
+    let journal = Journal::new();
+    let asking = workflow("asking")
+        .step(Step::new("ask", approval()))
+        .step(journal.step("yes", done).queue("nowhere"))
+        .then("ask", "yes")
+        .on_error("ask", COMPLETE)
+        .then("yes", COMPLETE)
+        .build()
+        .unwrap();
+    let world = backend.world([asking, chain("chain", &journal, &["one"])]);
+    let run = world.start_run("asking", &nothing()).await.unwrap().id;
+    world.settle(run).await;
+    let before = world.look(run).await;
+    world.executor.behave(Behavior::Refuses(QueueName::new("nowhere").unwrap()));
+    let in_transaction = async |session: &dyn squidmesh_core::port::StoreSession| {
+        let joined = world.within(session);
+        let started = joined.start_run("chain", &nothing()).await.unwrap();
+        let refused = joined.approve_run(run).actor("ada").await;
+        assert!(matches!(refused, Err(CommandError::Dispatch(_))), "{refused:?}");
+        (started, joined.into_after_commit())
+    };
+    let (started, after) = match (backend.memory_store(), backend.database_store()) {
+        (Some(store), _) => {
+            let transaction: MemoryTransaction = store.begin();
+            let done = in_transaction(&transaction).await;
+            let _ = transaction.commit().expect("the transaction commits");
+            done
+        }
+        (_, Some(store)) => {
+            let transaction = store.begin().await.expect("a transaction begins");
+            let session = store.join(&transaction);
+            let done = in_transaction(&session).await;
+            drop(session);
+            transaction.commit().await.expect("the transaction commits");
+            done
+        }
+        (None, None) => unreachable!("a backend has a store"),
+    };
+    after.committed();
+    assert_eq!(world.look(run).await, before, "the run waits as before");
+    assert_eq!(world.settle(started.id).await.run.status, RunStatus::Completed, "the rest is committed");
 }

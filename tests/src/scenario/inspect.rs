@@ -1,13 +1,15 @@
-//! Looking at runs.
+//! Inspecting runs.
 
 use serde_json::json;
-use squidmesh_core::{COMPLETE, RunFilter, RunStatus, StepError, StepState, WorkflowName};
+use squidmesh_core::definition::WorkflowName;
+use squidmesh_core::inspect::StepState;
+use squidmesh_core::{COMPLETE, RunFilter, RunStatus, StepError};
 
 use super::{chain, done, nothing, workflow};
 use crate::world::step;
-use crate::{Ground, Journal};
+use crate::{Backend, Journal};
 
-pub async fn an_inspection_shows_every_declared_step(ground: &Ground) {
+pub async fn an_inspection_shows_every_declared_step(backend: &Backend) {
     let journal = Journal::new();
     let fan = workflow("fan")
         .step(journal.step("join", done).after(["left", "right"]))
@@ -15,7 +17,7 @@ pub async fn an_inspection_shows_every_declared_step(ground: &Ground) {
         .step(journal.step("left", |_| Ok(json!({"x": 1}))))
         .build()
         .unwrap();
-    let world = ground.world([fan]);
+    let world = backend.world([fan]);
     let run = world.start_run("fan", &json!({"order": {"n": 1}})).await.unwrap();
     let details = world.settle(run.id).await;
     let shown: Vec<_> = details.steps.iter().map(|step| (step.name.as_str(), step.state)).collect();
@@ -32,32 +34,32 @@ pub async fn an_inspection_shows_every_declared_step(ground: &Ground) {
     assert_eq!(details.run.last_error.as_ref().unwrap().message, right.attempts[0].error.as_ref().unwrap().message);
 }
 
-pub async fn a_process_without_the_code_can_look_and_cancel(ground: &Ground) {
+pub async fn a_process_without_the_code_can_look_and_cancel(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([chain("chain", &journal, &["one", "two"])]);
+    let world = backend.world([chain("chain", &journal, &["one", "two"])]);
     let done = world.start_run("chain", &nothing()).await.unwrap();
     world.settle(done.id).await;
     let open = world.start_run("chain", &nothing()).await.unwrap();
 
-    let stranger = ground.world([]);
-    assert_eq!(stranger.look(done.id).await, world.look(done.id).await);
-    assert_eq!(stranger.list_runs(&RunFilter::new()).await.unwrap().runs.len(), 2);
-    assert_eq!(stranger.cancel_run(open.id).await.unwrap().status, RunStatus::Cancelled);
+    let outsider = backend.world([]);
+    assert_eq!(outsider.look(done.id).await, world.look(done.id).await);
+    assert_eq!(outsider.list_runs(&RunFilter::new()).await.unwrap().runs.len(), 2);
+    assert_eq!(outsider.cancel_run(open.id).await.unwrap().status, RunStatus::Cancelled);
 }
 
-pub async fn runs_are_listed_newest_first_and_page_by_page(ground: &Ground) {
+pub async fn runs_are_listed_newest_first_and_page_by_page(backend: &Backend) {
     let journal = Journal::new();
     let failing = workflow("failing")
         .step(journal.step("only", |_| Err(StepError::terminal("no"))))
         .then("only", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([chain("chain", &journal, &["one"]), failing]);
+    let world = backend.world([chain("chain", &journal, &["one"]), failing]);
     let mut ids = Vec::new();
     for number in 0..25 {
         let name = if number % 5 == 0 { "failing" } else { "chain" };
         ids.push(world.start_run(name, &nothing()).await.unwrap().id);
-        ground.pass(std::time::Duration::from_millis(2)).await; // ids sort by time, to the millisecond
+        backend.pass(std::time::Duration::from_millis(2)).await; // ids sort by time, to the millisecond
     }
     world.settle_all(ids.iter().copied().take(20)).await;
     ids.reverse();

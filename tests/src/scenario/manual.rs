@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, json};
-use squidmesh_core::inspect::EdgeKind;
-use squidmesh_core::{
-    AuditKind, COMPLETE, CommandError, Delivery, Run, RunStatus, Step, StepState, Workflow, approval, hours, ms, pause,
-};
+use squidmesh_core::command::{CommandError, DeliveryOutcome};
+use squidmesh_core::definition::QueueName;
+use squidmesh_core::inspect::{EdgeKind, StepState};
+use squidmesh_core::run::AuditKind;
+use squidmesh_core::{COMPLETE, Run, RunStatus, Step, Workflow, approval, hours, ms, pause};
 
 use super::{done, nothing, workflow};
 use crate::world::{attempts, states, step};
-use crate::{Ground, Journal, World};
+use crate::{Backend, Behavior, Journal, World};
 
 fn asking(journal: &Arc<Journal>) -> Workflow {
     workflow("asking")
@@ -26,10 +27,10 @@ fn asking(journal: &Arc<Journal>) -> Workflow {
         .unwrap()
 }
 
-pub async fn an_approval_waits_and_takes_the_way_of_the_verdict(ground: &Ground) {
+pub async fn an_approval_waits_and_takes_the_way_of_the_verdict(backend: &Backend) {
     for approve in [true, false] {
         let journal = Journal::new();
-        let world = ground.world([asking(&journal)]);
+        let world = backend.world([asking(&journal)]);
         let run = world.start_run("asking", &nothing()).await.unwrap();
         let details = world.settle(run.id).await;
         assert_eq!((details.run.status, states(&details)[0]), (RunStatus::Paused, StepState::Paused));
@@ -53,7 +54,7 @@ pub async fn an_approval_waits_and_takes_the_way_of_the_verdict(ground: &Ground)
     }
 }
 
-pub async fn a_pause_goes_on_when_somebody_lets_it(ground: &Ground) {
+pub async fn a_pause_ends_when_it_is_unblocked(backend: &Backend) {
     let journal = Journal::new();
     let holding = workflow("holding")
         .step(Step::new("hold", pause()))
@@ -62,7 +63,7 @@ pub async fn a_pause_goes_on_when_somebody_lets_it(ground: &Ground) {
         .then("next", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([holding]);
+    let world = backend.world([holding]);
     let run = world.start_run("holding", &nothing()).await.unwrap();
     assert_eq!(world.settle(run.id).await.run.status, RunStatus::Paused);
     assert!(matches!(world.approve_run(run.id).actor("ada").await, Err(CommandError::OtherDecision { .. })));
@@ -70,9 +71,9 @@ pub async fn a_pause_goes_on_when_somebody_lets_it(ground: &Ground) {
     assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed);
 }
 
-pub async fn a_decision_needs_an_actor_and_a_paused_run(ground: &Ground) {
+pub async fn a_decision_needs_an_actor_and_a_paused_run(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([asking(&journal)]);
+    let world = backend.world([asking(&journal)]);
     let run = world.start_run("asking", &nothing()).await.unwrap();
     assert!(matches!(world.approve_run(run.id).actor("ada").await, Err(CommandError::InvalidTransition(_))));
     world.settle(run.id).await;
@@ -81,7 +82,7 @@ pub async fn a_decision_needs_an_actor_and_a_paused_run(ground: &Ground) {
     assert_eq!(world.status(run.id).await, RunStatus::Paused);
 }
 
-/// ask (with this deadline) → yes, on error → no; nobody leads to late but a deadline.
+/// ask (with this deadline) → yes, on error → no; only a deadline leads to late.
 fn asking_until(journal: &Arc<Journal>, after: Duration, named: bool) -> Workflow {
     let ask = approval().deadline(after);
     let ask = Step::new("ask", if named { ask.then_to("late") } else { ask }).output("answer");
@@ -108,9 +109,9 @@ async fn paused(world: &World, name: &str) -> Run {
     run
 }
 
-pub async fn an_approval_that_nobody_decides_in_time_takes_its_error_route(ground: &Ground) {
+pub async fn an_approval_that_expires_takes_its_error_route(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([asking_until(&journal, ms(100), false)]);
+    let world = backend.world([asking_until(&journal, ms(100), false)]);
     let run = world.start_run("asking", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!((details.run.status, journal.steps()), (RunStatus::Completed, vec!["no".to_owned()]));
@@ -125,9 +126,9 @@ pub async fn an_approval_that_nobody_decides_in_time_takes_its_error_route(groun
     assert_eq!(attempts(&details, "ask"), ["completed"]);
 }
 
-pub async fn a_deadline_may_lead_to_a_step_of_its_own(ground: &Ground) {
+pub async fn a_deadline_may_lead_to_a_step_of_its_own(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([asking_until(&journal, ms(50), true)]);
+    let world = backend.world([asking_until(&journal, ms(50), true)]);
     let run = world.start_run("asking", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!((details.run.status, journal.steps()), (RunStatus::Completed, vec!["late".to_owned()]));
@@ -136,9 +137,9 @@ pub async fn a_deadline_may_lead_to_a_step_of_its_own(ground: &Ground) {
     assert_eq!(taken, [("late", EdgeKind::Ok), ("ask", EdgeKind::Deadline)]);
 }
 
-pub async fn a_decision_in_time_ends_the_deadline(ground: &Ground) {
+pub async fn a_decision_in_time_ends_the_deadline(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([asking_until(&journal, hours(48), true)]);
+    let world = backend.world([asking_until(&journal, hours(48), true)]);
     let run = paused(&world, "asking").await;
     let explained = world.explain_run(run.id).await.unwrap();
     let until = explained.at.expect("the deadline").since(run.created_at);
@@ -149,9 +150,9 @@ pub async fn a_decision_in_time_ends_the_deadline(ground: &Ground) {
     assert!(details.intents.is_empty());
 }
 
-pub async fn a_waiting_approval_needs_no_delivery_until_its_deadline(ground: &Ground) {
+pub async fn a_waiting_approval_needs_no_delivery_until_its_deadline(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([asking_until(&journal, hours(48), true)]);
+    let world = backend.world([asking_until(&journal, hours(48), true)]);
     let run = paused(&world, "asking").await;
     let found = world.runner().claim(10).await.unwrap();
     assert!(found.claims.is_empty());
@@ -159,43 +160,43 @@ pub async fn a_waiting_approval_needs_no_delivery_until_its_deadline(ground: &Gr
     assert_eq!(world.look(run.id).await.intents.iter().filter(|intent| intent.lease.is_some()).count(), 0);
 }
 
-pub async fn a_cancelled_approval_forgets_its_deadline(ground: &Ground) {
+pub async fn a_cancelled_approval_forgets_its_deadline(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([asking_until(&journal, ms(50), true)]);
+    let world = backend.world([asking_until(&journal, ms(50), true)]);
     let run = paused(&world, "asking").await;
     world.cancel_run(run.id).await.unwrap();
     assert!(world.look(run.id).await.intents.is_empty());
-    ground.pass(ms(60)).await;
+    backend.pass(ms(60)).await;
     assert_eq!(world.settle(run.id).await.run.status, RunStatus::Cancelled);
     assert!(journal.steps().is_empty());
 }
 
-pub async fn a_deadline_outlives_the_process_that_set_it(ground: &Ground) {
+pub async fn a_deadline_outlives_the_process_that_set_it(backend: &Backend) {
     let journal = Journal::new();
-    let first = ground.world([asking_until(&journal, ms(100), true)]);
+    let first = backend.world([asking_until(&journal, ms(100), true)]);
     let run = paused(&first, "asking").await;
     drop(first);
-    let second = ground.world([asking_until(&journal, ms(100), true)]);
+    let second = backend.world([asking_until(&journal, ms(100), true)]);
     assert_eq!(second.settle(run.id).await.run.status, RunStatus::Completed);
     assert_eq!(journal.steps(), ["late"]);
 }
 
-pub async fn a_late_decision_counts_until_the_expiry_is_committed(ground: &Ground) {
+pub async fn a_late_decision_counts_until_the_expiry_is_committed(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([asking_until(&journal, ms(30), true)]);
+    let world = backend.world([asking_until(&journal, ms(30), true)]);
     let run = paused(&world, "asking").await;
-    ground.pass(ms(40)).await;
+    backend.pass(ms(40)).await;
     let claim = world.runner().claim(1).await.unwrap().claims.remove(0); // it is due and about to expire
     world.approve_run(run.id).actor("ada").await.unwrap();
     let delivery = world.runner().deliver(claim).await;
-    assert!(matches!(delivery, Delivery::Skipped(_)), "{delivery:?}");
+    assert!(matches!(delivery, DeliveryOutcome::Ignored(_)), "{delivery:?}");
     assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed);
     assert_eq!(journal.steps(), ["yes"]);
 }
 
-pub async fn a_decision_is_the_output_of_its_step(ground: &Ground) {
+pub async fn a_decision_is_the_output_of_its_step(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([asking(&journal)]);
+    let world = backend.world([asking(&journal)]);
     let run = paused(&world, "asking").await;
     let metadata = Map::from_iter([("ticket".to_owned(), json!(7))]);
     world.reject_run(run.id).actor("ada").comment("too dear").metadata(metadata.clone()).await.unwrap();
@@ -209,9 +210,9 @@ pub async fn a_decision_is_the_output_of_its_step(ground: &Ground) {
     assert_eq!(journal.of("no")[0].input["answer"]["comment"], json!("too dear"), "the next step sees it");
 }
 
-pub async fn of_many_decisions_at_once_one_counts(ground: &Ground) {
+pub async fn of_many_decisions_at_once_one_counts(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([asking(&journal)]);
+    let world = backend.world([asking(&journal)]);
     let run = paused(&world, "asking").await;
     let decisions = (0..12).map(|place| {
         let mesh = world.mesh.clone();
@@ -238,7 +239,7 @@ pub async fn of_many_decisions_at_once_one_counts(ground: &Ground) {
     assert_eq!(details.audit.len(), 1 + winners, "the losers leave no trace");
 }
 
-pub async fn every_act_of_a_person_is_on_the_audit_trail_in_order(ground: &Ground) {
+pub async fn every_act_of_a_person_is_on_the_audit_trail_in_order(backend: &Backend) {
     let journal = Journal::new();
     let held = workflow("held")
         .step(Step::new("hold", pause()))
@@ -250,7 +251,7 @@ pub async fn every_act_of_a_person_is_on_the_audit_trail_in_order(ground: &Groun
         .then("again", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([held, asking(&journal)]);
+    let world = backend.world([held, asking(&journal)]);
     let run = world.start_run("held", &nothing()).await.unwrap();
     world.settle(run.id).await;
     let metadata = Map::from_iter([("n".to_owned(), json!(1))]);
@@ -260,26 +261,26 @@ pub async fn every_act_of_a_person_is_on_the_audit_trail_in_order(ground: &Groun
     world.settle(run.id).await;
     world.cancel_run(run.id).actor("eve").comment("enough").await.unwrap();
     let trail = world.look(run.id).await.audit;
-    let told = trail.iter().map(|entry| {
+    let audited = trail.iter().map(|entry| {
         let step = entry.step.as_ref().map(|step| step.as_str());
         (entry.kind.as_str(), step, entry.actor.as_deref())
     });
     let expected = [
         ("paused", Some("hold"), None),
-        ("resumed", Some("hold"), Some("ada")),
+        ("unblocked", Some("hold"), Some("ada")),
         ("paused", Some("ask"), None),
         ("approved", Some("ask"), Some("bob")),
         ("paused", Some("again"), None),
         ("cancelled", None, Some("eve")),
     ];
-    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert_eq!(audited.collect::<Vec<_>>(), expected);
     assert_eq!((trail[1].comment.as_deref(), trail[1].metadata.as_ref()), (Some("go"), Some(&metadata)));
     let replay = world.replay_run(run.id).actor("ada").await.unwrap();
     let first = &world.look(replay.id).await.audit[0];
     assert_eq!((first.kind, first.actor.as_deref()), (AuditKind::Replayed, Some("ada")));
 }
 
-pub async fn what_resuming_means_is_fixed_when_the_run_pauses(ground: &Ground) {
+pub async fn what_resuming_means_is_fixed_when_the_run_pauses(backend: &Backend) {
     let journal = Journal::new();
     let old = workflow("holding")
         .step(Step::new("hold", pause()).output("old"))
@@ -297,17 +298,17 @@ pub async fn what_resuming_means_is_fixed_when_the_run_pauses(ground: &Ground) {
         .then("new", COMPLETE)
         .build()
         .unwrap();
-    let before = ground.world([old.clone()]);
+    let before = backend.world([old.clone()]);
     let run = paused(&before, "holding").await;
     drop(before);
-    let after = ground.world([old, new]); // the deploy: new runs start on the new version
+    let after = backend.world([old, new]); // the deploy: new runs start on the new version
     after.unblock_run(run.id).await.unwrap();
     let details = after.settle(run.id).await;
     assert_eq!((details.run.status, journal.steps()), (RunStatus::Completed, vec!["old".to_owned(), "new".to_owned()]));
     assert!(details.context.contains_key("old"), "the output goes where it was to go");
 }
 
-pub async fn a_decision_may_name_its_step_and_counts_for_no_other(ground: &Ground) {
+pub async fn a_decision_may_name_its_step_and_counts_for_no_other(backend: &Backend) {
     let twice = workflow("twice")
         .step(Step::new("manager", approval()))
         .step(Step::new("director", approval()))
@@ -317,7 +318,7 @@ pub async fn a_decision_may_name_its_step_and_counts_for_no_other(ground: &Groun
         .on_error("director", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([twice]);
+    let world = backend.world([twice]);
     let run = world.start_run("twice", &nothing()).await.unwrap();
     world.settle(run.id).await;
     world.approve_run(run.id).actor("ada").step("manager").await.unwrap();
@@ -329,9 +330,9 @@ pub async fn a_decision_may_name_its_step_and_counts_for_no_other(ground: &Groun
     assert_eq!(done.status, RunStatus::Completed);
 }
 
-pub async fn a_decision_beyond_the_limits_as_a_whole_decides_nothing(ground: &Ground) {
+pub async fn a_decision_beyond_the_limits_as_a_whole_decides_nothing(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([asking(&journal)]);
+    let world = backend.world([asking(&journal)]);
     let run = world.start_run("asking", &nothing()).await.unwrap();
     world.settle(run.id).await;
     let half = "x".repeat(700 << 10);
@@ -339,4 +340,119 @@ pub async fn a_decision_beyond_the_limits_as_a_whole_decides_nothing(ground: &Gr
     assert!(matches!(refused, Err(CommandError::Unacceptable { what: "the decision as a whole", .. })), "{refused:?}");
     assert_eq!(world.status(run.id).await, RunStatus::Paused);
     world.approve_run(run.id).actor("ada").await.unwrap();
+}
+
+pub async fn a_second_decision_is_answered_with_the_first(backend: &Backend) {
+    let journal = Journal::new();
+    let world = backend.world([asking(&journal)]);
+    let run = paused(&world, "asking").await;
+    world.approve_run(run.id).actor("ada").await.unwrap();
+    for status in ["running", "completed"] {
+        for second in
+            [world.approve_run(run.id).actor("bob").await, world.reject_run(run.id).actor("bob").step("ask").await]
+        {
+            let Err(CommandError::InvalidTransition(error)) = second else { panic!("{second:?}") };
+            let first = error.decided.as_ref().unwrap();
+            assert_eq!(
+                (first.step.as_str(), first.decision.as_str(), first.actor.as_deref()),
+                ("ask", "approved", Some("ada"))
+            );
+            let expected =
+                format!("a {status} run cannot become running: step ask was approved by ada at {}", first.at);
+            assert_eq!(error.to_string(), expected);
+        }
+        world.settle(run.id).await;
+    }
+}
+
+pub async fn a_decision_about_a_step_of_the_past_says_what_was_decided(backend: &Backend) {
+    let twice = workflow("twice")
+        .step(Step::new("first", approval()).output("first"))
+        .step(Step::new("second", approval()).output("second"))
+        .then("first", "second")
+        .on_error("first", COMPLETE)
+        .then("second", COMPLETE)
+        .on_error("second", COMPLETE)
+        .build()
+        .unwrap();
+    let world = backend.world([twice]);
+    let run = world.start_run("twice", &nothing()).await.unwrap();
+    world.settle(run.id).await;
+    world.approve_run(run.id).actor("ada").step("first").await.unwrap();
+    world.settle(run.id).await;
+    let late = world.reject_run(run.id).actor("bob").step("first").await.unwrap_err();
+    let message = late.to_string();
+    assert!(
+        message.starts_with("step second waits for a person, not step \"first\": step first was approved by ada at "),
+        "{message}"
+    );
+}
+
+pub async fn a_decision_without_room_in_the_context_decides_nothing(backend: &Backend) {
+    let journal = Journal::new();
+    let asking = workflow("full")
+        .step(journal.step("gives", |_| Ok(json!("x".repeat(900)))).output("given"))
+        .step(Step::new("ask", approval()).output("answer"))
+        .then("gives", "ask")
+        .then("ask", COMPLETE)
+        .on_error("ask", COMPLETE)
+        .build()
+        .unwrap();
+    let world = backend.world_with([asking], |builder| {
+        builder.configure(|config| (config.json.max_bytes, config.max_context_bytes) = (1_200, 1_500))
+    });
+    let run = world.start_run("full", &nothing()).await.unwrap();
+    assert_eq!(world.settle(run.id).await.run.status, RunStatus::Paused);
+    let long = world.approve_run(run.id).actor("ada").comment("y".repeat(700)).await;
+    assert!(matches!(long, Err(CommandError::ContextTooLarge { limit: 1_500, .. })), "{long:?}");
+    assert_eq!(world.status(run.id).await, RunStatus::Paused);
+    world.approve_run(run.id).actor("ada").comment("fine").await.unwrap();
+    assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed);
+}
+
+/// Like `asking`, with the next steps in a queue that the executor may not have.
+fn asking_elsewhere(journal: &Arc<Journal>) -> Workflow {
+    workflow("elsewhere")
+        .step(Step::new("ask", approval()).output("answer"))
+        .step(journal.step("yes", done).queue("nowhere"))
+        .then("ask", "yes")
+        .on_error("ask", "yes")
+        .then("yes", COMPLETE)
+        .build()
+        .unwrap()
+}
+
+pub async fn a_decision_whose_successor_is_refused_leaves_the_run_paused(backend: &Backend) {
+    let journal = Journal::new();
+    let world = backend.world([asking_elsewhere(&journal)]);
+    let run = world.start_run("elsewhere", &nothing()).await.unwrap();
+    world.settle(run.id).await;
+    let before = world.look(run.id).await;
+    world.sink.take();
+    for behavior in
+        [Behavior::Refuses(QueueName::new("nowhere").unwrap()), Behavior::Panics, Behavior::AnswersForTooFew]
+    {
+        world.executor.behave(behavior.clone());
+        for refused in [world.approve_run(run.id).actor("ada").await, world.reject_run(run.id).actor("ada").await] {
+            let Err(CommandError::Dispatch(error)) = refused else { panic!("{behavior:?}: {refused:?}") };
+            assert!(error.to_string().contains("/yes"), "the refused step is named: {error}");
+        }
+        assert_eq!(world.look(run.id).await, before, "{behavior:?}");
+        assert!(world.sink.take().is_empty(), "{behavior:?}");
+    }
+    world.executor.behave(Behavior::Fine);
+    world.approve_run(run.id).actor("ada").await.unwrap();
+    assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed);
+    assert_eq!(journal.steps(), ["yes"]);
+}
+
+pub async fn a_decision_is_committed_while_the_executor_is_down(backend: &Backend) {
+    let journal = Journal::new();
+    let world = backend.world([asking_elsewhere(&journal)]);
+    let run = world.start_run("elsewhere", &nothing()).await.unwrap();
+    world.settle(run.id).await;
+    world.executor.behave(Behavior::Unavailable);
+    world.approve_run(run.id).actor("ada").await.unwrap();
+    world.executor.behave(Behavior::Fine);
+    assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed);
 }

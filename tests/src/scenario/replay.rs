@@ -1,19 +1,21 @@
-//! Runs that are repeated, and runs that go on from where others failed (SPEC 11).
+//! Replayed runs, and runs that resume from where others failed (SPEC 11).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
-use squidmesh_core::{
-    AuditKind, BulkError, BulkOutcome, COMPLETE, Compensation, ReplayError, ResumeError, Retry, RunFilter, RunId,
-    RunStatus, StartError, StepContext, StepError, StepResult, StepState, Unresumable, Workflow, WorkflowName, ms,
-};
+use squidmesh_core::command::{BulkError, BulkOutcome, ReplayError, ResumeError, StartError, Unresumable};
+use squidmesh_core::definition::WorkflowName;
+use squidmesh_core::inspect::StepState;
+use squidmesh_core::run::AuditKind;
+use squidmesh_core::workflow::Compensation;
+use squidmesh_core::{COMPLETE, Retry, RunFilter, RunId, RunStatus, StepContext, StepError, StepResult, Workflow, ms};
 
 use super::{chain, done, nothing, workflow};
 use crate::world::{attempts, states, step};
-use crate::{Ground, Journal, World};
+use crate::{Backend, Journal, World};
 
-/// Whether what is broken has been mended.
+/// Whether the broken step has been mended.
 #[derive(Clone, Default)]
 struct Mended(Arc<AtomicBool>);
 
@@ -50,9 +52,9 @@ async fn failed(world: &World, name: &str) -> RunId {
     run.id
 }
 
-pub async fn a_replay_is_a_new_run_from_the_original_payload_linked_to_the_old(ground: &Ground) {
+pub async fn a_replay_is_a_new_run_of_the_payload_linked_to_the_old(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([chain("chain", &journal, &["one", "two"])]);
+    let world = backend.world([chain("chain", &journal, &["one", "two"])]);
     let run = world.start_run("chain", &json!({"order": {"n": 1}})).await.unwrap();
     let before = world.settle(run.id).await;
     let replay = world.replay_run(run.id).actor("ada").await.unwrap();
@@ -67,10 +69,10 @@ pub async fn a_replay_is_a_new_run_from_the_original_payload_linked_to_the_old(g
     assert_eq!(details.run.replayed_from, Some(run.id));
 }
 
-pub async fn a_replay_that_repeats_what_cannot_be_undone_has_to_be_allowed(ground: &Ground) {
+pub async fn a_replay_of_irreversible_effects_must_be_allowed(backend: &Backend) {
     let journal = Journal::new();
     let lasting = workflow("lasting").step(journal.step("mail", done).irreversible()).then("mail", COMPLETE).build();
-    let world = ground.world([lasting.unwrap()]);
+    let world = backend.world([lasting.unwrap()]);
     let run = world.start_run("lasting", &nothing()).await.unwrap();
     world.settle(run.id).await;
     let refused = world.replay_run(run.id).await.unwrap_err();
@@ -79,9 +81,9 @@ pub async fn a_replay_that_repeats_what_cannot_be_undone_has_to_be_allowed(groun
     assert!(world.replay_run(run.id).allow_irreversible().await.is_ok());
 }
 
-pub async fn only_a_run_that_has_ended_is_replayed(ground: &Ground) {
+pub async fn only_a_run_that_has_ended_is_replayed(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([chain("chain", &journal, &["one"])]);
+    let world = backend.world([chain("chain", &journal, &["one"])]);
     let run = world.start_run("chain", &nothing()).await.unwrap();
     let refused = world.replay_run(run.id).await.unwrap_err();
     assert!(matches!(refused, ReplayError::NotEnded { status: RunStatus::Pending, .. }), "{refused}");
@@ -89,9 +91,9 @@ pub async fn only_a_run_that_has_ended_is_replayed(ground: &Ground) {
     assert!(world.replay_run(run.id).await.is_ok());
 }
 
-pub async fn many_replays_at_once_with_one_key_are_one_replay(ground: &Ground) {
+pub async fn many_replays_at_once_with_one_key_are_one_replay(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([chain("chain", &journal, &["one"])]);
+    let world = backend.world([chain("chain", &journal, &["one"])]);
     let run = world.start_run("chain", &nothing()).await.unwrap();
     world.settle(run.id).await;
     let replays = (0..8).map(|_| {
@@ -107,9 +109,9 @@ pub async fn many_replays_at_once_with_one_key_are_one_replay(ground: &Ground) {
     assert_eq!(world.list_runs(&RunFilter::new()).await.unwrap().runs.len(), 2);
 }
 
-pub async fn a_resumed_run_goes_on_from_the_failed_step_and_keeps_what_was_done(ground: &Ground) {
+pub async fn a_resumed_run_begins_at_the_failed_step_and_keeps_the_rest(backend: &Backend) {
     let (journal, mended) = (Journal::new(), Mended::default());
-    let world = ground.world([fragile(&journal, &mended)]);
+    let world = backend.world([fragile(&journal, &mended)]);
     let old = failed(&world, "fragile").await;
     let before = world.look(old).await;
     mended.mend();
@@ -124,14 +126,14 @@ pub async fn a_resumed_run_goes_on_from_the_failed_step_and_keeps_what_was_done(
     assert_eq!((attempts(&details, "one").len(), attempts(&details, "two")), (0, vec!["completed"]));
     assert_eq!(step(&details, "one").run.as_ref().unwrap().output, step(&before, "one").run.as_ref().unwrap().output);
     let entry = &details.audit[0];
-    assert_eq!((entry.kind, entry.actor.as_deref()), (AuditKind::Continued, Some("ada")));
-    assert_eq!(world.told(&run)[..2], ["run.resumed", "audit.continued"]);
+    assert_eq!((entry.kind, entry.actor.as_deref()), (AuditKind::Resumed, Some("ada")));
+    assert_eq!(world.event_names(&run)[..2], ["run.resumed", "audit.resumed"]);
     assert_eq!(world.look(old).await, before, "failed is final: the old run is as it was");
 }
 
-pub async fn a_resumed_run_may_fail_and_be_resumed_again(ground: &Ground) {
+pub async fn a_resumed_run_may_fail_and_be_resumed_again(backend: &Backend) {
     let (journal, mended) = (Journal::new(), Mended::default());
-    let world = ground.world([fragile(&journal, &mended)]);
+    let world = backend.world([fragile(&journal, &mended)]);
     let old = failed(&world, "fragile").await;
     let second = world.resume_run(old).await.unwrap();
     assert_eq!(world.settle(second.id).await.run.status, RunStatus::Failed);
@@ -142,7 +144,7 @@ pub async fn a_resumed_run_may_fail_and_be_resumed_again(ground: &Ground) {
     assert_eq!(journal.of("one").len(), 1);
 }
 
-pub async fn a_resumed_fan_does_what_was_left_and_joins_once(ground: &Ground) {
+pub async fn a_resumed_fan_does_what_was_left_and_joins_once(backend: &Backend) {
     let (journal, mended) = (Journal::new(), Mended::default());
     let fan = workflow("fan")
         .step(journal.step("root", |_| Ok(json!({"root": 1}))))
@@ -151,7 +153,7 @@ pub async fn a_resumed_fan_does_what_was_left_and_joins_once(ground: &Ground) {
         .step(journal.step("join", done).after(["fatal", "sibling"]))
         .build()
         .unwrap();
-    let world = ground.world([fan]);
+    let world = backend.world([fan]);
     let old = failed(&world, "fan").await;
     mended.mend();
     let run = world.resume_run(old).await.unwrap();
@@ -163,7 +165,7 @@ pub async fn a_resumed_fan_does_what_was_left_and_joins_once(ground: &Ground) {
     assert_eq!((&input["root"], &input["sibling"], &input["mended"]), (&json!(1), &json!(2), &json!(true)));
 }
 
-pub async fn a_resumption_that_may_repeat_an_effect_has_to_be_allowed(ground: &Ground) {
+pub async fn a_resumption_that_may_repeat_an_effect_has_to_be_allowed(backend: &Backend) {
     let (journal, mended) = (Journal::new(), Mended::default());
     let risky = workflow("risky")
         .step(journal.step("mail", done).irreversible())
@@ -172,7 +174,7 @@ pub async fn a_resumption_that_may_repeat_an_effect_has_to_be_allowed(ground: &G
         .then("capture", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([risky]);
+    let world = backend.world([risky]);
     let old = failed(&world, "risky").await;
     mended.mend();
     let refused = world.resume_run(old).await.unwrap_err();
@@ -183,7 +185,7 @@ pub async fn a_resumption_that_may_repeat_an_effect_has_to_be_allowed(ground: &G
     assert_eq!(journal.steps(), ["mail", "capture", "capture"]);
 }
 
-pub async fn what_was_compensated_is_not_built_on(ground: &Ground) {
+pub async fn what_was_compensated_is_not_built_on(backend: &Backend) {
     let (journal, mended) = (Journal::new(), Mended::default());
     async fn undo(_: Compensation, _: StepContext) -> StepResult<()> {
         Ok(())
@@ -195,7 +197,7 @@ pub async fn what_was_compensated_is_not_built_on(ground: &Ground) {
         .then("ship", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([sold]);
+    let world = backend.world([sold]);
     let old = failed(&world, "sold").await;
     let refused = world.resume_run(old).allow_irreversible().await.unwrap_err();
     assert!(
@@ -205,9 +207,9 @@ pub async fn what_was_compensated_is_not_built_on(ground: &Ground) {
     assert!(world.replay_run(old).await.is_ok(), "it can be done anew");
 }
 
-pub async fn only_a_failed_run_of_a_known_version_is_resumed(ground: &Ground) {
+pub async fn only_a_failed_run_of_a_known_version_is_resumed(backend: &Backend) {
     let (journal, mended) = (Journal::new(), Mended::default());
-    let world = ground.world([fragile(&journal, &mended), chain("chain", &journal, &["one"])]);
+    let world = backend.world([fragile(&journal, &mended), chain("chain", &journal, &["one"])]);
     let run = world.start_run("chain", &nothing()).await.unwrap();
     let refused = world.resume_run(run.id).await.unwrap_err();
     assert!(matches!(refused, ResumeError::Unresumable(Unresumable::NotFailed { .. })), "{refused}");
@@ -216,14 +218,14 @@ pub async fn only_a_failed_run_of_a_known_version_is_resumed(ground: &Ground) {
     let unknown = RunId::from_uuid(uuid::Uuid::nil());
     assert!(matches!(world.resume_run(unknown).await, Err(ResumeError::NotFound(id)) if id == unknown));
     let old = failed(&world, "fragile").await;
-    let stranger = ground.world([]);
-    let refused = stranger.resume_run(old).await.unwrap_err();
+    let outsider = backend.world([]);
+    let refused = outsider.resume_run(old).await.unwrap_err();
     assert!(matches!(refused, ResumeError::NotRegistered { .. }), "{refused}");
 }
 
-pub async fn a_failed_run_goes_on_once_however_often_it_is_resumed(ground: &Ground) {
+pub async fn a_failed_run_continues_once_however_often_it_is_resumed(backend: &Backend) {
     let (journal, mended) = (Journal::new(), Mended::default());
-    let world = ground.world([fragile(&journal, &mended)]);
+    let world = backend.world([fragile(&journal, &mended)]);
     let old = failed(&world, "fragile").await;
     mended.mend();
     let resumptions = (0..8).map(|_| {
@@ -246,22 +248,22 @@ fn of(name: &str) -> RunFilter {
     RunFilter::new().workflow(WorkflowName::new(name).unwrap())
 }
 
-async fn several_failed(ground: &Ground, world: &World, count: usize) -> Vec<RunId> {
+async fn several_failed(backend: &Backend, world: &World, count: usize) -> Vec<RunId> {
     let mut ids = Vec::new();
     for _ in 0..count {
         ids.push(world.start_run("fragile", &nothing()).await.unwrap().id);
-        ground.pass(ms(2)).await; // ids sort by time, to the millisecond
+        backend.pass(ms(2)).await; // ids sort by time, to the millisecond
     }
     world.settle_all(ids.iter().copied()).await;
     ids.reverse();
     ids
 }
 
-pub async fn a_dry_run_lists_what_a_bulk_replay_would_do_and_stores_nothing(ground: &Ground) {
+pub async fn a_dry_run_of_a_bulk_replay_stores_nothing(backend: &Backend) {
     let (journal, mended) = (Journal::new(), Mended::default());
     let lasting = workflow("fragile2").step(journal.step("mail", done).irreversible()).then("mail", COMPLETE).build();
-    let world = ground.world([fragile(&journal, &mended), lasting.unwrap(), chain("chain", &journal, &["one"])]);
-    let failed = several_failed(ground, &world, 2).await;
+    let world = backend.world([fragile(&journal, &mended), lasting.unwrap(), chain("chain", &journal, &["one"])]);
+    let failed = several_failed(backend, &world, 2).await;
     let mailed = world.start_run("fragile2", &nothing()).await.unwrap().id;
     world.settle(mailed).await;
     let open = world.start_run("chain", &nothing()).await.unwrap().id;
@@ -277,10 +279,10 @@ pub async fn a_dry_run_lists_what_a_bulk_replay_would_do_and_stores_nothing(grou
     assert_eq!(world.list_runs(&RunFilter::new()).await.unwrap().runs.len(), 4, "nothing is stored");
 }
 
-pub async fn a_bulk_replay_goes_page_by_page_and_does_nothing_twice_under_its_key(ground: &Ground) {
+pub async fn a_bulk_replay_under_a_key_replays_each_run_once(backend: &Backend) {
     let (journal, mended) = (Journal::new(), Mended::default());
-    let world = ground.world([fragile(&journal, &mended)]);
-    let failed = several_failed(ground, &world, 5).await;
+    let world = backend.world([fragile(&journal, &mended)]);
+    let failed = several_failed(backend, &world, 5).await;
     mended.mend();
     let mut started = Vec::new();
     for _ in 0..2 {
@@ -308,10 +310,10 @@ pub async fn a_bulk_replay_goes_page_by_page_and_does_nothing_twice_under_its_ke
     assert_eq!(details[0].audit[0].actor.as_deref(), Some("ada"));
 }
 
-pub async fn a_bulk_resumption_goes_on_with_each_once(ground: &Ground) {
+pub async fn a_bulk_resumption_resumes_each_run_once(backend: &Backend) {
     let (journal, mended) = (Journal::new(), Mended::default());
-    let world = ground.world([fragile(&journal, &mended)]);
-    several_failed(ground, &world, 3).await;
+    let world = backend.world([fragile(&journal, &mended)]);
+    several_failed(backend, &world, 3).await;
     mended.mend();
     let resume = async || {
         let page = world.resume_runs(of("fragile").status(RunStatus::Failed)).await.unwrap();
@@ -328,24 +330,24 @@ pub async fn a_bulk_resumption_goes_on_with_each_once(ground: &Ground) {
     assert_eq!((journal.of("one").len(), journal.of("two").len()), (3, 6));
 }
 
-pub async fn a_used_up_step_is_tried_as_often_again_in_the_resumed_run(ground: &Ground) {
+pub async fn a_used_up_step_is_tried_as_often_again_in_the_resumed_run(backend: &Backend) {
     let journal = Journal::new();
     let stubborn = workflow("stubborn")
         .step(journal.step("one", |_| Err(StepError::retryable("no"))).retry(Retry::fixed(2, ms(1))))
         .then("one", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([stubborn]);
+    let world = backend.world([stubborn]);
     let old = failed(&world, "stubborn").await;
     let run = world.resume_run(old).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!((details.run.status, attempts(&details, "one")), (RunStatus::Failed, vec!["failed", "failed"]));
 }
 
-pub async fn batches_whose_keys_begin_alike_do_not_meet(ground: &Ground) {
+pub async fn batches_whose_keys_begin_alike_do_not_meet(backend: &Backend) {
     let (journal, mended) = (Journal::new(), Mended::default());
-    let world = ground.world([fragile(&journal, &mended)]);
-    several_failed(ground, &world, 1).await;
+    let world = backend.world([fragile(&journal, &mended)]);
+    several_failed(backend, &world, 1).await;
     let unsound = world.replay_runs(of("fragile")).batch_key("").await;
     assert!(matches!(unsound, Err(BulkError::InvalidKey)));
     let first = world.replay_runs(of("fragile")).batch_key("a:b").await.unwrap();
@@ -357,9 +359,9 @@ pub async fn batches_whose_keys_begin_alike_do_not_meet(ground: &Ground) {
     assert_eq!(same.runs.len(), 1, "what it has started itself is left alone: {same:?}");
 }
 
-pub async fn who_repeats_a_run_has_limits_too(ground: &Ground) {
+pub async fn who_repeats_a_run_has_limits_too(backend: &Backend) {
     let (journal, mended) = (Journal::new(), Mended::default());
-    let world = ground.world([fragile(&journal, &mended)]);
+    let world = backend.world([fragile(&journal, &mended)]);
     let old = failed(&world, "fragile").await;
     let refused = world.replay_run(old).actor("a\0da").await.unwrap_err();
     assert!(matches!(refused, ReplayError::Start(StartError::UnacceptableActor(_))), "{refused}");
@@ -368,4 +370,31 @@ pub async fn who_repeats_a_run_has_limits_too(ground: &Ground) {
     let page = world.resume_runs(of("fragile")).actor("a\0da").await.unwrap();
     assert!(matches!(page.runs[0].outcome, BulkOutcome::Refused(ResumeError::Start(StartError::UnacceptableActor(_)))));
     assert_eq!(world.list_runs(&of("fragile")).await.unwrap().runs.len(), 1, "nothing is stored");
+}
+
+pub async fn in_a_batch_only_the_refused_run_is_left_out(backend: &Backend) {
+    let (journal, mended) = (Journal::new(), Mended::default());
+    let lost = workflow("fragile")
+        .step(journal.step("begin", done))
+        .step(journal.step("only", mended.answer()).queue("nowhere"))
+        .step(journal.step("other", mended.answer()))
+        .step(journal.step("end", done).after(["only", "other"]))
+        .build()
+        .unwrap();
+    let fine = workflow("fine").step(journal.step("only", mended.answer())).then("only", COMPLETE).build().unwrap();
+    let world = backend.world([lost, fine]);
+    let (refused, resumed) = (failed(&world, "fragile").await, failed(&world, "fine").await);
+    world.executor.behave(crate::Behavior::Refuses(squidmesh_core::definition::QueueName::new("nowhere").unwrap()));
+    mended.mend();
+    let page = world.resume_runs(RunFilter::new().status(RunStatus::Failed)).await.unwrap();
+    for run in &page.runs {
+        match &run.outcome {
+            BulkOutcome::Started(started) if run.id == resumed => assert_eq!(started.resumed_from, Some(resumed)),
+            BulkOutcome::Refused(ResumeError::Start(StartError::Dispatch(error))) if run.id == refused => {
+                assert_eq!(error.refused_step().unwrap().as_str(), "only");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(page.runs.len(), 2);
 }

@@ -1,16 +1,19 @@
-//! Failures, and trying again.
+//! Failures and retries.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::json;
-use squidmesh_core::{COMPLETE, CancelReason, EventKind, Failure, Retry, RunStatus, StepError, ms, secs};
+use squidmesh_core::event::EventKind;
+use squidmesh_core::run::Failure;
+use squidmesh_core::workflow::CancelReason;
+use squidmesh_core::{COMPLETE, Retry, RunStatus, StepError, ms, secs};
 
 use super::{nothing, workflow};
 use crate::world::{attempts, step};
-use crate::{Gate, Ground, Journal};
+use crate::{Backend, Gate, Journal};
 
-pub async fn a_failed_step_is_retried_until_it_succeeds(ground: &Ground) {
+pub async fn a_failed_step_is_retried_until_it_succeeds(backend: &Backend) {
     let journal = Journal::new();
     let flaky = workflow("flaky")
         .step(
@@ -24,7 +27,7 @@ pub async fn a_failed_step_is_retried_until_it_succeeds(ground: &Ground) {
         .then("shaky", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([flaky]);
+    let world = backend.world([flaky]);
     let run = world.start_run("flaky", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!(details.run.status, RunStatus::Completed);
@@ -76,7 +79,7 @@ impl std::error::Error for Outer {
 
 impl std::error::Error for Inner {}
 
-pub async fn used_up_attempts_fail_the_run_with_the_last_error(ground: &Ground) {
+pub async fn used_up_attempts_fail_the_run_with_the_last_error(backend: &Backend) {
     let journal = Journal::new();
     let hopeless = workflow("hopeless")
         .step(journal.step("never", |_| Err(Outer(Inner))?).retry(Retry::fixed(3, ms(5))))
@@ -85,7 +88,7 @@ pub async fn used_up_attempts_fail_the_run_with_the_last_error(ground: &Ground) 
         .then("after", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([hopeless]);
+    let world = backend.world([hopeless]);
     let run = world.start_run("hopeless", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!(details.run.status, RunStatus::Failed);
@@ -97,7 +100,7 @@ pub async fn used_up_attempts_fail_the_run_with_the_last_error(ground: &Ground) 
     assert!(journal.of("after").is_empty());
 }
 
-pub async fn a_terminal_failure_is_not_retried(ground: &Ground) {
+pub async fn a_terminal_failure_is_not_retried(backend: &Backend) {
     let journal = Journal::new();
     let declined = workflow("declined")
         .step(
@@ -108,7 +111,7 @@ pub async fn a_terminal_failure_is_not_retried(ground: &Ground) {
         .then("pay", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([declined]);
+    let world = backend.world([declined]);
     let run = world.start_run("declined", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!(attempts(&details, "pay"), ["failed"]);
@@ -116,7 +119,7 @@ pub async fn a_terminal_failure_is_not_retried(ground: &Ground) {
     assert_eq!((error.kind.as_str(), error.details.as_ref()), ("declined", Some(&json!({"code": 51}))));
 }
 
-pub async fn an_error_may_say_when_to_try_again(ground: &Ground) {
+pub async fn an_error_may_say_when_to_try_again(backend: &Backend) {
     let journal = Journal::new();
     let asking = workflow("asking")
         .step(
@@ -130,14 +133,14 @@ pub async fn an_error_may_say_when_to_try_again(ground: &Ground) {
         .then("busy", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([asking]);
+    let world = backend.world([asking]);
     let run = world.start_run("asking", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     let tries = &step(&details, "busy").attempts;
     assert!(tries[1].started_at.since(tries[0].finished_at.unwrap()) >= ms(150));
 }
 
-pub async fn a_panic_is_a_failed_attempt(ground: &Ground) {
+pub async fn a_panic_is_a_failed_attempt(backend: &Backend) {
     let journal = Journal::new();
     let panicking = workflow("panicking")
         .step(
@@ -151,7 +154,7 @@ pub async fn a_panic_is_a_failed_attempt(ground: &Ground) {
         .then("jumpy", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([panicking]);
+    let world = backend.world([panicking]);
     let run = world.start_run("panicking", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!(details.run.status, RunStatus::Completed);
@@ -161,34 +164,34 @@ pub async fn a_panic_is_a_failed_attempt(ground: &Ground) {
     assert!(error.message.contains("not the first time"), "{}", error.message);
 }
 
-pub async fn a_panic_before_the_first_await_is_a_failed_attempt_too(ground: &Ground) {
+pub async fn a_panic_before_the_first_await_is_a_failed_attempt_too(backend: &Backend) {
     let journal = Journal::new();
     let panicking = workflow("panicking")
         .step(journal.step("jumpy", |_| panic!("at once")).retry(Retry::never()))
         .then("jumpy", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([panicking]);
+    let world = backend.world([panicking]);
     let run = world.start_run("panicking", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!(details.run.last_error.as_ref().unwrap().kind, Failure::PANIC);
 }
 
-pub async fn a_step_that_takes_too_long_is_told_so_and_tried_again(ground: &Ground) {
+pub async fn a_step_that_times_out_is_notified_and_retried(backend: &Backend) {
     let journal = Journal::new();
     let gate = Arc::new(Gate::default());
-    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let (stuck, heard) = (gate.clone(), told.clone());
+    let notices = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (stuck, noticed) = (gate.clone(), notices.clone());
     let slow = workflow("slow")
         .step(
             journal
                 .slow_step("stuck", move |call, context| {
-                    let (gate, heard) = (stuck.clone(), heard.clone());
-                    // What is told is told to a part of the handler that outlives it.
+                    let (gate, noticed) = (stuck.clone(), noticed.clone());
+                    // The cancellation is observed by a task of the handler that outlives it.
                     let cancellation = context.cancellation.clone();
                     tokio::spawn(async move {
                         let reason = cancellation.cancelled().await;
-                        heard.lock().unwrap().push(reason);
+                        noticed.lock().unwrap().push(reason);
                     });
                     async move {
                         if call.attempt == 1 {
@@ -203,7 +206,7 @@ pub async fn a_step_that_takes_too_long_is_told_so_and_tried_again(ground: &Grou
         .then("stuck", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([slow]);
+    let world = backend.world([slow]);
     let run = world.start_run("slow", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!(details.run.status, RunStatus::Completed);
@@ -211,16 +214,16 @@ pub async fn a_step_that_takes_too_long_is_told_so_and_tried_again(ground: &Grou
     let first = &step(&details, "stuck").attempts[0];
     assert_eq!(first.error.as_ref().unwrap().kind, Failure::TIMEOUT);
     assert!(first.finished_at.unwrap().since(first.started_at) >= ms(80));
-    let heard = async {
-        while told.lock().unwrap().is_empty() {
+    let noticed = async {
+        while notices.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(secs(5), heard).await.expect("the handler is told");
-    assert_eq!(told.lock().unwrap()[0], CancelReason::TimedOut);
+    tokio::time::timeout(secs(5), noticed).await.expect("the handler is notified");
+    assert_eq!(notices.lock().unwrap()[0], CancelReason::TimedOut);
 }
 
-pub async fn a_failure_beyond_the_limits_is_recorded_all_the_same(ground: &Ground) {
+pub async fn a_failure_beyond_the_limits_is_recorded_all_the_same(backend: &Backend) {
     let journal = Journal::new();
     let loud = workflow("loud")
         .step(
@@ -234,7 +237,7 @@ pub async fn a_failure_beyond_the_limits_is_recorded_all_the_same(ground: &Groun
         .then("only", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([loud]);
+    let world = backend.world([loud]);
     let run = world.start_run("loud", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!(details.run.status, RunStatus::Failed);

@@ -1,13 +1,16 @@
 //! Error transitions.
 
 use serde_json::json;
-use squidmesh_core::{AuditKind, COMPLETE, RecoveryRoute, Retry, RunStatus, StepError, StepState, ms};
+use squidmesh_core::definition::RecoveryRoute;
+use squidmesh_core::inspect::StepState;
+use squidmesh_core::run::AuditKind;
+use squidmesh_core::{COMPLETE, Retry, RunStatus, StepError, ms};
 
 use super::{done, nothing, workflow};
 use crate::world::{states, step};
-use crate::{Ground, Journal};
+use crate::{Backend, Journal};
 
-pub async fn an_error_transition_is_followed_when_the_attempts_are_used_up(ground: &Ground) {
+pub async fn an_error_transition_is_taken_after_the_last_attempt(backend: &Backend) {
     let journal = Journal::new();
     let routed = workflow("routed")
         .step(journal.step("pay", |_| Err(StepError::retryable("no"))).retry(Retry::fixed(2, ms(1))))
@@ -15,11 +18,12 @@ pub async fn an_error_transition_is_followed_when_the_attempts_are_used_up(groun
         .step(journal.step("apologise", |_| Ok(json!({"sorry": true}))))
         .then("pay", "ship")
         .then("ship", COMPLETE)
-        .on_error_recovering("pay", "apologise", RecoveryRoute::Compensation)
+        .on_error("pay", "apologise")
+        .recovery(RecoveryRoute::Compensation)
         .then("apologise", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([routed]);
+    let world = backend.world([routed]);
     let run = world.start_run("routed", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!(journal.steps(), ["pay", "pay", "apologise"]);
@@ -28,11 +32,11 @@ pub async fn an_error_transition_is_followed_when_the_attempts_are_used_up(groun
     assert_eq!(step(&details, "pay").run.as_ref().unwrap().routes, [RecoveryRoute::Compensation]);
     let audit: Vec<_> = details.audit.iter().map(|entry| entry.kind).collect();
     assert_eq!(audit, [AuditKind::CompensationRouted]);
-    assert!(world.told(&run).contains(&"run.compensation_routed"));
+    assert!(world.event_names(&run).contains(&"run.compensation_routed"));
     assert_eq!(details.context.get("sorry"), Some(&json!(true)));
 }
 
-pub async fn an_error_may_lead_to_completion(ground: &Ground) {
+pub async fn an_error_may_lead_to_completion(backend: &Backend) {
     let journal = Journal::new();
     let lenient = workflow("lenient")
         .step(journal.step("optional", |_| Err(StepError::terminal("never mind"))))
@@ -40,14 +44,14 @@ pub async fn an_error_may_lead_to_completion(ground: &Ground) {
         .on_error("optional", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([lenient]);
+    let world = backend.world([lenient]);
     let run = world.start_run("lenient", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!((details.run.status, states(&details)), (RunStatus::Completed, vec![StepState::Failed]));
     assert!(details.audit.is_empty(), "an unmarked route leaves no audit");
 }
 
-pub async fn a_step_that_leads_nowhere_fails_the_run_and_stays_completed(ground: &Ground) {
+pub async fn a_step_that_leads_nowhere_fails_the_run_and_stays_completed(backend: &Backend) {
     let journal = Journal::new();
     let loose = workflow("loose")
         .step(journal.step("ends", |_| Ok(json!({"kept": 1}))))
@@ -56,7 +60,7 @@ pub async fn a_step_that_leads_nowhere_fails_the_run_and_stays_completed(ground:
         .then("rescue", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([loose]);
+    let world = backend.world([loose]);
     let run = world.start_run("loose", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!((details.run.status, states(&details)[0]), (RunStatus::Failed, StepState::Completed));

@@ -6,23 +6,23 @@ use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use squidmesh_core::{
-    COMPLETE, CommandError, Field, RunFilter, RunId, RunStatus, StartError, StepState, Trigger, Workflow,
-};
+use squidmesh_core::command::{CommandError, StartError};
+use squidmesh_core::inspect::StepState;
+use squidmesh_core::{COMPLETE, Field, RunFilter, RunId, RunStatus, Trigger, Workflow};
 
 use super::{chain, done, nothing};
 use crate::world::{attempts, states};
-use crate::{Ground, Journal, World};
+use crate::{Backend, Journal, World};
 
 async fn nothing_is_stored(world: &World) -> bool {
     world.list_runs(&RunFilter::new()).await.expect("runs can be listed").runs.is_empty()
         && world.sink.events().is_empty()
 }
 
-pub async fn a_run_goes_through_its_steps_in_order(ground: &Ground) {
+pub async fn a_run_goes_through_its_steps_in_order(backend: &Backend) {
     let journal = Journal::new();
     let names = ["one", "two", "three", "four", "five"];
-    let world = ground.world([chain("chain", &journal, &names)]);
+    let world = backend.world([chain("chain", &journal, &names)]);
     let run = world.start_run("chain", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!(journal.steps(), names);
@@ -33,9 +33,9 @@ pub async fn a_run_goes_through_its_steps_in_order(ground: &Ground) {
     assert!(details.intents.is_empty());
 }
 
-pub async fn a_started_run_and_its_dispatch_are_stored_before_any_work(ground: &Ground) {
+pub async fn a_started_run_and_its_dispatch_are_stored_before_any_work(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([chain("chain", &journal, &["one", "two"])]);
+    let world = backend.world([chain("chain", &journal, &["one", "two"])]);
     let run = world.start_run("chain", &nothing()).await.unwrap();
     let details = world.look(run.id).await;
     assert_eq!(
@@ -47,7 +47,7 @@ pub async fn a_started_run_and_its_dispatch_are_stored_before_any_work(ground: &
     assert!(journal.calls().is_empty());
 }
 
-pub async fn a_trigger_is_named_where_there_are_several(ground: &Ground) {
+pub async fn a_trigger_is_named_where_there_are_several(backend: &Backend) {
     let journal = Journal::new();
     let two = Workflow::builder("two_ways")
         .trigger(Trigger::manual("left"))
@@ -56,7 +56,7 @@ pub async fn a_trigger_is_named_where_there_are_several(ground: &Ground) {
         .then("only", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([two, chain("one_way", &journal, &["only"])]);
+    let world = backend.world([two, chain("one_way", &journal, &["only"])]);
     let started = world.start_run("two_ways", &nothing()).await;
     assert!(matches!(started, Err(StartError::TriggerNeeded { triggers, .. }) if triggers.len() == 2));
     let started = world.start_run("two_ways", &nothing()).trigger("middle").await;
@@ -70,7 +70,7 @@ pub async fn a_trigger_is_named_where_there_are_several(ground: &Ground) {
     assert_eq!(world.start_run("one_way", &nothing()).await.unwrap().trigger.as_str(), "manual");
 }
 
-pub async fn a_payload_that_does_not_fit_starts_nothing(ground: &Ground) {
+pub async fn a_payload_that_does_not_fit_starts_nothing(backend: &Backend) {
     let journal = Journal::new();
     let strict = Workflow::builder("strict")
         .trigger(Trigger::manual("manual").field(Field::string("name")).field(Field::integer("age")))
@@ -78,7 +78,7 @@ pub async fn a_payload_that_does_not_fit_starts_nothing(ground: &Ground) {
         .then("only", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([strict]);
+    let world = backend.world([strict]);
     let Err(StartError::InvalidPayload { errors, .. }) =
         world.start_run("strict", &json!({"age": "x", "extra": 1})).await
     else {
@@ -94,7 +94,7 @@ pub async fn a_payload_that_does_not_fit_starts_nothing(ground: &Ground) {
     assert!(nothing_is_stored(&world).await);
 }
 
-pub async fn a_payload_that_is_too_large_with_its_defaults_starts_nothing(ground: &Ground) {
+pub async fn a_payload_that_is_too_large_with_its_defaults_starts_nothing(backend: &Backend) {
     let journal = Journal::new();
     let padded = Workflow::builder("padded")
         .trigger(
@@ -106,7 +106,7 @@ pub async fn a_payload_that_is_too_large_with_its_defaults_starts_nothing(ground
         .then("only", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([padded]);
+    let world = backend.world([padded]);
     let started = world.start_run("padded", &json!({"text": "x".repeat(600 << 10)})).await;
     assert!(matches!(started, Err(StartError::UnacceptablePayload(_))), "it could not be replayed: {started:?}");
     assert!(nothing_is_stored(&world).await);
@@ -115,7 +115,7 @@ pub async fn a_payload_that_is_too_large_with_its_defaults_starts_nothing(ground
     world.replay_run(run.id).await.unwrap();
 }
 
-pub async fn defaults_are_resolved_when_the_run_starts(ground: &Ground) {
+pub async fn defaults_are_resolved_when_the_run_starts(backend: &Backend) {
     let journal = Journal::new();
     let defaults = Workflow::builder("defaults")
         .trigger(
@@ -128,7 +128,7 @@ pub async fn defaults_are_resolved_when_the_run_starts(ground: &Ground) {
         .then("only", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([defaults]);
+    let world = backend.world([defaults]);
     let run = world.start_run("defaults", &nothing()).await.unwrap();
     assert_eq!(run.payload.get("day"), Some(&json!(run.created_at.date().to_string())));
     assert_eq!(run.payload.get("copies"), Some(&json!(2)));
@@ -143,7 +143,7 @@ struct Order {
     amount_cents: u64,
 }
 
-pub async fn a_typed_payload_is_checked_against_its_type(ground: &Ground) {
+pub async fn a_typed_payload_is_checked_against_its_type(backend: &Backend) {
     let journal = Journal::new();
     let typed = Workflow::builder("typed")
         .trigger(Trigger::manual("manual").payload::<Order>())
@@ -151,7 +151,7 @@ pub async fn a_typed_payload_is_checked_against_its_type(ground: &Ground) {
         .then("only", COMPLETE)
         .build()
         .unwrap();
-    let world = ground.world([typed]);
+    let world = backend.world([typed]);
     let started = world.start_run("typed", &json!({"order_id": 7})).await;
     assert!(matches!(started, Err(StartError::InvalidPayload { errors, .. }) if errors.len() == 2));
     let order = Order { order_id: "o-1".to_owned(), amount_cents: 1_999 };
@@ -160,9 +160,9 @@ pub async fn a_typed_payload_is_checked_against_its_type(ground: &Ground) {
     assert_eq!(journal.of("only")[0].input, json!({"order_id": "o-1", "amount_cents": 1_999}));
 }
 
-pub async fn a_key_starts_one_run(ground: &Ground) {
+pub async fn a_key_starts_one_run(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([chain("chain", &journal, &["one"]), chain("other", &Journal::new(), &["one"])]);
+    let world = backend.world([chain("chain", &journal, &["one"]), chain("other", &Journal::new(), &["one"])]);
     let first = world.start_run("chain", &json!({"order": {"n": 1}})).idempotency_key("k").await.unwrap();
     let again = world.start_run("chain", &json!({"order": {"n": 2}})).idempotency_key("k").await.unwrap();
     assert_eq!(again.id, first.id);
@@ -179,9 +179,9 @@ pub async fn a_key_starts_one_run(ground: &Ground) {
     }
 }
 
-pub async fn many_starts_with_one_key_at_once_start_one_run(ground: &Ground) {
+pub async fn many_starts_with_one_key_at_once_start_one_run(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([chain("chain", &journal, &["one"])]);
+    let world = backend.world([chain("chain", &journal, &["one"])]);
     let starts = (0..16).map(|_| {
         let mesh = world.mesh.clone();
         tokio::spawn(async move { mesh.start_run("chain", &nothing()).idempotency_key("k").await.unwrap().id })
@@ -190,22 +190,22 @@ pub async fn many_starts_with_one_key_at_once_start_one_run(ground: &Ground) {
     assert_eq!(ids.len(), 1);
     assert_eq!(world.list_runs(&RunFilter::new()).await.unwrap().runs.len(), 1);
     let created = world.sink.names().into_iter().filter(|name| *name == "run.created").count();
-    assert_eq!(created, 1, "one start is told");
+    assert_eq!(created, 1, "one start is emitted");
     world.settle(*ids.first().unwrap()).await;
     assert_eq!(journal.calls().len(), 1);
 }
 
-pub async fn an_unknown_run_is_not_found(ground: &Ground) {
+pub async fn an_unknown_run_is_not_found(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([chain("chain", &journal, &["one"])]);
+    let world = backend.world([chain("chain", &journal, &["one"])]);
     let id: RunId = "0190c5a2-7b3e-7cc1-8a55-6f0e5d3b2a10".parse().unwrap();
     assert!(matches!(world.inspect_run(id).await, Err(CommandError::NotFound(found)) if found == id));
     assert!(matches!(world.cancel_run(id).await, Err(CommandError::NotFound(found)) if found == id));
 }
 
-pub async fn many_runs_are_started_together_and_each_is_answered_for(ground: &Ground) {
+pub async fn many_runs_are_started_together_and_each_is_answered_for(backend: &Backend) {
     let journal = Journal::new();
-    let world = ground.world([chain("chain", &journal, &["only"])]);
+    let world = backend.world([chain("chain", &journal, &["only"])]);
     let start = |number: usize| {
         let workflow = if number == 7 { "unknown" } else { "chain" };
         world.start_run(workflow, &nothing()).idempotency_key(format!("{}", number % 100))
@@ -220,4 +220,39 @@ pub async fn many_runs_are_started_together_and_each_is_answered_for(ground: &Gr
     let details = world.settle_all(ids.into_iter().flatten().collect::<BTreeSet<_>>()).await;
     assert!(details.iter().all(|details| details.run.status == RunStatus::Completed));
     assert_eq!(journal.calls().len(), 100);
+}
+
+pub async fn an_invalid_payload_is_refused_though_its_key_is_taken(backend: &Backend) {
+    let journal = Journal::new();
+    let strict = Workflow::builder("strict")
+        .trigger(Trigger::manual("manual").field(Field::integer("age")))
+        .step(journal.step("only", done))
+        .then("only", COMPLETE)
+        .build()
+        .unwrap();
+    let world = backend.world([strict]);
+    let first = world.start_run("strict", &json!({"age": 1})).idempotency_key("k").await.unwrap();
+    let second = world.start_run("strict", &json!({"age": "x"})).idempotency_key("k").await;
+    let Err(StartError::InvalidPayload { errors, .. }) = second else { panic!("{second:?}") };
+    assert_eq!(errors.to_string(), "the payload does not fit: age must be an integer, not a string");
+    let again = world.start_run("strict", &json!({"age": 2})).idempotency_key("k").await.unwrap();
+    assert_eq!((again.id, again.payload), (first.id, first.payload), "one that fits returns the first run");
+}
+
+pub async fn a_key_that_no_run_can_have_finds_none(backend: &Backend) {
+    let journal = Journal::new();
+    let world = backend.world([chain("chain", &journal, &["only"])]);
+    let run = world.start_run("chain", &nothing()).idempotency_key("k").await.unwrap();
+    assert_eq!(world.find_run("chain", "k").await.unwrap().map(|found| found.id), Some(run.id));
+    let long = "k".repeat(256);
+    for key in ["", "k\0", "\0", &long, "K", "k "] {
+        assert_eq!(world.find_run("chain", key).await.unwrap(), None, "{key:?}");
+        if key.is_empty() || key.contains('\0') || key.len() > 255 {
+            let refused = world.start_run("chain", &nothing()).idempotency_key(key).await;
+            assert!(matches!(refused, Err(StartError::InvalidKey)), "{refused:?}");
+        }
+    }
+    for workflow in ["", "ch\0ain", &long] {
+        assert_eq!(world.find_run(workflow, "k").await.unwrap(), None, "{workflow:?}");
+    }
 }

@@ -1,7 +1,8 @@
-//! Power cuts on SQLite: the write-ahead log of a recorded history is cut at every end of a frame, within frames, and with torn ends;
-//! each time the database is opened again, holds what had been acknowledged by then and breaks no rule, and is worked to the end.
+//! Power cuts on SQLite: the write-ahead log of a recorded history is cut at every end of a frame, within frames, and
+//! with torn ends. Each time the database is opened again, it holds what had been acknowledged by then, breaks no
+//! rule, and its work is completed.
 //!
-//! `SQUIDMESH_POWER_CUTS` says how many of the cuts are made, evenly spread: a number, or `all`.
+//! `SQUIDMESH_POWER_CUTS` sets how many of the cuts are made, evenly spread: a number, or `all`.
 
 #![allow(
     clippy::expect_used,
@@ -22,16 +23,17 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
+use squidmesh_checker::{Evidence, check, check_at_rest};
+use squidmesh_core::RunStatus;
+use squidmesh_core::port::StoreSession;
 use squidmesh_core::testing::{ManualClock, RecordingSink};
-use squidmesh_core::{RunStatus, StoreSession};
-use squidmesh_simulation::check::{Evidence, check, check_at_rest};
 use squidmesh_store::SeaOrmStore;
 
 use record::{Recording, directory, evidence, file, finish, log_of, mesh, open, record};
-use squidmesh_tests::shapes::Ledger;
+use squidmesh_tests::sample_workflows::Ledger;
 use wal::Cut;
 
-/// How many cuts the gate makes, beside one after each transaction.
+/// The number of cuts in the gate, beside one after each transaction.
 const SAMPLE: usize = 100;
 
 /// The database as a cut leaves it, opened again.
@@ -51,14 +53,14 @@ async fn reopen(recording: &Recording, cut: Cut) -> Reopened {
     Reopened { store, clock, _directory: directory }
 }
 
-/// Everything that is stored, as text.
+/// Returns everything that is stored, as text.
 async fn stored(store: &SeaOrmStore) -> String {
     let session: &dyn StoreSession = store;
     let runs = Evidence::read(session).await.unwrap().runs;
     runs.values().map(|run| format!("{:?} {:?}\n", run.state, run.history)).collect()
 }
 
-/// What was acknowledged is there and no rule is broken; and then all of it is worked to its end.
+/// Checks that everything acknowledged is stored and no rule is broken; then completes all work.
 async fn worked_to_the_end(recording: &Recording, reopened: &Reopened, until: usize) {
     let found = evidence(&reopened.store, recording, until, recording.effects(until)).await;
     assert_eq!(check(&found), [], "after {until} bytes of the log");
@@ -73,7 +75,7 @@ async fn worked_to_the_end(recording: &Recording, reopened: &Reopened, until: us
     }
 }
 
-/// Evenly spread over all of them.
+/// Returns `count` items, evenly spread over all of them.
 fn sample<T: Copy>(of: &[T], count: usize) -> Vec<T> {
     let step = of.len().div_ceil(count.max(1)).max(1);
     of.iter().copied().step_by(step).collect()
@@ -88,7 +90,7 @@ fn wanted() -> usize {
 }
 
 #[tokio::test]
-async fn whenever_the_power_goes_what_was_acknowledged_is_there_and_goes_on() {
+async fn acknowledged_work_survives_a_power_cut_at_any_point() {
     let begun = Instant::now();
     let recording = record().await;
     let (wal, wanted) = (&recording.wal, wanted());
@@ -103,7 +105,7 @@ async fn whenever_the_power_goes_what_was_acknowledged_is_there_and_goes_on() {
     );
     assert!(recording.events.len() > 100 && recording.calls.len() > 15);
 
-    // After each transaction: judged by what was acknowledged, and worked to the end.
+    // After each transaction: judged by what was acknowledged, and completed.
     let mut after = BTreeMap::new();
     let commits = [&[0][..], wal.commits()].concat();
     for until in sample(&commits, wanted) {
@@ -111,7 +113,7 @@ async fn whenever_the_power_goes_what_was_acknowledged_is_there_and_goes_on() {
         after.insert(until, stored(&reopened.store).await);
         worked_to_the_end(&recording, &reopened, until).await;
     }
-    // Anywhere else: it is as after the last transaction that is whole.
+    // Anywhere else: the database is as after the last whole transaction.
     let cuts = sample(&all, wanted);
     for cut in &cuts {
         let until = wal.committed(*cut);
@@ -125,7 +127,7 @@ async fn whenever_the_power_goes_what_was_acknowledged_is_there_and_goes_on() {
     println!("{} transactions worked to the end and {} cuts compared, in {seconds:.1} s", after.len(), cuts.len());
 }
 
-/// The proof that a lost transaction would be noticed.
+/// Proves that a lost transaction would be noticed.
 #[tokio::test]
 async fn a_log_that_lost_what_was_acknowledged_is_noticed() {
     let recording = record().await;

@@ -1,4 +1,4 @@
-//! A history over a real database, with the length that the write-ahead log had whenever something was acknowledged.
+//! A history over a real database, with the length that the write-ahead log had at each acknowledgement.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,35 +7,38 @@ use std::time::Duration;
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, TransactionTrait};
 use serde_json::json;
+use squidmesh_checker::{Act, Answer, Call, Effect, EffectKind, Evidence};
+use squidmesh_core::event::Event;
+use squidmesh_core::port::{EventSink, StoreSession};
 use squidmesh_core::testing::{ManualClock, MemoryExecutor};
-use squidmesh_core::{Event, EventSink, RunFilter, RunId, RunStatus, Squidmesh, StoreSession, Timestamp};
-use squidmesh_simulation::check::{Act, Answer, Call, Effect, EffectKind, Evidence};
+use squidmesh_core::{RunFilter, RunId, RunStatus, Squidmesh, Timestamp};
 use squidmesh_store::SeaOrmStore;
 
 use crate::wal::Wal;
-use squidmesh_tests::shapes::{BOOKED, BOOKS, Ledger};
+use squidmesh_tests::sample_workflows::{BOOKED, BOOKS, Ledger};
 
 /// The recorded history.
 pub(crate) struct Recording {
     /// The database without its log.
     pub(crate) database: Vec<u8>,
     pub(crate) wal: Wal,
-    /// What was told and answered, with the length of the log by then.
+    /// The events and answers, with the length of the log by then.
     pub(crate) events: Vec<(usize, Event)>,
     pub(crate) calls: Vec<(usize, Call)>,
     effects: Vec<(usize, Effect)>,
-    /// When it ended.
+    /// The time of its end.
     pub(crate) end: Timestamp,
 }
 
 impl Recording {
-    /// What handlers had been called for while the log was no longer than this. They were called one after the other.
+    /// Returns the effects of handlers while the log was no longer than this. Handlers were called one after the
+    /// other.
     pub(crate) fn effects(&self, until: usize) -> Vec<Effect> {
         self.effects.iter().take_while(|(length, _)| *length <= until).map(|(_, effect)| effect.clone()).collect()
     }
 }
 
-/// Knows how long the log is.
+/// Reads the length of the log.
 #[derive(Clone)]
 struct Log(PathBuf);
 
@@ -57,7 +60,7 @@ impl EventSink for Acknowledged {
     }
 }
 
-/// A directory in memory where there is one: a cut is made by copying, so nothing is gained by a disk.
+/// Returns a directory in memory where there is one: a cut is made by copying, so a disk has no advantage.
 pub(crate) fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -79,7 +82,7 @@ pub(crate) async fn open(file: &Path, clock: &Arc<ManualClock>) -> SeaOrmStore {
         .unwrap()
 }
 
-/// A runtime over a store with every workflow.
+/// Creates a runtime over a store with every workflow.
 pub(crate) fn mesh(
     store: &SeaOrmStore,
     clock: &Arc<ManualClock>,
@@ -101,7 +104,7 @@ pub(crate) async fn record() -> Recording {
     let store = open(&file, &clock).await;
     store.connection().execute_unprepared(BOOKS).await.unwrap();
     store.connection().execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await.unwrap();
-    // Whoever reads the database without its log keeps the log from being written back, and so from beginning anew.
+    // A reader that holds an old snapshot keeps the log from being written back, and so from restarting.
     let reader = Database::connect(ConnectOptions::new(format!("sqlite://{}", file.display()))).await.unwrap();
     let reading = reader.begin().await.unwrap();
     reading
@@ -113,13 +116,13 @@ pub(crate) async fn record() -> Recording {
     let log = Log(log_of(&file));
     let length = log.clone();
     let ledger = Ledger::beside(move || length.length());
-    let told = Acknowledged { log: log.clone(), events: Arc::default() };
-    let (mesh, executor) = mesh(&store, &clock, &ledger, told.clone());
+    let acknowledged = Acknowledged { log: log.clone(), events: Arc::default() };
+    let (mesh, executor) = mesh(&store, &clock, &ledger, acknowledged.clone());
     let calls = live(&mesh, &executor, &log).await;
 
     let wal = Wal::new(std::fs::read(log_of(&file)).unwrap());
     assert_eq!(std::fs::read(&file).unwrap(), database, "the log was never written back");
-    let events = std::mem::take(&mut *told.events.lock().unwrap());
+    let events = std::mem::take(&mut *acknowledged.events.lock().unwrap());
     drop(reading);
     Recording {
         database,
@@ -127,11 +130,11 @@ pub(crate) async fn record() -> Recording {
         events,
         calls,
         effects: ledger.lengths().into_iter().zip(ledger.effects()).collect(),
-        end: squidmesh_core::Clock::now(&*clock),
+        end: squidmesh_core::port::Clock::now(&*clock),
     }
 }
 
-/// Lives a history of every shape, and notes what was answered.
+/// Lives a history of every shape, and records the answers.
 async fn live(mesh: &Squidmesh, executor: &MemoryExecutor, log: &Log) -> Vec<(usize, Call)> {
     let mut calls = Vec::new();
     let mut note = |act: Act, id: RunId| calls.push((log.length(), Call { act, answer: Answer::Ok(id) }));
@@ -171,7 +174,7 @@ async fn live(mesh: &Squidmesh, executor: &MemoryExecutor, log: &Log) -> Vec<(us
     calls
 }
 
-/// Lets every run that waits for a person go on, and works until all have ended.
+/// Unblocks every run that waits for a person, and works until all have ended.
 pub(crate) async fn finish(mesh: &Squidmesh, executor: &MemoryExecutor) {
     executor.manual_clock().advance(Duration::from_secs(3_600));
     for _ in 0..4 {
@@ -185,7 +188,7 @@ pub(crate) async fn finish(mesh: &Squidmesh, executor: &MemoryExecutor) {
     }
 }
 
-/// What a store holds, with what was acknowledged while the log was no longer than this.
+/// Returns what a store holds, with what was acknowledged while the log was no longer than this.
 pub(crate) async fn evidence(
     store: &SeaOrmStore,
     recording: &Recording,

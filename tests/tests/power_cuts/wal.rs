@@ -5,21 +5,21 @@ use std::fmt;
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 
-/// A log as it was recorded.
+/// A recorded log.
 pub(crate) struct Wal {
     bytes: Vec<u8>,
-    /// Where each frame ends.
+    /// The end of each frame.
     ends: Vec<usize>,
     /// The ends of the frames that commit a transaction.
     commits: Vec<usize>,
 }
 
-/// How much of the log reached the disk, and what is behind that.
+/// How much of the log reached the disk, and what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
-    /// So many bytes are as they were written.
+    /// The number of bytes that are as they were written.
     pub(crate) whole: usize,
-    /// So many bytes behind them are not what was written.
+    /// The number of garbled bytes behind them.
     pub(crate) torn: usize,
 }
 
@@ -35,13 +35,13 @@ impl Wal {
         let frame = FRAME_HEADER + usize::try_from(number(8)).unwrap();
         assert_eq!((bytes.len() - HEADER) % frame, 0, "the log is frames and nothing else");
         let starts = (HEADER..bytes.len()).step_by(frame);
-        // A frame that commits says how many pages the database has then.
+        // The header of a frame that commits holds the size of the database in pages.
         let commits = starts.clone().filter(|start| number(start + 4) != 0).map(|start| start + frame).collect();
         let ends = starts.map(|start| start + frame).collect();
         Wal { ends, commits, bytes }
     }
 
-    /// The ends of the transactions, from the first.
+    /// Returns the ends of the transactions, from the first.
     pub(crate) fn commits(&self) -> &[usize] {
         &self.commits
     }
@@ -50,13 +50,13 @@ impl Wal {
         self.ends.len()
     }
 
-    /// The end of the last transaction that is whole under a cut.
+    /// Returns the end of the last transaction that is whole under a cut.
     pub(crate) fn committed(&self, cut: Cut) -> usize {
         self.commits.iter().copied().take_while(|end| *end <= cut.whole).last().unwrap_or_default()
     }
 
-    /// Every cut: within the log's header; at every end of a frame; and of every frame in its header, in the middle of its page,
-    /// with one bit missing at its end, and with a torn rest.
+    /// Returns every cut: within the log's header; at every end of a frame; and of every frame within its header, in
+    /// the middle, with its last byte garbled, with its second half garbled, and with all of it garbled.
     pub(crate) fn cuts(&self) -> Vec<Cut> {
         let at = |whole, torn| Cut { whole, torn };
         let mut cuts = vec![at(0, 0), at(HEADER / 2, 0), at(HEADER, 0)];
@@ -76,7 +76,7 @@ impl Wal {
         cuts
     }
 
-    /// What is on the disk after a cut.
+    /// Returns the bytes on the disk after a cut.
     pub(crate) fn left(&self, cut: Cut) -> Vec<u8> {
         let mut left = self.bytes[..cut.whole].to_vec();
         left.extend(self.bytes[cut.whole..cut.whole + cut.torn].iter().map(|byte| byte ^ 0x5a));

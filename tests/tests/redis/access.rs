@@ -1,4 +1,4 @@
-//! A user who may do no more than the guide says, and connections that nobody can listen to.
+//! A user with no more than the permissions in the guide, and connections that cannot be eavesdropped on.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use squidmesh_tests::{RedisServer, TestDatabase, block_on, free_port};
 
 use crate::errands::{Errands, SWEEP};
 
-/// The guide, with the line of the user in it.
-const GUIDE: &str = include_str!("../../../docs/guides/choosing-an-executor.md");
+/// The guide, which contains the line of the user.
+const GUIDE: &str = include_str!("../../../squidmesh-core/docs/guides/choosing-an-executor.md");
 
 mod sqlite {
     use super::*;
 
     #[test]
-    fn a_user_with_the_rights_that_the_guide_names_is_refused_nothing() {
+    fn a_user_with_the_documented_rights_is_refused_nothing() {
         const MANY: usize = 200;
         block_on(async {
             let user = GUIDE.lines().find(|line| line.starts_with("user squidmesh ")).expect("the guide has the line");
@@ -30,7 +30,7 @@ mod sqlite {
             let executor = RedisExecutor::new(&format!("redis://squidmesh:password@127.0.0.1:{port}")).unwrap();
             let executor = executor.concurrency(16).sweep_interval(SWEEP);
             let errands = Errands::at(redis, address, &["default"], |_| executor).await;
-            // Everything that an executor ever does: it announces, reads, waits, takes over, sets aside and sends on.
+            // Everything that an executor ever does: it announces, reads, waits, takes over, sets aside and resends.
             errands.announce(MANY).await;
             errands.read_and_die(MANY / 2).await;
             let stream = errands.look.streams().await.unwrap().remove(0);
@@ -67,7 +67,7 @@ mod sqlite {
     }
 
     #[test]
-    fn work_goes_over_tls_to_a_server_whose_certificate_is_trusted_and_to_no_other() {
+    fn work_goes_over_tls_to_trusted_servers_only() {
         const RUNS: usize = 20;
         block_on(async {
             let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/redis/tls");
@@ -80,11 +80,12 @@ mod sqlite {
             .await;
             let secure = format!("rediss://localhost:{port}");
 
-            // This process trusts what the machine trusts, which does not know the tests.
+            // This process trusts the machine's certificates, among which the tests' is not.
             let refused = RedisExecutor::new(&secure).unwrap().dead_letters(None, 1).await;
             assert!(matches!(refused, Err(RedisExecutorError::Unreachable { .. })), "{refused:?}");
 
-            // It starts runs on the side of the server that is open; only the worker, which trusts the certificate, works.
+            // It starts runs over the server's unencrypted port; only the worker, which trusts the certificate,
+            // works.
             let database = TestDatabase::sqlite();
             let store = SeaOrmStore::connect(database.url()).await.unwrap();
             let builder = Squidmesh::builder(store).executor(RedisExecutor::new(&redis.url()).unwrap());

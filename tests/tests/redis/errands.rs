@@ -1,4 +1,5 @@
-//! Runs of one step, or of one on each of several queues, delivered over a Redis of their own, by workers that run in this process when a test says so.
+//! Runs of one step, or of one on each of several queues, delivered over a separate Redis, by workers that run in
+//! this process when a test starts them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,12 +16,12 @@ use squidmesh_store::SeaOrmStore;
 use squidmesh_tests::over_redis::{Held, Look};
 use squidmesh_tests::{RedisAddress, RedisServer, TestDatabase};
 
-use crate::crew::PREFIX;
+use crate::workers::PREFIX;
 
-/// How often the executors look for what is not announced.
+/// The interval at which the executors look for work that is not announced.
 pub(crate) const SWEEP: Duration = Duration::from_secs(1);
-/// The longest that anything may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The maximum duration of anything.
+const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 const ERRAND: &str = "errand";
 
 /// How often each step of each run was begun.
@@ -38,17 +39,17 @@ pub(crate) struct Errands {
 }
 
 impl Errands {
-    /// On a server of their own.
+    /// Creates them on a separate server.
     pub(crate) async fn new() -> Self {
         Errands::with(|executor| executor).await
     }
 
-    /// With an executor of one's own.
+    /// Creates them with a modified executor.
     pub(crate) async fn with(executor: impl FnOnce(RedisExecutor) -> RedisExecutor) -> Self {
         Errands::on_queues(&["default"], executor).await
     }
 
-    /// With a step on each of these queues.
+    /// Creates them with a step on each of these queues.
     pub(crate) async fn on_queues(
         queues: &[impl AsRef<str>],
         executor: impl FnOnce(RedisExecutor) -> RedisExecutor,
@@ -58,7 +59,7 @@ impl Errands {
         Errands::at(redis, address, queues, executor).await
     }
 
-    /// With an executor that finds Redis at an address of its own.
+    /// Creates them with an executor that finds Redis at a given address.
     pub(crate) async fn at(
         redis: RedisServer,
         address: RedisAddress,
@@ -84,20 +85,20 @@ impl Errands {
         Errands { look, redis, mesh, executor, begun, queues: queues.len(), _database: database }
     }
 
-    /// Starts so many runs. Nobody works.
+    /// Starts `runs` runs, without workers.
     pub(crate) async fn start(&self, runs: usize) {
         let starts = (0..runs).map(|_| self.mesh.start_run(ERRAND, &json!({})).into_future());
         let started: Vec<_> = stream::iter(starts).buffer_unordered(16).collect().await;
         assert!(started.iter().all(Result::is_ok));
     }
 
-    /// Starts so many runs, and waits until each is announced.
+    /// Starts `runs` runs, and waits until each is announced.
     pub(crate) async fn announce(&self, runs: usize) {
         self.start(runs).await;
         self.until(|held| held.entries == runs).await;
     }
 
-    /// Waits until Redis holds what is wanted.
+    /// Waits until what Redis holds is as wanted.
     pub(crate) async fn until(&self, wanted: impl Fn(&Held) -> bool) -> Held {
         let begun = Instant::now();
         loop {
@@ -105,12 +106,12 @@ impl Errands {
             if wanted(&held) {
                 return held;
             }
-            assert!(begun.elapsed() < PATIENCE, "Redis holds {held:?}");
+            assert!(begun.elapsed() < RUN_TIMEOUT, "Redis holds {held:?}");
             tokio::time::sleep(ms(10)).await;
         }
     }
 
-    /// Reads so many announcements as a process that dies before it does anything about them.
+    /// Reads `count` announcements like a process that dies before it handles them.
     pub(crate) async fn read_and_die(&self, count: usize) {
         let mut connection = self.redis.connect().await.unwrap();
         let mut read = 0;
@@ -126,14 +127,14 @@ impl Errands {
         assert_eq!(read, count, "so many were announced");
     }
 
-    /// The group of the workers.
+    /// Returns the group of the workers.
     pub(crate) async fn group(&self, stream: &str) -> String {
         let mut groups = self.look.groups(stream).await.unwrap();
         assert_eq!(groups.len(), 1, "one group reads {stream}");
         groups.remove(0)
     }
 
-    /// Runs workers while something is done.
+    /// Runs workers while a future completes.
     pub(crate) async fn working<T>(&self, meanwhile: impl Future<Output = T>) -> T {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let mesh = self.mesh.clone();
@@ -153,12 +154,12 @@ impl Errands {
         let open = RunStatus::ALL.into_iter().filter(|status| !status.is_terminal());
         let open = open.fold(RunFilter::new().limit(1), RunFilter::status);
         while !self.mesh.list_runs(&open).await.unwrap().runs.is_empty() {
-            assert!(begun.elapsed() < PATIENCE, "a run is left open, and Redis holds {:?}", self.look.held().await);
+            assert!(begun.elapsed() < RUN_TIMEOUT, "a run is left open, and Redis holds {:?}", self.look.held().await);
             tokio::time::sleep(ms(20)).await;
         }
     }
 
-    /// Lets workers work until every run has completed and Redis holds nothing more of them. Answers how long that took.
+    /// Runs workers until every run has completed and Redis holds nothing more of them. Returns how long that took.
     pub(crate) async fn finish(&self, runs: usize) -> Duration {
         let begun = Instant::now();
         let done = self.working(async {
@@ -172,7 +173,7 @@ impl Errands {
         done
     }
 
-    /// Nobody died in the middle of a step: each step of so many runs was begun once.
+    /// No worker died in the middle of a step: each step of `runs` runs was begun once.
     pub(crate) fn each_was_begun_once(&self, runs: usize) {
         let begun = self.begun.lock().unwrap();
         assert_eq!(begun.len(), runs * self.queues, "each step was begun");

@@ -1,17 +1,17 @@
-//! A replica that is promoted by hand, without the last that its primary had written.
+//! A replica that is promoted by hand, without the last writes of its primary.
 
 use redis::cmd;
 use squidmesh_core::secs;
 use squidmesh_tests::{Crossing, RedisAddress, RedisServer, block_on};
 
-use crate::crew::a_second;
 use crate::errands::Errands;
+use crate::workers::a_second;
 
 mod sqlite {
     use super::*;
 
     #[test]
-    fn a_replica_promoted_without_the_last_second_of_writes_loses_nothing() {
+    fn a_replica_promoted_without_recent_writes_loses_nothing() {
         const EACH: usize = 400;
         block_on(async {
             let mut primary = RedisServer::start().await;
@@ -22,7 +22,8 @@ mod sqlite {
             errands.announce(EACH).await;
             errands
                 .working(async {
-                    // From here on the replica hears nothing: what is read, acknowledged and announced now is lost.
+                    // From here on the replica receives nothing: what is read, acknowledged and announced now is
+                    // lost.
                     errands.redis.ask::<()>(cmd("REPLICAOF").arg("NO").arg("ONE")).await.unwrap();
                     errands.start(EACH).await;
                     a_second().await;

@@ -1,4 +1,4 @@
-//! What Redis may lose while nobody looks, a thousand times each: whatever it is, every run completes, once.
+//! Everything that Redis may lose unnoticed, a thousand times each: every run completes, once.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -9,12 +9,12 @@ use squidmesh_core::{ms, secs};
 use squidmesh_executor_redis::RedisExecutor;
 use squidmesh_tests::block_on;
 
-use crate::crew::SLACK;
 use crate::errands::{Errands, SWEEP};
+use crate::workers::SLACK;
 
-/// How many of each.
+/// The number of losses of each kind.
 const MANY: usize = 1_000;
-/// The announcements that wait at any time, where there is a backlog.
+/// The number of announcements that always wait, where there is a backlog.
 const BACKLOG: usize = 20_000;
 
 mod sqlite {
@@ -31,9 +31,9 @@ mod sqlite {
         });
     }
 
-    /// As many announcements as anybody could want wait at any time, so that no reader ever finds less than it asks for.
+    /// A full backlog waits at any time, so that no reader ever finds less than it requests.
     #[test]
-    fn what_a_dead_reader_had_read_does_not_wait_for_the_end_of_a_backlog() {
+    fn entries_of_a_dead_reader_do_not_wait_behind_a_backlog() {
         const HELD: usize = 50;
         block_on(async {
             let errands = Errands::new().await;
@@ -127,7 +127,7 @@ mod sqlite {
     }
 
     #[test]
-    fn groups_and_streams_that_vanish_under_their_readers_lose_nothing() {
+    fn groups_and_streams_that_vanish_lose_nothing() {
         const ROUNDS: usize = 300;
         const RUNS: usize = 3;
         block_on(async {
@@ -136,7 +136,7 @@ mod sqlite {
             errands
                 .working(async {
                     for round in 0..ROUNDS {
-                        // The groups go while the runs are announced, read and settled.
+                        // The groups are destroyed while the runs are announced, read and settled.
                         let (gone, ()) = tokio::join!(destroy_groups(&errands), errands.start(RUNS));
                         destroyed += gone;
                         match round % 30 {
@@ -155,15 +155,15 @@ mod sqlite {
         });
     }
 
-    /// Twenty readers of twenty queues, all of whom are cut off or woken with an error while they wait, and while something comes
-    /// for each of them.
+    /// Twenty readers of twenty queues, all of which are cut off or woken with an error while they wait, and while an
+    /// entry arrives for each of them.
     #[test]
     fn a_read_cancelled_while_it_waits_loses_nothing() {
         const QUEUES: usize = 20;
         block_on(async {
             let seed = uuid::Uuid::new_v4().as_u64_pair().0;
             eprintln!("seed {seed}");
-            let dice = SeededEntropy::new(seed);
+            let rng = SeededEntropy::new(seed);
             let queues: Vec<String> = (0..QUEUES).map(|number| format!("queue-{number}")).collect();
             let lanes = |executor: RedisExecutor| {
                 let lane = |executor: RedisExecutor, queue: &String| executor.queue(queue, 2).unwrap();
@@ -189,11 +189,12 @@ mod sqlite {
                                 _ => cancel.arg("UNBLOCK").arg(id),
                             };
                         }
-                        // A run is announced on every queue: before the readers of some of them are cancelled, and after others.
-                        let moment = ms(dice.below(8));
+                        // A run is announced on every queue: before the readers of some of them are cancelled, and
+                        // after others.
+                        let moment = ms(rng.below(8));
                         tokio::join!(errands.start(1), async {
                             tokio::time::sleep(moment).await;
-                            // Some of them do not wait any more.
+                            // Some of them no longer wait.
                             if !waiting.is_empty() {
                                 cancels
                                     .ignore_errors()
@@ -217,7 +218,7 @@ mod sqlite {
     #[test]
     fn all_that_is_due_is_announced_again_within_a_sweep_of_a_loss() {
         block_on(async {
-            // A worker so slow that all but one of them wait.
+            // A worker so slow that all entries but one wait.
             let errands = Errands::with(|executor| executor.concurrency(1)).await;
             errands.announce(MANY).await;
             errands.redis.flush().await;
@@ -234,7 +235,7 @@ async fn trim(errands: &Errands) {
     }
 }
 
-/// Answers how many there were.
+/// Destroys every consumer group. Returns how many there were.
 async fn destroy_groups(errands: &Errands) -> usize {
     let mut destroyed = 0;
     for stream in errands.look.streams().await.unwrap() {
@@ -252,7 +253,7 @@ async fn delete_streams(errands: &Errands) {
     }
 }
 
-/// Fills a stream up with announcements of what nobody has to do. Answers how many there were.
+/// Fills a stream with announcements of work that does not exist. Returns how many entries there were.
 async fn backlog(errands: &Errands, stream: &str) -> usize {
     let waiting: usize = errands.redis.ask(cmd("XLEN").arg(stream)).await.unwrap();
     let mut pipe = redis::pipe();
@@ -267,7 +268,7 @@ async fn backlog(errands: &Errands, stream: &str) -> usize {
     waiting
 }
 
-/// The connections that wait in a blocking read.
+/// Returns the connections that wait in a blocking read.
 async fn blocked(errands: &Errands) -> BTreeSet<String> {
     let clients: String = errands.redis.ask(cmd("CLIENT").arg("LIST")).await.unwrap();
     let waiting = clients.lines().filter_map(|client| {

@@ -1,4 +1,4 @@
-//! The executor over Redis, on servers that are killed, wiped, promoted and lied to.
+//! The executor over Redis, on servers that are killed, wiped, promoted and fed false entries.
 
 #![allow(
     clippy::expect_used,
@@ -12,15 +12,20 @@
 )]
 
 mod access;
-mod crew;
 mod errands;
 mod failover;
 mod hostile;
+mod idle;
 mod loss;
 mod memory;
+mod neighbours;
 mod newer;
 mod outage;
+mod road;
 mod sentinels;
+mod siblings;
+mod silent;
 mod slots;
 mod soak;
 mod storm;
+mod workers;

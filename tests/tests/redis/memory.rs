@@ -1,4 +1,4 @@
-//! A Redis that has no memory left and evicts nothing.
+//! A Redis that is out of memory and evicts nothing.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use squidmesh_tests::{RedisServer, block_on};
 
 use crate::errands::{Errands, SWEEP};
 
-/// How many runs, and how many entries that nobody can read, there are each time.
+/// The number of runs, and of unreadable entries, each time.
 const RUNS: usize = 50;
 const LETTERS: usize = 20;
 
@@ -15,7 +15,7 @@ mod sqlite {
     use super::*;
 
     #[test]
-    fn a_redis_without_memory_keeps_its_dead_letters_and_loses_nothing() {
+    fn a_redis_without_memory_keeps_its_dead_letters() {
         block_on(async {
             let redis = RedisServer::with_settings("maxmemory-policy noeviction").await;
             let address = *redis;
@@ -28,13 +28,13 @@ mod sqlite {
             });
             first.await;
 
-            // Announced while there is memory, and come upon when there is none.
+            // Announced while there is memory, and read when there is none.
             errands.announce(RUNS).await;
             unreadable(&errands, LETTERS).await;
             memory(&errands, 1).await;
             let second = errands.working(async {
                 errands.until_all_are_done().await;
-                // They stay in the hands of their reader, who tries again and again.
+                // They stay with their reader, which retries them again and again.
                 errands.until(|held| (held.entries, held.pending) == (LETTERS, LETTERS)).await;
                 errands.start(RUNS).await;
                 tokio::time::sleep(2 * SWEEP).await;
@@ -54,12 +54,12 @@ mod sqlite {
     }
 }
 
-/// What nobody can read.
+/// Returns an unreadable payload.
 fn payload(number: usize) -> String {
     format!("nothing {number}")
 }
 
-/// Adds some such entries.
+/// Adds `LETTERS` unreadable entries.
 async fn unreadable(errands: &Errands, first: usize) {
     let stream = errands.look.streams().await.unwrap().remove(0);
     let mut connection = errands.redis.connect().await.unwrap();
@@ -70,7 +70,7 @@ async fn unreadable(errands: &Errands, first: usize) {
     }
 }
 
-/// Lets Redis have so many bytes, or as many as it wants.
+/// Limits the memory of Redis to `bytes`; 0 removes the limit.
 async fn memory(errands: &Errands, bytes: usize) {
     errands.redis.ask::<()>(cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes)).await.unwrap();
 }

@@ -1,27 +1,28 @@
-//! Processes that are newer than those of this version, and write entries that nobody here has words for.
+//! Processes newer than this version, which write entries that this version cannot interpret.
 
 use std::time::Instant;
 
 use redis::{Value as Answer, cmd};
-use squidmesh_core::{DeliveryPayload, ms, secs};
+use squidmesh_core::dispatch::DeliveryMessage;
+use squidmesh_core::{ms, secs};
 use squidmesh_tests::block_on;
 
 use crate::errands::Errands;
 
 const MANY: usize = 500;
 
-/// An entry as Redis answers it: its id, and its fields and values in turn.
+/// An entry as Redis returns it: its id, and its fields and values in turn.
 type Entry = (String, Vec<String>);
 
 mod sqlite {
     use super::*;
 
-    /// The newer process writes into streams of its own version, as every version does; and, worse than any would, into those of this
-    /// one, where its entries are read by workers that cannot carry them out.
+    /// The newer process writes into streams of its own version, as every version does; and, unlike any real version,
+    /// into those of this one, where its entries are read by workers that cannot execute them.
     #[test]
-    fn what_a_newer_process_wrote_comes_to_newer_processes_and_is_neither_kept_nor_set_aside() {
+    fn entries_of_a_newer_process_reach_newer_processes() {
         block_on(async {
-            let newer = DeliveryPayload::VERSION + 1;
+            let newer = DeliveryMessage::VERSION + 1;
             let errands = Errands::new().await;
             errands.announce(1).await;
             let stream = errands.look.streams().await.unwrap().remove(0);
@@ -53,7 +54,7 @@ mod sqlite {
                 "all of them in the newer stream"
             );
 
-            // A newer process finds each, as it was written.
+            // A newer process finds each entry, as it was written.
             let mut group = cmd("XGROUP");
             group.arg("CREATE").arg(&theirs).arg("workers").arg("0");
             errands.redis.ask::<()>(&group).await.unwrap();

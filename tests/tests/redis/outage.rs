@@ -1,4 +1,4 @@
-//! What the log says of a Redis that cannot be used: that it is so, why, and when it is over, once each.
+//! What is logged about a Redis that cannot be used: that it is so, why, and when it is over, once each.
 
 use redis::cmd;
 use squidmesh_core::ms;
@@ -12,7 +12,7 @@ mod sqlite {
     use super::*;
 
     #[test]
-    fn an_outage_is_told_once_and_so_is_its_end() {
+    fn an_outage_is_logged_once_and_so_is_its_end() {
         let log = listen();
         block_on(async {
             let mut server = RedisServer::start().await;
@@ -20,7 +20,7 @@ mod sqlite {
             let working = errands.working(async {
                 errands.start(5).await;
                 errands.until_all_are_done().await;
-                assert_eq!(told(&log, "Redis"), Vec::<String>::new());
+                assert_eq!(logged(&log, "Redis"), Vec::<String>::new());
                 server.kill();
                 until_it_fails_again_and_again(&log, "reaching Redis").await;
                 server.restart().await;
@@ -29,14 +29,14 @@ mod sqlite {
                 until(&log, "INFO", "reaching Redis", 1).await;
             });
             working.await;
-            let told = told(&log, "reaching Redis");
-            assert_eq!(told.len(), 2, "{told:?}");
-            assert!(told[0].contains("connection refused"), "{told:?}");
+            let logged = logged(&log, "reaching Redis");
+            assert_eq!(logged.len(), 2, "{logged:?}");
+            assert!(logged[0].contains("connection refused"), "{logged:?}");
         });
     }
 
     #[test]
-    fn a_wrong_password_is_told_once_and_not_shown() {
+    fn a_wrong_password_is_logged_once_and_not_shown() {
         let log = listen();
         block_on(async {
             let server = RedisServer::with_settings("user worker on >right ~* +@all").await;
@@ -51,14 +51,14 @@ mod sqlite {
                 until(&log, "INFO", "reaching Redis", 1).await;
             });
             working.await;
-            assert_eq!(told(&log, "reaching Redis").len(), 2, "{}", log.text());
-            assert!(told(&log, "reaching Redis")[0].contains("authentication failed"), "{}", log.text());
+            assert_eq!(logged(&log, "reaching Redis").len(), 2, "{}", log.text());
+            assert!(logged(&log, "reaching Redis")[0].contains("authentication failed"), "{}", log.text());
             assert!(!log.text().contains("wrong@") && !log.text().contains(":wrong"), "at no level: {}", log.text());
         });
     }
 
     #[test]
-    fn reads_that_are_refused_are_told_once_and_so_is_their_end() {
+    fn refused_reads_are_logged_once_and_so_is_their_end() {
         let log = listen();
         block_on(async {
             let server = RedisServer::with_settings("user worker on >right ~* +@all -xreadgroup").await;
@@ -74,12 +74,42 @@ mod sqlite {
                 until(&log, "INFO", "reading the streams", 1).await;
             });
             working.await;
-            assert_eq!(told(&log, "reading the streams").len(), 2, "{}", log.text());
+            assert_eq!(logged(&log, "reading the streams").len(), 2, "{}", log.text());
         });
     }
 }
 
-/// Listens to the whole process, which is that of one test.
+mod sqlite_without_xautoclaim {
+    use super::*;
+
+    #[test]
+    fn a_refused_command_is_logged_with_its_cause() {
+        const RUNS: usize = 10;
+        let log = listen();
+        block_on(async {
+            let server = RedisServer::with_settings("user worker on >right ~* +@all -xautoclaim").await;
+            let (address, port) = (*server, server.port());
+            let executor = RedisExecutor::new(&format!("redis://worker:right@127.0.0.1:{port}")).unwrap();
+            let executor = executor.sweep_interval(SWEEP);
+            let errands = Errands::at(server, address, &["default"], |_| executor).await;
+            errands.announce(RUNS).await;
+            errands.read_and_die(RUNS).await;
+            let working = errands.working(async {
+                until(&log, "ERROR", "XAUTOCLAIM", 1).await;
+                until(&log, "WARN", "reclaiming the entries of dead readers", 1).await;
+                // The run is executed nevertheless.
+                errands.until_all_are_done().await;
+                errands.redis.ask::<()>(cmd("ACL").arg("SETUSER").arg("worker").arg("+xautoclaim")).await.unwrap();
+            });
+            working.await;
+            errands.each_was_begun_once(RUNS);
+            let said = log.lines("reclaiming the entries of dead readers");
+            assert!(said.iter().any(|line| line.contains("Redis refuses XAUTOCLAIM")), "{said:?}");
+        });
+    }
+}
+
+/// Collects the log of the whole process, which is that of one test.
 fn listen() -> Log {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_max_level(LevelFilter::DEBUG).with_ansi(false);
@@ -88,12 +118,12 @@ fn listen() -> Log {
     log
 }
 
-/// What hosts see of something, at the level that most of them choose.
-fn told(log: &Log, what: &str) -> Vec<String> {
+/// Returns the lines about something that hosts see at the level that most of them choose.
+fn logged(log: &Log, what: &str) -> Vec<String> {
     log.lines(what).into_iter().filter(|line| !line.contains("DEBUG")).collect()
 }
 
-/// Waits until so much is logged of something at a level.
+/// Waits until `what` has been logged `times` times at a level.
 async fn until(log: &Log, level: &str, what: &str, times: usize) {
     for _ in 0..1_000 {
         if log.lines(what).iter().filter(|line| line.contains(level)).count() >= times {
@@ -104,7 +134,7 @@ async fn until(log: &Log, level: &str, what: &str, times: usize) {
     panic!("{what} is not logged at {level}, {times} times: {}", log.text());
 }
 
-/// Waits until it is told that something does not work, and until it has failed a few times more.
+/// Waits until it is logged that something does not work, and until it has failed a few times more.
 async fn until_it_fails_again_and_again(log: &Log, what: &str) {
     until(log, "WARN", what, 1).await;
     let before = log.lines(what).iter().filter(|line| line.contains("DEBUG")).count();

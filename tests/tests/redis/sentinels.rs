@@ -6,8 +6,8 @@ use squidmesh_executor_redis::RedisExecutor;
 use squidmesh_tests::over_redis::Look;
 use squidmesh_tests::{RedisServer, block_on};
 
-use crate::crew::PREFIX;
 use crate::errands::{Errands, SWEEP};
+use crate::workers::PREFIX;
 
 /// The name under which the sentinel knows the master.
 const MASTER: &str = "errands";
@@ -16,7 +16,7 @@ mod sqlite {
     use super::*;
 
     #[test]
-    fn workers_follow_their_sentinels_to_the_replica_that_takes_the_place_of_a_dead_master() {
+    fn workers_follow_their_sentinels_to_a_promoted_replica() {
         const EACH: usize = 300;
         block_on(async {
             let mut master = RedisServer::start().await;

@@ -9,12 +9,12 @@ use squidmesh_executor_redis::RedisExecutor;
 use squidmesh_tests::over_redis::Look;
 use squidmesh_tests::{RedisServer, block_on, free_port};
 
-use crate::crew::PREFIX;
 use crate::errands::{Errands, SWEEP};
+use crate::workers::PREFIX;
 
 const MASTERS: usize = 3;
 const SLOTS: usize = 16_384;
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 mod sqlite {
     use super::*;
@@ -40,7 +40,7 @@ mod sqlite {
                         "the work went over the owner of the slot"
                     );
 
-                    // Given over in good order: what is there goes with the slot.
+                    // A graceful failover: the data moves with the slot.
                     said(&replica, &["FAILOVER"]).await;
                     errands.start(EACH).await;
                     errands.until_all_are_done().await;
@@ -66,9 +66,9 @@ mod sqlite {
 
 /// The nodes of a cluster.
 struct Nodes {
-    /// Has the slot of the work.
+    /// The master that has the slot of the work.
     owner: RedisServer,
-    /// Follows it.
+    /// The replica of the owner.
     replica: RedisServer,
     other: RedisServer,
     another: RedisServer,
@@ -115,7 +115,7 @@ impl Nodes {
     }
 }
 
-/// The answer of a node to a command about the cluster.
+/// Returns a node's answer to a command about the cluster.
 async fn answer<T: FromRedisValue>(node: &RedisServer, words: &[&str]) -> T {
     node.ask(cmd("CLUSTER").arg(words)).await.expect("the node answers")
 }
@@ -124,7 +124,7 @@ async fn said(node: &RedisServer, words: &[&str]) {
     assert_eq!(answer::<String>(node, words).await, "OK", "{words:?}");
 }
 
-/// Whether a node is a master or a replica.
+/// Returns whether a node is a master or a replica.
 async fn role(node: &RedisServer) -> String {
     let mut answer: Vec<redis::Value> = node.ask(&cmd("ROLE")).await.expect("the node answers");
     redis::from_redis_value(answer.remove(0)).expect("a word")
@@ -133,7 +133,7 @@ async fn role(node: &RedisServer) -> String {
 async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
     let begun = Instant::now();
     while !holds().await {
-        assert!(begun.elapsed() < PATIENCE, "it does not come to that");
+        assert!(begun.elapsed() < WAIT_TIMEOUT, "it does not come to that");
         tokio::time::sleep(ms(20)).await;
     }
 }

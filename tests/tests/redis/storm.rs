@@ -1,6 +1,7 @@
-//! Workers die every second, and Redis loses everything time and again.
+//! Workers die every second, and Redis loses everything again and again.
 //!
-//! `SQUIDMESH_STORM_RUNS=10000 SQUIDMESH_STORM_SECONDS=10 cargo xtask test -p squidmesh-tests --profile long storm` is the long form.
+//! `SQUIDMESH_STORM_RUNS=10000 SQUIDMESH_STORM_SECONDS=10 cargo xtask test -p squidmesh-tests --profile long storm`
+//! is the long form.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,13 @@ use squidmesh_core::{ms, secs};
 use squidmesh_tests::block_on;
 use squidmesh_tests::over_redis::STEPS;
 
-use crate::crew::{Crew, SLACK, SWEEP, a_second, chosen};
+use crate::workers::{SLACK, SWEEP, Workers, a_second, chosen};
 
 mod postgres {
     use super::*;
 
     #[test]
-    fn cluster_over_redis_loses_nothing_when_workers_and_redis_die_all_the_time() {
+    fn cluster_over_redis_loses_nothing_to_deaths() {
         block_on(storm());
     }
 }
@@ -25,38 +26,38 @@ async fn storm() {
     let between_wipes = chosen("SQUIDMESH_STORM_SECONDS", 4);
     let seed = uuid::Uuid::new_v4().as_u64_pair().0;
     eprintln!("seed {seed}");
-    let dice = SeededEntropy::new(seed);
-    let mut crew = Crew::of(4, ms(20)).await;
+    let rng = SeededEntropy::new(seed);
+    let mut workers = Workers::of(4, ms(20)).await;
     let begun = Instant::now();
     let starting = tokio::spawn({
-        let mesh = crew.mesh.clone();
-        async move { Crew::start(&mesh, runs).await }
+        let mesh = workers.mesh.clone();
+        async move { Workers::start(&mesh, runs).await }
     });
     let (mut kills, mut restarts, mut wipes) = (0, 0, 0);
     let mut measures = Vec::new();
     let patience = secs(120) + ms(100) * u32::try_from(runs).unwrap();
-    while !starting.is_finished() || crew.open().await > 0 {
+    while !starting.is_finished() || workers.open().await > 0 {
         assert!(
             begun.elapsed() < patience,
             "{} runs are open, and Redis holds {:?}",
-            crew.open().await,
-            crew.look.held().await
+            workers.open().await,
+            workers.look.held().await
         );
         a_second().await;
-        crew.replace(usize::try_from(dice.below(4)).unwrap()).await;
+        workers.replace(usize::try_from(rng.below(4)).unwrap()).await;
         kills += 1;
-        // Both within the time, one after the other.
+        // Both occur within the time, one after the other.
         match kills % between_wipes {
             0 => {
-                crew.redis.kill();
-                crew.redis.restart().await;
+                workers.redis.kill();
+                workers.redis.restart().await;
                 restarts += 1;
-                measures.push(measure(&crew));
+                measures.push(measure(&workers));
             }
             half if half == between_wipes / 2 => {
-                crew.redis.flush().await;
+                workers.redis.flush().await;
                 wipes += 1;
-                measures.push(measure(&crew));
+                measures.push(measure(&workers));
             }
             _ => {}
         }
@@ -67,7 +68,7 @@ async fn storm() {
         kills > 2 && restarts > 0 && wipes > 0,
         "nothing was tried: {kills} kills, {restarts} restarts, {wipes} wipes"
     );
-    let died = crew.all_is_well(&ids).await;
+    let died = workers.all_is_well(&ids).await;
     eprintln!(
         "{runs} runs of {} steps took {took:?}: {kills} workers killed, {died} attempts died with them; Redis was killed {restarts} \
          times and flushed {wipes} times",
@@ -79,14 +80,15 @@ async fn storm() {
         eprintln!("after a loss, {due} due intents were announced again or taken within {time:?}");
         longest = longest.max(time);
     }
-    // One sweep; and as much again where the process died that made it. Thousands of due intents take their time themselves.
+    // One sweep, and as much again if the process that made it died. Thousands of due intents also take time
+    // themselves.
     let bound = 2 * SWEEP + SLACK + ms(1) * u32::try_from(runs).unwrap();
     assert!(longest <= bound, "{longest:?}");
-    crew.stop().await;
+    workers.stop().await;
 }
 
-/// How long it takes from now on until all that is due is announced.
-fn measure(crew: &Crew) -> tokio::task::JoinHandle<(usize, Duration)> {
-    let (look, mesh) = (crew.look, crew.mesh.clone());
+/// Measures how long it takes from now on until all due work is announced.
+fn measure(workers: &Workers) -> tokio::task::JoinHandle<(usize, Duration)> {
+    let (look, mesh) = (workers.look, workers.mesh.clone());
     tokio::spawn(async move { look.until_all_is_announced(&mesh, secs(60)).await })
 }

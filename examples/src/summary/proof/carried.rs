@@ -1,14 +1,15 @@
-//! Each order is brought to its end by the runs that carry it, and by no others.
+//! Each order is brought to its end by its own runs, and by no others.
 
 use std::collections::BTreeMap;
 
-use squidmesh_core::{CompensationStatus, RunStatus};
+use squidmesh_core::RunStatus;
+use squidmesh_core::run::CompensationStatus;
 
 use crate::summary::{Facts, RunFact};
 use crate::tables::orders::{self, State};
 
-/// One checkout for each order. It completed, or its order is released and all that it did was taken back. A fulfilment for an
-/// order that is fulfilled; one that failed was resumed.
+/// There is one checkout for each order. It completed, or its order is released and its steps were compensated. There
+/// is a fulfilment for each order that is fulfilled; a failed one was resumed.
 pub(super) fn every_order_is_carried_to_its_end(facts: &Facts, found: &mut Vec<String>) {
     let mut runs: BTreeMap<&str, Vec<&RunFact>> = BTreeMap::new();
     for run in facts.runs.iter().filter(|run| run.workflow != "settlement") {
@@ -45,7 +46,7 @@ fn checked_out(order: &orders::Model, checkout: &RunFact, found: &mut Vec<String
     }
 }
 
-/// The money was freed, and after that the goods were given back.
+/// The money was freed, and after that the goods were released.
 fn taken_back(order_id: &str, checkout: &RunFact, found: &mut Vec<String>) {
     let steps: Vec<_> = checkout.compensated.iter().map(|step| (step.step.as_str(), step.status)).collect();
     let expected = ["authorise", "reserve"].map(|step| (step, CompensationStatus::Completed));

@@ -1,20 +1,20 @@
-//! Each big order is decided once, and goes the way that was decided.
+//! Each big order is decided once, and follows that decision.
 
-use squidmesh_core::AuditKind;
+use squidmesh_core::run::AuditKind;
 
 use crate::checkout::REVIEWED_ABOVE_CENTS;
 use crate::gateway::Operation;
 use crate::summary::Facts;
 use crate::tables::orders::State;
 
-/// One decision for an order that somebody had to look at, none for the others; without an approval the order is released, and
-/// its money was never asked for.
+/// There is one decision for each order that had to be reviewed, and none for the others. Without an approval the
+/// order is released, and its money was never requested.
 pub(super) fn every_big_order_is_decided_once(facts: &Facts, found: &mut Vec<String>) {
     for order in &facts.orders {
         let id = &order.order_id;
         let runs = facts.runs.iter().filter(|run| run.order_id.as_ref() == Some(id));
         let decisions: Vec<_> = runs.flat_map(|run| run.decisions.iter().copied()).collect();
-        // What is sold out is not looked at.
+        // Sold-out orders are not reviewed.
         let looked_at = order.total_cents > REVIEWED_ABOVE_CENTS
             && facts.reservations.iter().any(|reservation| reservation.order_id == *id);
         if decisions.len() != usize::from(looked_at) {

@@ -1,4 +1,4 @@
-//! What was settled is what was paid, once.
+//! Every payment is settled once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,8 @@ use squidmesh_core::RunStatus;
 use crate::summary::Facts;
 use crate::tables::ledger::Kind;
 
-/// Each night has one run, and its settlement is the sum of its payments; each payment is in one night, and in one at all if a
-/// night has fallen.
+/// Each night has one run, and its settlement is the sum of its payments. Each payment is in at most one night, and
+/// in exactly one if a night has passed.
 pub(super) fn every_payment_is_settled_once(facts: &Facts, found: &mut Vec<String>) {
     let payments = facts.ledger.iter().filter(|entry| entry.kind == Kind::Payment);
     let mut payments: BTreeMap<&str, i64> =

@@ -1,6 +1,7 @@
-//! Every sort of wrong is seen, so that a summary without violations means something.
+//! Every kind of error is found, so that a summary without violations means something.
 
-use squidmesh_core::{AuditKind, CompensationStatus, RunStatus, Timestamp};
+use squidmesh_core::run::{AuditKind, CompensationStatus};
+use squidmesh_core::{RunStatus, Timestamp};
 
 use super::*;
 use crate::checkout::REVIEWED_ABOVE_CENTS;
@@ -9,7 +10,7 @@ use crate::orders::Line;
 use crate::summary::{Compensated, RunFact};
 use crate::tables::{ledger, settlements, stock};
 
-/// Two orders that went as they should: the first fulfilled, the second released.
+/// Returns two orders that went as they should: the first fulfilled, the second released.
 fn sound() -> Facts {
     let placed = |id: &str| Order {
         order_id: id.to_owned(),
@@ -62,7 +63,7 @@ fn effect(key: &str, operation: Operation) -> Delivery {
     Delivery { key: key.to_owned(), payment, effect: true, answer: None }
 }
 
-/// The released order failed, and was taken back.
+/// The released order failed, and was compensated.
 fn with_a_saga(facts: &mut Facts) {
     let compensated = |step: &str, from, until| Compensated {
         step: step.to_owned(),
@@ -81,7 +82,7 @@ fn with_a_resumed_run(facts: &mut Facts) {
     facts.runs.push(resumed);
 }
 
-/// Both orders were big, and somebody decided on them.
+/// Both orders were big, and were decided.
 fn with_decisions(facts: &mut Facts) {
     for order in &mut facts.orders {
         order.total_cents = REVIEWED_ABOVE_CENTS + 1;
@@ -96,7 +97,7 @@ fn with_decisions(facts: &mut Facts) {
     facts.runs[2].decisions = vec![AuditKind::Rejected];
 }
 
-/// A night fell, and the payment was settled.
+/// A night passed, and the payment was settled.
 fn with_a_night(facts: &mut Facts) {
     let night = "2026-05-04T02:00:00.000Z".to_owned();
     facts.night = true;
@@ -109,7 +110,7 @@ fn with_a_night(facts: &mut Facts) {
 /// Makes sound facts unsound.
 type Change = fn(&mut Facts);
 
-/// What is found after one change to sound facts.
+/// Returns what is found after one change to sound facts.
 fn found_after(change: impl FnOnce(&mut Facts)) -> Vec<String> {
     let mut facts = sound();
     change(&mut facts);
@@ -221,13 +222,14 @@ fn of_b(mut delivery: Delivery) -> Delivery {
     delivery
 }
 
-/// What sound facts have, and an authorisation for the released order; or a void of what was captured for the other.
+/// Returns the statement of sound facts with an authorisation for the released order, or with a void of what was
+/// captured for the other.
 fn authorised_for_b(void_a: bool) -> Statement {
     let more = if void_a { effect("3", Operation::Void) } else { of_b(effect("3", Operation::Authorise)) };
     Statement::of(sound().gateway.deliveries().iter().cloned().chain([more]).collect())
 }
 
-/// An authorisation under the first key and captures under the others.
+/// Returns a statement with an authorisation under the first key and captures under the others.
 fn gateway(keys: &[&str]) -> Statement {
     let operations = std::iter::once(Operation::Authorise).chain(std::iter::repeat(Operation::Capture));
     Statement::of(keys.iter().zip(operations).map(|(key, operation)| effect(key, operation)).collect())

@@ -1,4 +1,4 @@
-//! The rules about edges: dependencies and transitions, and what they make of the steps between them.
+//! The rules about edges: dependencies and transitions, and what follows from them for the steps.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,20 +10,20 @@ use super::super::graph::slot;
 use super::super::step::StepKind;
 use super::super::transition::TransitionOutcome;
 
-/// The edges by the places of the steps. Complete only if no error was found.
+/// The edges by the positions of the steps. Complete only if no error was found.
 #[derive(Default)]
 pub(super) struct Edges {
     pub(super) entries: Vec<usize>,
     pub(super) transitions: Vec<[Option<usize>; 2]>,
     pub(super) dependencies: Vec<Vec<usize>>,
     pub(super) dependents: Vec<Vec<usize>>,
-    /// For each step the one that its deadline leads to, if it names one that exists.
+    /// For each step, the target of its deadline, if it names a step that exists.
     pub(super) deadlines: Vec<Option<usize>>,
-    /// For each transition its ends, if both exist.
+    /// For each transition, its ends, if both exist.
     pub(super) ends: Vec<Option<Ends>>,
 }
 
-/// The step that a transition leaves and the one that it leads to, `None` for completion.
+/// The source and the target of a transition; the target is `None` for completion.
 pub(super) type Ends = (usize, Option<usize>);
 
 pub(super) fn check(draft: &Draft, shape: Shape, errors: &mut Vec<DefinitionError>) -> Edges {
@@ -41,7 +41,7 @@ pub(super) fn check(draft: &Draft, shape: Shape, errors: &mut Vec<DefinitionErro
     edges
 }
 
-/// Where each name is declared first.
+/// Returns where each name is declared first, and reports duplicates.
 fn places<'a>(draft: &'a Draft, errors: &mut Vec<DefinitionError>) -> HashMap<&'a str, usize> {
     let mut places = HashMap::with_capacity(draft.steps.len());
     let mut twice = HashSet::new();
@@ -129,7 +129,7 @@ fn deadlines(draft: &Draft, places: &HashMap<&str, usize>, edges: &mut Edges, er
     }
 }
 
-/// A workflow is made of dependencies or of transitions.
+/// Reports a workflow that mixes dependencies and transitions.
 fn mixture(draft: &Draft, errors: &mut Vec<DefinitionError>) {
     let step = draft.steps.iter().find(|step| step.after.is_some());
     if let (Some(step), Some(transition)) = (step, draft.transitions.first()) {
@@ -138,7 +138,7 @@ fn mixture(draft: &Draft, errors: &mut Vec<DefinitionError>) {
     }
 }
 
-/// Finds the way through a transition workflow: one beginning, no circle, every step on it.
+/// Checks the graph of a transition workflow: one entry step, no cycle, and every step reachable.
 fn walk(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
     let count = draft.steps.len();
     let mut next = vec![Vec::new(); count];
@@ -191,7 +191,8 @@ fn walk(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
     }
 }
 
-/// Waiting, logging and pausing never fail, so what only their failure leads to is never reached.
+/// Returns whether a step can fail. Waiting, logging and pausing never fail, so steps that only their failure
+/// leads to are never reached.
 fn can_fail(kind: &StepKind) -> bool {
     matches!(kind, StepKind::Handler | StepKind::Approval)
 }
@@ -205,7 +206,7 @@ fn reached(entry: usize, next: &[Vec<usize>]) -> HashSet<usize> {
     reached
 }
 
-/// Turns dependencies round, so that a step knows what waits for it, and finds those that wait for themselves.
+/// Inverts dependencies, so that each step knows its dependents, and reports cycles.
 fn arrange(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
     errors.extend(
         cycles(&edges.dependencies)
@@ -226,7 +227,7 @@ fn arrange(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) 
     edges.dependents = dependents;
 }
 
-/// Steps that wait for people need transitions, an approval one for each decision.
+/// Reports pauses and approvals in dependency workflows, and approvals without a transition for each decision.
 fn manual_steps(draft: &Draft, shape: Shape, edges: &Edges, errors: &mut Vec<DefinitionError>) {
     for (place, step) in draft.steps.iter().enumerate() {
         let manual = matches!(step.kind, StepKind::Pause | StepKind::Approval);

@@ -1,7 +1,7 @@
-//! Checks a draft and makes the definition.
+//! Checks a draft and builds the definition.
 //!
-//! Finds every error, not only the first, in time linear in steps and edges. The rules about triggers, steps and edges are in
-//! the modules below.
+//! Finds every error, not only the first, in time linear in steps and edges. The modules below have the rules
+//! about triggers, steps and edges.
 
 mod edges;
 mod steps;
@@ -21,7 +21,7 @@ use crate::json::{JsonLimits, JsonViolation};
 use crate::name::{InvalidName, QueueName, StepName, TriggerName, WorkflowName};
 
 impl Draft {
-    /// The definition, or everything that is wrong with it, after the errors that its maker found already.
+    /// Returns the definition, or all errors: those that the builder found already, then those found here.
     pub(crate) fn validate(self, mut errors: Vec<DefinitionError>) -> Result<Definition, DefinitionErrors> {
         let name = self.name.clone();
         let shape = self.shape();
@@ -39,8 +39,9 @@ impl Draft {
         }
     }
 
-    /// Any `after` makes a dependency workflow; without one, any transition makes a transition workflow. Steps with neither
-    /// all start at once, which is what dependencies without dependencies do.
+    /// Returns the shape of the workflow. Any `after` makes a dependency workflow; without one, any transition
+    /// makes a transition workflow. Steps with neither all start at once, like dependency steps without
+    /// dependencies.
     fn shape(&self) -> Shape {
         if self.transitions.is_empty() || self.steps.iter().any(|step| step.after.is_some()) {
             Shape::Dependencies
@@ -49,7 +50,8 @@ impl Draft {
         }
     }
 
-    /// Turns texts into names, and reports those that cannot be names. The result is complete only if there is no error.
+    /// Converts texts into names, and reports those that are not valid names. The result is complete only if
+    /// there is no error.
     fn named(self, shape: Shape, edges: Edges, errors: &mut Vec<DefinitionError>) -> Option<Definition> {
         let name = kept(WorkflowName::new(&self.name), errors);
         let mut triggers = Vec::with_capacity(self.triggers.len());
@@ -139,7 +141,7 @@ fn defined(
 }
 
 impl Definition {
-    /// Checks that every database can hold it, and takes its fingerprint.
+    /// Checks that every database can store the definition, and computes its fingerprint.
     fn sealed(mut self) -> Result<Self, DefinitionError> {
         let refused = |_| DefinitionError::NotStorable(JsonViolation::Refused { path: "the definition".to_owned() });
         let data = serde_json::to_value(self.data()).map_err(refused)?;

@@ -75,6 +75,9 @@ fn check_times(step: &StepDraft, errors: &mut Vec<DefinitionError>) {
     if min > max {
         errors.push(DefinitionError::InvertedBackoff { step: step.name.clone(), min, max });
     }
+    if min.is_zero() && !max.is_zero() {
+        errors.push(DefinitionError::ZeroBackoff { step: step.name.clone(), what: "backoff", max });
+    }
     if min.max(max) > LONGEST {
         errors.push(too_long("backoff"));
     }
@@ -108,6 +111,9 @@ fn check_compensation_retry(step: &StepDraft, errors: &mut Vec<DefinitionError>)
     }
     if min > max {
         errors.push(DefinitionError::InvertedCompensationBackoff { step: name(), min, max });
+    }
+    if min.is_zero() && !max.is_zero() {
+        errors.push(DefinitionError::ZeroBackoff { step: name(), what: "compensation backoff", max });
     }
     if min.max(max) > LONGEST {
         errors.push(DefinitionError::DurationTooLong { step: name(), what: "compensation backoff" });

@@ -34,7 +34,7 @@ pub(super) fn check(triggers: &[TriggerDraft], errors: &mut Vec<DefinitionError>
 }
 
 fn check_schedule(trigger: &str, expression: &str, time_zone: &str, errors: &mut Vec<DefinitionError>) {
-    // Each is judged by itself, so that both are reported.
+    // Each is checked by itself, so that both are reported.
     if let Err(InvalidSchedule::TimeZone { time_zone }) = Schedule::new(ANY_EXPRESSION, time_zone) {
         errors.push(DefinitionError::InvalidTimeZone { trigger: trigger.to_owned(), time_zone });
     }
@@ -47,7 +47,7 @@ fn check_schedule(trigger: &str, expression: &str, time_zone: &str, errors: &mut
 const ANY_EXPRESSION: &str = "* * * * *";
 const ANY_TIME_ZONE: &str = "UTC";
 
-/// A schedule has no payload to give: whatever the trigger takes must have a default.
+/// A schedule provides no payload: every field that the trigger requires must have a default.
 fn check_filled_by_defaults(trigger: &TriggerDraft, errors: &mut Vec<DefinitionError>) {
     let day = jiff::civil::date(2000, 1, 1);
     if let Err(missing) = trigger.contract.resolve(Value::Null, day, &JsonLimits::default()) {
@@ -92,7 +92,7 @@ fn check_fields(trigger: &str, fields: &[Field], errors: &mut Vec<DefinitionErro
     }
 }
 
-/// Remembers where each field was declared first, and reports a later trigger that sees it otherwise.
+/// Remembers where each field was declared first, and reports a later trigger that declares it with another kind.
 fn compare_fields(
     trigger: &TriggerDraft,
     declared: &mut HashMap<String, (String, FieldKind)>,

@@ -1,15 +1,16 @@
-//! The engine, tested as data: set a state, call a command, look at the decision that comes back. No store, no clock, no
+//! Tests the engine as data: set a state, call a command, check the returned decision. No store, no clock, no
 //! executor.
 
 mod adopt;
 mod begin;
 mod cancel;
 mod compensate;
+mod continuation;
 mod dispatch;
-mod go_on;
+mod harness;
 mod join;
+mod lived;
 mod manual;
 mod record;
 mod resume;
-mod rig;
 mod start;

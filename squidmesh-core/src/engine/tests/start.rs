@@ -2,17 +2,21 @@
 
 use serde_json::{Map, json};
 
-use super::rig::{Executor, Rig, chain, moment, name, new_run, object, step, workflow};
-use crate::engine::{DispatchError, Limits, NewRun, start};
-use crate::{AuditKind, Expected, IntentKey, Refusal, RunId, RunStatus, StepStatus, StepWrite, Timestamp};
+use super::harness::{Executor, Harness, chain, inputs, name, new_run, object, step, workflow};
+use crate::dispatch::{IntentKey, Refusal};
+use crate::engine::{DispatchRefused, Limits, NewRun, start};
+use crate::id::RunId;
+use crate::port::{Precondition, StepWrite};
+use crate::run::{AuditKind, RunStatus, StepStatus};
+use crate::time::Timestamp;
 
 #[test]
 fn a_run_and_its_first_dispatch_are_one_commit() {
     let definition = chain(["first", "second"]).build().unwrap().definition().clone();
     let work =
-        start(definition, new_run(Map::new()), moment(Timestamp::EPOCH, 1), Limits::default(), &Executor::Accepts);
+        start(definition, new_run(Map::new()), inputs(Timestamp::EPOCH, 1), Limits::default(), &Executor::Accepts);
     let decision = work.unwrap().close();
-    assert_eq!(decision.commit.expected, Expected::New);
+    assert_eq!(decision.commit.precondition, Precondition::Absent);
     assert_eq!((decision.commit.run.status, decision.commit.run.revision), (RunStatus::Pending, 1));
     assert_eq!(decision.commit.run.current_step, Some(name("first")));
     assert!(matches!(&decision.commit.steps[..], [StepWrite::Create(first)] if first.status == StepStatus::Pending));
@@ -25,16 +29,16 @@ fn a_run_and_its_first_dispatch_are_one_commit() {
 fn all_roots_of_a_dependency_workflow_start_together() {
     let workflow =
         workflow().step(step("join").after(["left", "right"])).step(step("right")).step(step("left")).build().unwrap();
-    let rig = Rig::start(&workflow);
-    assert_eq!(rig.outstanding(), ["left", "right"]);
-    assert_eq!(rig.state.run.current_step, None);
-    assert_eq!(rig.step_status("join"), None);
+    let harness = Harness::start(&workflow);
+    assert_eq!(harness.outstanding(), ["left", "right"]);
+    assert_eq!(harness.state.run.current_step, None);
+    assert_eq!(harness.step_status("join"), None);
 }
 
 #[test]
 fn the_payload_is_the_input_of_the_first_step() {
-    let rig = Rig::start_with(&chain(["first"]).build().unwrap(), object(json!({"order": 7})));
-    assert_eq!(*rig.step("first").input, object(json!({"order": 7})));
+    let harness = Harness::start_with(&chain(["first"]).build().unwrap(), object(json!({"order": 7})));
+    assert_eq!(*harness.step("first").input, object(json!({"order": 7})));
 }
 
 #[test]
@@ -43,19 +47,19 @@ fn a_refused_first_dispatch_means_that_there_is_no_run() {
     let refused = start(
         definition.clone(),
         new_run(Map::new()),
-        moment(Timestamp::EPOCH, 1),
+        inputs(Timestamp::EPOCH, 1),
         Limits::default(),
         &Executor::RefusesForGood,
     );
-    assert!(matches!(refused, Err(DispatchError::Refused(Refusal::Unroutable { .. }))));
+    assert!(matches!(refused, Err(DispatchRefused::Refused(Refusal::Unroutable { .. }))));
     let defective = start(
         definition,
         new_run(Map::new()),
-        moment(Timestamp::EPOCH, 1),
+        inputs(Timestamp::EPOCH, 1),
         Limits::default(),
         &Executor::AnswersForTooFew,
     );
-    assert!(matches!(defective, Err(DispatchError::Refused(Refusal::Defective { .. }))));
+    assert!(matches!(defective, Err(DispatchRefused::Refused(Refusal::Defective { .. }))));
 }
 
 #[test]
@@ -63,7 +67,7 @@ fn a_replay_names_the_run_that_it_repeats() {
     let definition = chain(["first"]).build().unwrap().definition().clone();
     let original = RunId::new(uuid::Uuid::from_u128(1));
     let new = NewRun { replay: Some((original, Some("ada".to_owned()))), ..new_run(Map::new()) };
-    let work = start(definition, new, moment(Timestamp::EPOCH, 1), Limits::default(), &Executor::Accepts);
+    let work = start(definition, new, inputs(Timestamp::EPOCH, 1), Limits::default(), &Executor::Accepts);
     let decision = work.unwrap().close();
     assert_eq!(decision.commit.run.replayed_from, Some(original));
     assert!(matches!(&decision.commit.audit[..], [entry] if entry.kind == AuditKind::Replayed));
@@ -73,13 +77,13 @@ fn a_replay_names_the_run_that_it_repeats() {
 #[test]
 fn a_wait_as_the_first_step_is_due_after_its_time() {
     let workflow = workflow()
-        .step(crate::Step::new("wait", crate::wait(crate::secs(60))))
+        .step(crate::workflow::Step::new("wait", crate::workflow::wait(crate::definition::secs(60))))
         .step(step("after"))
         .then("wait", "after")
-        .then("after", crate::COMPLETE)
+        .then("after", crate::workflow::COMPLETE)
         .build()
         .unwrap();
-    let rig = Rig::start(&workflow);
-    let key = IntentKey::step(rig.state.run.id, name("wait"));
-    assert_eq!(rig.intents[&key].delay, crate::secs(60));
+    let harness = Harness::start(&workflow);
+    let key = IntentKey::step(harness.state.run.id, name("wait"));
+    assert_eq!(harness.intents[&key].delay, crate::definition::secs(60));
 }

@@ -1,37 +1,39 @@
-//! Delivering by hand, one by one, in an order that is the same every time.
+//! Delivery by hand, one by one, in an order that is the same every time.
 
 use std::time::Duration;
 
 use super::MemoryExecutor;
-use crate::{Delivery, Runner, Squidmesh, StoreError};
+use crate::facade::Squidmesh;
+use crate::port::StoreError;
+use crate::runner::{DeliveryOutcome, Runner};
 
-/// How many deliveries are enough to say that a test's workflows do not come to rest.
+/// The number of deliveries after which a test's workflows are considered never to finish.
 pub(super) const RESTLESS: usize = 100_000;
 
-/// Why work was not delivered to its end.
+/// Why draining stopped before all work was delivered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DrainError {
-    /// The store failed, or the run of a delivery could not be read. What was not delivered is still there.
+    /// The store failed, or the run of a delivery could not be read. Undelivered work stays in the store.
     #[error("a delivery failed: {0}")]
     Store(#[from] StoreError),
-    /// There is always something more to do.
+    /// There was still work to deliver after the maximum number of deliveries.
     #[error("after {deliveries} deliveries there was still more: does a workflow go round in circles?")]
     Restless {
-        /// How many deliveries were made.
+        /// The number of deliveries made.
         deliveries: usize,
     },
 }
 
 impl MemoryExecutor {
-    /// Delivers everything that is due, one by one, and says how many deliveries it took. What falls due later stays where
-    /// it is. Occurrences of cron triggers are fired as well; a trigger that nobody has looked at before begins with the first
-    /// call, so drain once before the clock is moved to its first occurrence.
+    /// Delivers all due work, one by one, and returns the number of deliveries. Work that becomes due later stays in
+    /// the store. Occurrences of cron triggers are fired as well; a trigger that was never checked before begins with
+    /// the first call, so drain once before the clock is moved to its first occurrence.
     ///
     /// A handler that waits for the clock waits for the test: to see a timeout, move the clock beside this future.
     ///
     /// # Errors
-    /// [`DrainError`] at the first delivery that fails.
+    /// Returns a [`DrainError`] at the first delivery that fails.
     pub async fn drain(&self, mesh: &Squidmesh) -> Result<usize, DrainError> {
         let runner = mesh.runner();
         let mut deliveries = 0;
@@ -39,12 +41,12 @@ impl MemoryExecutor {
         Ok(deliveries)
     }
 
-    /// Delivers everything that is due, then moves the clock to the next due time and goes on, until nothing is scheduled any
-    /// more: waits, delays and backoffs pass in no time. Cron triggers fire as time passes, but no time passes for their sake.
-    /// Says how many deliveries it took.
+    /// Delivers all due work, then moves the clock to the next due time and repeats, until no work is scheduled:
+    /// waits, delays and backoffs take no real time. Cron triggers fire as the clock moves, but the clock is never
+    /// moved for them alone. Returns the number of deliveries.
     ///
     /// # Errors
-    /// [`DrainError`] at the first delivery that fails.
+    /// Returns a [`DrainError`] at the first delivery that fails.
     pub async fn run_to_rest(&self, mesh: &Squidmesh) -> Result<usize, DrainError> {
         let runner = mesh.runner();
         let mut deliveries = 0;
@@ -58,18 +60,18 @@ impl MemoryExecutor {
     }
 }
 
-/// What there is to do next.
+/// The next thing to do.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Something was delivered: look again.
+    /// An intent was delivered: check again.
     Delivered,
-    /// Something falls due after this time.
+    /// Work becomes due after this time.
     Due(Duration),
-    /// Nothing is scheduled.
+    /// No work is scheduled.
     Nothing,
 }
 
-/// Delivers what is due first, if anything is, and counts it.
+/// Delivers the first due intent, if there is one, and counts it.
 pub(super) async fn deliver_one(runner: &Runner, deliveries: &mut usize) -> Result<Next, DrainError> {
     if *deliveries >= RESTLESS {
         return Err(DrainError::Restless { deliveries: *deliveries });
@@ -80,13 +82,13 @@ pub(super) async fn deliver_one(runner: &Runner, deliveries: &mut usize) -> Resu
         if fired.runs > 0 {
             return Ok(Next::Delivered);
         }
-        // A schedule alone never comes to rest. While there is other work, its occurrences come in their turn.
+        // A schedule alone never comes to rest. While there is other work, its occurrences fire in their turn.
         let Some(due) = found.next_in else { return Ok(Next::Nothing) };
         return Ok(Next::Due(fired.next_in.map_or(due, |next| next.min(due))));
     };
     match runner.deliver(claim).await {
-        Delivery::Failed(error) => Err(error.into()),
-        Delivery::Done { .. } | Delivery::Skipped(_) => {
+        DeliveryOutcome::Failed(error) => Err(error.into()),
+        DeliveryOutcome::Done { .. } | DeliveryOutcome::Ignored(_) => {
             *deliveries += 1;
             Ok(Next::Delivered)
         }

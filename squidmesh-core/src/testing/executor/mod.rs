@@ -1,7 +1,9 @@
-//! An executor in memory: it delivers when a test says so, or by workers that need no async runtime.
+//! An executor in memory: it delivers when a test asks it to, or through workers that need no async runtime.
 //!
 //! Knows the executor port and the manual clock. Knows nothing of what it delivers.
 
+#[cfg(test)]
+mod cron_tests;
 mod drain;
 mod temper;
 #[cfg(test)]
@@ -17,12 +19,17 @@ use event_listener::Event;
 
 use self::temper::Temper;
 use super::ManualClock;
-use crate::{Cancellation, Clock, Executor, ExecutorError, Intent, Job, JobMetadata, QueueName, Refusal, Runner};
+use crate::cancellation::Cancellation;
+use crate::dispatch::{Intent, Job, JobMetadata, Refusal};
+use crate::name::QueueName;
+use crate::port::{Clock, Executor, ExecutorError};
+use crate::runner::Runner;
 
 /// An executor in memory, on a [`ManualClock`]. Clones share everything: give one to the runtime and keep one.
 ///
-/// A host's test starts runs and then lets them go on step by step: [`drain`](MemoryExecutor::drain) delivers what is due,
-/// [`run_to_rest`](MemoryExecutor::run_to_rest) also lets waiting times pass, in no time. Neither needs workers to run.
+/// A host's test starts runs and then advances them step by step: [`drain`](MemoryExecutor::drain) delivers all due
+/// work, [`run_to_rest`](MemoryExecutor::run_to_rest) also lets waiting times pass, in no real time. Neither needs
+/// running workers.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -67,7 +74,7 @@ struct Shared {
 }
 
 impl MemoryExecutor {
-    /// An executor on this clock, which accepts every job.
+    /// Creates an executor on this clock that accepts every job.
     pub fn new(clock: Arc<ManualClock>) -> Self {
         MemoryExecutor {
             shared: Arc::new(Shared {
@@ -79,42 +86,42 @@ impl MemoryExecutor {
         }
     }
 
-    /// The clock that it works on.
+    /// Returns the clock that the executor runs on.
     pub fn manual_clock(&self) -> &Arc<ManualClock> {
         &self.shared.clock
     }
 
-    /// Every intent that was published so far, in order.
+    /// Returns every intent published so far, in order.
     pub fn published(&self) -> Vec<Intent> {
         self.list().clone()
     }
 
-    /// Every intent that was published so far, which is then forgotten.
+    /// Returns every intent published so far and forgets them.
     pub fn take_published(&self) -> Vec<Intent> {
         std::mem::take(&mut *self.list())
     }
 
-    /// From now on refuses jobs for a queue as unroutable.
+    /// Refuses jobs for `queue` as unroutable from now on.
     pub fn refuse(&self, queue: QueueName) {
         self.temper().refuse(queue);
     }
 
-    /// From now on refuses every job with this answer.
+    /// Refuses every job with `refusal` from now on.
     pub fn refuse_with(&self, refusal: Refusal) {
         self.temper().refuse_all(refusal);
     }
 
-    /// From now on cannot tell about jobs, as an executor whose queue is down.
+    /// Refuses every job as [`Refusal::Unavailable`] from now on, like an executor whose queue is down.
     pub fn be_unavailable(&self) {
         self.refuse_with(Refusal::Unavailable { reason: "a test made the executor unavailable".to_owned() });
     }
 
-    /// From now on panics when it is asked about jobs.
+    /// Panics from now on when jobs are described.
     pub fn panic_in_describe(&self) {
         self.temper().panic();
     }
 
-    /// From now on accepts every job again.
+    /// Accepts every job again.
     pub fn accept(&self) {
         *self.temper() = Temper::default();
     }
@@ -131,7 +138,7 @@ impl MemoryExecutor {
 #[async_trait]
 impl Executor for MemoryExecutor {
     fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
-        // The lock is let go before a panic that a test asked for.
+        // The lock is released before a panic that a test asked for.
         let temper = self.temper().clone();
         temper.describe(jobs)
     }

@@ -1,10 +1,11 @@
-//! How the executor in memory answers when it is asked about jobs.
+//! How the executor in memory answers when jobs are described.
 
 use std::collections::BTreeSet;
 
-use crate::{Job, JobMetadata, QueueName, Refusal};
+use crate::dispatch::{Job, JobMetadata, Refusal};
+use crate::name::QueueName;
 
-/// What a test has told the executor to do about jobs; by default, to accept them.
+/// What a test has made the executor answer about jobs; by default, it accepts them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Temper {
     refused: BTreeSet<QueueName>,
@@ -46,7 +47,7 @@ impl Temper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Priority;
+    use crate::definition::Priority;
     use crate::testing::sample;
 
     fn job(queue: &str) -> Job {
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_are_accepted_unless_told_otherwise() {
+    fn jobs_are_accepted_by_default() {
         let described = Temper::default().describe(&[job("a"), job("b")]).unwrap();
         let queues: Vec<_> = described.iter().map(|metadata| metadata.queue.as_str()).collect();
         assert_eq!(queues, ["a", "b"]);
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn it_panics_when_told_to() {
+    fn it_panics_when_so_tempered() {
         let mut temper = Temper::default();
         temper.panic();
         assert!(std::panic::catch_unwind(|| temper.describe(&[job("a")]).is_ok()).is_err());

@@ -6,11 +6,15 @@ use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::definition::{Retry, hours, ms, secs};
+use crate::facade::Squidmesh;
+use crate::handler::{StepContext, StepError, StepResult};
+use crate::port::RunFilter;
+use crate::run::{Run, RunStatus};
+use crate::runtime::{DispatchError, StartError};
 use crate::testing::{MemoryStore, RecordingSink, block_on};
-use crate::{
-    COMPLETE, DispatchError, Retry, Run, RunFilter, RunStatus, Squidmesh, StartError, Step, StepContext, StepError,
-    StepResult, Timestamp, Trigger, Workflow, hours, ms, secs, wait,
-};
+use crate::time::Timestamp;
+use crate::workflow::{COMPLETE, Step, Trigger, Workflow, wait};
 
 struct Host {
     store: MemoryStore,
@@ -89,19 +93,19 @@ fn running_to_rest_lets_waits_and_backoffs_pass() {
 
 #[test]
 fn the_same_work_is_delivered_in_the_same_order() {
-    let told = || {
+    let events = || {
         let host = host(waiting());
         let runs: Vec<Run> = (0..5).map(|_| host.start()).collect();
         block_on(host.executor.run_to_rest(&host.mesh)).unwrap();
         let place = |id| runs.iter().position(|run| run.id == id);
-        let told: Vec<_> = host.sink.events().iter().map(|event| (place(event.run_id), event.kind.name())).collect();
-        told
+        let names: Vec<_> = host.sink.events().iter().map(|event| (place(event.run_id), event.kind.name())).collect();
+        names
     };
-    assert_eq!(told(), told());
+    assert_eq!(events(), events());
 }
 
 #[test]
-fn a_workflow_that_never_rests_is_told_from_one_that_does() {
+fn a_workflow_that_never_rests_is_distinguished() {
     let host = host(solo(Step::new("only", done)));
     let run = host.start();
     let mut deliveries = drain::RESTLESS;
@@ -116,7 +120,7 @@ fn a_run_that_cannot_be_read_stops_the_draining_with_its_error() {
     let (broken, good) = (host.start(), host.start());
     host.store.corrupt(broken.id);
     let answer = block_on(host.executor.drain(&host.mesh));
-    assert!(matches!(answer, Err(DrainError::Store(crate::StoreError::Corrupt { .. }))), "{answer:?}");
+    assert!(matches!(answer, Err(DrainError::Store(crate::port::StoreError::Corrupt { .. }))), "{answer:?}");
     assert_eq!(block_on(host.executor.drain(&host.mesh)).unwrap(), 1);
     assert_eq!(host.status(&good), RunStatus::Completed);
 }
@@ -168,7 +172,7 @@ fn a_run_started_in_a_hosts_transaction_vanishes_with_it() {
         let joined = host.mesh.within(&transaction);
         let run = block_on(joined.start_run("sample", &json!({})).into_future()).unwrap();
         let after = joined.into_after_commit();
-        assert!(host.sink.events().is_empty(), "nothing is told before the commit");
+        assert!(host.sink.events().is_empty(), "nothing is emitted before the commit");
         if commits {
             transaction.commit().unwrap();
             after.committed();
@@ -240,13 +244,13 @@ fn schedules_fire_while_time_passes_for_other_work() {
 }
 
 #[test]
-fn schedules_are_looked_at_when_they_are_due_and_every_ten_seconds() {
+fn schedules_are_checked_when_due_and_every_ten_seconds() {
     let host = host(nightly());
     let clock = host.executor.manual_clock().clone();
     let runner = host.mesh.runner();
-    let mut kept = Box::pin(runner.keep_schedules());
+    let mut kept = Box::pin(runner.run_scheduler());
     let mut look = || {
-        assert!(kept.as_mut().now_or_never().is_none(), "it goes on until the runner drains");
+        assert!(kept.as_mut().now_or_never().is_none(), "it runs until the runner drains");
         clock.next_deadline().expect("it sleeps").since(clock.now())
     };
     assert_eq!(look(), secs(10), "the next occurrence is hours away");

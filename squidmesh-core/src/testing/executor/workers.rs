@@ -1,4 +1,4 @@
-//! Workers that need no async runtime: they live in the future that runs them.
+//! Workers that need no async runtime: they run inside the future that polls them.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,17 +8,19 @@ use futures_util::FutureExt;
 use futures_util::future::{Either, pending, select, select_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use crate::cancellation::Cancellation;
+use crate::port::Clock;
+use crate::runner::{DeliveryOutcome, Runner};
 use crate::testing::ManualClock;
-use crate::{Cancellation, Clock, Delivery, Runner};
 
-/// How many deliveries are carried out at once.
+/// The maximum number of concurrent deliveries.
 const WORKERS: usize = 8;
-/// How long, by the manual clock, before the store is asked again for work that nobody told of.
+/// The interval, by the manual clock, at which the store is polled for work that was not announced.
 const POLL: Duration = Duration::from_secs(1);
-/// How long, by the manual clock, what runs may take to finish once it is told to stop.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The time, by the manual clock, that running deliveries have to finish after a shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Delivers what is due until `shutdown`, then lets what runs finish within its time, and interrupts the rest.
+/// Delivers due work until `shutdown`, then gives running deliveries their time to finish and interrupts the rest.
 pub(super) async fn run(announced: &Event, clock: &ManualClock, runner: &Runner, shutdown: &Cancellation) {
     let mut working = FuturesUnordered::new();
     while !shutdown.is_cancelled() {
@@ -26,13 +28,13 @@ pub(super) async fn run(announced: &Event, clock: &ManualClock, runner: &Runner,
             select(working.next(), Box::pin(shutdown.cancelled())).await;
             continue;
         }
-        // Listen first, claim after: what is announced between the two is not missed.
+        // Listening before claiming avoids missing an announcement between the two.
         let announcement = announced.listen();
-        let mut committed = runner.work_committed().boxed();
+        let mut committed = runner.work_notified().boxed();
         if (&mut committed).now_or_never().is_some() {
-            committed = runner.work_committed().boxed(); // that was before the claim, which will find it
+            committed = runner.work_notified().boxed(); // that was before the claim, which will find it
         }
-        // Waits count from before the claim: what the clock is moved while it lasts is not waited for again.
+        // Waits count from before the claim, so that time that passes during the claim is not waited for again.
         let asked_at = clock.now();
         let wait = match runner.claim(WORKERS - working.len()).await {
             Ok(found) if shutdown.is_cancelled() => {
@@ -58,20 +60,20 @@ pub(super) async fn run(announced: &Event, clock: &ManualClock, runner: &Runner,
         select_all([one_ends(&mut working).boxed(), announcement.boxed(), committed, due, shut.boxed()]).await;
     }
     runner.drain();
-    let in_time = matches!(select(all_end(&mut working).boxed(), clock.sleep(PATIENCE)).await, Either::Left(_));
+    let in_time = matches!(select(all_end(&mut working).boxed(), clock.sleep(SHUTDOWN_TIMEOUT)).await, Either::Left(_));
     if !in_time {
         runner.interrupt();
         all_end(&mut working).await;
     }
 }
 
-/// Completes when one delivery has ended; never if there is none.
-async fn one_ends(working: &mut FuturesUnordered<impl Future<Output = Delivery> + Send>) {
+/// Completes when one delivery has ended; never completes if there is none.
+async fn one_ends(working: &mut FuturesUnordered<impl Future<Output = DeliveryOutcome> + Send>) {
     if working.next().await.is_none() {
         pending().await
     }
 }
 
-async fn all_end(working: &mut FuturesUnordered<impl Future<Output = Delivery> + Send>) {
+async fn all_end(working: &mut FuturesUnordered<impl Future<Output = DeliveryOutcome> + Send>) {
     while working.next().await.is_some() {}
 }

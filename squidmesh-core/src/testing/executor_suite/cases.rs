@@ -1,10 +1,13 @@
 //! The list of cases, and the macro that makes tests of them.
 
-/// Makes a `#[test]` of every case of the executor conformance suite, in a module of the given name.
+/// Creates a `#[test]` for every case of the executor conformance suite, in a module with the given name.
 ///
-/// `runtime` is a function that runs a future to its end, such as one that calls `block_on` of an async runtime;
-/// `fixture` is an expression that makes an [`ExecutorFixture`](crate::testing::executor_suite::ExecutorFixture), once for
-/// each case.
+/// `runtime` is a function that runs a future to completion, such as one that calls `block_on` of an async runtime;
+/// `fixture` is an expression that creates an [`ExecutorFixture`](crate::testing::executor_suite::ExecutorFixture),
+/// once for each case.
+///
+/// Both are evaluated on the thread of the case. A case that has not ended within
+/// [`CASE_TIMEOUT`](crate::testing::CASE_TIMEOUT) fails with a message that says so.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -13,7 +16,9 @@
 /// use futures_util::future::BoxFuture;
 /// use squidmesh_core::testing::executor_suite::ExecutorFixture;
 /// use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore, block_on, spawn_thread};
-/// use squidmesh_core::{Executor, QueueName, Store, minutes};
+/// use squidmesh_core::definition::QueueName;
+/// use squidmesh_core::port::{Executor, Store};
+/// use squidmesh_core::minutes;
 ///
 /// #[derive(Default)]
 /// struct Memory {
@@ -59,17 +64,17 @@ macro_rules! executor_conformance {
         mod $name {
             #[allow(unused_imports, reason = "the expressions may need none of it")]
             use super::*;
-            $crate::__executor_cases! { __executor_module ($runtime) ($fixture) }
+            $crate::__executor_cases! { ($runtime) ($fixture) }
         }
     };
 }
 
-/// Every case of the suite, by module. A case that is written but not listed is caught by a test beside this list.
+/// Every case of the suite, by module. A test beside this list catches a case that is written but not listed.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __executor_cases {
-    ($with:ident $runtime:tt $fixture:tt) => {
-        $crate::__executor_modules! { $with $runtime $fixture
+    ($runtime:tt $fixture:tt) => {
+        $crate::__suite_tests! { executor_suite $runtime $fixture
             cron:
                 occurrences_that_are_due_are_fired_while_workers_run
                 two_workers_on_one_store_fire_each_occurrence_once
@@ -80,7 +85,7 @@ macro_rules! __executor_cases {
                 siblings_are_delivered_and_their_join_after_them
                 every_queue_that_the_workflows_name_is_served
                 work_that_was_never_published_is_found
-                an_executor_that_hears_of_nothing_delivers_everything
+                an_executor_without_notifications_delivers_everything
                 work_for_other_versions_is_left_alone;
             describe:
                 every_job_is_described_in_its_place
@@ -89,7 +94,7 @@ macro_rules! __executor_cases {
                 describing_delivers_nothing;
             drain:
                 idle_workers_stop
-                workers_told_to_stop_before_they_started_take_nothing
+                workers_stopped_before_they_start_take_nothing
                 a_step_that_runs_may_finish
                 what_has_not_begun_is_left_for_others
                 a_step_that_does_not_end_is_interrupted_and_does_not_count;
@@ -105,7 +110,7 @@ macro_rules! __executor_cases {
                 a_refused_successor_fails_its_run_and_keeps_the_output;
             takeover:
                 two_workers_on_one_store_do_each_step_once
-                a_dead_workers_step_goes_on_after_its_lease
+                a_dead_workers_step_is_retried_after_its_lease
                 a_slow_step_is_not_taken_from_its_worker
                 a_worker_that_died_between_steps_loses_none;
             timing:
@@ -113,32 +118,6 @@ macro_rules! __executor_cases {
                 a_retry_comes_after_its_backoff
                 what_waits_does_not_hold_up_what_is_due
                 work_that_falls_due_while_nobody_works_is_delivered_later;
-        }
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __executor_modules {
-    ($with:ident $runtime:tt $fixture:tt $($module:ident: $($case:ident)*;)*) => {
-        $($crate::$with! { $runtime $fixture $module $($case)* })*
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __executor_module {
-    (($runtime:expr) ($fixture:expr) $module:ident $($case:ident)*) => {
-        mod $module {
-            #[allow(unused_imports, reason = "the expressions may need none of it")]
-            use super::*;
-            $(
-                #[test]
-                fn $case() {
-                    let fixture = $fixture;
-                    $runtime($crate::testing::executor_suite::$module::$case(&fixture));
-                }
-            )*
         }
     };
 }
@@ -158,17 +137,6 @@ mod tests {
             ("takeover", include_str!("takeover.rs")),
             ("timing", include_str!("timing.rs")),
         ];
-        let mut written = 0;
-        for (module, source) in sources {
-            for line in source.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
-                let case = line.split('(').next().unwrap();
-                assert!(
-                    list.lines().any(|line| line.trim().trim_end_matches(';') == case),
-                    "{module}::{case} is not listed"
-                );
-                written += 1;
-            }
-        }
-        assert!(written > 20, "only {written} cases were found");
+        assert!(crate::testing::suite_tests::count_listed(list, &sources) > 20, "the cases are not found");
     }
 }

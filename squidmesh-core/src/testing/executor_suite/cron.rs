@@ -1,13 +1,17 @@
-//! Cron triggers: what is due is fired while workers run, once however many there are.
+//! Cron triggers: a due occurrence is fired while workers run, once however many workers there are.
 
 use std::collections::BTreeSet;
 
 use super::ExecutorFixture;
 use super::process::Process;
 use super::witness::Witness;
-use crate::schedule::Schedule;
+use crate::definition::{MissedPolicy, hours, minutes};
+use crate::name::TriggerName;
+use crate::port::{RunFilter, Store};
+use crate::schedule::{Schedule, TriggerRecord};
 use crate::testing::sample;
-use crate::{MissedPolicy, RunFilter, Store, Timestamp, Trigger, TriggerName, TriggerRecord, Workflow, hours, minutes};
+use crate::time::Timestamp;
+use crate::workflow::{Trigger, Workflow};
 
 const EXPRESSION: &str = "*/10 * * * *";
 
@@ -16,7 +20,7 @@ fn workflow(witness: &Witness) -> Workflow {
     Workflow::builder("scheduled").trigger(trigger).step(witness.step("only")).build().unwrap()
 }
 
-/// Puts down that the trigger was dealt with up to two hours ago, and gives what was missed since.
+/// Records that the trigger was processed up to two hours ago and returns the occurrences missed since.
 async fn missed(store: &dyn Store) -> Vec<Timestamp> {
     let workflow = sample::workflow("scheduled");
     let now = store.triggers(std::slice::from_ref(&workflow)).await.unwrap().now;
@@ -25,11 +29,11 @@ async fn missed(store: &dyn Store) -> Vec<Timestamp> {
     let mut record = TriggerRecord::new(workflow, TriggerName::new("often").unwrap());
     record.positions.insert(schedule.to_string(), since);
     record.revision = 1;
-    assert!(store.put_trigger(&record).await.unwrap());
+    assert!(store.compare_and_set_trigger(&record).await.unwrap());
     schedule.upcoming(since).take_while(|time| *time <= now).collect()
 }
 
-/// The intended times of all runs; none may be there twice.
+/// Returns the intended times of all runs; none may occur twice.
 async fn fired(process: &Process) -> BTreeSet<Timestamp> {
     let runs = process.mesh.list_runs(&RunFilter::new().limit(1_000)).await.unwrap().runs;
     let times: BTreeSet<Timestamp> = runs.iter().map(|run| run.intended_at.expect("a schedule started it")).collect();

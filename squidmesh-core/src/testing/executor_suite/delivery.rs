@@ -1,12 +1,17 @@
-//! Everything that was dispatched is delivered, told or not.
+//! Everything that was dispatched is delivered, notified or not.
 
 use std::sync::Arc;
 
 use super::ExecutorFixture;
 use super::process::{Process, chain};
-use super::silent::{DeafExecutor, SilentStore};
+use super::silent::{DeafExecutor, Silent};
 use super::witness::Witness;
-use crate::{Priority, RunStatus, StepState, Store, Trigger, Workflow};
+use crate::definition::Priority;
+use crate::inspect::StepState;
+use crate::port::Store;
+use crate::run::RunStatus;
+use crate::testing::InterceptedStore;
+use crate::workflow::{Trigger, Workflow};
 
 pub async fn every_dispatched_step_is_delivered_once(fixture: &dyn ExecutorFixture) {
     let (store, witness) = (fixture.store().await, Witness::default());
@@ -69,22 +74,22 @@ pub async fn every_queue_that_the_workflows_name_is_served(fixture: &dyn Executo
 
 pub async fn work_that_was_never_published_is_found(fixture: &dyn ExecutorFixture) {
     let (store, witness) = (fixture.store().await, Witness::default());
-    let silent: Arc<dyn Store> = Arc::new(SilentStore(Arc::clone(&store)));
+    let silent: Arc<dyn Store> = Arc::new(InterceptedStore::new(Arc::clone(&store), Silent));
     let workflow = chain("solo", [("only", witness.step("only"))]);
     let mut process = Process::new(fixture, &silent, std::slice::from_ref(&workflow));
     process.work(fixture);
     let deaf = Arc::new(DeafExecutor(fixture.executor()));
     let other = Process::with(fixture, &silent, &[workflow], deaf);
-    // The first shows that the workers are at work; of the second nobody tells them.
-    let told = process.start("solo").await;
-    process.all_completed(&[told.id]).await;
-    let untold = other.start("solo").await;
+    // The first run shows that the workers are running; the second is never announced to them.
+    let run = process.start("solo").await;
+    process.all_completed(&[run.id]).await;
+    let unannounced = other.start("solo").await;
     fixture.pass(fixture.moment() * 5).await;
-    process.all_completed(&[untold.id]).await;
+    process.all_completed(&[unannounced.id]).await;
     process.stop().await;
 }
 
-pub async fn an_executor_that_hears_of_nothing_delivers_everything(fixture: &dyn ExecutorFixture) {
+pub async fn an_executor_without_notifications_delivers_everything(fixture: &dyn ExecutorFixture) {
     let (store, witness) = (fixture.store().await, Witness::default());
     let deaf = Arc::new(DeafExecutor(fixture.executor()));
     let workflow = chain("pair", [("one", witness.step("one")), ("two", witness.step("two").queue("other"))]);
@@ -104,7 +109,7 @@ pub async fn work_for_other_versions_is_left_alone(fixture: &dyn ExecutorFixture
     let mut new = Process::new(fixture, &store, &[newer]);
     old.work(fixture);
     let run = new.start("deployed").await;
-    // The old process has been at work on something of its own, and left the new run as it was.
+    // The old process delivered a run of its own and left the new run as it was.
     let own = old.start("deployed").await;
     old.all_completed(&[own.id]).await;
     assert_eq!(new.details(run.id).await.run.status, RunStatus::Pending);

@@ -1,10 +1,11 @@
-//! What an executor says of jobs before they are committed.
+//! What an executor answers about jobs before they are committed.
 
 use super::ExecutorFixture;
 use super::process::{Process, chain};
 use super::witness::Witness;
+use crate::definition::Priority;
+use crate::dispatch::Job;
 use crate::testing::sample;
-use crate::{Job, Priority};
 
 pub async fn every_job_is_described_in_its_place(fixture: &dyn ExecutorFixture) {
     let run = sample::run(1);

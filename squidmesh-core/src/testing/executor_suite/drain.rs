@@ -1,9 +1,10 @@
-//! Stopping in good order: what runs may finish, nothing is lost, and no attempt is burnt.
+//! Graceful shutdown: running deliveries may finish, nothing is lost, and no attempt is used up.
 
 use super::ExecutorFixture;
 use super::process::{Process, chain, while_time_passes};
 use super::witness::Witness;
-use crate::{AttemptStatus, Retry, RunStatus};
+use crate::definition::Retry;
+use crate::run::{AttemptStatus, RunStatus};
 
 pub async fn idle_workers_stop(fixture: &dyn ExecutorFixture) {
     let (store, witness) = (fixture.store().await, Witness::default());
@@ -12,7 +13,7 @@ pub async fn idle_workers_stop(fixture: &dyn ExecutorFixture) {
     process.stop().await;
 }
 
-pub async fn workers_told_to_stop_before_they_started_take_nothing(fixture: &dyn ExecutorFixture) {
+pub async fn workers_stopped_before_they_start_take_nothing(fixture: &dyn ExecutorFixture) {
     let (store, witness) = (fixture.store().await, Witness::default());
     let mut process = Process::new(fixture, &store, &[chain("solo", [("only", witness.step("only"))])]);
     process.shut_down();
@@ -20,7 +21,7 @@ pub async fn workers_told_to_stop_before_they_started_take_nothing(fixture: &dyn
     process.work(fixture);
     process.ended().await;
     let left = process.details(run.id).await;
-    // Whether or not it was just in time to take it, the run is whole: begun and done, or untouched.
+    // Whether or not it was just in time to be claimed, the run is whole: started and completed, or untouched.
     assert!(matches!(left.run.status, RunStatus::Pending | RunStatus::Completed), "{:?}", left.run.status);
     assert!(left.intents.iter().all(|intent| intent.lease.is_none()), "nothing stays claimed");
 }

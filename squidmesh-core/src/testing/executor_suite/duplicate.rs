@@ -9,7 +9,13 @@ use futures_util::future::join_all;
 use super::ExecutorFixture;
 use super::process::{Process, chain, facts};
 use super::witness::Witness;
-use crate::{Delivery, DeliveryPayload, IntentKey, PerformError, RunFilter, RunId, RunStatus, SkipReason, StepName};
+use crate::dispatch::{DeliveryMessage, IntentKey};
+use crate::event::IgnoreReason;
+use crate::id::RunId;
+use crate::name::StepName;
+use crate::port::RunFilter;
+use crate::run::RunStatus;
+use crate::runner::{DeliveryOutcome, PerformError};
 
 pub async fn of_four_deliveries_at_once_one_is_carried_out(fixture: &dyn ExecutorFixture) {
     let store = fixture.store().await;
@@ -31,8 +37,12 @@ pub async fn of_four_deliveries_at_once_one_is_carried_out(fixture: &dyn Executo
         join_all(deliveries).await;
         assert_eq!(witness.executions(), 1);
         let given = answers.all();
-        assert_eq!(given.iter().filter(|answer| matches!(answer, Delivery::Done { steps: 1 })).count(), 1, "{given:?}");
-        assert_eq!(given.iter().filter(|answer| matches!(answer, Delivery::Skipped(_))).count(), 3, "{given:?}");
+        assert_eq!(
+            given.iter().filter(|answer| matches!(answer, DeliveryOutcome::Done { steps: 1 })).count(),
+            1,
+            "{given:?}"
+        );
+        assert_eq!(given.iter().filter(|answer| matches!(answer, DeliveryOutcome::Ignored(_))).count(), 3, "{given:?}");
         assert_eq!(process.end_of(run.id).await, RunStatus::Completed);
         assert_eq!(process.details(run.id).await.steps[0].attempts.len(), 1);
     }
@@ -65,10 +75,10 @@ pub async fn a_late_delivery_changes_nothing(fixture: &dyn ExecutorFixture) {
     process.all_completed(&[run.id]).await;
     let before = facts(&*store, run.id).await;
     let late = process.mesh.runner().perform(payload(run.id, "only").as_bytes()).await.unwrap();
-    assert!(matches!(late, Delivery::Skipped(SkipReason::NoIntent)), "{late:?}");
-    let compensation = DeliveryPayload::Compensation { run_id: run.id }.to_string();
+    assert!(matches!(late, DeliveryOutcome::Ignored(IgnoreReason::NoIntent)), "{late:?}");
+    let compensation = DeliveryMessage::Compensation { run_id: run.id }.to_string();
     let late = process.mesh.runner().perform(compensation.as_bytes()).await.unwrap();
-    assert!(matches!(late, Delivery::Skipped(SkipReason::NoIntent)), "{late:?}");
+    assert!(matches!(late, DeliveryOutcome::Ignored(IgnoreReason::NoIntent)), "{late:?}");
     assert_eq!(facts(&*store, run.id).await, before);
     assert_eq!(witness.executions(), 1);
     process.stop().await;
@@ -79,7 +89,7 @@ pub async fn a_delivery_for_an_unknown_run_changes_nothing(fixture: &dyn Executo
     let process = Process::new(fixture, &store, &[chain("solo", [("only", witness.step("only"))])]);
     let unknown = payload(crate::testing::sample::run_id(1), "only");
     let answer = process.mesh.runner().perform(unknown.as_bytes()).await.unwrap();
-    assert!(matches!(answer, Delivery::Skipped(SkipReason::NoIntent)), "{answer:?}");
+    assert!(matches!(answer, DeliveryOutcome::Ignored(IgnoreReason::NoIntent)), "{answer:?}");
     assert!(process.mesh.list_runs(&RunFilter::new()).await.unwrap().runs.is_empty());
 }
 
@@ -107,29 +117,29 @@ pub async fn a_malformed_payload_is_refused_and_touches_nothing(fixture: &dyn Ex
     for payload in bad {
         let answer = process.mesh.runner().perform(&payload).await;
         let shown = String::from_utf8_lossy(&payload[..payload.len().min(80)]).into_owned();
-        assert!(matches!(answer, Err(PerformError::InvalidPayload(_))), "{shown}: {answer:?}");
+        assert!(matches!(answer, Err(PerformError::InvalidMessage(_))), "{shown}: {answer:?}");
     }
     assert_eq!(facts(&*store, run.id).await, before);
     assert_eq!(witness.executions(), 0);
 }
 
 fn payload(run: RunId, step: &str) -> String {
-    DeliveryPayload::from(&IntentKey::step(run, StepName::new(step).unwrap())).to_string()
+    DeliveryMessage::from(&IntentKey::step(run, StepName::new(step).unwrap())).to_string()
 }
 
-/// What deliveries were answered.
+/// The answers of deliveries.
 #[derive(Clone, Default)]
 struct Answers {
-    shared: Arc<(Mutex<Vec<Delivery>>, Event)>,
+    shared: Arc<(Mutex<Vec<DeliveryOutcome>>, Event)>,
 }
 
 impl Answers {
-    fn add(&self, answer: Delivery) {
+    fn add(&self, answer: DeliveryOutcome) {
         self.shared.0.lock().unwrap().push(answer);
         self.shared.1.notify(usize::MAX);
     }
 
-    /// Waits until so many were answered.
+    /// Waits until this number of answers was given.
     async fn given(&self, answers: usize) {
         loop {
             let added = self.shared.1.listen();
@@ -140,7 +150,7 @@ impl Answers {
         }
     }
 
-    fn all(&self) -> Vec<Delivery> {
+    fn all(&self) -> Vec<DeliveryOutcome> {
         std::mem::take(&mut *self.shared.0.lock().unwrap())
     }
 }

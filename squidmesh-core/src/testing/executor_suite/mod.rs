@@ -1,7 +1,7 @@
-//! The conformance suite of the executor port: what every executor must do, whatever it delivers with.
+//! The conformance suite of the executor port: what every executor must do, however it delivers.
 //!
-//! One call of [`executor_conformance!`](crate::executor_conformance) makes a `#[test]` of every case. The cases see an
-//! executor only through the runtime that it serves.
+//! One call of [`executor_conformance!`](crate::executor_conformance) creates a `#[test]` for every case. The cases
+//! see an executor only through the runtime that it serves.
 
 #![allow(
     clippy::expect_used,
@@ -9,7 +9,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     missing_docs,
-    reason = "these are tests: a case that cannot go on has failed, and its name is its documentation"
+    reason = "these are tests: a case that cannot continue has failed, and its name is its documentation"
 )]
 
 pub mod cron;
@@ -32,29 +32,31 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
-use crate::{Executor, QueueName, Store};
+use crate::name::QueueName;
+use crate::port::{Executor, Store};
 
-/// How the suite gets at an executor. The implementer's whole part; each case has a fixture of its own.
+/// Gives the suite access to an executor. This is all that an implementer writes; each case has its own fixture.
 #[async_trait]
 pub trait ExecutorFixture: Send + Sync {
-    /// A new executor, as each process has one. Those of one fixture serve one store, and live on one clock. Let it cut off
-    /// steps that do not end soon after it is told to stop: one case waits for that.
+    /// Returns a new executor, as each process has one. Those of one fixture serve one store and share one clock. An
+    /// executor should interrupt steps that do not end soon after a shutdown: one case waits for that.
     fn executor(&self) -> Arc<dyn Executor>;
 
-    /// One that refuses jobs for this queue as unroutable; `None` if these executors take any queue, which leaves out the
-    /// cases about refusal.
+    /// Returns an executor that refuses jobs for this queue as unroutable; `None` if these executors take any queue,
+    /// which leaves out the cases about refusal.
     fn refusing(&self, queue: &QueueName) -> Option<Arc<dyn Executor>>;
 
-    /// A store with nothing in it, on the same clock.
+    /// Returns an empty store, on the same clock.
     async fn store(&self) -> Arc<dyn Store>;
 
-    /// A span of time that is long against how promptly these executors work. Delays in the suite are one moment, leases ten.
+    /// Returns a span of time that is long compared to how promptly these executors work. Delays in the suite are one
+    /// moment, leases ten.
     fn moment(&self) -> Duration;
 
     /// Lets at least this much time pass: moves a clock, or sleeps.
     async fn pass(&self, time: Duration);
 
-    /// Starts work at once, beside the case, and keeps at it until it ends; the future that is returned ends with it, and
+    /// Starts work at once, beside the case, and runs it until it ends; the returned future completes with it, and
     /// panics if it panicked.
     fn spawn(&self, work: BoxFuture<'static, ()>) -> BoxFuture<'static, ()>;
 }

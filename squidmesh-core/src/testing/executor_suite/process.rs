@@ -1,4 +1,4 @@
-//! A process: a runtime over the case's store, with an executor of its own, whose workers can be stopped or killed.
+//! A process: a runtime over the case's store with its own executor, whose workers can be stopped or killed.
 
 use std::future::Future;
 use std::pin::pin;
@@ -8,14 +8,18 @@ use futures_util::future::{BoxFuture, FutureExt, select};
 use serde_json::json;
 
 use super::ExecutorFixture;
+use crate::cancellation::{CancelReason, Cancellation};
+use crate::event::{Event, EventKind};
+use crate::facade::Squidmesh;
+use crate::id::RunId;
+use crate::inspect::RunDetails;
+use crate::port::{Executor, RunHistory, Store};
+use crate::run::{Run, RunSnapshot, RunStatus};
 use crate::testing::RecordingSink;
 use crate::testing::store_suite::take_turns;
-use crate::{
-    CancelReason, Cancellation, Event, EventKind, Executor, History, Run, RunDetails, RunId, RunState, RunStatus,
-    Squidmesh, Step, Store, Trigger, Workflow,
-};
+use crate::workflow::{Step, Trigger, Workflow};
 
-/// A workflow of these steps, one after the other.
+/// Returns a workflow with these steps, one after the other.
 pub(super) fn chain(name: &str, steps: impl IntoIterator<Item = (&'static str, Step)>) -> Workflow {
     let steps: Vec<_> = steps.into_iter().collect();
     let names: Vec<&str> = steps.iter().map(|(name, _)| *name).collect();
@@ -26,7 +30,7 @@ pub(super) fn chain(name: &str, steps: impl IntoIterator<Item = (&'static str, S
     for pair in names.windows(2) {
         workflow = workflow.then(pair[0], pair[1]);
     }
-    workflow.then(names[names.len() - 1], crate::COMPLETE).build().unwrap()
+    workflow.then(names[names.len() - 1], crate::workflow::COMPLETE).build().unwrap()
 }
 
 pub(super) struct Process {
@@ -38,12 +42,12 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// A process with an executor of its own and no workers yet.
+    /// Creates a process with its own executor and no workers yet.
     pub(super) fn new(fixture: &dyn ExecutorFixture, store: &Arc<dyn Store>, workflows: &[Workflow]) -> Self {
         Process::with(fixture, store, workflows, fixture.executor())
     }
 
-    /// A process with this executor and no workers yet.
+    /// Creates a process with this executor and no workers yet.
     pub(super) fn with(
         fixture: &dyn ExecutorFixture,
         store: &Arc<dyn Store>,
@@ -85,7 +89,7 @@ impl Process {
         self.mesh.start_run(workflow, &json!({})).await.expect("the run is started")
     }
 
-    /// Starts so many runs.
+    /// Starts `runs` runs.
     pub(super) async fn start_many(&self, workflow: &str, runs: usize) -> Vec<RunId> {
         let mut ids = Vec::new();
         for _ in 0..runs {
@@ -94,29 +98,29 @@ impl Process {
         ids
     }
 
-    /// Tells the workers to stop, without waiting for them.
+    /// Asks the workers to stop, without waiting for them.
     pub(super) fn shut_down(&self) {
         self.stop.cancel(CancelReason::ShuttingDown);
     }
 
-    /// Waits until the workers, which were told to stop, have ended.
+    /// Waits until the workers, which were asked to stop, have ended.
     pub(super) async fn ended(&mut self) {
         self.workers.take().expect("the workers were started").await;
     }
 
-    /// Stops the workers in good order.
+    /// Stops the workers gracefully.
     pub(super) async fn stop(&mut self) {
         self.shut_down();
         self.ended().await;
     }
 
-    /// Ends the workers on the spot, in the middle of whatever they do.
+    /// Ends the workers at once, in the middle of their work.
     pub(super) async fn kill(&mut self) {
         self.kill.cancel(CancelReason::ShuttingDown);
         self.ended().await;
     }
 
-    /// Waits until this process has told that a run ended, and says how.
+    /// Waits until this process has emitted the end of a run and returns the run's status.
     pub(super) async fn end_of(&self, id: RunId) -> RunStatus {
         let ended = |event: &Event| {
             event.run_id == id && matches!(event.kind, EventKind::RunTransition { to, .. } if to.is_terminal())
@@ -124,28 +128,28 @@ impl Process {
         self.sink.wait_for(ended).await.status
     }
 
-    /// Waits until this process has told that all these runs completed.
+    /// Waits until this process has emitted that all these runs completed.
     pub(super) async fn all_completed(&self, ids: &[RunId]) {
         for id in ids {
             assert_eq!(self.end_of(*id).await, RunStatus::Completed);
         }
     }
 
-    /// Everything that is known of a run.
+    /// Returns everything that is known about a run.
     pub(super) async fn details(&self, id: RunId) -> RunDetails {
         self.mesh.inspect_run(id).await.expect("the run can be inspected")
     }
 }
 
-/// Everything stored of a run, to compare before and after.
-pub(super) async fn facts(store: &dyn Store, id: RunId) -> (Option<RunState>, History) {
+/// Returns everything stored about a run, to compare before and after.
+pub(super) async fn facts(store: &dyn Store, id: RunId) -> (Option<RunSnapshot>, RunHistory) {
     (store.load(id).await.expect("the run can be read"), store.history(id).await.expect("the history can be read"))
 }
 
-/// How often to look for something before more time passes: often enough for workers to have their turn on a busy machine.
+/// The number of checks before more time passes: enough for workers to have their turn on a busy machine.
 pub(super) const LOOKS: usize = 5_000;
 
-/// Lets time pass, moment by moment, until something is done.
+/// Lets time pass, moment by moment, until `done` completes.
 pub(super) async fn while_time_passes(fixture: &dyn ExecutorFixture, done: impl Future<Output = ()>) {
     let mut done = pin!(done);
     loop {

@@ -1,10 +1,16 @@
-//! Jobs that could never be delivered are refused before anything is committed, never lost after it.
+//! Jobs that could never be delivered are refused before the commit, never lost after it.
 
 use super::ExecutorFixture;
 use super::process::{Process, chain};
 use super::witness::Witness;
+use crate::definition::Priority;
+use crate::dispatch::{Job, Refusal};
+use crate::inspect::StepState;
+use crate::name::QueueName;
+use crate::port::RunFilter;
+use crate::run::{Failure, RunStatus};
+use crate::runtime::{DispatchError, StartError};
 use crate::testing::sample;
-use crate::{DispatchError, Failure, Job, Priority, QueueName, Refusal, RunFilter, RunStatus, StartError, StepState};
 
 pub async fn a_job_for_a_refused_queue_is_unroutable(fixture: &dyn ExecutorFixture) {
     let Some(executor) = fixture.refusing(&nowhere()) else { return left_out() };
@@ -50,7 +56,7 @@ fn nowhere() -> QueueName {
     sample::queue("nowhere")
 }
 
-/// Says in the log that a case was left out.
+/// Logs that a case was left out.
 fn left_out() {
     tracing::warn!(target: "squidmesh", "left out: these executors refuse no queue");
 }

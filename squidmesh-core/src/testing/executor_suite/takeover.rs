@@ -1,10 +1,12 @@
-//! Several workers on one store: they share the work, and what one leaves behind another finishes.
+//! Several workers on one store: they share the work, and one finishes what another leaves behind.
 
 use super::ExecutorFixture;
 use super::process::{LOOKS, Process, chain};
 use super::witness::Witness;
+use crate::definition::{Retry, ms};
+use crate::port::{IntentRecord, Store};
+use crate::run::{AttemptStatus, Failure, RunStatus};
 use crate::testing::store_suite::take_turns;
-use crate::{AttemptStatus, Failure, IntentRecord, Retry, RunStatus, Store, ms};
 
 pub async fn two_workers_on_one_store_do_each_step_once(fixture: &dyn ExecutorFixture) {
     let (store, witness) = (fixture.store().await, Witness::default());
@@ -27,7 +29,7 @@ pub async fn two_workers_on_one_store_do_each_step_once(fixture: &dyn ExecutorFi
     }
 }
 
-pub async fn a_dead_workers_step_goes_on_after_its_lease(fixture: &dyn ExecutorFixture) {
+pub async fn a_dead_workers_step_is_retried_after_its_lease(fixture: &dyn ExecutorFixture) {
     let (store, witness) = (fixture.store().await, Witness::default());
     let step = witness.stuck_once("only").retry(Retry::fixed(3, ms(0)));
     let workflow = chain("stuck", [("only", step)]);
@@ -103,7 +105,7 @@ pub async fn a_worker_that_died_between_steps_loses_none(fixture: &dyn ExecutorF
     heir.stop().await;
 }
 
-/// The intent of a run's only step, as it is held.
-async fn lease(store: &dyn Store, run: crate::RunId) -> IntentRecord {
+/// Returns the intent of a run's only step, as it is held.
+async fn lease(store: &dyn Store, run: crate::id::RunId) -> IntentRecord {
     store.history(run).await.unwrap().intents.remove(0)
 }

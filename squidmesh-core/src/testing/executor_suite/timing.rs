@@ -1,9 +1,12 @@
-//! Delayed work: not early, and not forgotten.
+//! Delayed work: delivered neither early nor never.
 
 use super::ExecutorFixture;
 use super::process::{Process, chain};
 use super::witness::Witness;
-use crate::{EventKind, Retry, RunStatus, Step, ms, wait};
+use crate::definition::{Retry, ms};
+use crate::event::EventKind;
+use crate::run::RunStatus;
+use crate::workflow::{Step, wait};
 
 pub async fn delayed_work_is_not_delivered_early(fixture: &dyn ExecutorFixture) {
     let (store, witness) = (fixture.store().await, Witness::default());

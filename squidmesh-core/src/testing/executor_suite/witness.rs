@@ -1,4 +1,4 @@
-//! What the steps of a case did, seen from inside their handlers, and a gate to hold them at.
+//! The executions of a case's steps, observed inside their handlers, and a gate that holds them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -6,9 +6,13 @@ use std::sync::{Arc, Mutex};
 use event_listener::Event;
 use serde_json::{Value, json};
 
-use crate::{CancelReason, Cancellation, RunId, Step, StepContext, StepError, StepName, StepResult};
+use crate::cancellation::{CancelReason, Cancellation};
+use crate::handler::{StepContext, StepError, StepResult};
+use crate::id::RunId;
+use crate::name::StepName;
+use crate::workflow::Step;
 
-/// Counts the executions of every step, and can hold steps that ask for it at a gate. Clones share everything.
+/// Counts the executions of every step, and can hold chosen steps at a gate. Clones share everything.
 #[derive(Clone, Default)]
 pub(super) struct Witness {
     shared: Arc<Shared>,
@@ -22,7 +26,7 @@ struct Shared {
 }
 
 impl Witness {
-    /// A step that completes at once.
+    /// Returns a step that completes at once.
     pub(super) fn step(&self, name: &str) -> Step {
         let witness = self.clone();
         Step::new(name, move |_: Value, context: StepContext| {
@@ -31,7 +35,7 @@ impl Witness {
         })
     }
 
-    /// A step that waits at the gate until it is opened.
+    /// Returns a step that waits at the gate until it is opened.
     pub(super) fn gated(&self, name: &str) -> Step {
         let witness = self.clone();
         Step::new(name, move |_: Value, context: StepContext| {
@@ -44,7 +48,7 @@ impl Witness {
         })
     }
 
-    /// A step whose first attempt never ends.
+    /// Returns a step whose first attempt never ends.
     pub(super) fn stuck_once(&self, name: &str) -> Step {
         let witness = self.clone();
         Step::new(name, move |_: Value, context: StepContext| {
@@ -59,7 +63,7 @@ impl Witness {
         })
     }
 
-    /// A step whose first attempt fails.
+    /// Returns a step whose first attempt fails.
     pub(super) fn failing_once(&self, name: &str) -> Step {
         let witness = self.clone();
         Step::new(name, move |_: Value, context: StepContext| {
@@ -71,22 +75,22 @@ impl Witness {
         })
     }
 
-    /// Lets every step through the gate, now and later.
+    /// Opens the gate to every step, now and later.
     pub(super) fn open_gate(&self) {
         self.shared.gate.cancel(CancelReason::TimedOut);
     }
 
-    /// How many executions there were in all.
+    /// Returns the total number of executions.
     pub(super) fn executions(&self) -> u32 {
         self.shared.executions.lock().unwrap().values().sum()
     }
 
-    /// How many executions each step had that was executed.
+    /// Returns the number of executions of each step that was executed.
     pub(super) fn each(&self) -> Vec<u32> {
         self.shared.executions.lock().unwrap().values().copied().collect()
     }
 
-    /// Waits until there were at least so many executions in all.
+    /// Waits until there were at least `executions` executions in all.
     pub(super) async fn seen(&self, executions: u32) {
         loop {
             let seen = self.shared.seen.listen();

@@ -1,30 +1,32 @@
-//! What a commit must never say, whatever the state of its run.
+//! What a commit must never contain, in any state of its run.
 
-use crate::{IntentKey, StepName, StoreError};
+use crate::dispatch::IntentKey;
+use crate::name::StepName;
+use crate::port::StoreError;
 
-/// A commit that breaks the contract of the store port: a defect of whoever made it. It comes as the source of a
-/// [`StoreError::Refused`], and nothing of the commit is applied.
+/// A commit that breaks the contract of the store port: a defect of its caller. It is the source of a
+/// [`StoreError::Refused`], and no part of the commit is applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContractBreach {
-    /// Revisions are counted one by one, from 1.
+    /// The revision does not follow the one before it. Revisions are counted one by one, from 1.
     #[error("the commit makes revision {made}, but {expected} follows the one that it was decided on")]
     Revision {
         /// The revision of the committed run.
         made: u64,
-        /// What it must be.
+        /// The revision that it must be.
         expected: u64,
     },
-    /// Something about the run changed that never may.
+    /// A field of the run changed that is fixed.
     #[error("the commit changes what is fixed when a run is started, such as its payload or times")]
     FixedRunField,
-    /// One commit writes something twice.
+    /// One commit writes the same row twice.
     #[error("the commit writes {what} more than once")]
     WrittenTwice {
-        /// The thing: a step run, an attempt or an intent.
+        /// The row: a step run, an attempt or an intent.
         what: String,
     },
-    /// A step run is created that exists.
+    /// A step run is created that already exists.
     #[error("the commit creates the step run of {step}, which exists")]
     StepExists {
         /// The step.
@@ -42,7 +44,7 @@ pub enum ContractBreach {
         /// The step.
         step: StepName,
     },
-    /// An attempt is created whose number is not the next.
+    /// An attempt is created with a number that is not the next.
     #[error("the commit creates attempt {number} of {step}, but the next is {next}")]
     AttemptNumber {
         /// The step.

@@ -1,4 +1,5 @@
-//! Applies one commit: first everything is checked, then everything is written, so that nothing is ever written in part.
+//! Applies one commit: first everything is checked, then everything is written, so that no commit is ever applied in
+//! part.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -6,9 +7,11 @@ use std::sync::Arc;
 
 use super::ContractBreach;
 use super::rows::{Rows, RunRows};
-use crate::{Attempt, Commit, CommitOutcome, Expected, IntentWrite, Run, StepRun, StepWrite, Timestamp};
+use crate::port::{Commit, CommitOutcome, IntentWrite, Precondition, StepWrite};
+use crate::run::{Attempt, Run, StepRun};
+use crate::time::Timestamp;
 
-/// How a commit ended, and whether it left work for somebody to find.
+/// The outcome of a commit, and whether it left work to be found.
 #[derive(Debug)]
 pub(super) struct Applied {
     pub(super) outcome: CommitOutcome,
@@ -16,7 +19,7 @@ pub(super) struct Applied {
 }
 
 impl Rows {
-    /// Applies a commit wholly or not at all.
+    /// Applies a commit completely or not at all.
     pub(super) fn apply(&mut self, commit: &Commit, now: Timestamp) -> Result<Applied, ContractBreach> {
         check_alone(commit)?;
         if let Some(outcome) = self.refusal(commit) {
@@ -30,26 +33,26 @@ impl Rows {
         Ok(Applied { outcome: CommitOutcome::Committed, work: self.write(commit, now) })
     }
 
-    /// Why a commit that is sound in itself is not applied.
+    /// Returns why a commit that is sound in itself is not applied.
     fn refusal(&self, commit: &Commit) -> Option<CommitOutcome> {
         if commit.fences.iter().any(|fence| !self.intents.is_held(fence)) {
             return Some(CommitOutcome::Fenced);
         }
         let stored = self.runs.get(&commit.run.id).map(|rows| rows.run.revision);
-        let agrees = match commit.expected {
-            Expected::New => stored.is_none(),
-            Expected::Revision(revision) => stored == Some(revision),
+        let agrees = match commit.precondition {
+            Precondition::Absent => stored.is_none(),
+            Precondition::Revision(revision) => stored == Some(revision),
         };
         if !agrees {
             return Some(CommitOutcome::Conflict);
         }
-        let key = commit.run.idempotency_key.as_ref().filter(|_| commit.expected == Expected::New)?;
-        self.find_by_key(&commit.run.workflow, key).map(CommitOutcome::KeyTaken)
+        let key = commit.run.idempotency_key.as_ref().filter(|_| commit.precondition == Precondition::Absent)?;
+        self.find_by_idempotency_key(&commit.run.workflow, key).map(CommitOutcome::KeyTaken)
     }
 
     fn write(&mut self, commit: &Commit, now: Timestamp) -> bool {
         let run = &commit.run;
-        if let (Expected::New, Some(key)) = (commit.expected, &run.idempotency_key) {
+        if let (Precondition::Absent, Some(key)) = (commit.precondition, &run.idempotency_key) {
             self.keys.entry(run.workflow.clone()).or_default().insert(key.clone(), run.id);
         }
         if let Some(definition) = &commit.definition {
@@ -83,12 +86,12 @@ impl RunRows {
     }
 }
 
-/// What must hold of every commit, whatever is stored.
+/// Checks what must hold of every commit, regardless of the stored run.
 fn check_alone(commit: &Commit) -> Result<(), ContractBreach> {
     let made = commit.run.revision;
-    let expected = match commit.expected {
-        Expected::New => 1,
-        Expected::Revision(revision) => revision.saturating_add(1),
+    let expected = match commit.precondition {
+        Precondition::Absent => 1,
+        Precondition::Revision(revision) => revision.saturating_add(1),
     };
     if made != expected {
         return Err(ContractBreach::Revision { made, expected });
@@ -107,12 +110,12 @@ fn check_alone(commit: &Commit) -> Result<(), ContractBreach> {
     }
 }
 
-/// What must hold of a commit that starts a run.
+/// Checks what must hold of a commit that starts a run.
 fn check_new(commit: &Commit) -> Result<(), ContractBreach> {
     check_against(commit, &RunRows::new(commit.run.clone()))
 }
 
-/// What must hold of a commit, given what is stored of its run.
+/// Checks what must hold of a commit, given what is stored of its run.
 fn check_against(commit: &Commit, rows: &RunRows) -> Result<(), ContractBreach> {
     if fixed_part(&commit.run, &rows.run) != rows.run {
         return Err(ContractBreach::FixedRunField);
@@ -146,7 +149,7 @@ fn check_attempts(commit: &Commit, rows: &RunRows) -> Result<(), ContractBreach>
     Ok(())
 }
 
-/// The run as committed, with everything that may change taken from what is stored.
+/// Returns the committed run, with every field that may change taken from the stored one.
 fn fixed_part(committed: &Run, stored: &Run) -> Run {
     Run {
         status: stored.status,
@@ -183,8 +186,10 @@ fn step_of(write: &StepWrite) -> &StepRun {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dispatch::IntentKey;
+    use crate::id::RunId;
+    use crate::run::{AuditEvent, AuditKind};
     use crate::testing::sample;
-    use crate::{AuditEvent, AuditKind, IntentKey, RunId};
 
     fn rows() -> Rows {
         let mut rows = Rows::default();

@@ -2,20 +2,20 @@
 
 use std::collections::VecDeque;
 
-use crate::StoreError;
+use crate::port::StoreError;
 
-/// What goes wrong with a call.
+/// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
     /// The call fails with [`StoreError::Unavailable`] and changes nothing.
     Unavailable,
-    /// The commit is applied, but its answer is lost: [`StoreError::OutcomeUnknown`].
+    /// The commit is applied, but its answer is lost: the call fails with [`StoreError::OutcomeUnknown`].
     ErrorAfterApply,
-    /// The commit is not applied, and its caller cannot know: [`StoreError::OutcomeUnknown`].
+    /// The commit is not applied, and its caller cannot know: the call fails with [`StoreError::OutcomeUnknown`].
     ErrorBefore,
-    /// The commit is not applied yet, and its caller cannot know: [`StoreError::OutcomeUnknown`]. It is applied when the store is
-    /// asked for the next commit, before that.
+    /// The commit is not applied yet, and its caller cannot know: the call fails with [`StoreError::OutcomeUnknown`].
+    /// It is applied at the store's next commit, before that one.
     AppliedLate,
 }
 
@@ -35,7 +35,7 @@ impl Fault {
     }
 }
 
-/// The faults that wait for their call, in the order in which they were planted.
+/// The faults waiting for their call, in the order in which they were planted.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     of_calls: VecDeque<Fault>,
@@ -51,17 +51,17 @@ impl Faults {
         }
     }
 
-    /// Plants a fault for the next commit, whatever is called before it.
+    /// Plants a fault for the next commit, even if other calls come before it.
     pub(super) fn plant_in_commit(&mut self, fault: Fault) {
         self.of_commits.push_back(fault);
     }
 
-    /// The fault of a call that is no commit.
+    /// Takes the fault for a call that is not a commit.
     pub(super) fn next_of_call(&mut self) -> Option<Fault> {
         self.of_calls.pop_front()
     }
 
-    /// The fault of a commit.
+    /// Takes the fault for a commit.
     pub(super) fn next_of_commit(&mut self) -> Option<Fault> {
         self.of_calls.pop_front().or_else(|| self.of_commits.pop_front())
     }

@@ -1,22 +1,26 @@
-//! The live intents, and who holds them.
+//! The live intents and their leases.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::{
-    ClaimRequest, Due, DueIntent, DueRequest, Fingerprint, Intent, IntentKey, IntentRecord, IntentWrite, Lease,
-    LeaseToken, Priority, QueueName, RunId, StrandedRequest, Timestamp,
+use crate::definition::{Fingerprint, Priority};
+use crate::dispatch::{Intent, IntentKey, Lease};
+use crate::id::RunId;
+use crate::name::QueueName;
+use crate::port::{
+    ClaimRequest, DueIntent, DuePage, DueRequest, IntentRecord, IntentWrite, LeaseToken, StrandedRequest, Takeover,
 };
+use crate::time::Timestamp;
 
-/// Where an intent stands in the order of claiming: those that are held first, then by priority; then by time, then by the order
-/// of arrival.
-type Place = (i16, Timestamp, u64);
+/// An intent's position in the order of claiming: held intents first, then by priority, then by time, then by the
+/// order of arrival.
+type ClaimOrder = (i16, Timestamp, u64);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Intents {
     rows: BTreeMap<IntentKey, Row>,
-    order: BTreeMap<Place, IntentKey>,
+    order: BTreeMap<ClaimOrder, IntentKey>,
     arrivals: u64,
 }
 
@@ -30,7 +34,7 @@ struct Row {
     arrival: u64,
 }
 
-/// Where an intent is, as seen by somebody who wants to claim it.
+/// The state of an intent as a claimer sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Availability {
     Absent,
@@ -40,7 +44,7 @@ pub(super) enum Availability {
 }
 
 impl Intents {
-    /// Writes what a commit at `now` says of an intent. Whether somebody may find work due because of it is the answer.
+    /// Applies an intent write of a commit at `now`. Returns whether it may have made work due that a claim can find.
     pub(super) fn write(&mut self, write: &IntentWrite, now: Timestamp) -> bool {
         match write {
             IntentWrite::Add(intent) if self.rows.contains_key(&intent.key) => false,
@@ -64,36 +68,40 @@ impl Intents {
         }
     }
 
-    /// Whether an intent is held under a lease's token. Time has no say: a lease that ran out stays until it is taken over.
+    /// Returns whether an intent is held under a lease's token, regardless of time: an expired lease stays until it
+    /// is taken over.
     pub(super) fn is_held(&self, lease: &Lease) -> bool {
         self.rows.get(&lease.key).is_some_and(|row| row.lease == Some(lease.token))
     }
 
-    /// Takes up to the limit of a request's due intents.
+    /// Claims up to the limit of a request's due intents.
     pub(super) fn claim(&mut self, request: &ClaimRequest, now: Timestamp) -> Vec<Lease> {
         let wanted = Wanted::by(request);
         let due: Vec<IntentKey> = CLASSES
             .into_iter()
             .flat_map(|class| self.order.range((class, FIRST, 0)..=(class, now, u64::MAX)))
-            .filter(|(_, key)| self.rows.get(key).is_some_and(|row| wanted.includes(row)))
+            .filter(|(_, key)| {
+                self.rows.get(key).is_some_and(|row| wanted.includes(row) && row.yields_to(&request.takeover))
+            })
             .map(|(_, key)| key.clone())
             .take(request.limit)
             .collect();
         due.into_iter().map(|key| self.hold(key, request.token, now.after(request.lease))).collect()
     }
 
-    /// How long until the next intent of a request's queues and versions is due.
+    /// Returns how long it takes until the next intent of a request's queues and versions is due.
     pub(super) fn next_in(&self, request: &ClaimRequest, now: Timestamp) -> Option<Duration> {
         let wanted = Wanted::by(request);
         let next = |class| {
             let later = self.order.range((class, now, u64::MAX)..(class + 1, FIRST, 0));
-            later.filter_map(|(_, key)| self.rows.get(key)).find(|row| wanted.includes(row)).map(|row| row.available_at)
+            let claimable = |row: &&Row| wanted.includes(row) && row.yields_to(&request.takeover);
+            later.filter_map(|(_, key)| self.rows.get(key)).find(claimable).map(|row| row.available_at)
         };
         CLASSES.into_iter().filter_map(next).min().map(|at| at.since(now))
     }
 
-    /// A page of what is due, and unheld or held no longer.
-    pub(super) fn due(&self, request: &DueRequest, now: Timestamp) -> Due {
+    /// Returns a page of due intents that are not held, or whose lease has expired.
+    pub(super) fn due(&self, request: &DueRequest, now: Timestamp) -> DuePage {
         let wanted = Wanted::of(&request.queues, &request.fingerprints);
         let (due, later): (Vec<_>, Vec<_>) =
             self.rows.iter().filter(|(_, row)| wanted.includes(row)).partition(|(_, row)| row.available_at <= now);
@@ -109,12 +117,12 @@ impl Intents {
         let more = found.len() > request.limit;
         found.truncate(request.limit);
         let next_in = later.into_iter().map(|(_, row)| row.available_at.since(now)).min();
-        Due::new(found, more, next_in, now)
+        DuePage::new(found, more, next_in, now)
     }
 
-    /// The runs whose work lies, of versions that a request does not know.
+    /// Returns the runs with stranded work, of versions that a request does not know.
     pub(super) fn stranded(&self, request: &StrandedRequest, now: Timestamp) -> Vec<RunId> {
-        let lies =
+        let is_stranded =
             |row: &Row| row.available_at.after(request.due_for) <= now && !request.known.contains(&row.fingerprint);
         let mut runs: Vec<RunId> = self
             .rows
@@ -122,7 +130,7 @@ impl Intents {
             .filter(|(key, row)| {
                 request.run.is_none_or(|run| key.run_id == run)
                     && request.after.is_none_or(|after| key.run_id > after)
-                    && lies(row)
+                    && is_stranded(row)
             })
             .map(|(key, _)| key.run_id)
             .collect();
@@ -131,22 +139,22 @@ impl Intents {
         runs
     }
 
-    pub(super) fn availability(&self, key: &IntentKey, now: Timestamp) -> Availability {
+    pub(super) fn availability(&self, key: &IntentKey, takeover: &Takeover, now: Timestamp) -> Availability {
         match self.rows.get(key) {
             None => Availability::Absent,
-            Some(row) if row.available_at <= now => Availability::Due,
+            Some(row) if row.available_at <= now && row.yields_to(takeover) => Availability::Due,
             Some(row) if row.lease.is_some() => Availability::Held,
             Some(_) => Availability::NotDue,
         }
     }
 
-    /// Puts an intent into somebody's hands until `until`.
+    /// Leases an intent until `until`.
     pub(super) fn hold(&mut self, key: IntentKey, token: LeaseToken, until: Timestamp) -> Lease {
         self.change(&key, Some(token), until);
         Lease { key, token }
     }
 
-    /// Holds an intent longer, if it is held. Whether it was is the answer.
+    /// Extends the lease of an intent, if it is held. Returns whether it was.
     pub(super) fn extend(&mut self, lease: &Lease, until: Timestamp) -> bool {
         let held = self.is_held(lease);
         if held {
@@ -155,7 +163,7 @@ impl Intents {
         held
     }
 
-    /// Lets go of an intent, if it is held. Whether it was is the answer.
+    /// Releases an intent, if it is held. Returns whether it was.
     pub(super) fn release(&mut self, lease: &Lease, due: Timestamp) -> bool {
         let held = self.is_held(lease);
         if held {
@@ -164,7 +172,7 @@ impl Intents {
         held
     }
 
-    /// The live intents of a run, or of all.
+    /// Returns the live intents of a run, or of all runs.
     pub(super) fn records(&self, run: Option<RunId>) -> Vec<IntentRecord> {
         let of_run = self.rows.iter().filter(|(key, _)| run.is_none_or(|run| key.run_id == run));
         of_run
@@ -205,28 +213,33 @@ impl Intents {
     }
 }
 
-/// What is held goes first once its lease has run out; then come the priorities.
+/// Held intents come first once their lease has expired; the priorities follow.
 const HELD: i16 = Priority::High.as_i16() - 1;
 const CLASSES: [i16; 4] = [HELD, Priority::High.as_i16(), Priority::Normal.as_i16(), Priority::Low.as_i16()];
 const FIRST: Timestamp = Timestamp::from_millis(i64::MIN);
 
 impl Row {
-    fn place(&self) -> Place {
+    fn place(&self) -> ClaimOrder {
         let class = if self.lease.is_some() { HELD } else { self.priority.as_i16() };
         (class, self.available_at, self.arrival)
     }
 
+    /// Returns whether a claim may take the intent once it is due.
+    fn yields_to(&self, takeover: &Takeover) -> bool {
+        self.lease.is_none_or(|token| takeover.allows(token))
+    }
+
     fn due(&self, key: &IntentKey) -> DueIntent {
-        let (queue, run_out) = (self.queue.clone(), self.lease.is_some());
-        DueIntent::new(key.clone(), self.fingerprint, queue, self.priority, self.available_at, run_out)
+        let (queue, lease_expired) = (self.queue.clone(), self.lease.is_some());
+        DueIntent::new(key.clone(), self.fingerprint, queue, self.priority, self.available_at, lease_expired)
     }
 }
 
 fn in_claiming_order(one: &DueIntent, other: &DueIntent) -> Ordering {
-    one.place().cmp(&other.place()).then_with(|| one.key.cmp(&other.key))
+    one.claim_order().cmp(&other.claim_order()).then_with(|| one.key.cmp(&other.key))
 }
 
-/// What a request asks for, ready to be looked up many times.
+/// The queues and versions of a request, ready to be looked up many times.
 struct Wanted<'a> {
     queues: BTreeSet<&'a QueueName>,
     fingerprints: BTreeSet<&'a Fingerprint>,

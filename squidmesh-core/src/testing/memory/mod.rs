@@ -1,6 +1,6 @@
 //! A store in memory that keeps the store port's contract to the letter.
 //!
-//! Knows the contract and checks that its callers keep their side of it too. Knows nothing of what a workflow means.
+//! Knows the contract and checks that its callers keep their part of it too. Knows nothing of what a workflow means.
 
 mod breach;
 mod commit;

@@ -1,18 +1,21 @@
 //! Retention in memory.
 
 use super::rows::{Rows, RunRows};
-use crate::{PruneRequest, Pruned, Run, RunId, Timestamp};
+use crate::id::RunId;
+use crate::port::{PruneBatch, PruneRequest};
+use crate::run::Run;
+use crate::time::Timestamp;
 
 impl Rows {
     /// Deletes a batch of ended runs, or only counts them.
-    pub(super) fn prune(&mut self, request: &PruneRequest, now: Timestamp) -> Pruned {
+    pub(super) fn prune(&mut self, request: &PruneRequest, now: Timestamp) -> PruneBatch {
         let behind = |id: &RunId| request.after.is_none_or(|after| *id > after);
         let all: Vec<RunId> = self.runs.keys().copied().filter(behind).collect();
         let (mut pruned, mut last) = (0, None);
         for id in all {
             if self.runs.get(&id).is_some_and(|rows| self.is_deletable(&rows.run, request, now)) {
                 if pruned == request.limit {
-                    return Pruned::new(pruned, last);
+                    return PruneBatch::new(pruned, last);
                 }
                 pruned += 1;
                 if !request.dry_run {
@@ -21,7 +24,7 @@ impl Rows {
             }
             last = Some(id);
         }
-        Pruned::new(pruned, None)
+        PruneBatch::new(pruned, None)
     }
 
     fn is_deletable(&self, run: &Run, request: &PruneRequest, now: Timestamp) -> bool {

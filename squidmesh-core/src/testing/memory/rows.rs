@@ -1,16 +1,19 @@
-//! All that the store in memory keeps, and how it is read.
+//! Everything that the store in memory keeps, and how it is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::intents::Intents;
-use crate::{
-    Attempt, AuditEvent, Definition, Fingerprint, History, Run, RunFilter, RunId, RunPage, RunState, StepName, StepRun,
-    StoreError, TriggerName, TriggerRecord, WorkflowName,
-};
+use crate::definition::{Definition, Fingerprint};
+use crate::dispatch::Lease;
+use crate::id::RunId;
+use crate::name::{StepName, TriggerName, WorkflowName};
+use crate::port::{Claim, RunFilter, RunHistory, RunPage, StoreError};
+use crate::run::{Attempt, AuditEvent, Run, RunSnapshot, RunStatus, StepRun};
+use crate::schedule::TriggerRecord;
 
-/// Everything stored. Runs are shared until they change, so that a transaction can start from a copy.
+/// All stored data. Runs are shared until they change, so that a transaction can start from a copy.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
     pub(super) runs: BTreeMap<RunId, Arc<RunRows>>,
@@ -18,11 +21,11 @@ pub(super) struct Rows {
     pub(super) definitions: BTreeMap<Fingerprint, Arc<Definition>>,
     pub(super) intents: Intents,
     pub(super) triggers: BTreeMap<(WorkflowName, TriggerName), TriggerRecord>,
-    /// Runs that a test has made unreadable.
+    /// The runs that a test has made unreadable.
     pub(super) corrupt: BTreeSet<RunId>,
 }
 
-/// What is stored of one run.
+/// The stored rows of one run.
 #[derive(Clone, Debug)]
 pub(super) struct RunRows {
     pub(super) run: Run,
@@ -32,20 +35,34 @@ pub(super) struct RunRows {
 }
 
 impl Rows {
-    pub(super) fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
+    pub(super) fn load(&self, id: RunId) -> Result<Option<RunSnapshot>, StoreError> {
         self.readable(id)?;
-        Ok(self.runs.get(&id).map(|rows| RunState { run: rows.run.clone(), steps: rows.steps.clone() }))
+        Ok(self.runs.get(&id).map(|rows| RunSnapshot::new(rows.run.clone(), rows.steps.values().cloned())))
     }
 
-    /// The run that an intent belongs to. No commit takes a run away, so that it is missing means that it cannot be read.
-    pub(super) fn load_claimed(&self, id: RunId) -> Result<RunState, StoreError> {
+    /// Returns the status of a run, if it can be read.
+    pub(super) fn status(&self, id: RunId) -> Option<RunStatus> {
+        self.readable(id).ok()?;
+        self.runs.get(&id).map(|rows| rows.run.status)
+    }
+
+    /// Returns a claim with its run, unless the claimer has the run cached.
+    pub(super) fn claim(&self, lease: Lease, cached_runs: &[RunId]) -> Claim {
+        let id = lease.key.run_id;
+        let state = (!cached_runs.contains(&id)).then(|| self.load_claimed(id).map(Arc::new));
+        Claim::new(lease, state.transpose())
+    }
+
+    /// Returns the run that an intent belongs to. No commit removes a run, so a missing one is one that cannot be
+    /// read.
+    fn load_claimed(&self, id: RunId) -> Result<RunSnapshot, StoreError> {
         self.load(id)?.ok_or_else(|| corrupt(id, "there is an intent for it but no run"))
     }
 
-    pub(super) fn history(&self, id: RunId) -> Result<History, StoreError> {
+    pub(super) fn history(&self, id: RunId) -> Result<RunHistory, StoreError> {
         self.readable(id)?;
-        Ok(self.runs.get(&id).map_or_else(History::default, |rows| {
-            History::new(
+        Ok(self.runs.get(&id).map_or_else(RunHistory::default, |rows| {
+            RunHistory::new(
                 rows.attempts.values().flatten().cloned().collect(),
                 rows.audit.clone(),
                 self.intents.records(Some(id)),
@@ -53,8 +70,8 @@ impl Rows {
         }))
     }
 
-    /// Writes a record if what is there is at the revision before it.
-    pub(super) fn put_trigger(&mut self, record: &TriggerRecord) -> bool {
+    /// Writes a record if the stored one is at the revision before it.
+    pub(super) fn compare_and_set_trigger(&mut self, record: &TriggerRecord) -> bool {
         let key = (record.workflow.clone(), record.trigger.clone());
         let stored = self.triggers.get(&key).map_or(0, |stored| stored.revision);
         let follows = stored.checked_add(1) == Some(record.revision);
@@ -64,7 +81,7 @@ impl Rows {
         follows
     }
 
-    pub(super) fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Option<RunId> {
+    pub(super) fn find_by_idempotency_key(&self, workflow: &WorkflowName, key: &str) -> Option<RunId> {
         self.keys.get(workflow)?.get(key).copied()
     }
 

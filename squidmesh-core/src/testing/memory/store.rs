@@ -12,24 +12,33 @@ use super::fault::{Fault, Faults};
 use super::intents::Availability;
 use super::rows::Rows;
 use super::transaction::MemoryTransaction;
-use crate::{
-    Claim, ClaimRequest, Claims, Clock, Commit, CommitOutcome, Definition, Due, DueRequest, Fingerprint, History,
-    IntentKey, IntentRecord, Lease, LeaseToken, PruneRequest, Pruned, RunFilter, RunId, RunPage, RunState, SingleClaim,
-    Store, StoreError, StoreSession, StrandedRequest, Timestamp, Transacted, TransactionBody, TransactionEnd,
-    TransactionType, TriggerRecord, TriggerRecords, WorkflowName,
+use crate::definition::{Definition, Fingerprint};
+use crate::dispatch::{IntentKey, Lease};
+use crate::id::RunId;
+use crate::name::WorkflowName;
+use crate::port::{
+    ClaimBatch, ClaimKeysRequest, ClaimRequest, ClaimResult, Clock, Commit, CommitOutcome, DuePage, DueRequest,
+    IntentRecord, LeaseState, PruneBatch, PruneRequest, RunFilter, RunHistory, RunPage, Store, StoreError,
+    StoreSession, StrandedRequest, TransactionBody, TransactionEnd, TransactionOutcome, TransactionType,
+    TriggerRecords,
 };
+use crate::run::RunSnapshot;
+use crate::schedule::TriggerRecord;
+use crate::time::Timestamp;
 
-/// A store in memory. Clones share what is stored: several runtimes over clones are several processes on one database.
+/// A store in memory. Clones share what is stored: several runtimes over clones are several processes on one
+/// database.
 ///
-/// Due times and leases follow the clock that it is made with. A commit that breaks the port's contract is refused with a
-/// [`ContractBreach`](super::ContractBreach) as source.
+/// Due times and leases follow the clock that the store is created with. A commit that breaks the port's contract is
+/// refused with a [`ContractBreach`](super::ContractBreach) as source.
 pub struct MemoryStore {
     shared: Arc<Shared>,
-    /// The number of the last announcement that this handle's waiters have heard of.
-    heard: AtomicU64,
+    /// The number of the last announcement that this handle's waiters have received.
+    notified: AtomicU64,
 }
 
 pub(super) struct Shared {
+    identity: String,
     rows: Mutex<Rows>,
     faults: Mutex<Faults>,
     /// Commits that are applied before the next one.
@@ -40,9 +49,10 @@ pub(super) struct Shared {
 }
 
 impl MemoryStore {
-    /// An empty store on this clock.
+    /// Creates an empty store on this clock.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let shared = Shared {
+            identity: uuid::Uuid::new_v4().simple().to_string(),
             rows: Mutex::default(),
             faults: Mutex::default(),
             late: Mutex::default(),
@@ -50,31 +60,31 @@ impl MemoryStore {
             announced: AtomicU64::new(0),
             work: Event::new(),
         };
-        MemoryStore { shared: Arc::new(shared), heard: AtomicU64::new(0) }
+        MemoryStore { shared: Arc::new(shared), notified: AtomicU64::new(0) }
     }
 
-    /// Begins a transaction, such as a host has with its own database: commands that are given to it take effect together
+    /// Begins a transaction, such as a host has with its own database: the commands given to it take effect together
     /// with [`MemoryTransaction::commit`], or not at all.
     pub fn begin(&self) -> MemoryTransaction {
         MemoryTransaction::new(Arc::clone(&self.shared))
     }
 
-    /// Makes the next call fail. [`Fault::Unavailable`] strikes any call, the others the next commit.
+    /// Makes the next call fail. [`Fault::Unavailable`] affects any call, the others the next commit.
     pub fn fail_next(&self, fault: Fault) {
         self.shared.faults().plant(fault);
     }
 
-    /// Makes the next commit fail, whatever is called before it.
+    /// Makes the next commit fail, even if other calls come before it.
     pub fn fail_next_commit(&self, fault: Fault) {
         self.shared.faults().plant_in_commit(fault);
     }
 
-    /// Makes a run unreadable: from now on reading it is [`StoreError::Corrupt`].
+    /// Makes a run unreadable: reading it returns [`StoreError::Corrupt`] from now on.
     pub fn corrupt(&self, run: RunId) {
         self.shared.rows().corrupt.insert(run);
     }
 
-    /// All live intents, by key.
+    /// Returns all live intents, by key.
     pub fn intents(&self) -> Vec<IntentRecord> {
         self.shared.rows().intents.records(None)
     }
@@ -108,17 +118,17 @@ impl Shared {
         self.faults().next_of_commit()
     }
 
-    /// Tells every waiter that there may be work.
+    /// Notifies every waiter that there may be work.
     pub(super) fn announce_work(&self) {
         self.announced.fetch_add(1, Ordering::SeqCst);
         self.work.notify(usize::MAX);
     }
 }
 
-/// A handle on the same data.
+/// Returns a handle on the same data.
 impl Clone for MemoryStore {
     fn clone(&self) -> Self {
-        MemoryStore { shared: Arc::clone(&self.shared), heard: AtomicU64::new(self.heard.load(Ordering::SeqCst)) }
+        MemoryStore { shared: Arc::clone(&self.shared), notified: AtomicU64::new(self.notified.load(Ordering::SeqCst)) }
     }
 }
 
@@ -130,7 +140,7 @@ impl fmt::Debug for MemoryStore {
 
 #[async_trait]
 impl StoreSession for MemoryStore {
-    async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
+    async fn load(&self, id: RunId) -> Result<Option<RunSnapshot>, StoreError> {
         self.reading("loading a run")?.load(id)
     }
 
@@ -165,8 +175,8 @@ impl StoreSession for MemoryStore {
         }
     }
 
-    async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
-        Ok(self.reading("looking up an idempotency key")?.find_by_key(workflow, key))
+    async fn find_by_idempotency_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
+        Ok(self.reading("looking up an idempotency key")?.find_by_idempotency_key(workflow, key))
     }
 
     async fn definition(&self, fingerprint: &Fingerprint) -> Result<Option<Definition>, StoreError> {
@@ -174,7 +184,7 @@ impl StoreSession for MemoryStore {
         Ok(rows.definitions.get(fingerprint).map(|definition| (**definition).clone()))
     }
 
-    async fn history(&self, id: RunId) -> Result<History, StoreError> {
+    async fn history(&self, id: RunId) -> Result<RunHistory, StoreError> {
         self.reading("loading the history of a run")?.history(id)
     }
 
@@ -185,54 +195,48 @@ impl StoreSession for MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
+    async fn claim(&self, request: &ClaimRequest) -> Result<ClaimBatch, StoreError> {
         let now = self.shared.now();
         let mut rows = self.reading("claiming work")?;
         let leases = rows.intents.claim(request, now);
         let next_in = if leases.len() < request.limit { rows.intents.next_in(request, now) } else { None };
-        let claims = leases.into_iter().map(|lease| {
-            let id = lease.key.run_id;
-            let state = (!request.at_hand.contains(&id)).then(|| rows.load_claimed(id).map(Arc::new));
-            Claim::new(lease, state.transpose())
-        });
-        Ok(Claims::new(claims.collect(), next_in))
+        let claims = leases.into_iter().map(|lease| rows.claim(lease, &request.cached_runs));
+        Ok(ClaimBatch::new(claims.collect(), next_in))
     }
 
-    async fn claim_keys(
-        &self,
-        keys: &[IntentKey],
-        token: LeaseToken,
-        lease: Duration,
-    ) -> Result<Vec<SingleClaim>, StoreError> {
+    async fn claim_keys(&self, request: &ClaimKeysRequest) -> Result<Vec<ClaimResult>, StoreError> {
         let now = self.shared.now();
         let mut rows = self.reading("claiming work")?;
-        let claim = |key: &IntentKey| match rows.intents.availability(key, now) {
-            Availability::Absent => SingleClaim::Absent,
-            Availability::NotDue => SingleClaim::NotDue,
-            Availability::Held => SingleClaim::Held,
+        let claim = |key: &IntentKey| match rows.intents.availability(key, &request.takeover, now) {
+            Availability::Absent => ClaimResult::Absent,
+            Availability::NotDue => ClaimResult::NotDue,
+            Availability::Held => ClaimResult::Held,
             Availability::Due => {
-                let lease = rows.intents.hold(key.clone(), token, now.after(lease));
-                let state = rows.load_claimed(key.run_id).map(Arc::new);
-                SingleClaim::Claimed(Box::new(Claim::new(lease, state.map(Some))))
+                let lease = rows.intents.hold(key.clone(), request.token, now.after(request.lease));
+                ClaimResult::Claimed(Box::new(rows.claim(lease, &request.cached_runs)))
             }
         };
-        Ok(keys.iter().map(claim).collect())
+        Ok(request.keys.iter().map(claim).collect())
     }
 
-    async fn due(&self, request: &DueRequest) -> Result<Due, StoreError> {
+    async fn list_due(&self, request: &DueRequest) -> Result<DuePage, StoreError> {
         let now = self.shared.now();
-        Ok(self.reading("looking for due work")?.intents.due(request, now))
+        Ok(self.reading("listing due work")?.intents.due(request, now))
     }
 
-    async fn extend(&self, leases: &[Lease], lease: Duration) -> Result<Vec<bool>, StoreError> {
+    async fn extend_leases(&self, leases: &[Lease], lease: Duration) -> Result<Vec<LeaseState>, StoreError> {
         let until = self.shared.now().after(lease);
         let mut rows = self.reading("extending leases")?;
-        Ok(leases.iter().map(|lease| rows.intents.extend(lease, until)).collect())
+        let extend = |lease: &Lease| match rows.intents.extend(lease, until) {
+            true => LeaseState::Held(rows.status(lease.key.run_id)),
+            false => LeaseState::Lost,
+        };
+        Ok(leases.iter().map(extend).collect())
     }
 
-    async fn release(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
+    async fn release_leases(&self, leases: &[Lease], delay: Duration) -> Result<(), StoreError> {
         let due = self.shared.now().after(delay);
-        let mut rows = self.reading("giving work back")?;
+        let mut rows = self.reading("releasing leases")?;
         let mut released = false;
         for lease in leases {
             released |= rows.intents.release(lease, due);
@@ -251,28 +255,34 @@ impl Store for MemoryStore {
         Ok(TriggerRecords::new(now, wanted.cloned().collect()))
     }
 
-    async fn put_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
-        Ok(self.reading("writing a cron trigger")?.put_trigger(record))
+    async fn compare_and_set_trigger(&self, record: &TriggerRecord) -> Result<bool, StoreError> {
+        Ok(self.reading("writing a cron trigger")?.compare_and_set_trigger(record))
+    }
+
+    async fn identity(&self) -> Result<Option<String>, StoreError> {
+        drop(self.reading("identifying the database")?);
+        Ok(Some(self.shared.identity.clone()))
     }
 
     async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
         let now = self.shared.now();
-        Ok(self.reading("looking for stranded runs")?.intents.stranded(request, now))
+        Ok(self.reading("listing stranded runs")?.intents.stranded(request, now))
     }
 
-    async fn prune(&self, request: &PruneRequest) -> Result<Pruned, StoreError> {
+    async fn prune(&self, request: &PruneRequest) -> Result<PruneBatch, StoreError> {
         let now = self.shared.now();
         Ok(self.reading("pruning runs")?.prune(request, now))
     }
 
-    async fn work_committed(&self) {
-        // Listen first, look after: what is announced between the two, or while nobody waited, is not missed.
+    async fn work_notified(&self) {
+        // Listening before checking avoids missing an announcement between the two, or one made while there was no
+        // waiter.
         let work = self.shared.work.listen();
-        if self.heard.swap(self.shared.announced.load(Ordering::SeqCst), Ordering::SeqCst)
+        if self.notified.swap(self.shared.announced.load(Ordering::SeqCst), Ordering::SeqCst)
             == self.shared.announced.load(Ordering::SeqCst)
         {
             work.await;
-            self.heard.store(self.shared.announced.load(Ordering::SeqCst), Ordering::SeqCst);
+            self.notified.store(self.shared.announced.load(Ordering::SeqCst), Ordering::SeqCst);
         }
     }
 
@@ -281,17 +291,17 @@ impl Store for MemoryStore {
     }
 
     /// Works in the caller's own future: if that is dropped, or the body panics, everything is rolled back.
-    async fn transact(&self, mut body: Box<dyn TransactionBody>) -> Result<Transacted, StoreError> {
+    async fn transact(&self, mut body: Box<dyn TransactionBody>) -> Result<TransactionOutcome, StoreError> {
         drop(self.reading("beginning a transaction")?);
         let transaction = self.begin();
         if body.work(&transaction).await == TransactionEnd::RollBack
             || body.record(&transaction).await == TransactionEnd::RollBack
         {
-            return Ok(Transacted::RolledBack);
+            return Ok(TransactionOutcome::RolledBack);
         }
         match transaction.commit()? {
-            CommitOutcome::Committed => Ok(Transacted::Committed),
-            _ => Ok(Transacted::Conflict),
+            CommitOutcome::Committed => Ok(TransactionOutcome::Committed),
+            _ => Ok(TransactionOutcome::Conflict),
         }
     }
 }
@@ -301,8 +311,9 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::definition::secs;
+    use crate::port::RunFilter;
     use crate::testing::{ManualClock, block_on, sample};
-    use crate::{RunFilter, secs};
 
     fn store() -> MemoryStore {
         MemoryStore::new(Arc::new(ManualClock::default()))
@@ -350,8 +361,13 @@ mod tests {
         assert!(matches!(block_on(store.history(sample::run_id(1))), Err(StoreError::Corrupt { .. })));
         assert!(matches!(block_on(store.list(&RunFilter::new())), Err(StoreError::Corrupt { .. })));
         let fingerprints = vec![*sample::definition().fingerprint()];
-        let request =
-            ClaimRequest::new(vec![crate::QueueName::default()], fingerprints, 9, sample::lease_token(1), secs(1));
+        let request = ClaimRequest::new(
+            vec![crate::name::QueueName::default()],
+            fingerprints,
+            9,
+            sample::lease_token(1),
+            secs(1),
+        );
         let readable: Vec<bool> =
             block_on(store.claim(&request)).unwrap().claims.iter().map(|claim| claim.state.is_ok()).collect();
         assert_eq!(readable, [false, true]);
@@ -361,11 +377,11 @@ mod tests {
     fn work_is_announced_to_every_handle_even_if_nobody_waited() {
         let store = store();
         let other = store.clone();
-        assert!(store.work_committed().now_or_never().is_none());
+        assert!(store.work_notified().now_or_never().is_none());
         start(&store, 1).unwrap();
         for handle in [&store, &other] {
-            assert!(handle.work_committed().now_or_never().is_some());
-            assert!(handle.work_committed().now_or_never().is_none());
+            assert!(handle.work_notified().now_or_never().is_some());
+            assert!(handle.work_notified().now_or_never().is_none());
         }
     }
 
@@ -373,13 +389,13 @@ mod tests {
     fn a_commit_that_leaves_no_work_announces_none() {
         let store = store();
         start(&store, 1).unwrap();
-        block_on(store.work_committed());
+        block_on(store.work_notified());
         block_on(store.commit(vec![sample::next(&sample::run(1))])).unwrap();
-        assert!(store.work_committed().now_or_never().is_none());
+        assert!(store.work_notified().now_or_never().is_none());
     }
 
     #[test]
-    fn a_breach_of_the_contract_is_refused_for_good() {
+    fn a_breach_of_the_contract_is_refused_permanently() {
         let store = store();
         start(&store, 1).unwrap();
         let mut commit = sample::next(&sample::run(1));

@@ -1,4 +1,4 @@
-//! A transaction on the store in memory: what a host's own database transaction is to a real store.
+//! A transaction on the store in memory: the counterpart of a host's own database transaction on a real store.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use super::fault::Fault;
 use super::rows::Rows;
 use super::store::Shared;
-use crate::{
-    Commit, CommitOutcome, Definition, Fingerprint, History, RunFilter, RunId, RunPage, RunState, StoreError,
-    StoreSession, WorkflowName,
-};
+use crate::definition::{Definition, Fingerprint};
+use crate::id::RunId;
+use crate::name::WorkflowName;
+use crate::port::{Commit, CommitOutcome, RunFilter, RunHistory, RunPage, StoreError, StoreSession};
+use crate::run::RunSnapshot;
 
-/// A unit of work of a host, or of a transactional step. It reads what others have committed until it first writes, and what it
-/// has written itself; what it writes is seen by others once it is committed. Dropping it rolls it back.
+/// A unit of work of a host, or of a transactional step. It reads what others have committed until its first write,
+/// and its own writes; others see its writes once it is committed. Dropping it rolls it back.
 pub struct MemoryTransaction {
     shared: Arc<Shared>,
     work: Mutex<Work>,
@@ -22,9 +23,9 @@ pub struct MemoryTransaction {
 
 struct Work {
     rows: Rows,
-    /// The commits that took effect here, in order.
+    /// The commits that took effect in this transaction, in order.
     done: Vec<Commit>,
-    /// What the host does when it is committed.
+    /// The host's effects at the commit.
     effects: Vec<Box<dyn FnOnce() + Send>>,
 }
 
@@ -34,17 +35,17 @@ impl MemoryTransaction {
         MemoryTransaction { shared, work: Mutex::new(Work { rows, done: Vec::new(), effects: Vec::new() }) }
     }
 
-    /// Does something when the transaction is committed, in the same moment, and not at all if it is rolled back: how a test
-    /// stands in for the host's tables. It must not use the store.
+    /// Runs `effect` at the moment the transaction is committed, and not at all if it is rolled back. A test uses it
+    /// to stand in for the host's tables. It must not use the store.
     pub fn on_commit(&self, effect: impl FnOnce() + Send + 'static) {
         self.work().effects.push(Box::new(effect));
     }
 
-    /// Applies everything, or nothing. An outcome other than [`CommitOutcome::Committed`] means that another got in between,
-    /// and nothing was applied.
+    /// Applies everything, or nothing. An outcome other than [`CommitOutcome::Committed`] means that another commit
+    /// got in between, and nothing was applied.
     ///
     /// # Errors
-    /// [`StoreError`] if the store was told to fail.
+    /// Returns a [`StoreError`] if a test has planted a fault.
     pub fn commit(self) -> Result<CommitOutcome, StoreError> {
         let fault = self.shared.next_fault_of_commit();
         if let Some(fault @ (Fault::Unavailable | Fault::ErrorBefore)) = fault {
@@ -75,14 +76,14 @@ impl MemoryTransaction {
         }
     }
 
-    /// Forgets everything, as dropping does.
+    /// Discards everything, as dropping does.
     pub fn rollback(self) {}
 
     fn work(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same, with what others have committed meanwhile, as long as nothing was written.
+    /// Returns the transaction's rows, with what others have committed meanwhile while it has written nothing.
     fn current(&self) -> MutexGuard<'_, Work> {
         let mut work = self.work();
         if work.done.is_empty() {
@@ -100,7 +101,7 @@ impl fmt::Debug for MemoryTransaction {
 
 #[async_trait]
 impl StoreSession for MemoryTransaction {
-    async fn load(&self, id: RunId) -> Result<Option<RunState>, StoreError> {
+    async fn load(&self, id: RunId) -> Result<Option<RunSnapshot>, StoreError> {
         self.current().rows.load(id)
     }
 
@@ -118,15 +119,15 @@ impl StoreSession for MemoryTransaction {
         Ok(commits.into_iter().map(apply).collect())
     }
 
-    async fn find_by_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
-        Ok(self.current().rows.find_by_key(workflow, key))
+    async fn find_by_idempotency_key(&self, workflow: &WorkflowName, key: &str) -> Result<Option<RunId>, StoreError> {
+        Ok(self.current().rows.find_by_idempotency_key(workflow, key))
     }
 
     async fn definition(&self, fingerprint: &Fingerprint) -> Result<Option<Definition>, StoreError> {
         Ok(self.current().rows.definitions.get(fingerprint).map(|definition| (**definition).clone()))
     }
 
-    async fn history(&self, id: RunId) -> Result<History, StoreError> {
+    async fn history(&self, id: RunId) -> Result<RunHistory, StoreError> {
         self.current().rows.history(id)
     }
 

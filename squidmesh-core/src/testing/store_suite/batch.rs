@@ -1,11 +1,12 @@
-//! Many commits in one call: each lands or fails for itself.
+//! Several commits in one call: each succeeds or fails independently.
 
 use serde_json::json;
 
 use super::StoreFixture;
 use super::setup::{apply_all, claim, committed, facts, held, keys, started, state};
+use crate::port::{Commit, CommitOutcome, IntentWrite, StepWrite, StoreSession};
+use crate::run::{RunStatus, StepRun, StepStatus};
 use crate::testing::sample;
-use crate::{Commit, CommitOutcome, IntentWrite, RunStatus, StepRun, StepStatus, StepWrite, StoreSession};
 
 const LANDED: CommitOutcome = CommitOutcome::Committed;
 
@@ -79,7 +80,7 @@ pub async fn a_fenced_commit_leaves_the_rest_of_its_batch_alone(fixture: &dyn St
     assert_eq!(state(&*store, held_run.id).await.run.revision, 2);
 }
 
-pub async fn a_commit_that_cannot_be_written_leaves_the_rest_of_its_batch_alone(fixture: &dyn StoreFixture) {
+pub async fn an_unwritable_commit_leaves_the_rest_of_its_batch_alone(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let runs = [started(&*store, 1).await, started(&*store, 2).await, started(&*store, 3).await];
     let before = facts(&*store, runs[1].id).await;
@@ -105,7 +106,7 @@ pub async fn of_two_starts_with_one_key_in_a_batch_the_first_wins(fixture: &dyn 
         commit.run.idempotency_key = Some("key".to_owned());
         commit
     };
-    // The loser's id is the smaller: it is the order of the batch that counts.
+    // The losing run has the smaller id: only the order of the batch counts.
     let outcomes = apply_all(&*store, vec![keyed(2), keyed(1), sample::start(3)]).await;
     assert_eq!(outcomes, [LANDED, CommitOutcome::KeyTaken(sample::run_id(2)), LANDED]);
     assert!(store.load(sample::run_id(1)).await.unwrap().is_none());
@@ -172,7 +173,7 @@ pub async fn what_follows_a_refused_commit_of_its_run_is_refused(fixture: &dyn S
     assert_eq!(state(&*store, run.id).await.run, run);
 }
 
-pub async fn a_commit_may_be_fenced_by_a_lease_that_its_batch_has_just_made(fixture: &dyn StoreFixture) {
+pub async fn a_commit_may_be_fenced_by_a_lease_of_its_batch(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let run = started(&*store, 1).await;
     let lease = held(&*store, &run, 1).await;

@@ -1,14 +1,18 @@
 //! The list of cases, and the macro that makes tests of them.
 
-/// Makes a `#[test]` of every case of the store conformance suite, in a module of the given name.
+/// Creates a `#[test]` for every case of the store conformance suite, in a module with the given name.
 ///
-/// `runtime` is a function that runs a future to its end, such as one that calls `block_on` of an async runtime;
-/// `fixture` is an expression that makes a [`StoreFixture`](crate::testing::store_suite::StoreFixture), once for each case.
+/// `runtime` is a function that runs a future to completion, such as one that calls `block_on` of an async runtime;
+/// `fixture` is an expression that creates a [`StoreFixture`](crate::testing::store_suite::StoreFixture), once for
+/// each case.
+///
+/// Both are evaluated on the thread of the case. A case that has not ended within
+/// [`CASE_TIMEOUT`](crate::testing::CASE_TIMEOUT) fails with a message that says so.
 ///
 /// ```
 /// use std::sync::Arc;
 ///
-/// use squidmesh_core::Store;
+/// use squidmesh_core::port::Store;
 /// use squidmesh_core::testing::store_suite::StoreFixture;
 /// use squidmesh_core::testing::{ManualClock, MemoryStore, block_on};
 ///
@@ -32,33 +36,35 @@ macro_rules! store_conformance {
         mod $name {
             #[allow(unused_imports, reason = "the expressions may need none of it")]
             use super::*;
-            $crate::__store_cases! { __store_module ($runtime) ($fixture) }
+            $crate::__store_cases! { ($runtime) ($fixture) }
         }
     };
 }
 
-/// Every case of the suite, by module. A case that is written but not listed is caught by a test beside this list.
+/// Every case of the suite, by module. A test beside this list catches a case that is written but not listed.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __store_cases {
-    ($with:ident $runtime:tt $fixture:tt) => {
-        $crate::__store_modules! { $with $runtime $fixture
+    ($runtime:tt $fixture:tt) => {
+        $crate::__suite_tests! { store_suite $runtime $fixture
             batch:
                 an_empty_batch_has_no_answers
                 a_batch_of_a_thousand_starts_lands
                 answers_come_in_the_order_of_the_batch
                 a_conflict_leaves_the_rest_of_its_batch_alone
                 a_fenced_commit_leaves_the_rest_of_its_batch_alone
-                a_commit_that_cannot_be_written_leaves_the_rest_of_its_batch_alone
+                an_unwritable_commit_leaves_the_rest_of_its_batch_alone
                 of_two_starts_with_one_key_in_a_batch_the_first_wins
                 of_two_starts_of_one_run_in_a_batch_the_first_wins
                 of_two_commits_on_one_revision_in_a_batch_the_first_wins
                 successive_commits_of_one_run_land_in_one_batch
                 what_follows_a_refused_commit_of_its_run_is_refused
-                a_commit_may_be_fenced_by_a_lease_that_its_batch_has_just_made
+                a_commit_may_be_fenced_by_a_lease_of_its_batch
                 a_hundred_successive_commits_of_one_run_land_in_one_batch;
             claim:
                 a_due_intent_is_claimed_with_its_run
+                a_claim_carries_the_run_as_it_is_now
+                what_was_claimed_is_held_under_the_token_of_its_claim
                 an_empty_store_has_nothing_to_claim
                 what_is_claimed_is_not_given_to_another
                 claiming_changes_nothing_of_the_run
@@ -69,11 +75,12 @@ macro_rules! __store_cases {
                 only_the_versions_asked_for_are_claimed
                 unwanted_work_does_not_stand_in_the_way
                 several_intents_of_one_run_are_claimed_together
-                work_of_runs_that_the_claimer_has_at_hand_is_claimed_all_the_same
+                work_of_cached_runs_is_claimed_too
                 a_compensation_is_claimed_like_a_step
                 claiming_one_takes_just_that_one
                 claiming_one_that_is_not_there_is_absent
-                several_are_claimed_by_their_keys_and_answered_in_their_places
+                several_keys_are_claimed_and_answered_in_order
+                keys_of_cached_runs_are_claimed_too
                 an_intent_that_is_named_twice_is_claimed_once
                 five_hundred_are_claimed_by_their_keys
                 of_eight_who_claim_the_same_keys_each_is_given_to_one
@@ -85,8 +92,9 @@ macro_rules! __store_cases {
                 a_started_run_reads_back_as_it_was_written
                 a_run_that_was_never_started_is_none
                 starting_a_run_that_exists_is_a_conflict
+                the_same_commit_twice_is_a_conflict
                 changing_a_run_that_does_not_exist_is_a_conflict
-                a_commit_on_an_old_revision_is_a_conflict_and_changes_nothing
+                a_commit_on_an_old_revision_conflicts_and_changes_nothing
                 a_commit_on_a_revision_not_yet_reached_is_a_conflict
                 of_concurrent_commits_on_one_revision_exactly_one_lands
                 of_concurrent_starts_of_one_run_exactly_one_lands
@@ -117,7 +125,7 @@ macro_rules! __store_cases {
                 the_next_due_time_of_nothing_is_none
                 the_next_due_time_counts_leases_that_run_out
                 the_next_due_time_is_for_the_queues_and_versions_asked_for
-                what_is_due_and_what_is_not_are_told_apart_in_one_claim
+                one_claim_separates_due_work_from_other_work
                 a_due_time_in_the_future_is_shown
                 nothing_is_due_in_an_empty_store
                 what_is_due_is_looked_at_in_the_order_of_claiming
@@ -125,8 +133,24 @@ macro_rules! __store_cases {
                 looking_at_what_is_due_claims_nothing
                 what_is_held_is_not_due_until_its_lease_has_run_out
                 only_what_fell_due_since_is_looked_at
-                only_due_work_of_the_queues_and_versions_asked_for_is_looked_at
-                a_look_tells_the_time_and_when_the_next_is_due;
+                only_due_work_of_the_given_queues_and_versions_is_listed
+                a_listing_returns_the_time_and_the_next_due_time;
+            exact:
+                an_intent_is_stored_with_its_due_time
+                an_intent_is_claimed_from_its_due_time_on
+                an_intent_is_claimed_by_its_key_from_its_due_time_on
+                an_intent_is_listed_from_its_due_time_on
+                an_intent_is_stranded_from_its_due_time_on
+                an_intent_is_stranded_after_exactly_the_given_time
+                a_lease_lasts_as_long_as_it_was_asked_for
+                a_lease_on_a_key_lasts_as_long_as_it_was_asked_for
+                a_lease_of_a_commit_lasts_as_long_as_it_says
+                an_extended_lease_lasts_as_long_as_it_was_extended_for
+                a_released_intent_is_due_after_exactly_its_delay
+                a_claim_says_exactly_when_the_next_is_due
+                a_look_says_exactly_when_the_next_is_due
+                work_due_since_is_exact_to_the_millisecond
+                a_run_is_deleted_when_it_ended_exactly_as_long_ago_as_asked;
             fidelity:
                 text_of_every_script_reads_back
                 numbers_read_back_exactly
@@ -138,7 +162,7 @@ macro_rules! __store_cases {
                 a_failure_reads_back_with_its_details
                 a_null_that_was_given_is_not_read_as_nothing
                 times_read_back_to_the_millisecond
-                names_read_back_whatever_letters_they_have;
+                names_of_any_letters_read_back;
             history:
                 a_run_that_was_never_started_has_an_empty_history
                 attempts_come_by_step_and_number
@@ -160,7 +184,7 @@ macro_rules! __store_cases {
                 an_intent_may_be_added_again_after_it_was_removed
                 a_run_has_an_intent_for_each_of_its_targets
                 an_intent_committed_under_a_lease_is_in_its_holders_hands
-                an_intent_committed_under_a_lease_is_found_when_its_holder_is_gone
+                an_intent_committed_under_a_lease_survives_its_holder
                 a_refused_commit_adds_and_removes_nothing
                 intents_show_their_queue_priority_and_holder
                 a_repinned_intent_is_for_the_other_version_and_queue
@@ -170,7 +194,7 @@ macro_rules! __store_cases {
                 repinning_what_is_not_there_is_harmless
                 a_run_takes_its_intents_along_to_another_version;
             keys:
-                a_second_start_under_a_key_is_told_of_the_first
+                a_second_start_under_a_key_returns_the_first
                 a_run_is_found_by_its_key
                 a_key_counts_within_its_workflow
                 a_key_counts_across_the_versions_of_its_workflow
@@ -193,6 +217,7 @@ macro_rules! __store_cases {
                 a_fence_proves_one_intent_only
                 every_fence_of_a_commit_must_hold
                 a_lease_that_ran_out_but_was_not_taken_over_still_counts
+                an_expired_lease_that_nobody_took_over_is_extended
                 an_outcome_and_a_takeover_never_both_succeed
                 an_extended_lease_lasts_longer
                 a_lost_lease_is_not_extended
@@ -214,8 +239,9 @@ macro_rules! __store_cases {
                 pages_show_every_run_once
                 the_last_page_says_that_it_is_the_last
                 runs_started_meanwhile_do_not_disturb_the_pages
-                a_page_has_fifty_runs_unless_told_and_never_more_than_a_thousand;
+                a_page_has_fifty_runs_by_default_and_at_most_a_thousand;
             load:
+                a_run_is_read_as_it_was_committed_last
                 a_reader_sees_whole_commits_only
                 who_loses_a_race_sees_what_the_winner_wrote
                 step_runs_belong_to_their_run_alone
@@ -223,12 +249,12 @@ macro_rules! __store_cases {
                 claims_of_many_runs_carry_each_its_own_state;
             prune:
                 an_ended_run_is_deleted_with_everything_that_is_kept_of_it
-                only_what_ended_long_enough_ago_in_a_wanted_status_is_deleted
+                only_old_enough_runs_in_a_given_status_are_deleted
                 a_run_for_which_something_is_left_to_be_delivered_is_kept
                 what_a_live_run_came_from_is_kept
-                what_shows_that_a_kept_run_went_on_is_kept
+                runs_that_continue_a_kept_run_are_kept
                 a_dry_run_counts_and_deletes_nothing
-                a_batch_is_bounded_and_the_next_goes_on_behind_it
+                a_batch_is_bounded_and_the_next_continues_behind_it
                 of_several_who_delete_at_once_each_run_is_counted_by_one;
             transact:
                 what_a_transaction_records_is_stored_when_it_commits
@@ -236,7 +262,7 @@ macro_rules! __store_cases {
                 a_transaction_sees_what_it_has_written
                 a_transaction_that_is_rolled_back_leaves_no_trace
                 work_that_is_rolled_back_is_not_recorded
-                a_transaction_on_an_old_revision_conflicts_and_may_go_on
+                a_transaction_may_continue_after_a_conflict
                 a_stale_fence_is_refused_within_a_transaction
                 of_concurrent_transactions_on_one_revision_exactly_one_lands
                 transactions_of_many_runs_all_land
@@ -246,6 +272,7 @@ macro_rules! __store_cases {
                 nothing_is_kept_of_a_trigger_that_nobody_wrote
                 a_record_reads_back_as_it_was_written
                 a_record_is_written_over_the_revision_before_it_alone
+                the_same_record_is_written_once
                 of_eight_who_write_the_same_revision_one_succeeds
                 records_are_read_for_the_workflows_asked_for
                 records_come_with_the_stores_time;
@@ -253,38 +280,18 @@ macro_rules! __store_cases {
                 an_empty_store_has_nothing_stranded
                 what_a_known_version_left_is_not_stranded
                 what_has_not_been_due_long_enough_is_not_stranded
-                what_somebody_holds_is_not_stranded_until_the_lease_has_run_out
+                held_work_is_not_stranded_until_its_lease_expires
                 every_queue_and_priority_is_looked_through
-                a_run_is_stranded_once_whatever_lies_of_it
+                a_run_is_stranded_once_however_many_intents_it_has
                 looking_for_stranded_runs_claims_nothing
                 stranded_runs_come_page_by_page
                 one_run_is_asked_about_alone;
-        }
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __store_modules {
-    ($with:ident $runtime:tt $fixture:tt $($module:ident: $($case:ident)*;)*) => {
-        $($crate::$with! { $runtime $fixture $module $($case)* })*
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __store_module {
-    (($runtime:expr) ($fixture:expr) $module:ident $($case:ident)*) => {
-        mod $module {
-            #[allow(unused_imports, reason = "the expressions may need none of it")]
-            use super::*;
-            $(
-                #[test]
-                fn $case() {
-                    let fixture = $fixture;
-                    $runtime($crate::testing::store_suite::$module::$case(&fixture));
-                }
-            )*
+            takeover:
+                nobody_claims_what_it_executes_itself
+                expired_leases_can_be_left_alone
+                unheld_work_is_claimed_beside_work_left_alone
+                extending_returns_what_the_run_has_become
+                extending_nothing_changes_nothing;
         }
     };
 }
@@ -300,6 +307,7 @@ mod tests {
             ("commit", include_str!("commit.rs")),
             ("definition", include_str!("definition.rs")),
             ("due", include_str!("due.rs")),
+            ("exact", include_str!("exact.rs")),
             ("fidelity", include_str!("fidelity.rs")),
             ("history", include_str!("history.rs")),
             ("intent", include_str!("intent.rs")),
@@ -311,18 +319,8 @@ mod tests {
             ("transact", include_str!("transact.rs")),
             ("triggers", include_str!("triggers.rs")),
             ("stranded", include_str!("stranded.rs")),
+            ("takeover", include_str!("takeover.rs")),
         ];
-        let mut written = 0;
-        for (module, source) in sources {
-            for line in source.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
-                let case = line.split('(').next().unwrap();
-                assert!(
-                    list.lines().any(|line| line.trim().trim_end_matches(';') == case),
-                    "{module}::{case} is not listed"
-                );
-                written += 1;
-            }
-        }
-        assert!(written > 100, "only {written} cases were found");
+        assert!(crate::testing::suite_tests::count_listed(list, &sources) > 100, "the cases are not found");
     }
 }

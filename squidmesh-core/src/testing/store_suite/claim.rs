@@ -1,4 +1,4 @@
-//! Claiming what is due: in order, from the queues and versions asked for, and never twice.
+//! Claiming due work: in order, from the requested queues and versions, and never twice.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,10 +10,12 @@ use super::setup::{
     LEASE, apply_all, claim, claim_by, claim_key, committed, facts, held, keys, only, request, started, state,
     take_turns, together,
 };
+use crate::definition::{Priority, ms, secs};
+use crate::dispatch::{IntentKey, Lease};
+use crate::name::QueueName;
+use crate::port::{ClaimKeysRequest, ClaimRequest, ClaimResult, Commit, CommitOutcome, IntentWrite, StepWrite};
+use crate::run::RunStatus;
 use crate::testing::sample;
-use crate::{
-    ClaimRequest, Commit, CommitOutcome, IntentKey, IntentWrite, Priority, QueueName, SingleClaim, StepWrite, ms, secs,
-};
 
 pub async fn a_due_intent_is_claimed_with_its_run(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
@@ -22,6 +24,48 @@ pub async fn a_due_intent_is_claimed_with_its_run(fixture: &dyn StoreFixture) {
     assert_eq!(claimed.lease, sample::lease(run.id, "first", sample::lease_token(1)));
     assert_eq!(seen, state(&*store, run.id).await);
     assert_eq!(seen.steps.len(), 1);
+}
+
+pub async fn a_claim_carries_the_run_as_it_is_now(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let mut run = started(&*store, 1).await;
+    let key = first_of(1);
+    for round in 1..=3 {
+        // None of this touches the intent: a claim shows the run as of the claim, not as of the dispatch.
+        let mut commit = sample::next(&run);
+        commit.run.status = RunStatus::Running;
+        commit.steps.push(StepWrite::Create(sample::step(&format!("since-{round}"))));
+        run = committed(&*store, commit).await;
+        let now = state(&*store, run.id).await;
+        assert_eq!((&now.run, now.steps.len()), (&run, 1 + round));
+        let (_, seen) = only(claim(&*store, 10, round as u64).await);
+        assert_eq!(seen, now);
+        clock.advance(LEASE + ms(1));
+
+        run = committed(&*store, sample::next(&run)).await;
+        let answer = claim_key(&*store, &key, sample::lease_token(100 + round as u64)).await;
+        let seen = answer.claimed().expect("its lease has run out").state.unwrap().unwrap();
+        assert_eq!(*seen, state(&*store, run.id).await);
+        assert_eq!(seen.run, run);
+        clock.advance(LEASE + ms(1));
+    }
+}
+
+pub async fn what_was_claimed_is_held_under_the_token_of_its_claim(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let first = started(&*store, 1).await;
+    clock.advance(secs(1));
+    let runs = [first, started(&*store, 2).await];
+    let (claimed, _) = only(claim(&*store, 1, 1).await);
+    assert_eq!(claimed.lease.key, first_of(1));
+    assert!(claim_key(&*store, &first_of(2), sample::lease_token(2)).await.claimed().is_ok());
+    for (number, run) in (1..).zip(&runs) {
+        let stored = store.history(run.id).await.unwrap().intents;
+        assert_eq!(stored.iter().map(|intent| intent.lease).collect::<Vec<_>>(), [Some(sample::lease_token(number))]);
+        let answer = claim_key(&*store, &first_of(number), sample::lease_token(9)).await;
+        assert!(matches!(answer, ClaimResult::Held), "{answer:?}");
+    }
+    assert_eq!(keys(&claim(&*store, 10, 3).await), []);
 }
 
 pub async fn an_empty_store_has_nothing_to_claim(fixture: &dyn StoreFixture) {
@@ -68,7 +112,7 @@ pub async fn higher_priorities_are_claimed_first(fixture: &dyn StoreFixture) {
 
 pub async fn what_has_been_due_longest_is_claimed_first(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
-    // In the order of being due, which is not that of being committed, nor that of the ids.
+    // In the order of due times, which is neither that of the commits nor that of the ids.
     for (number, seconds) in [(1, 300), (2, 100), (3, 200), (4, 0)] {
         let mut commit = sample::start(number);
         commit.intents.clear();
@@ -105,7 +149,7 @@ pub async fn only_the_versions_asked_for_are_claimed(fixture: &dyn StoreFixture)
     started(&*store, 1).await;
     committed(&*store, sample::start_of(&newer, 2)).await;
     committed(&*store, sample::start_of(&other, 3)).await;
-    let of = |fingerprints: &[crate::Fingerprint], token| {
+    let of = |fingerprints: &[crate::definition::Fingerprint], token| {
         ClaimRequest::new(vec![QueueName::default()], fingerprints.to_vec(), 10, sample::lease_token(token), LEASE)
     };
     assert_eq!(keys(&claim_by(&*store, &of(&[], 1)).await), []);
@@ -141,17 +185,17 @@ pub async fn several_intents_of_one_run_are_claimed_together(fixture: &dyn Store
     }
 }
 
-pub async fn work_of_runs_that_the_claimer_has_at_hand_is_claimed_all_the_same(fixture: &dyn StoreFixture) {
+pub async fn work_of_cached_runs_is_claimed_too(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let (known, other) = (started(&*store, 1).await, started(&*store, 2).await);
     let (queues, versions) = (vec![QueueName::default()], vec![*sample::definition().fingerprint()]);
-    let request = ClaimRequest::new(queues, versions, 10, sample::lease_token(1), LEASE).at_hand(vec![known.id]);
+    let request = ClaimRequest::new(queues, versions, 10, sample::lease_token(1), LEASE).cached_runs(vec![known.id]);
     let claims = store.claim(&request).await.unwrap().claims;
     assert_eq!(claims.len(), 2);
     for claim in claims {
         let (id, seen) = (claim.lease.key.run_id, claim.state.unwrap());
-        // It may be read all the same, but nothing else may come in its place.
-        assert!(seen.is_some() || id == known.id, "nobody has run {} at hand", other.id);
+        // Its state may be returned all the same, but no other run's in its place.
+        assert!(seen.is_some() || id == known.id, "nobody has cached run {}", other.id);
         assert!(seen.is_none_or(|seen| seen.run.id == id));
     }
 }
@@ -173,14 +217,14 @@ pub async fn claiming_one_takes_just_that_one(fixture: &dyn StoreFixture) {
     let (run, other) = (started(&*store, 1).await, started(&*store, 2).await);
     let lease = sample::lease(run.id, "first", sample::lease_token(1));
     match claim_key(&*store, &lease.key, lease.token).await {
-        SingleClaim::Claimed(claim) => {
+        ClaimResult::Claimed(claim) => {
             assert_eq!(claim.lease, lease);
             assert_eq!(*claim.state.unwrap().unwrap(), state(&*store, run.id).await);
         }
         refused => panic!("it was due: {refused:?}"),
     }
     let again = claim_key(&*store, &lease.key, sample::lease_token(2)).await;
-    assert!(matches!(again, SingleClaim::Held), "{again:?}");
+    assert!(matches!(again, ClaimResult::Held), "{again:?}");
     assert_eq!(keys(&claim(&*store, 10, 3).await), [IntentKey::step(other.id, sample::step_name("first"))]);
 }
 
@@ -193,19 +237,19 @@ pub async fn claiming_one_that_is_not_there_is_absent(fixture: &dyn StoreFixture
         IntentKey::compensation(run.id),
     ] {
         let answer = claim_key(&*store, &key, sample::lease_token(1)).await;
-        assert!(matches!(answer, SingleClaim::Absent), "{key}: {answer:?}");
+        assert!(matches!(answer, ClaimResult::Absent), "{key}: {answer:?}");
     }
 }
 
-pub async fn several_are_claimed_by_their_keys_and_answered_in_their_places(fixture: &dyn StoreFixture) {
+pub async fn several_keys_are_claimed_and_answered_in_order(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let runs = [started(&*store, 1).await, started(&*store, 2).await, started(&*store, 3).await];
     let [first, second, third] = runs.map(|run| IntentKey::step(run.id, sample::step_name("first")));
     claim_key(&*store, &second, sample::lease_token(1)).await;
     let unknown = IntentKey::step(sample::run_id(9), sample::step_name("first"));
     let keys = [third.clone(), unknown, second, first.clone()];
-    let answers = store.claim_keys(&keys, sample::lease_token(2), LEASE).await.unwrap();
-    let [SingleClaim::Claimed(one), SingleClaim::Absent, SingleClaim::Held, SingleClaim::Claimed(other)] = &answers[..]
+    let answers = store.claim_keys(&ClaimKeysRequest::new(keys.to_vec(), sample::lease_token(2), LEASE)).await.unwrap();
+    let [ClaimResult::Claimed(one), ClaimResult::Absent, ClaimResult::Held, ClaimResult::Claimed(other)] = &answers[..]
     else {
         panic!("{answers:?}")
     };
@@ -215,14 +259,32 @@ pub async fn several_are_claimed_by_their_keys_and_answered_in_their_places(fixt
         let seen = claim.state.as_ref().unwrap().as_deref();
         assert_eq!(seen, Some(&state(&*store, claim.lease.key.run_id).await));
     }
-    assert!(store.claim_keys(&[], sample::lease_token(3), LEASE).await.unwrap().is_empty());
+    assert!(store.claim_keys(&ClaimKeysRequest::new(vec![], sample::lease_token(3), LEASE)).await.unwrap().is_empty());
+}
+
+pub async fn keys_of_cached_runs_are_claimed_too(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let (known, other) = (started(&*store, 1).await, started(&*store, 2).await);
+    let keys = [&known, &other].map(|run| IntentKey::step(run.id, sample::step_name("first")));
+    let request = ClaimKeysRequest::new(keys.to_vec(), sample::lease_token(1), LEASE).cached_runs(vec![known.id]);
+    let answers = store.claim_keys(&request).await.unwrap();
+    assert_eq!(answers.len(), 2);
+    for (key, answer) in keys.into_iter().zip(answers) {
+        let claim = answer.claimed().expect("it was due");
+        assert_eq!(claim.lease, Lease { key: key.clone(), token: sample::lease_token(1) });
+        // As with other claims, the state of the cached run may be returned all the same.
+        let seen = claim.state.unwrap();
+        assert!(seen.is_some() || key.run_id == known.id, "nobody has cached run {}", other.id);
+        assert!(seen.is_none_or(|seen| seen.run.id == key.run_id));
+    }
 }
 
 pub async fn an_intent_that_is_named_twice_is_claimed_once(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let key = IntentKey::step(started(&*store, 1).await.id, sample::step_name("first"));
-    let answers = store.claim_keys(&[key.clone(), key], sample::lease_token(1), LEASE).await.unwrap();
-    assert!(matches!(&answers[..], [SingleClaim::Claimed(_), SingleClaim::Held]), "{answers:?}");
+    let answers =
+        store.claim_keys(&ClaimKeysRequest::new(vec![key.clone(), key], sample::lease_token(1), LEASE)).await.unwrap();
+    assert!(matches!(&answers[..], [ClaimResult::Claimed(_), ClaimResult::Held]), "{answers:?}");
 }
 
 pub async fn five_hundred_are_claimed_by_their_keys(fixture: &dyn StoreFixture) {
@@ -230,8 +292,8 @@ pub async fn five_hundred_are_claimed_by_their_keys(fixture: &dyn StoreFixture) 
     apply_all(&*store, (0..500).map(sample::start).collect()).await;
     let keys: Vec<IntentKey> =
         (0..500).rev().map(|number| IntentKey::step(sample::run_id(number), sample::step_name("first"))).collect();
-    let answers = store.claim_keys(&keys, sample::lease_token(1), LEASE).await.unwrap();
-    let claimed = |answer: SingleClaim| answer.claimed().expect("it was due").lease.key;
+    let answers = store.claim_keys(&ClaimKeysRequest::new(keys.to_vec(), sample::lease_token(1), LEASE)).await.unwrap();
+    let claimed = |answer: ClaimResult| answer.claimed().expect("it was due").lease.key;
     assert_eq!(answers.into_iter().map(claimed).collect::<Vec<_>>(), keys);
 }
 
@@ -248,7 +310,7 @@ pub async fn of_eight_who_claim_the_same_keys_each_is_given_to_one(fixture: &dyn
             let mut mine = Vec::new();
             for turn in 0..20 {
                 let token = sample::lease_token(racer * 100 + turn);
-                let answers = store.claim_keys(&keys, token, LEASE).await.unwrap();
+                let answers = store.claim_keys(&ClaimKeysRequest::new(keys.to_vec(), token, LEASE)).await.unwrap();
                 mine.extend(
                     answers.into_iter().filter_map(|answer| answer.claimed().ok()).map(|claim| claim.lease.key),
                 );
@@ -274,8 +336,8 @@ pub async fn of_eight_who_claim_the_same_intent_one_gets_it(fixture: &dyn StoreF
             async move { claim_key(&*store, &key, token).await }.boxed()
         });
         let answers = together(fixture, racers).await;
-        let won = answers.iter().filter(|answer| matches!(answer, SingleClaim::Claimed(_))).count();
-        let held = answers.iter().filter(|answer| matches!(answer, SingleClaim::Held)).count();
+        let won = answers.iter().filter(|answer| matches!(answer, ClaimResult::Claimed(_))).count();
+        let held = answers.iter().filter(|answer| matches!(answer, ClaimResult::Held)).count();
         assert_eq!((won, held), (1, 7), "{answers:?}");
     }
 }
@@ -288,7 +350,7 @@ pub async fn eight_claimers_share_the_work_without_a_double_claim(fixture: &dyn 
         let store = Arc::clone(&store);
         async move {
             let mut mine = Vec::new();
-            // A claim may come back empty while others hold rows in passing, so each asks often enough for all of it.
+            // A claim may return nothing while others briefly lock rows, so each claims often enough for all of it.
             for turn in 0..RUNS / 7 + 1 {
                 mine.extend(keys(&claim(&*store, 7, claimer * 1_000 + turn).await));
                 take_turns().await;
@@ -355,7 +417,7 @@ pub async fn ten_thousand_intents_are_claimed_in_order_in_batches(fixture: &dyn 
     assert_eq!(keys(&claim(&*store, 10, 99).await), []);
 }
 
-/// The start of a run whose ten steps fall due one by one, after those of all runs with a smaller number.
+/// Returns the start of a run whose ten steps become due one by one, after those of all runs with a smaller number.
 fn ten_steps(number: u64) -> Commit {
     let mut commit = sample::start(number);
     commit.intents.clear();
@@ -380,7 +442,7 @@ fn step_keys(commit: &Commit) -> Vec<IntentKey> {
         .collect()
 }
 
-/// The start of a run whose first step is due at once, with this priority in this queue.
+/// Returns the start of a run whose first step is due at once, with this priority in this queue.
 fn due(number: u64, priority: Priority, queue: &str) -> Commit {
     let mut commit = sample::start(number);
     let mut intent = sample::intent(&commit.run, "first");

@@ -7,11 +7,10 @@ use serde_json::json;
 
 use super::StoreFixture;
 use super::setup::{apply, committed, facts, history, started, state, together, try_apply};
+use crate::definition::secs;
+use crate::port::{CommitOutcome, IntentWrite, Precondition, StepWrite};
+use crate::run::{AttemptStatus, AuditEvent, AuditKind, Failure, Run, RunSnapshot, RunStatus, StepRun, StepStatus};
 use crate::testing::sample;
-use crate::{
-    AttemptStatus, AuditEvent, AuditKind, CommitOutcome, Expected, Failure, IntentWrite, Run, RunState, RunStatus,
-    StepRun, StepStatus, StepWrite, secs,
-};
 
 pub async fn a_started_run_reads_back_as_it_was_written(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
@@ -21,7 +20,7 @@ pub async fn a_started_run_reads_back_as_it_was_written(fixture: &dyn StoreFixtu
     commit.run.intended_at = Some(sample::STARTED.after(secs(60)));
     commit.run.idempotency_key = Some("order-1".to_owned());
     let run = committed(&*store, commit).await;
-    assert_eq!(state(&*store, run.id).await, RunState::new(run, [sample::step("first")]));
+    assert_eq!(state(&*store, run.id).await, RunSnapshot::new(run, [sample::step("first")]));
 }
 
 pub async fn a_run_that_was_never_started_is_none(fixture: &dyn StoreFixture) {
@@ -42,6 +41,19 @@ pub async fn starting_a_run_that_exists_is_a_conflict(fixture: &dyn StoreFixture
     assert_eq!(facts(&*store, run.id).await, before);
 }
 
+/// A caller that lost the answer finds out by the run's token; the store does not guess.
+pub async fn the_same_commit_twice_is_a_conflict(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    assert_eq!(apply(&*store, sample::start(1)).await, CommitOutcome::Conflict);
+    let mut next = sample::next(&run);
+    next.audit.push(AuditEvent::new(AuditKind::Unblocked, next.run.revision, next.run.updated_at));
+    committed(&*store, next.clone()).await;
+    let before = facts(&*store, run.id).await;
+    assert_eq!(apply(&*store, next).await, CommitOutcome::Conflict);
+    assert_eq!(facts(&*store, run.id).await, before);
+}
+
 pub async fn changing_a_run_that_does_not_exist_is_a_conflict(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let mut commit = sample::next(&sample::run(1));
@@ -53,7 +65,7 @@ pub async fn changing_a_run_that_does_not_exist_is_a_conflict(fixture: &dyn Stor
     assert_eq!(history(&*store, id).await.intents, []);
 }
 
-pub async fn a_commit_on_an_old_revision_is_a_conflict_and_changes_nothing(fixture: &dyn StoreFixture) {
+pub async fn a_commit_on_an_old_revision_conflicts_and_changes_nothing(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let old = started(&*store, 1).await;
     committed(&*store, sample::next(&old)).await;
@@ -164,7 +176,7 @@ pub async fn a_step_run_that_is_created_twice_fails_its_whole_commit(fixture: &d
     commit.steps.push(StepWrite::Create(sample::step("first")));
     commit.intents.push(IntentWrite::Add(sample::intent(&run, "second")));
     commit.intents.push(IntentWrite::Remove(sample::intent(&run, "first").key));
-    commit.audit.push(AuditEvent::new(AuditKind::Resumed, commit.run.revision, commit.run.updated_at));
+    commit.audit.push(AuditEvent::new(AuditKind::Unblocked, commit.run.revision, commit.run.updated_at));
     let answer = try_apply(&*store, commit).await;
     assert!(answer.as_ref().is_err_and(|error| !error.is_transient()), "{answer:?}");
     assert_eq!(facts(&*store, run.id).await, before);
@@ -194,8 +206,8 @@ pub async fn a_failed_start_leaves_no_trace(fixture: &dyn StoreFixture) {
     commit.attempts.push(sample::attempt("first", 1));
     let answer = try_apply(&*store, commit).await;
     assert!(answer.is_err(), "an attempt cannot be created twice: {answer:?}");
-    assert_eq!(facts(&*store, sample::run_id(1)).await, (None, crate::History::default()));
-    assert_eq!(store.find_by_key(definition.name(), "key").await.unwrap(), None);
+    assert_eq!(facts(&*store, sample::run_id(1)).await, (None, crate::port::RunHistory::default()));
+    assert_eq!(store.find_by_idempotency_key(definition.name(), "key").await.unwrap(), None);
     assert_eq!(store.definition(definition.fingerprint()).await.unwrap(), None);
 }
 
@@ -223,7 +235,7 @@ pub async fn a_commit_writes_all_its_parts_together(fixture: &dyn StoreFixture) 
         vec![IntentWrite::Remove(sample::intent(&run, "first").key), IntentWrite::Add(sample::intent(&run, "second"))];
     let run = committed(&*store, commit).await;
 
-    assert_eq!(state(&*store, run.id).await, RunState::new(run.clone(), [first, sample::step("second")]));
+    assert_eq!(state(&*store, run.id).await, RunSnapshot::new(run.clone(), [first, sample::step("second")]));
     let history = history(&*store, run.id).await;
     assert_eq!((history.attempts, history.audit), (vec![attempt], vec![audit]));
     let live: Vec<_> = history.intents.into_iter().map(|intent| intent.key).collect();
@@ -262,7 +274,7 @@ pub async fn the_revision_counts_every_commit(fixture: &dyn StoreFixture) {
     for expected in 1..=20 {
         assert_eq!(state(&*store, run.id).await.run.revision, expected);
         let commit = sample::next(&run);
-        assert_eq!(commit.expected, Expected::Revision(expected));
+        assert_eq!(commit.precondition, Precondition::Revision(expected));
         run = committed(&*store, commit).await;
     }
 }

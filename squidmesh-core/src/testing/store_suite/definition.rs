@@ -1,4 +1,4 @@
-//! Stored definitions: kept once for each version, beside the runs that use it.
+//! Stored definitions: stored once for each version, beside the runs that use it.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use serde_json::to_value;
 
 use super::StoreFixture;
 use super::setup::{apply, committed, started, together};
+use crate::port::{CommitOutcome, StoreSession};
 use crate::testing::sample;
-use crate::{CommitOutcome, StoreSession};
 
 pub async fn a_definition_that_no_run_uses_is_none(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use super::StoreFixture;
 use super::setup::{LEASE, WHILE, apply_all, claim, claim_by, claim_key, committed, held, keys, request, started};
+use crate::definition::{Priority, hours, ms, secs};
+use crate::dispatch::IntentKey;
+use crate::port::{ClaimRequest, ClaimResult, Commit, CommitOutcome, DuePage, DueRequest, IntentWrite, Store};
 use crate::testing::sample;
-use crate::{
-    ClaimRequest, Commit, CommitOutcome, Due, DueRequest, IntentKey, IntentWrite, Priority, SingleClaim, Store, hours,
-    ms, secs,
-};
 
 pub async fn a_delayed_intent_is_not_claimed_before_it_is_due(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
@@ -25,15 +24,15 @@ pub async fn one_that_is_not_due_is_not_claimed_alone(fixture: &dyn StoreFixture
     let run = committed(&*store, delayed(1, hours(1))).await;
     let key = IntentKey::step(run.id, sample::step_name("first"));
     let early = claim_key(&*store, &key, sample::lease_token(1)).await;
-    assert!(matches!(early, SingleClaim::NotDue), "{early:?}");
+    assert!(matches!(early, ClaimResult::NotDue), "{early:?}");
     clock.advance(hours(1));
     let due = claim_key(&*store, &key, sample::lease_token(2)).await;
-    assert!(matches!(due, SingleClaim::Claimed(_)), "{due:?}");
+    assert!(matches!(due, ClaimResult::Claimed(_)), "{due:?}");
 }
 
 pub async fn a_delay_counts_from_its_commit(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
-    // The times that a commit carries are the deciding process's: they have no say in when something is due.
+    // The times in a commit are those of the deciding process: they do not affect when work is due.
     clock.advance(hours(24 * 365));
     let run = committed(&*store, delayed(1, hours(1))).await;
     assert_eq!(keys(&claim(&*store, 10, 1).await), []);
@@ -104,7 +103,7 @@ pub async fn the_next_due_time_is_for_the_queues_and_versions_asked_for(fixture:
     assert_about(claim_by(&*store, &both).await.next_in, hours(1));
 }
 
-pub async fn what_is_due_and_what_is_not_are_told_apart_in_one_claim(fixture: &dyn StoreFixture) {
+pub async fn one_claim_separates_due_work_from_other_work(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let now = started(&*store, 1).await;
     committed(&*store, delayed(2, WHILE * 2)).await;
@@ -117,7 +116,7 @@ pub async fn a_due_time_in_the_future_is_shown(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
     let run = committed(&*store, delayed(1, hours(1))).await;
     let shown = store.history(run.id).await.unwrap().intents[0].available_at;
-    assert_about(Some(shown.since(crate::Clock::now(&*clock))), hours(1));
+    assert_about(Some(shown.since(crate::port::Clock::now(&*clock))), hours(1));
 }
 
 pub async fn nothing_is_due_in_an_empty_store(fixture: &dyn StoreFixture) {
@@ -142,13 +141,13 @@ pub async fn what_is_due_is_looked_at_in_the_order_of_claiming(fixture: &dyn Sto
     let found = look(&*store, &wanted(100)).await;
     let looked_at: Vec<_> = found.intents.iter().map(|intent| intent.key.clone()).collect();
     assert_eq!(looked_at.first(), Some(&last), "a lease that has run out goes first");
-    assert_eq!(found.intents.iter().filter(|intent| intent.run_out).count(), 1);
+    assert_eq!(found.intents.iter().filter(|intent| intent.lease_expired).count(), 1);
     assert_eq!(looked_at, keys(&claim(&*store, 100, 2).await));
 }
 
 pub async fn what_is_due_is_looked_at_page_by_page(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
-    // Of one moment, so that the pages cannot go by time alone.
+    // All due at the same moment, so that paging cannot use time alone.
     let mut starts: Vec<Commit> = (0..25).map(sample::start).collect();
     for (number, commit) in starts.iter_mut().enumerate() {
         if let Some(IntentWrite::Add(intent)) = commit.intents.first_mut() {
@@ -185,7 +184,7 @@ pub async fn looking_at_what_is_due_claims_nothing(fixture: &dyn StoreFixture) {
     let [intent] = &found.intents[..] else { panic!("{found:?}") };
     assert_eq!(intent.key, IntentKey::step(run.id, sample::step_name("first")));
     assert_eq!((intent.fingerprint, &intent.queue), (run.fingerprint, &sample::queue("default")));
-    assert_eq!((intent.available_at, intent.run_out), (before.intents[0].available_at, false));
+    assert_eq!((intent.available_at, intent.lease_expired), (before.intents[0].available_at, false));
     assert_eq!(store.history(run.id).await.unwrap(), before);
     held(&*store, &run, 1).await;
 }
@@ -199,7 +198,7 @@ pub async fn what_is_held_is_not_due_until_its_lease_has_run_out(fixture: &dyn S
     assert_about(found.next_in, LEASE);
     clock.advance(LEASE);
     let found = look(&*store, &wanted(10)).await;
-    assert!(matches!(&found.intents[..], [intent] if intent.run_out), "{found:?}");
+    assert!(matches!(&found.intents[..], [intent] if intent.lease_expired), "{found:?}");
 }
 
 pub async fn only_what_fell_due_since_is_looked_at(fixture: &dyn StoreFixture) {
@@ -216,7 +215,7 @@ pub async fn only_what_fell_due_since_is_looked_at(fixture: &dyn StoreFixture) {
     assert_eq!(look(&*store, &wanted(10)).await.intents.len(), 2);
 }
 
-pub async fn only_due_work_of_the_queues_and_versions_asked_for_is_looked_at(fixture: &dyn StoreFixture) {
+pub async fn only_due_work_of_the_given_queues_and_versions_is_listed(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let mut elsewhere = sample::start(1);
     if let Some(IntentWrite::Add(intent)) = elsewhere.intents.first_mut() {
@@ -233,7 +232,7 @@ pub async fn only_due_work_of_the_queues_and_versions_asked_for_is_looked_at(fix
     assert_eq!(look(&*store, &DueRequest { fingerprints: Vec::new(), ..both }).await.intents, []);
 }
 
-pub async fn a_look_tells_the_time_and_when_the_next_is_due(fixture: &dyn StoreFixture) {
+pub async fn a_listing_returns_the_time_and_the_next_due_time(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
     started(&*store, 1).await;
     committed(&*store, delayed(2, hours(2))).await;
@@ -248,16 +247,16 @@ pub async fn a_look_tells_the_time_and_when_the_next_is_due(fixture: &dyn StoreF
     assert_about(later.next_in, hours(1));
 }
 
-/// A request for due intents of the sample workflow in the default queue.
+/// Returns a request for due intents of the sample workflow in the default queue.
 fn wanted(limit: usize) -> DueRequest {
     DueRequest::new(vec![sample::queue("default")], vec![*sample::definition().fingerprint()], limit)
 }
 
-async fn look(store: &dyn Store, request: &DueRequest) -> Due {
-    store.due(request).await.expect("the store can look")
+async fn look(store: &dyn Store, request: &DueRequest) -> DuePage {
+    store.list_due(request).await.expect("the store can look")
 }
 
-/// The start of a run whose first step is due after `delay`.
+/// Returns the start of a run whose first step is due after `delay`.
 fn delayed(number: u64, delay: Duration) -> Commit {
     let mut commit = sample::start(number);
     let mut intent = sample::intent(&commit.run, "first");
@@ -266,7 +265,8 @@ fn delayed(number: u64, delay: Duration) -> Commit {
     commit
 }
 
-/// That a span is the expected one, less what a clock that runs by itself may have taken off since, and never more.
+/// Asserts that a span is the expected one, less what a clock that runs by itself may have taken off since, and never
+/// more.
 #[track_caller]
 fn assert_about(found: Option<Duration>, expected: Duration) {
     let found = found.expect("there is a next due time");

@@ -1,14 +1,18 @@
-//! What is stored reads back to the last digit and letter.
+//! What is stored is read back exactly, to the last digit and letter.
 
 use serde_json::{Map, Value, json};
 
 use super::StoreFixture;
 use super::setup::{committed, history, started, state};
-use crate::testing::sample;
-use crate::{
-    AttemptStatus, CompensationRun, CompensationStatus, Failure, IntentKey, ManualAction, RecoveryPolicy,
-    RecoveryRoute, Resume, StepRun, StepStatus, StepWrite, Target, Timestamp, WorkflowName, secs,
+use crate::definition::{RecoveryPolicy, RecoveryRoute, Target, secs};
+use crate::dispatch::IntentKey;
+use crate::name::WorkflowName;
+use crate::port::StepWrite;
+use crate::run::{
+    AttemptStatus, CompensationRun, CompensationStatus, Failure, ManualAction, PausedContinuation, StepRun, StepStatus,
 };
+use crate::testing::sample;
+use crate::time::Timestamp;
 
 pub async fn text_of_every_script_reads_back(fixture: &dyn StoreFixture) {
     let all_below: String = (1..0x300).filter_map(char::from_u32).collect();
@@ -88,7 +92,7 @@ pub async fn every_field_of_a_step_run_reads_back(fixture: &dyn StoreFixture) {
     );
     assert_eq!(updated.input, sample::step("first").input);
 
-    // And everything that was set can be cleared again.
+    // Everything that was set can be cleared again.
     let mut commit = sample::next(&run);
     commit.steps.push(StepWrite::Update(sample::step("first")));
     let run = committed(&*store, commit).await;
@@ -150,13 +154,13 @@ pub async fn times_read_back_to_the_millisecond(fixture: &dyn StoreFixture) {
     }
 }
 
-pub async fn names_read_back_whatever_letters_they_have(fixture: &dyn StoreFixture) {
+pub async fn names_of_any_letters_read_back(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let names = ["größe", "O'Reilly; --", "a/b", "%_", "squid 🦑", "UPPER", "upper", &"x".repeat(100), "\"quoted\""];
     for (number, name) in names.into_iter().enumerate() {
         let mut start = sample::start_of(&sample::definition_of(name, &["first", name]), number as u64);
         start.steps.push(StepWrite::Create(sample::step(name)));
-        start.intents.push(crate::IntentWrite::Add(sample::intent(&start.run, name)));
+        start.intents.push(crate::port::IntentWrite::Add(sample::intent(&start.run, name)));
         let run = committed(&*store, start).await;
         let stored = state(&*store, run.id).await;
         assert_eq!(stored.run.workflow, WorkflowName::new(name).unwrap());
@@ -166,7 +170,7 @@ pub async fn names_read_back_whatever_letters_they_have(fixture: &dyn StoreFixtu
     }
 }
 
-/// Stores an object as payload, input and output, and compares what reads back, as written out in JSON.
+/// Stores an object as payload, input and output, and compares what is read back, as JSON text.
 async fn reads_back(fixture: &dyn StoreFixture, value: Value) {
     let (store, _) = fixture.fresh().await;
     let object = sample::object(value);
@@ -188,7 +192,7 @@ async fn reads_back(fixture: &dyn StoreFixture, value: Value) {
 fn assert_same_text(place: &str, found: &Map<String, Value>, expected: &Map<String, Value>) {
     for (key, expected) in expected {
         let found = found.get(key).map(Value::to_string);
-        // Said in short: a whole mebibyte in a message helps nobody.
+        // Shortened: a whole mebibyte in a message helps nobody.
         let short = |text: &str| text.chars().take(2_000).collect::<String>();
         assert!(
             found == Some(expected.to_string()),
@@ -212,7 +216,7 @@ fn failure() -> Failure {
     }
 }
 
-/// A step run with something in every field.
+/// Returns a step run with a value in every field.
 fn full_step() -> StepRun {
     StepRun {
         step: sample::step_name("first"),
@@ -226,7 +230,8 @@ fn full_step() -> StepRun {
         crashes: 2,
         lease: Some(sample::lease_token(4)),
         sequence: Some(3),
-        resume: Some(Resume {
+        successors_at: Some(sample::STARTED.after(secs(3_600))),
+        continuation: Some(PausedContinuation {
             ok: Target::Step(sample::step_name("second")),
             error: Some(Target::Complete),
             expired: Some(Target::Step(sample::step_name("third"))),
@@ -249,6 +254,7 @@ fn full_step() -> StepRun {
             crashes: 1,
             lease: Some(sample::lease_token(5)),
             started_at: sample::STARTED.after(secs(20)),
+            attempt_started_at: Some(sample::STARTED.after(secs(20))),
             finished_at: Some(sample::STARTED.after(secs(21))),
         }),
         created_at: sample::STARTED.after(secs(1)),

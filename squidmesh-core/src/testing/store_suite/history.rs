@@ -7,19 +7,21 @@ use serde_json::{Map, json};
 
 use super::StoreFixture;
 use super::setup::{apply, committed, history, started, state, take_turns, together};
+use crate::definition::secs;
+use crate::port::{CommitOutcome, RunHistory, StepWrite, StoreSession};
+use crate::run::{AttemptStatus, AuditEvent, AuditKind, StepRun};
 use crate::testing::sample;
-use crate::{AttemptStatus, AuditEvent, AuditKind, CommitOutcome, History, StepRun, StepWrite, StoreSession, secs};
 
 pub async fn a_run_that_was_never_started_has_an_empty_history(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     started(&*store, 2).await;
-    assert_eq!(store.history(sample::run_id(1)).await.unwrap(), History::default());
+    assert_eq!(store.history(sample::run_id(1)).await.unwrap(), RunHistory::default());
 }
 
 pub async fn attempts_come_by_step_and_number(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let mut run = started(&*store, 1).await;
-    // Twelve of one step, so that an order by text would show.
+    // Twelve of one step, so that sorting by text would show.
     let order = (1..=12).map(|number| ("b", number)).chain([("c", 1), ("a", 1), ("a", 2)]);
     for (step, number) in order {
         let mut commit = sample::next(&run);
@@ -45,7 +47,7 @@ pub async fn attempts_of_every_status_read_back(fixture: &dyn StoreFixture) {
         let mut commit = sample::next(&run);
         let mut attempt = sample::attempt("first", number);
         attempt.status = status;
-        attempt.error = (status == AttemptStatus::Failed).then(|| crate::Failure::new("odd", "once"));
+        attempt.error = (status == AttemptStatus::Failed).then(|| crate::run::Failure::new("odd", "once"));
         attempt.finished_at = (status != AttemptStatus::Running).then(|| attempt.started_at.after(secs(1)));
         commit.attempts.push(attempt.clone());
         run = committed(&*store, commit).await;
@@ -93,7 +95,7 @@ pub async fn the_audit_trail_comes_in_order(fixture: &dyn StoreFixture) {
     for round in 0..12 {
         let mut commit = sample::next(&run);
         for (place, kind) in [AuditKind::Paused, AuditKind::Approved, AuditKind::Cancelled].into_iter().enumerate() {
-            // The times run backwards: it is the revision that orders the trail.
+            // The times run backwards: the trail is ordered by revision.
             let mut entry = AuditEvent::new(kind, commit.run.revision, sample::STARTED.after(secs(100 - round)));
             entry.comment = Some(format!("{round}.{place}"));
             commit.audit.push(entry);

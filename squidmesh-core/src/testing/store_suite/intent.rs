@@ -1,4 +1,4 @@
-//! What commits do to intents: add, replace, take away, and hand on under a lease.
+//! What commits do to intents: add, replace, remove, and keep under a lease.
 
 use std::sync::Arc;
 
@@ -6,12 +6,14 @@ use futures_util::FutureExt;
 
 use super::StoreFixture;
 use super::setup::{
-    LEASE, WHILE, apply, claim, claim_by, claim_key, committed, held, history, keys, request, started, together,
+    LEASE, WHILE, apply, claim, claim_by, claim_key, committed, extended, held, history, keys, request, started,
+    together,
 };
+use crate::definition::{Priority, hours, ms};
+use crate::dispatch::{Intent, IntentKey};
+use crate::port::{ClaimRequest, ClaimResult, Commit, CommitOutcome, IntentWrite};
+use crate::run::Run;
 use crate::testing::sample;
-use crate::{
-    ClaimRequest, Commit, CommitOutcome, Intent, IntentKey, IntentWrite, Priority, Run, SingleClaim, hours, ms,
-};
 
 pub async fn adding_an_intent_twice_keeps_the_first(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
@@ -35,7 +37,7 @@ pub async fn adding_an_intent_that_is_held_leaves_it_held(fixture: &dyn StoreFix
     commit.intents.push(IntentWrite::Add(sample::intent(&run, "second")));
     let run = committed(&*store, commit).await;
     assert_eq!(keys(&claim(&*store, 10, 2).await), [sample::intent(&run, "second").key]);
-    assert_eq!(store.extend(&[lease], LEASE).await.unwrap(), [true]);
+    assert_eq!(extended(&*store, &[lease], LEASE).await, [true]);
 }
 
 pub async fn adding_an_intent_that_is_delayed_leaves_it_delayed(fixture: &dyn StoreFixture) {
@@ -76,7 +78,7 @@ pub async fn replacing_a_held_intent_takes_it_out_of_its_holders_hands(fixture: 
     let mut late = sample::next(&run);
     late.fences = vec![lease.clone()];
     assert_eq!(apply(&*store, late).await, CommitOutcome::Fenced);
-    assert_eq!(store.extend(&[lease], LEASE).await.unwrap(), [false]);
+    assert_eq!(extended(&*store, &[lease], LEASE).await, [false]);
     held(&*store, &run, 2).await;
 }
 
@@ -90,7 +92,7 @@ pub async fn a_holder_may_replace_its_own_intent_for_the_next_attempt(fixture: &
     commit.fences = vec![lease.clone()];
     let run = committed(&*store, commit).await;
     let early = claim_key(&*store, &lease.key, sample::lease_token(2)).await;
-    assert!(matches!(early, SingleClaim::NotDue), "{early:?}");
+    assert!(matches!(early, ClaimResult::NotDue), "{early:?}");
     clock.advance(WHILE * 2);
     held(&*store, &run, 3).await;
 }
@@ -110,7 +112,7 @@ pub async fn a_removed_intent_is_gone(fixture: &dyn StoreFixture) {
     assert_eq!(keys(&claim(&*store, 10, 1).await), []);
     assert_eq!(history(&*store, run.id).await.intents, []);
     let answer = claim_key(&*store, &key, sample::lease_token(2)).await;
-    assert!(matches!(answer, SingleClaim::Absent), "{answer:?}");
+    assert!(matches!(answer, ClaimResult::Absent), "{answer:?}");
 }
 
 pub async fn removing_what_is_not_there_is_harmless(fixture: &dyn StoreFixture) {
@@ -128,7 +130,7 @@ pub async fn an_intent_may_be_added_again_after_it_was_removed(fixture: &dyn Sto
     let old = held(&*store, &run, 1).await;
     let run = committed(&*store, write(&run, IntentWrite::Remove(old.key.clone()))).await;
     let run = committed(&*store, write(&run, IntentWrite::Add(sample::intent(&run, "first")))).await;
-    assert_eq!(store.extend(&[old], LEASE).await.unwrap(), [false], "the old lease does not hold the new intent");
+    assert_eq!(extended(&*store, &[old], LEASE).await, [false], "the old lease does not hold the new intent");
     held(&*store, &run, 2).await;
 }
 
@@ -161,7 +163,7 @@ pub async fn an_intent_committed_under_a_lease_is_in_its_holders_hands(fixture: 
     committed(&*store, commit).await;
 }
 
-pub async fn an_intent_committed_under_a_lease_is_found_when_its_holder_is_gone(fixture: &dyn StoreFixture) {
+pub async fn an_intent_committed_under_a_lease_survives_its_holder(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
     let run = started(&*store, 1).await;
     let lease = held(&*store, &run, 1).await;
@@ -232,13 +234,13 @@ pub async fn a_repinned_intent_keeps_its_holder(fixture: &dyn StoreFixture) {
     let run = committed(&*store, write(&run, repinned(&run, "first"))).await;
     let after = history(&*store, run.id).await.intents.remove(0);
     assert_eq!((after.available_at, after.lease), (before.available_at, Some(lease.token)));
-    assert_eq!(store.extend(std::slice::from_ref(&lease), LEASE).await.unwrap(), [true]);
+    assert_eq!(extended(&*store, std::slice::from_ref(&lease), LEASE).await, [true]);
     let mut outcome = write(&run, IntentWrite::Remove(lease.key.clone()));
     outcome.fences = vec![lease];
     committed(&*store, outcome).await;
 }
 
-/// A heartbeat may come at any moment, also while its intent goes to another version.
+/// A heartbeat may come at any moment, also while its intent moves to another version.
 pub async fn a_repinned_intent_is_repinned_while_it_is_extended(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     for number in 1..=60 {
@@ -248,7 +250,7 @@ pub async fn a_repinned_intent_is_repinned_while_it_is_extended(fixture: &dyn St
         let commit = write(&run, repinned(&run, "first"));
         let heartbeats = async move {
             for _ in 0..5 {
-                beating.extend(std::slice::from_ref(&lease), LEASE).await.unwrap();
+                beating.extend_leases(std::slice::from_ref(&lease), LEASE).await.unwrap();
             }
         };
         let taken = async move {
@@ -282,7 +284,7 @@ pub async fn a_run_takes_its_intents_along_to_another_version(fixture: &dyn Stor
     assert_eq!(keys(&claim(&*store, 10, 1).await), [sample::intent(&bystander, "first").key]);
 }
 
-/// The intent of a step, taken over by a version that no sample has, in another queue.
+/// Returns the intent of a step, repinned to a version that no sample has, in another queue.
 fn repinned(run: &Run, step: &str) -> IntentWrite {
     IntentWrite::Repin {
         key: sample::intent(run, step).key,
@@ -292,15 +294,15 @@ fn repinned(run: &Run, step: &str) -> IntentWrite {
     }
 }
 
-/// A change of one intent.
+/// Returns a change of one intent.
 fn write(run: &Run, write: IntentWrite) -> Commit {
     let mut commit = sample::next(run);
     commit.intents.push(write);
     commit
 }
 
-/// The commit that ends `first` under a lease and keeps `second` in the same hands.
-fn hop(run: &Run, lease: &crate::Lease, token: crate::LeaseToken) -> Commit {
+/// Returns the commit that ends `first` under a lease and holds `second` for the same worker.
+fn hop(run: &Run, lease: &crate::dispatch::Lease, token: crate::port::LeaseToken) -> Commit {
     let mut second = sample::intent(run, "second");
     second.lease = Some(token);
     second.delay = LEASE;

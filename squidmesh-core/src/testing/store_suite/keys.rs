@@ -1,4 +1,4 @@
-//! Idempotency keys: a workflow has one run for each.
+//! Idempotency keys: a workflow has one run for each key.
 
 use std::sync::Arc;
 
@@ -6,16 +6,17 @@ use futures_util::FutureExt;
 
 use super::StoreFixture;
 use super::setup::{apply, apply_all, claim, committed, facts, history, started, state, together};
+use crate::port::{Commit, CommitOutcome, RunHistory, StoreSession};
+use crate::run::RunStatus;
 use crate::testing::sample;
-use crate::{Commit, CommitOutcome, History, RunStatus, StoreSession};
 
-pub async fn a_second_start_under_a_key_is_told_of_the_first(fixture: &dyn StoreFixture) {
+pub async fn a_second_start_under_a_key_returns_the_first(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let first = committed(&*store, keyed(1, "order-7")).await;
     let before = facts(&*store, first.id).await;
     assert_eq!(apply(&*store, keyed(2, "order-7")).await, CommitOutcome::KeyTaken(first.id));
     assert_eq!(facts(&*store, first.id).await, before);
-    assert_eq!(facts(&*store, sample::run_id(2)).await, (None, History::default()));
+    assert_eq!(facts(&*store, sample::run_id(2)).await, (None, RunHistory::default()));
     assert_eq!(claim(&*store, 10, 1).await.claims.len(), 1, "the second left no intent");
 }
 
@@ -23,11 +24,11 @@ pub async fn a_run_is_found_by_its_key(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let run = committed(&*store, keyed(1, "order-7")).await;
     let workflow = sample::workflow(sample::WORKFLOW);
-    assert_eq!(store.find_by_key(&workflow, "order-7").await.unwrap(), Some(run.id));
+    assert_eq!(store.find_by_idempotency_key(&workflow, "order-7").await.unwrap(), Some(run.id));
     for other in ["order-8", "Order-7", "order-7 ", "order", "", "%", "order_7"] {
-        assert_eq!(store.find_by_key(&workflow, other).await.unwrap(), None, "{other:?}");
+        assert_eq!(store.find_by_idempotency_key(&workflow, other).await.unwrap(), None, "{other:?}");
     }
-    assert_eq!(store.find_by_key(&sample::workflow("other"), "order-7").await.unwrap(), None);
+    assert_eq!(store.find_by_idempotency_key(&sample::workflow("other"), "order-7").await.unwrap(), None);
 }
 
 pub async fn a_key_counts_within_its_workflow(fixture: &dyn StoreFixture) {
@@ -37,7 +38,7 @@ pub async fn a_key_counts_within_its_workflow(fixture: &dyn StoreFixture) {
     commit.run.idempotency_key = Some("same".to_owned());
     committed(&*store, keyed(1, "same")).await;
     committed(&*store, commit).await;
-    assert_eq!(store.find_by_key(other.name(), "same").await.unwrap(), Some(sample::run_id(2)));
+    assert_eq!(store.find_by_idempotency_key(other.name(), "same").await.unwrap(), Some(sample::run_id(2)));
 }
 
 pub async fn a_key_counts_across_the_versions_of_its_workflow(fixture: &dyn StoreFixture) {
@@ -87,9 +88,12 @@ pub async fn of_concurrent_starts_under_one_key_exactly_one_lands(fixture: &dyn 
         let won: Vec<_> = ended.iter().filter(|(_, outcome)| *outcome == CommitOutcome::Committed).collect();
         assert_eq!(won.len(), 1, "{ended:?}");
         let first = won[0].0;
-        let told = ended.iter().filter(|(_, outcome)| *outcome == CommitOutcome::KeyTaken(first)).count();
-        assert_eq!(told, 7, "{ended:?}");
-        assert_eq!(store.find_by_key(&sample::workflow(sample::WORKFLOW), &key).await.unwrap(), Some(first));
+        let taken = ended.iter().filter(|(_, outcome)| *outcome == CommitOutcome::KeyTaken(first)).count();
+        assert_eq!(taken, 7, "{ended:?}");
+        assert_eq!(
+            store.find_by_idempotency_key(&sample::workflow(sample::WORKFLOW), &key).await.unwrap(),
+            Some(first)
+        );
     }
     assert_eq!(history(&*store, sample::run_id(0)).await.audit, []);
 }
@@ -100,13 +104,13 @@ pub async fn keys_may_be_long_and_of_any_script(fixture: &dyn StoreFixture) {
     for (number, key) in ["größe 🦑 'x' \"y\"", &long, " ", "a\nb"].into_iter().enumerate() {
         let run = committed(&*store, keyed(number as u64, key)).await;
         let workflow = sample::workflow(sample::WORKFLOW);
-        assert_eq!(store.find_by_key(&workflow, key).await.unwrap(), Some(run.id), "{key:?}");
+        assert_eq!(store.find_by_idempotency_key(&workflow, key).await.unwrap(), Some(run.id), "{key:?}");
         let again = keyed(100 + number as u64, key);
         assert_eq!(apply(&*store, again).await, CommitOutcome::KeyTaken(run.id), "{key:?}");
     }
 }
 
-/// The start of a run under a key.
+/// Returns the start of a run under a key.
 fn keyed(number: u64, key: &str) -> Commit {
     let mut commit = sample::start(number);
     commit.run.idempotency_key = Some(key.to_owned());

@@ -1,4 +1,4 @@
-//! Leases and fences: who holds an intent, for how long, and that nobody else's outcome counts.
+//! Leases and fences: which worker holds an intent, for how long, and that no other worker's outcome counts.
 
 use std::sync::Arc;
 
@@ -6,13 +6,14 @@ use futures_util::FutureExt;
 
 use super::StoreFixture;
 use super::setup::{
-    LEASE, WHILE, apply, apply_all, claim, claim_key, committed, facts, held, history, keys, started, state, together,
+    LEASE, WHILE, apply, apply_all, claim, claim_key, committed, extended, facts, held, history, keys, started, state,
+    together,
 };
+use crate::definition::{Priority, ms, secs};
+use crate::dispatch::{IntentKey, Lease};
+use crate::port::{ClaimResult, Commit, CommitOutcome, IntentWrite, StepWrite};
+use crate::run::{AuditEvent, AuditKind, Run, RunStatus, StepRun, StepStatus};
 use crate::testing::sample;
-use crate::{
-    AuditEvent, AuditKind, Commit, CommitOutcome, IntentKey, IntentWrite, Lease, Priority, Run, RunStatus, SingleClaim,
-    StepRun, StepStatus, StepWrite, ms, secs,
-};
 
 pub async fn a_lease_that_ran_out_is_claimed_by_another(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
@@ -24,7 +25,7 @@ pub async fn a_lease_that_ran_out_is_claimed_by_another(fixture: &dyn StoreFixtu
     held(&*store, &run, 3).await;
 }
 
-/// What a dead worker held has waited for the lease already: it must not wait for all that fell due before it as well.
+/// The work of a dead worker has waited for the lease already: it must not wait for all earlier due work as well.
 pub async fn a_lease_that_ran_out_does_not_wait_behind_a_backlog(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
     let mut low = sample::start(1);
@@ -62,8 +63,8 @@ pub async fn one_whose_lease_ran_out_can_be_claimed_alone(fixture: &dyn StoreFix
     let lease = held(&*store, &run, 1).await;
     clock.advance(LEASE + ms(1));
     let answer = claim_key(&*store, &lease.key, sample::lease_token(2)).await;
-    assert!(matches!(answer, SingleClaim::Claimed(_)), "{answer:?}");
-    assert!(!store.extend(&[lease], LEASE).await.unwrap()[0], "the first has lost it");
+    assert!(matches!(answer, ClaimResult::Claimed(_)), "{answer:?}");
+    assert!(!extended(&*store, &[lease], LEASE).await[0], "the first has lost it");
 }
 
 pub async fn a_commit_under_a_held_lease_lands(fixture: &dyn StoreFixture) {
@@ -88,7 +89,7 @@ pub async fn a_lease_holds_while_it_is_extended(fixture: &dyn StoreFixture) {
         let (beat, finish) = (lease.clone(), finish(&run, &lease));
         let heartbeats = async move {
             for _ in 0..5 {
-                beating.extend(std::slice::from_ref(&beat), LEASE).await.unwrap();
+                beating.extend_leases(std::slice::from_ref(&beat), LEASE).await.unwrap();
             }
             CommitOutcome::Committed
         };
@@ -98,7 +99,7 @@ pub async fn a_lease_holds_while_it_is_extended(fixture: &dyn StoreFixture) {
     }
 }
 
-/// A heartbeat may come at any moment, also while its lease is given back.
+/// A heartbeat may come at any moment, also while its lease is released.
 pub async fn a_lease_is_given_back_while_it_is_extended(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     for number in 1..=60 {
@@ -108,10 +109,10 @@ pub async fn a_lease_is_given_back_while_it_is_extended(fixture: &dyn StoreFixtu
         let (beat, release) = (lease.clone(), lease.clone());
         let heartbeats = async move {
             for _ in 0..5 {
-                beating.extend(std::slice::from_ref(&beat), LEASE).await.unwrap();
+                beating.extend_leases(std::slice::from_ref(&beat), LEASE).await.unwrap();
             }
         };
-        let released = async move { releasing.release(std::slice::from_ref(&release), LEASE).await.unwrap() };
+        let released = async move { releasing.release_leases(std::slice::from_ref(&release), LEASE).await.unwrap() };
         together(fixture, [heartbeats.boxed(), released.boxed()]).await;
         let left: Vec<_> = history(&*store, run.id).await.intents.into_iter().map(|intent| intent.lease).collect();
         assert_eq!(left, [None], "run {number}");
@@ -173,9 +174,9 @@ pub async fn every_fence_of_a_commit_must_hold(fixture: &dyn StoreFixture) {
     let leases: Vec<Lease> = claims.into_iter().map(|claim| claim.lease).collect();
     clock.advance(LEASE + ms(1));
     let taken = claim_key(&*store, &leases[1].key, sample::lease_token(2)).await;
-    assert!(matches!(taken, SingleClaim::Claimed(_)), "{taken:?}");
+    assert!(matches!(taken, ClaimResult::Claimed(_)), "{taken:?}");
     let before = facts(&*store, run.id).await;
-    // Each of them in both forms: its intent stays, or is taken away with the commit.
+    // Each in both forms: its intent stays, or is removed with the commit.
     for removed in [vec![], vec![0], vec![1], vec![0, 1, 2]] {
         let mut all = fenced(&run, &leases[0]);
         all.fences = leases.clone();
@@ -190,13 +191,25 @@ pub async fn every_fence_of_a_commit_must_hold(fixture: &dyn StoreFixture) {
 }
 
 pub async fn a_lease_that_ran_out_but_was_not_taken_over_still_counts(fixture: &dyn StoreFixture) {
-    // Ownership is by token, never by time: work that is done is kept unless somebody else has begun it.
+    // Ownership is by token, never by time: completed work is kept unless another worker has begun it.
     let (store, clock) = fixture.fresh().await;
     let run = started(&*store, 1).await;
     let lease = held(&*store, &run, 1).await;
     clock.advance(LEASE * 3);
     committed(&*store, finish(&run, &lease)).await;
     assert_eq!(keys(&claim(&*store, 10, 2).await), []);
+}
+
+pub async fn an_expired_lease_that_nobody_took_over_is_extended(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let lease = held(&*store, &run, 1).await;
+    clock.advance(LEASE * 3);
+    assert_eq!(extended(&*store, std::slice::from_ref(&lease), LEASE).await, [true]);
+    assert_eq!(keys(&claim(&*store, 10, 2).await), [], "it lasts from now on");
+    clock.advance(LEASE + ms(1));
+    held(&*store, &run, 3).await;
+    assert_eq!(extended(&*store, &[lease], LEASE).await, [false]);
 }
 
 pub async fn an_outcome_and_a_takeover_never_both_succeed(fixture: &dyn StoreFixture) {
@@ -211,11 +224,11 @@ pub async fn an_outcome_and_a_takeover_never_both_succeed(fixture: &dyn StoreFix
         };
         let taking_over = {
             let (store, key, token) = (Arc::clone(&store), lease.key.clone(), sample::lease_token(round * 10 + 1));
-            async move { matches!(claim_key(&*store, &key, token).await, SingleClaim::Claimed(_)) }.boxed()
+            async move { matches!(claim_key(&*store, &key, token).await, ClaimResult::Claimed(_)) }.boxed()
         };
         let won = together(fixture, [recording, taking_over]).await;
         assert!(won[0] != won[1], "round {round}: recorded {}, taken over {}", won[0], won[1]);
-        // Out of the way of the rounds to come.
+        // Removed before the next rounds.
         if won[1] {
             let lease = Lease { key: lease.key, token: sample::lease_token(round * 10 + 1) };
             committed(&*store, finish(&run, &lease)).await;
@@ -229,7 +242,7 @@ pub async fn an_extended_lease_lasts_longer(fixture: &dyn StoreFixture) {
     let lease = held(&*store, &run, 1).await;
     for _ in 0..5 {
         clock.advance(LEASE - WHILE);
-        assert_eq!(store.extend(std::slice::from_ref(&lease), LEASE).await.unwrap(), [true]);
+        assert_eq!(extended(&*store, std::slice::from_ref(&lease), LEASE).await, [true]);
         assert_eq!(keys(&claim(&*store, 10, 2).await), []);
     }
     clock.advance(LEASE + ms(1));
@@ -243,12 +256,12 @@ pub async fn a_lost_lease_is_not_extended(fixture: &dyn StoreFixture) {
     assert_eq!(lost.len(), 2);
     clock.advance(LEASE + ms(1));
     assert_eq!(claim(&*store, 10, 2).await.claims.len(), 2);
-    assert_eq!(store.extend(&lost, LEASE * 10).await.unwrap(), [false, false]);
+    assert_eq!(extended(&*store, &lost, LEASE * 10).await, [false, false]);
     let holder = |run: &Run| sample::lease(run.id, "first", sample::lease_token(2));
     clock.advance(LEASE + ms(1));
-    // The new holder's lease was not stretched by the old one's attempt.
+    // The old worker's attempt did not extend the new holder's lease.
     assert_eq!(claim(&*store, 10, 3).await.claims.len(), 2);
-    assert_eq!(store.extend(&runs.each_ref().map(holder), LEASE).await.unwrap(), [false, false]);
+    assert_eq!(extended(&*store, &runs.each_ref().map(holder), LEASE).await, [false, false]);
 }
 
 pub async fn extending_answers_for_each_lease_in_order(fixture: &dyn StoreFixture) {
@@ -262,15 +275,15 @@ pub async fn extending_answers_for_each_lease_in_order(fixture: &dyn StoreFixtur
     }
     leases.push(sample::lease(sample::run_id(9_999), "first", sample::lease_token(1)));
     expected.push(false);
-    assert_eq!(store.extend(&leases, LEASE).await.unwrap(), expected);
-    assert_eq!(store.extend(&[], LEASE).await.unwrap(), Vec::<bool>::new());
+    assert_eq!(extended(&*store, &leases, LEASE).await, expected);
+    assert_eq!(extended(&*store, &[], LEASE).await, Vec::<bool>::new());
 }
 
 pub async fn a_released_intent_is_due_at_once(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let run = started(&*store, 1).await;
     let lease = held(&*store, &run, 1).await;
-    store.release(std::slice::from_ref(&lease), ms(0)).await.unwrap();
+    store.release_leases(std::slice::from_ref(&lease), ms(0)).await.unwrap();
     assert_eq!(history(&*store, run.id).await.intents[0].lease, None);
     held(&*store, &run, 2).await;
 }
@@ -279,7 +292,7 @@ pub async fn a_released_intent_is_due_after_its_delay(fixture: &dyn StoreFixture
     let (store, clock) = fixture.fresh().await;
     let run = started(&*store, 1).await;
     let lease = held(&*store, &run, 1).await;
-    store.release(&[lease], LEASE * 5).await.unwrap();
+    store.release_leases(&[lease], LEASE * 5).await.unwrap();
     clock.advance(LEASE * 2);
     assert_eq!(keys(&claim(&*store, 10, 2).await), [], "not when the lease would have run out");
     clock.advance(LEASE * 3 + ms(1));
@@ -290,9 +303,9 @@ pub async fn a_released_lease_proves_nothing(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let run = started(&*store, 1).await;
     let lease = held(&*store, &run, 1).await;
-    store.release(std::slice::from_ref(&lease), secs(0)).await.unwrap();
+    store.release_leases(std::slice::from_ref(&lease), secs(0)).await.unwrap();
     assert_eq!(apply(&*store, finish(&run, &lease)).await, CommitOutcome::Fenced);
-    assert_eq!(store.extend(&[lease], LEASE).await.unwrap(), [false]);
+    assert_eq!(extended(&*store, &[lease], LEASE).await, [false]);
 }
 
 pub async fn releasing_what_is_not_held_changes_nothing(fixture: &dyn StoreFixture) {
@@ -303,8 +316,8 @@ pub async fn releasing_what_is_not_held_changes_nothing(fixture: &dyn StoreFixtu
     let fresh = held(&*store, &run, 2).await;
     let before = facts(&*store, run.id).await;
     let unknown = sample::lease(sample::run_id(2), "first", sample::lease_token(1));
-    store.release(&[unknown, stale], secs(0)).await.unwrap();
-    store.release(&[], secs(0)).await.unwrap();
+    store.release_leases(&[unknown, stale], secs(0)).await.unwrap();
+    store.release_leases(&[], secs(0)).await.unwrap();
     assert_eq!(facts(&*store, run.id).await, before);
     assert_eq!(keys(&claim(&*store, 10, 3).await), []);
     committed(&*store, finish(&run, &fresh)).await;
@@ -314,11 +327,11 @@ pub async fn many_are_released_at_once(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     apply_all(&*store, (0..200).map(sample::start).collect()).await;
     let leases: Vec<Lease> = claim(&*store, 200, 1).await.claims.into_iter().map(|claim| claim.lease).collect();
-    store.release(&leases[..150], secs(0)).await.unwrap();
+    store.release_leases(&leases[..150], secs(0)).await.unwrap();
     assert_eq!(claim(&*store, 200, 2).await.claims.len(), 150);
 }
 
-/// A change under a lease that leaves its intent in place.
+/// Returns a change under a lease that leaves its intent in place.
 fn fenced(run: &Run, lease: &Lease) -> Commit {
     let mut commit = sample::next(run);
     commit.run.status = RunStatus::Running;
@@ -326,7 +339,7 @@ fn fenced(run: &Run, lease: &Lease) -> Commit {
     commit
 }
 
-/// A change under a lease that records the step and takes its intent away, with something in every part.
+/// Returns a change under a lease that records the step and removes its intent, with content in every part.
 fn finish(run: &Run, lease: &Lease) -> Commit {
     let mut commit = fenced(run, lease);
     let step = StepRun { status: StepStatus::Completed, attempt: 1, lease: Some(lease.token), ..sample::step("first") };

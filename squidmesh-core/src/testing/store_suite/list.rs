@@ -1,9 +1,12 @@
-//! Listing runs: filters, and pages that stay right while runs are added.
+//! Listing runs: filters, and pages that stay correct while runs are added.
 
 use super::StoreFixture;
 use super::setup::{apply_all, committed, started};
+use crate::definition::ms;
+use crate::id::RunId;
+use crate::port::{RunFilter, Store, StoreSession};
+use crate::run::{Run, RunStatus};
 use crate::testing::sample;
-use crate::{Run, RunFilter, RunId, RunStatus, Store, StoreSession, ms};
 
 pub async fn runs_are_listed_newest_first(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
@@ -24,7 +27,7 @@ pub async fn a_listed_run_is_whole(fixture: &dyn StoreFixture) {
     let mut commit = sample::next(&started(&*store, 1).await);
     commit.run.status = RunStatus::Failed;
     commit.run.current_step = None;
-    commit.run.last_error = Some(crate::Failure::new("odd", "it went wrong"));
+    commit.run.last_error = Some(crate::run::Failure::new("odd", "it went wrong"));
     commit.run.finished_at = Some(sample::STARTED);
     let run = committed(&*store, commit).await;
     assert_eq!(store.list(&RunFilter::new()).await.unwrap().runs, [run]);
@@ -127,7 +130,7 @@ pub async fn runs_started_meanwhile_do_not_disturb_the_pages(fixture: &dyn Store
     assert_eq!(second.runs.iter().map(|run| run.id).collect::<Vec<_>>(), ids([2, 1, 0]));
 }
 
-pub async fn a_page_has_fifty_runs_unless_told_and_never_more_than_a_thousand(fixture: &dyn StoreFixture) {
+pub async fn a_page_has_fifty_runs_by_default_and_at_most_a_thousand(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     apply_all(&*store, (0..1_001).map(sample::start).collect()).await;
     for (limit, size) in [(0, 50), (60, 60), (1_000, 1_000), (5_000, 1_000), (usize::MAX, 1_000)] {
@@ -141,7 +144,7 @@ async fn listed(store: &dyn Store, filter: RunFilter) -> Vec<RunId> {
     page.runs.iter().map(|run: &Run| run.id).collect()
 }
 
-/// The ids on all pages of this size.
+/// Returns the ids on all pages of this size.
 async fn paged(store: &dyn Store, size: usize) -> Vec<RunId> {
     let mut ids = Vec::new();
     let mut filter = RunFilter::new().limit(size);

@@ -1,4 +1,4 @@
-//! Reading a run: whole commits only, whatever is being written meanwhile.
+//! Reading a run: whole commits only, during concurrent writes too.
 
 use std::sync::Arc;
 
@@ -6,8 +6,24 @@ use futures_util::FutureExt;
 
 use super::StoreFixture;
 use super::setup::{apply_all, claim, committed, started, state, take_turns, together};
+use crate::port::{RunFilter, StepWrite, StoreSession};
+use crate::run::{RunSnapshot, StepRun, StepStatus};
 use crate::testing::sample;
-use crate::{RunState, StepRun, StepStatus, StepWrite, StoreSession};
+
+pub async fn a_run_is_read_as_it_was_committed_last(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let mut run = started(&*store, 1).await;
+    for attempt in 1..=4 {
+        assert_eq!(state(&*store, run.id).await.run, run, "read before every commit, so that it could be remembered");
+        let mut commit = sample::next(&run);
+        commit.steps = vec![StepWrite::Update(StepRun { attempt, ..sample::step("first") })];
+        run = committed(&*store, commit).await;
+        let read = state(&*store, run.id).await;
+        assert_eq!((&read.run, read.steps[&sample::step_name("first")].attempt), (&run, attempt));
+        let page = store.list(&RunFilter::new()).await.unwrap();
+        assert_eq!(page.runs, [run.clone()]);
+    }
+}
 
 pub async fn a_reader_sees_whole_commits_only(fixture: &dyn StoreFixture) {
     const COMMITS: u32 = 60;
@@ -53,7 +69,8 @@ pub async fn a_reader_sees_whole_commits_only(fixture: &dyn StoreFixture) {
 }
 
 pub async fn who_loses_a_race_sees_what_the_winner_wrote(fixture: &dyn StoreFixture) {
-    // Two siblings that finish at once: each decides again after a conflict, and the second then sees the first completed.
+    // Two siblings that finish at once: each decides again after a conflict, and the second then sees the first
+    // completed.
     let (store, _) = fixture.fresh().await;
     for round in 0..25 {
         let mut start = sample::start(round);
@@ -69,7 +86,7 @@ pub async fn who_loses_a_race_sees_what_the_winner_wrote(fixture: &dyn StoreFixt
                     commit.run.token = sample::commit_token(round * 1_000 + seen.run.revision * 10 + name.len() as u64);
                     let step = StepRun { status: StepStatus::Completed, attempt: 1, ..sample::step(name) };
                     commit.steps.push(StepWrite::Update(step));
-                    if super::setup::apply(&*store, commit).await == crate::CommitOutcome::Committed {
+                    if super::setup::apply(&*store, commit).await == crate::port::CommitOutcome::Committed {
                         return seen.in_status(StepStatus::Completed).count();
                     }
                 }
@@ -88,7 +105,7 @@ pub async fn step_runs_belong_to_their_run_alone(fixture: &dyn StoreFixture) {
     wide.steps.push(StepWrite::Create(sample::step("second")));
     let wide = committed(&*store, wide).await;
     let narrow = started(&*store, 2).await;
-    assert_eq!(state(&*store, narrow.id).await, RunState::new(narrow, [sample::step("first")]));
+    assert_eq!(state(&*store, narrow.id).await, RunSnapshot::new(narrow, [sample::step("first")]));
     assert_eq!(state(&*store, wide.id).await.steps.len(), 2);
 }
 
@@ -98,7 +115,7 @@ pub async fn a_run_without_step_runs_is_read(fixture: &dyn StoreFixture) {
     commit.steps.clear();
     commit.intents.clear();
     let run = committed(&*store, commit).await;
-    assert_eq!(state(&*store, run.id).await, RunState::new(run, []));
+    assert_eq!(state(&*store, run.id).await, RunSnapshot::new(run, []));
 }
 
 pub async fn claims_of_many_runs_carry_each_its_own_state(fixture: &dyn StoreFixture) {

@@ -1,6 +1,6 @@
 //! Retention: what is deleted, what is kept, and that it is deleted once.
 //!
-//! A store that deletes nothing skips these cases, visibly.
+//! A store that deletes nothing visibly skips these cases.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,17 +9,22 @@ use futures_util::FutureExt;
 
 use super::StoreFixture;
 use super::setup::{WHILE, apply, committed, facts, started, together};
-use crate::testing::{ManualClock, sample};
-use crate::{
-    Clock, Commit, CommitOutcome, History, IntentKey, IntentWrite, PruneRequest, Run, RunId, RunStatus, Store,
-    StoreError, StoreSession,
+use crate::dispatch::IntentKey;
+use crate::id::RunId;
+use crate::port::{
+    Clock, Commit, CommitOutcome, IntentWrite, PruneRequest, RunHistory, Store, StoreError, StoreSession,
 };
+use crate::run::{Run, RunStatus};
+use crate::testing::{ManualClock, sample};
 
-/// Longer than anything in these cases was ended ago, and so long that a case is over before.
+/// Longer than the age of any ended run in these cases, and longer than any case runs.
 const AGE: Duration = Duration::from_secs(1_000_000);
 
-/// A store that deletes; of one that does not, only that it says so is tested.
-async fn deleting(fixture: &dyn StoreFixture) -> Option<(Arc<dyn Store>, Arc<ManualClock>)> {
+/// More batches than any of these cases needs.
+const BATCHES: usize = 1_000;
+
+/// Returns a store that deletes; for one that does not, the case only checks that it reports so.
+pub(super) async fn deleting(fixture: &dyn StoreFixture) -> Option<(Arc<dyn Store>, Arc<ManualClock>)> {
     let (store, clock) = fixture.fresh().await;
     match store.prune(&all()).await {
         Err(StoreError::Unsupported { .. }) => {
@@ -36,7 +41,7 @@ async fn deleting(fixture: &dyn StoreFixture) -> Option<(Arc<dyn Store>, Arc<Man
     }
 }
 
-/// Every ended run that there is.
+/// Returns a request for every ended run.
 fn all() -> PruneRequest {
     let ended = [RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled];
     PruneRequest::new(Duration::ZERO, ended.into(), 1_000)
@@ -45,7 +50,7 @@ fn all() -> PruneRequest {
 async fn prune(store: &dyn Store, request: &PruneRequest) -> usize {
     let mut request = request.clone();
     let mut runs = 0;
-    loop {
+    for _ in 0..BATCHES {
         let pruned = store.prune(&request).await.expect("the store can delete");
         runs += pruned.runs;
         if pruned.next.is_none() {
@@ -53,9 +58,10 @@ async fn prune(store: &dyn Store, request: &PruneRequest) -> usize {
         }
         request = request.after(pruned.next);
     }
+    panic!("the batches do not end")
 }
 
-/// The commit that ends a run in a status, now, with nothing left to be delivered.
+/// Returns the commit that ends a run in a status, now, with no live intent left.
 fn end(run: &Run, status: RunStatus, clock: &ManualClock) -> Commit {
     let mut end = sample::next(run);
     end.run.status = status;
@@ -88,15 +94,15 @@ pub async fn an_ended_run_is_deleted_with_everything_that_is_kept_of_it(fixture:
     committed(&*store, end(&run, RunStatus::Completed, &clock)).await;
     clock.advance(WHILE);
     assert_eq!(prune(&*store, &all()).await, 1);
-    assert_eq!(facts(&*store, run.id).await, (None, History::default()));
-    assert_eq!(store.find_by_key(&run.workflow, "key").await.unwrap(), None);
+    assert_eq!(facts(&*store, run.id).await, (None, RunHistory::default()));
+    assert_eq!(store.find_by_idempotency_key(&run.workflow, "key").await.unwrap(), None);
     assert!(is_there(&*store, other.id).await);
     assert!(store.definition(&run.fingerprint).await.unwrap().is_some(), "versions are kept");
     assert_eq!(apply(&*store, keyed()).await, CommitOutcome::Committed, "as if it had never been");
     assert_eq!(prune(&*store, &all()).await, 0);
 }
 
-pub async fn only_what_ended_long_enough_ago_in_a_wanted_status_is_deleted(fixture: &dyn StoreFixture) {
+pub async fn only_old_enough_runs_in_a_given_status_are_deleted(fixture: &dyn StoreFixture) {
     let Some((store, clock)) = deleting(fixture).await else { return };
     let completed = ended(&*store, 1, RunStatus::Completed, &clock).await;
     let failed = ended(&*store, 2, RunStatus::Failed, &clock).await;
@@ -147,7 +153,7 @@ pub async fn what_a_live_run_came_from_is_kept(fixture: &dyn StoreFixture) {
     assert_eq!(deleted, 4, "the whole lineage has ended");
 }
 
-pub async fn what_shows_that_a_kept_run_went_on_is_kept(fixture: &dyn StoreFixture) {
+pub async fn runs_that_continue_a_kept_run_are_kept(fixture: &dyn StoreFixture) {
     let Some((store, clock)) = deleting(fixture).await else { return };
     let failed = ended(&*store, 1, RunStatus::Failed, &clock).await;
     let mut resumed = sample::start(2);
@@ -156,7 +162,7 @@ pub async fn what_shows_that_a_kept_run_went_on_is_kept(fixture: &dyn StoreFixtu
     committed(&*store, end(&resumed, RunStatus::Completed, &clock)).await;
     clock.advance(WHILE);
     let request = PruneRequest { statuses: vec![RunStatus::Completed], ..all() };
-    assert_eq!(prune(&*store, &request).await, 0, "or the failed run could go on once more");
+    assert_eq!(prune(&*store, &request).await, 0, "or the failed run could be resumed once more");
     assert!(is_there(&*store, resumed.id).await);
 }
 
@@ -173,7 +179,7 @@ pub async fn a_dry_run_counts_and_deletes_nothing(fixture: &dyn StoreFixture) {
     assert_eq!(prune(&*store, &all()).await, 5);
 }
 
-pub async fn a_batch_is_bounded_and_the_next_goes_on_behind_it(fixture: &dyn StoreFixture) {
+pub async fn a_batch_is_bounded_and_the_next_continues_behind_it(fixture: &dyn StoreFixture) {
     let Some((store, clock)) = deleting(fixture).await else { return };
     for number in 1..=7 {
         if number == 3 {
@@ -188,6 +194,7 @@ pub async fn a_batch_is_bounded_and_the_next_goes_on_behind_it(fixture: &dyn Sto
         loop {
             let pruned = store.prune(&request).await.unwrap();
             batches.push(pruned.runs);
+            assert!(batches.len() <= BATCHES, "the batches end");
             if pruned.next.is_none() {
                 break;
             }
@@ -211,7 +218,7 @@ pub async fn of_several_who_delete_at_once_each_run_is_counted_by_one(fixture: &
         async move { prune(&*store, &PruneRequest { limit: 5, ..all() }).await }.boxed()
     });
     let counts = together(fixture, parts).await;
-    // What one has locked the others leave alone; it may have to be looked for once more.
+    // A run that one pruner has locked is skipped by the others; it may have to be looked for once more.
     let rest = prune(&*store, &all()).await;
     assert_eq!(counts.iter().sum::<usize>() + rest, 40, "{counts:?} and {rest}");
     for number in 1..=40 {

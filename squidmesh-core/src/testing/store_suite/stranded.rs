@@ -1,11 +1,14 @@
-//! Work that lies because nobody who asks has the version that can carry it out.
+//! Stranded work: no process that asks has the version that can execute it.
 
 use std::time::Duration;
 
 use super::StoreFixture;
 use super::setup::{LEASE, WHILE, committed, facts, held, started};
+use crate::definition::Priority;
+use crate::dispatch::IntentKey;
+use crate::id::RunId;
+use crate::port::{Commit, IntentWrite, Store, StrandedRequest};
 use crate::testing::sample;
-use crate::{Commit, IntentKey, IntentWrite, Priority, RunId, Store, StrandedRequest};
 
 pub async fn an_empty_store_has_nothing_stranded(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
@@ -25,16 +28,16 @@ pub async fn what_a_known_version_left_is_not_stranded(fixture: &dyn StoreFixtur
 pub async fn what_has_not_been_due_long_enough_is_not_stranded(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
     let run = committed(&*store, delayed(1, WHILE)).await;
-    let patient = StrandedRequest { due_for: WHILE * 10, ..unknown() };
+    let longer = StrandedRequest { due_for: WHILE * 10, ..unknown() };
     assert_eq!(stranded(&*store, &unknown()).await, [], "it is not due");
     clock.advance(WHILE);
     assert_eq!(stranded(&*store, &unknown()).await, [run.id]);
-    assert_eq!(stranded(&*store, &patient).await, []);
+    assert_eq!(stranded(&*store, &longer).await, []);
     clock.advance(WHILE * 10);
-    assert_eq!(stranded(&*store, &patient).await, [run.id]);
+    assert_eq!(stranded(&*store, &longer).await, [run.id]);
 }
 
-pub async fn what_somebody_holds_is_not_stranded_until_the_lease_has_run_out(fixture: &dyn StoreFixture) {
+pub async fn held_work_is_not_stranded_until_its_lease_expires(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
     let run = started(&*store, 1).await;
     held(&*store, &run, 1).await;
@@ -58,7 +61,7 @@ pub async fn every_queue_and_priority_is_looked_through(fixture: &dyn StoreFixtu
     assert_eq!(stranded(&*store, &unknown()).await, expected);
 }
 
-pub async fn a_run_is_stranded_once_whatever_lies_of_it(fixture: &dyn StoreFixture) {
+pub async fn a_run_is_stranded_once_however_many_intents_it_has(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let mut commit = sample::start(1);
     let mut compensation = sample::intent(&commit.run, "first");
@@ -110,7 +113,7 @@ pub async fn one_run_is_asked_about_alone(fixture: &dyn StoreFixture) {
     assert_eq!(stranded(&*store, &unknown().run(sample::run_id(9))).await, []);
 }
 
-/// Everything that is due, of whatever version.
+/// Returns a request that knows no version: all due work is stranded.
 fn unknown() -> StrandedRequest {
     StrandedRequest::new(Vec::new(), Duration::ZERO, 100)
 }
@@ -119,7 +122,7 @@ async fn stranded(store: &dyn Store, request: &StrandedRequest) -> Vec<RunId> {
     store.stranded(request).await.expect("the store can look")
 }
 
-/// The start of a run whose first step is due after `delay`.
+/// Returns the start of a run whose first step is due after `delay`.
 fn delayed(number: u64, delay: Duration) -> Commit {
     let mut commit = sample::start(number);
     if let Some(IntentWrite::Add(intent)) = commit.intents.first_mut() {

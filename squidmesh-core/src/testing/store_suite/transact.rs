@@ -1,6 +1,7 @@
-//! Transactions that are lent: what is recorded in one happens as a whole, with whatever else is written in it, or not at all.
+//! Lent transactions: commits recorded in one take effect together, with the other writes in it, or not at all.
 //!
-//! The cases know no driver, so they do nothing with the transaction itself. A store that lends none skips them, visibly.
+//! The cases know no driver, so they do nothing with the transaction itself. A store that lends none visibly skips
+//! them.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -11,26 +12,28 @@ use futures_util::FutureExt;
 
 use super::StoreFixture;
 use super::setup::{facts, held, history, started, state, take_turns, together};
-use crate::testing::sample;
-use crate::{
-    Commit, CommitOutcome, IntentWrite, RunId, RunState, Store, StoreError, StoreSession, Transacted, TransactionBody,
-    TransactionEnd,
+use crate::id::RunId;
+use crate::port::{
+    Commit, CommitOutcome, IntentWrite, Store, StoreError, StoreSession, TransactionBody, TransactionEnd,
+    TransactionOutcome,
 };
+use crate::run::RunSnapshot;
+use crate::testing::sample;
 
 /// What the body of a transaction saw.
 #[derive(Debug, Default)]
 struct Seen {
     outcomes: Vec<CommitOutcome>,
-    loaded: Vec<Option<RunState>>,
+    loaded: Vec<Option<RunSnapshot>>,
 }
 
-/// A body that records these commits one after the other, with a look at a run after each.
+/// A body that records these commits one after the other and reads a run after each.
 struct Recording {
     worked: TransactionEnd,
     commits: Vec<Commit>,
     look_at: RunId,
     ends: fn(&Seen) -> TransactionEnd,
-    /// Looked at from outside, once everything is recorded.
+    /// The store to read from outside, once everything is recorded.
     outside: Option<Arc<dyn Store>>,
     panics: bool,
     seen: Arc<Mutex<Seen>>,
@@ -79,7 +82,7 @@ impl TransactionBody for Recording {
     }
 }
 
-/// A store that lends transactions; of one that lends none, only that it says so is tested.
+/// Returns a store that lends transactions; for one that does not, the case only checks that it reports so.
 async fn lending(fixture: &dyn StoreFixture) -> Option<Arc<dyn Store>> {
     let (store, _) = fixture.fresh().await;
     if store.transaction_type().is_some() {
@@ -94,8 +97,8 @@ async fn lending(fixture: &dyn StoreFixture) -> Option<Arc<dyn Store>> {
     None
 }
 
-/// Carries the body through a transaction, and gives what it saw.
-async fn transact(store: &dyn Store, body: Recording) -> (Transacted, Seen) {
+/// Runs the body in a transaction, and returns what it saw.
+async fn transact(store: &dyn Store, body: Recording) -> (TransactionOutcome, Seen) {
     let seen = Arc::clone(&body.seen);
     let ended = store.transact(Box::new(body)).await.expect("the transaction can be tried");
     let seen = std::mem::take(&mut *seen.lock().unwrap());
@@ -105,7 +108,7 @@ async fn transact(store: &dyn Store, body: Recording) -> (Transacted, Seen) {
 pub async fn what_a_transaction_records_is_stored_when_it_commits(fixture: &dyn StoreFixture) {
     let Some(store) = lending(fixture).await else { return };
     let (ended, seen) = transact(&*store, Recording::new([sample::start(1)])).await;
-    assert_eq!((ended, seen.outcomes), (Transacted::Committed, vec![CommitOutcome::Committed]));
+    assert_eq!((ended, seen.outcomes), (TransactionOutcome::Committed, vec![CommitOutcome::Committed]));
     let stored = state(&*store, sample::run_id(1)).await;
     assert_eq!(stored.run, sample::run(1));
     assert!(store.definition(sample::definition().fingerprint()).await.unwrap().is_some());
@@ -115,7 +118,7 @@ pub async fn what_a_transaction_records_is_stored_when_it_commits(fixture: &dyn 
 pub async fn nothing_of_a_transaction_is_seen_before_it_ends(fixture: &dyn StoreFixture) {
     let Some(store) = lending(fixture).await else { return };
     let body = Recording { outside: Some(Arc::clone(&store)), ..Recording::new([sample::start(1)]) };
-    assert_eq!(transact(&*store, body).await.0, Transacted::Committed);
+    assert_eq!(transact(&*store, body).await.0, TransactionOutcome::Committed);
     assert!(facts(&*store, sample::run_id(1)).await.0.is_some());
 }
 
@@ -135,20 +138,20 @@ pub async fn a_transaction_that_is_rolled_back_leaves_no_trace(fixture: &dyn Sto
     let before = facts(&*store, old.id).await;
     let body = Recording::new([sample::next(&old), sample::start(2)]).ends(|_| TransactionEnd::RollBack);
     let (ended, seen) = transact(&*store, body).await;
-    assert_eq!((ended, seen.outcomes), (Transacted::RolledBack, vec![CommitOutcome::Committed; 2]));
+    assert_eq!((ended, seen.outcomes), (TransactionOutcome::RolledBack, vec![CommitOutcome::Committed; 2]));
     assert_eq!(facts(&*store, old.id).await, before);
-    assert_eq!(facts(&*store, sample::run_id(2)).await, (None, crate::History::default()));
+    assert_eq!(facts(&*store, sample::run_id(2)).await, (None, crate::port::RunHistory::default()));
 }
 
 pub async fn work_that_is_rolled_back_is_not_recorded(fixture: &dyn StoreFixture) {
     let Some(store) = lending(fixture).await else { return };
     let body = Recording { worked: TransactionEnd::RollBack, ..Recording::new([sample::start(1)]) };
     let (ended, seen) = transact(&*store, body).await;
-    assert_eq!((ended, seen.outcomes), (Transacted::RolledBack, vec![]), "it was not asked to record anything");
+    assert_eq!((ended, seen.outcomes), (TransactionOutcome::RolledBack, vec![]), "it was not asked to record anything");
     assert_eq!(facts(&*store, sample::run_id(1)).await.0, None);
 }
 
-pub async fn a_transaction_on_an_old_revision_conflicts_and_may_go_on(fixture: &dyn StoreFixture) {
+pub async fn a_transaction_may_continue_after_a_conflict(fixture: &dyn StoreFixture) {
     let Some(store) = lending(fixture).await else { return };
     let old = started(&*store, 1).await;
     let mut rival = sample::next(&old);
@@ -158,7 +161,7 @@ pub async fn a_transaction_on_an_old_revision_conflicts_and_may_go_on(fixture: &
     let (ended, seen) = transact(&*store, Recording::new([sample::next(&old), after.clone()])).await;
     assert_eq!(seen.outcomes, [CommitOutcome::Conflict, CommitOutcome::Committed]);
     assert_eq!(seen.loaded[0].as_ref().map(|state| &state.run), Some(&rival), "it sees what came in between");
-    assert_eq!(ended, Transacted::Committed);
+    assert_eq!(ended, TransactionOutcome::Committed);
     assert_eq!(state(&*store, old.id).await.run, after.run);
 }
 
@@ -166,7 +169,7 @@ pub async fn a_stale_fence_is_refused_within_a_transaction(fixture: &dyn StoreFi
     let Some(store) = lending(fixture).await else { return };
     let run = started(&*store, 1).await;
     let lease = held(&*store, &run, 1).await;
-    store.release(std::slice::from_ref(&lease), std::time::Duration::ZERO).await.unwrap();
+    store.release_leases(std::slice::from_ref(&lease), std::time::Duration::ZERO).await.unwrap();
     held(&*store, &run, 2).await;
     let before = facts(&*store, run.id).await;
     let mut late = sample::next(&run);
@@ -174,7 +177,7 @@ pub async fn a_stale_fence_is_refused_within_a_transaction(fixture: &dyn StoreFi
     late.fences = vec![lease];
     let body = Recording::new([late]).ends(|_| TransactionEnd::RollBack);
     let (ended, seen) = transact(&*store, body).await;
-    assert_eq!((ended, seen.outcomes), (Transacted::RolledBack, vec![CommitOutcome::Fenced]));
+    assert_eq!((ended, seen.outcomes), (TransactionOutcome::RolledBack, vec![CommitOutcome::Fenced]));
     assert_eq!(facts(&*store, run.id).await, before);
 }
 
@@ -192,7 +195,7 @@ pub async fn of_concurrent_transactions_on_one_revision_exactly_one_lands(fixtur
             async move { (commit.run.clone(), transact(&*store, Recording::new([commit]).ends(ends)).await.0) }.boxed()
         });
         let ended = together(fixture, racers).await;
-        let won: Vec<_> = ended.iter().filter(|(_, ended)| *ended == Transacted::Committed).collect();
+        let won: Vec<_> = ended.iter().filter(|(_, ended)| *ended == TransactionOutcome::Committed).collect();
         assert_eq!(won.len(), 1, "{ended:?}");
         run = state(&*store, run.id).await.run;
         assert_eq!(run, won[0].0);
@@ -204,8 +207,8 @@ pub async fn transactions_of_many_runs_all_land(fixture: &dyn StoreFixture) {
     let all = (1..=24).map(|number| {
         let store = Arc::clone(&store);
         async move {
-            // Where a whole transaction conflicts because anything else came in between, it is tried again.
-            while transact(&*store, Recording::new([sample::start(number)])).await.0 != Transacted::Committed {}
+            // Where a whole transaction conflicts because another commit came in between, it is retried.
+            while transact(&*store, Recording::new([sample::start(number)])).await.0 != TransactionOutcome::Committed {}
         }
         .boxed()
     });
@@ -233,7 +236,7 @@ pub async fn a_transaction_whose_caller_goes_away_is_whole_or_nothing(fixture: &
         assert!(matches!((found, intents), (None, 0) | (Some(2), 0 | 1)), "{found:?}, {intents}");
     }
     let (ended, _) = transact(&*store, Recording::new([sample::start(99)])).await;
-    assert_eq!(ended, Transacted::Committed, "nothing is left open");
+    assert_eq!(ended, TransactionOutcome::Committed, "nothing is left open");
 }
 
 pub async fn a_body_that_panics_leaves_no_trace(fixture: &dyn StoreFixture) {
@@ -243,5 +246,5 @@ pub async fn a_body_that_panics_leaves_no_trace(fixture: &dyn StoreFixture) {
     assert!(!matches!(ended, Ok(Ok(_))), "{ended:?}");
     assert_eq!(facts(&*store, sample::run_id(1)).await.0, None);
     let (ended, _) = transact(&*store, Recording::new([sample::start(1)])).await;
-    assert_eq!(ended, Transacted::Committed, "nothing is left open");
+    assert_eq!(ended, TransactionOutcome::Committed, "nothing is left open");
 }

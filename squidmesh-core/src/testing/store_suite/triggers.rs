@@ -1,11 +1,14 @@
-//! What is kept of cron triggers: read with the store's time, written by compare-and-set.
+//! The records of cron triggers: read with the store's time, written by compare-and-set.
 
 use futures_util::FutureExt;
 
 use super::StoreFixture;
 use super::setup::{WHILE, together};
+use crate::definition::{hours, minutes, ms};
+use crate::name::{TriggerName, WorkflowName};
+use crate::port::{Clock, Store};
+use crate::schedule::{MissedOccurrences, TriggerNotes, TriggerRecord};
 use crate::testing::sample;
-use crate::{Clock, Store, TriggerName, TriggerRecord, WorkflowName, hours, minutes, ms};
 
 pub async fn nothing_is_kept_of_a_trigger_that_nobody_wrote(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
@@ -18,34 +21,51 @@ pub async fn a_record_reads_back_as_it_was_written(fixture: &dyn StoreFixture) {
     let mut written = record("sample", "nightly — «夜»", 1);
     written.positions.insert("0 3 * * * Europe/Berlin".to_owned(), sample::STARTED.after(ms(1)));
     written.positions.insert("*/5 * * * 1-5 UTC".to_owned(), sample::STARTED.after(hours(9)));
-    assert!(store.put_trigger(&written).await.unwrap());
+    written.notes = noted();
+    assert!(store.compare_and_set_trigger(&written).await.unwrap());
     assert_eq!(read(&*store, &["sample"]).await, [written.clone()]);
     written.paused_at = Some(sample::STARTED.after(minutes(7)));
     written.positions.remove("*/5 * * * 1-5 UTC");
     written.revision = 2;
-    assert!(store.put_trigger(&written).await.unwrap());
+    assert!(store.compare_and_set_trigger(&written).await.unwrap());
     assert_eq!(read(&*store, &["sample"]).await, [written.clone()]);
     written.paused_at = None;
+    written.notes = TriggerNotes::default();
     written.positions.clear();
     written.revision = 3;
-    assert!(store.put_trigger(&written).await.unwrap());
+    assert!(store.compare_and_set_trigger(&written).await.unwrap());
     assert_eq!(read(&*store, &["sample"]).await, [written]);
 }
 
 pub async fn a_record_is_written_over_the_revision_before_it_alone(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let mut other = record("sample", "nightly", 2);
-    assert!(!store.put_trigger(&other).await.unwrap(), "there is no revision 1");
+    assert!(!store.compare_and_set_trigger(&other).await.unwrap(), "there is no revision 1");
     assert_eq!(read(&*store, &["sample"]).await, []);
     let mut kept = record("sample", "nightly", 1);
-    assert!(store.put_trigger(&kept).await.unwrap());
+    assert!(store.compare_and_set_trigger(&kept).await.unwrap());
     kept.revision = 2;
-    assert!(store.put_trigger(&kept).await.unwrap());
+    assert!(store.compare_and_set_trigger(&kept).await.unwrap());
     other.paused_at = Some(sample::STARTED);
     for revision in [1, 2, 4] {
         other.revision = revision;
-        assert!(!store.put_trigger(&other).await.unwrap(), "revision {revision} does not follow 2");
+        assert!(!store.compare_and_set_trigger(&other).await.unwrap(), "revision {revision} does not follow 2");
         assert_eq!(read(&*store, &["sample"]).await, [kept.clone()]);
+    }
+}
+
+/// A writer whose record is stored already has not written it: another process with the same decision was faster.
+pub async fn the_same_record_is_written_once(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let mut record = record("sample", "nightly", 1);
+    for revision in 1..=3 {
+        record.revision = revision;
+        record.positions.insert("0 3 * * * UTC".to_owned(), sample::STARTED.after(hours(revision)));
+        assert!(store.compare_and_set_trigger(&record).await.unwrap(), "revision {revision}");
+        for _ in 0..2 {
+            assert!(!store.compare_and_set_trigger(&record).await.unwrap(), "revision {revision} is there");
+            assert_eq!(read(&*store, &["sample"]).await, [record.clone()]);
+        }
     }
 }
 
@@ -55,7 +75,7 @@ pub async fn of_eight_who_write_the_same_revision_one_succeeds(fixture: &dyn Sto
         let writers = (0..8).map(|writer| {
             let (store, mut record) = (store.clone(), record("sample", "nightly", revision));
             record.positions.insert(writer.to_string(), sample::STARTED);
-            async move { store.put_trigger(&record).await.unwrap() }.boxed()
+            async move { store.compare_and_set_trigger(&record).await.unwrap() }.boxed()
         });
         let written = together(fixture, writers).await;
         let winner = written.iter().position(|written| *written).expect("one of them succeeds").to_string();
@@ -69,7 +89,7 @@ pub async fn of_eight_who_write_the_same_revision_one_succeeds(fixture: &dyn Sto
 pub async fn records_are_read_for_the_workflows_asked_for(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     for (workflow, trigger) in [("one", "nightly"), ("one", "Nightly"), ("two", "nightly"), ("three", "hourly")] {
-        assert!(store.put_trigger(&record(workflow, trigger, 1)).await.unwrap());
+        assert!(store.compare_and_set_trigger(&record(workflow, trigger, 1)).await.unwrap());
     }
     let mut found = read(&*store, &["one", "three", "four"]).await;
     found.sort_by_key(|record| (record.workflow.clone(), record.trigger.clone()));
@@ -79,9 +99,9 @@ pub async fn records_are_read_for_the_workflows_asked_for(fixture: &dyn StoreFix
 pub async fn records_come_with_the_stores_time(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
     for _ in 0..2 {
-        let told = store.triggers(&[sample::workflow("sample")]).await.unwrap().now;
+        let stored = store.triggers(&[sample::workflow("sample")]).await.unwrap().now;
         let (now, apart) = (clock.now(), WHILE / 2);
-        assert!(told.after(apart) >= now && now.after(apart) >= told, "{told} is not {now}");
+        assert!(stored.after(apart) >= now && now.after(apart) >= stored, "{stored} is not {now}");
         clock.advance(hours(1));
     }
 }
@@ -91,6 +111,15 @@ fn record(workflow: &str, trigger: &str, revision: u64) -> TriggerRecord {
     let mut record = TriggerRecord::new(sample::workflow(workflow), trigger);
     record.revision = revision;
     record
+}
+
+/// Returns every note that a trigger can have.
+fn noted() -> TriggerNotes {
+    let (first, last, noticed_at) = (sample::STARTED, sample::STARTED.after(hours(2)), sample::STARTED.after(hours(3)));
+    let missed = Some(MissedOccurrences { count: 3, first, last, noticed_at });
+    let mut notes = TriggerNotes { actor: Some("Gül — «夜»".to_owned()), missed, ..TriggerNotes::default() };
+    notes.ahead.insert("0 3 * * * Europe/Berlin".to_owned(), sample::STARTED.after(hours(24)));
+    notes
 }
 
 async fn read(store: &dyn Store, workflows: &[&str]) -> Vec<TriggerRecord> {

@@ -1,0 +1,24 @@
+//! Each attempt of a step is given the snapshot that the step was scheduled with, however the context changes.
+
+use serde_json::Value;
+
+use crate::evidence::{EffectKind, Evidence};
+use crate::findings::Findings;
+
+pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
+    for effect in &evidence.effects {
+        let run = evidence.runs.get(&effect.run_id).and_then(|record| record.state.steps.get(&effect.step));
+        let Some(run) = run else {
+            findings.add(effect.run_id, format!("{} was carried out, and has no step run", effect.step));
+            continue;
+        };
+        let given = match effect.kind {
+            EffectKind::Step => &effect.input,
+            EffectKind::Compensation => effect.input.get("input").unwrap_or(&Value::Null),
+            EffectKind::Row => continue,
+        };
+        findings.demand(given.as_object() == Some(&*run.input), effect.run_id, || {
+            format!("attempt {} of {} ({:?}) was not given its snapshot", effect.attempt, effect.step, effect.kind)
+        });
+    }
+}

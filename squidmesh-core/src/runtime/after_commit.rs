@@ -1,0 +1,31 @@
+//! What a command inside the host's own transaction announces once the host has committed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Runtime;
+use super::commit::announcement::Announcement;
+
+/// The announcement to make once the host's transaction is committed.
+#[must_use = "call `committed` after the transaction is committed"]
+pub struct AfterCommit {
+    runtime: Arc<Runtime>,
+    pending: Mutex<Announcement>,
+}
+
+impl AfterCommit {
+    pub(super) fn new(runtime: Arc<Runtime>) -> Self {
+        AfterCommit { runtime, pending: Mutex::default() }
+    }
+
+    pub(super) fn add(&self, announcement: Announcement) {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).extend(announcement);
+    }
+
+    /// Emits the events and wakes the workers; call it after the transaction was committed.
+    pub fn committed(self) {
+        self.runtime.announce(&self.pending.into_inner().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Discards the announcement; call it after the transaction was rolled back.
+    pub fn rolled_back(self) {}
+}

@@ -1,0 +1,131 @@
+//! Events as log lines: the sink of every runtime.
+
+use crate::event::{Event, EventKind};
+use crate::port::EventSink;
+use crate::schedule::{TriggerEvent, TriggerEventKind};
+
+/// Logs every event with [`tracing`], under the target `squidmesh`.
+///
+/// Logs no payload, input, output or error message: of a failure only its kind. Logs the actor of a decision if the
+/// host's [`Redaction`](crate::inspect::Redaction) shows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TracingSink;
+
+macro_rules! log {
+    ($level:ident, $event:ident $(, $($fields:tt)+)?) => {
+        tracing::$level!(
+            target: "squidmesh",
+            event = $event.kind.name(),
+            run_id = %$event.run_id,
+            workflow = %$event.workflow,
+            trigger = %$event.trigger,
+            status = %$event.status,
+            current_step = $event.current_step.as_ref().map(tracing::field::display),
+            $($($fields)+)?
+        )
+    };
+}
+
+impl EventSink for TracingSink {
+    fn emit(&self, event: &Event) {
+        match &event.kind {
+            EventKind::RunCreated => log!(debug, event),
+            EventKind::RunReplayed { from } => log!(info, event, replayed_from = %from),
+            EventKind::RunResumed { from } => log!(info, event, resumed_from = %from),
+            EventKind::RunDispatched { metadata } => log!(
+                debug,
+                event,
+                job_id = metadata.job_id,
+                queue = %metadata.queue,
+                delay_ms = metadata.schedule_in.map(millis),
+            ),
+            EventKind::RunTransition { from, to } => log!(debug, event, from = %from, to = %to),
+            EventKind::StepStarted { step, attempt } => log!(debug, event, step = %step, attempt = attempt),
+            EventKind::DeliveryIgnored { step, attempt, duration, reason } => log!(
+                debug,
+                event,
+                step = step.as_ref().map(tracing::field::display),
+                attempt = attempt,
+                duration_ms = duration.map(millis),
+                reason = reason.as_str(),
+            ),
+            EventKind::StepCompleted { step, attempt, duration } => {
+                log!(debug, event, step = %step, attempt = attempt, duration_ms = millis(*duration))
+            }
+            EventKind::StepFailed { step, attempt, duration, error } => log!(
+                warn,
+                event,
+                step = %step,
+                attempt = attempt,
+                duration_ms = millis(*duration),
+                error = error.kind,
+            ),
+            EventKind::StepRetryScheduled { step, attempt, delay } => {
+                log!(info, event, step = %step, attempt = attempt, delay_ms = millis(*delay))
+            }
+            EventKind::CompensationStarted { step, attempt } => log!(info, event, step = %step, attempt = attempt),
+            EventKind::CompensationCompleted { step, attempt, duration } => {
+                log!(info, event, step = %step, attempt = attempt, duration_ms = millis(*duration))
+            }
+            EventKind::CompensationRetryScheduled { step, attempt, duration, delay, error } => log!(
+                warn,
+                event,
+                step = %step,
+                attempt = attempt,
+                duration_ms = millis(*duration),
+                delay_ms = millis(*delay),
+                error = error.kind,
+            ),
+            EventKind::CompensationFailed { step, attempt, duration, error } => log!(
+                error,
+                event,
+                step = %step,
+                attempt = attempt,
+                duration_ms = millis(*duration),
+                error = error.kind,
+            ),
+            EventKind::Audited { step, actor, .. } => {
+                log!(info, event, step = step.as_ref().map(tracing::field::display), actor = actor.as_deref(),)
+            }
+        }
+    }
+
+    fn emit_trigger(&self, event: &TriggerEvent) {
+        let TriggerEvent { workflow, trigger, kind, .. } = event;
+        let name = kind.name();
+        match kind {
+            TriggerEventKind::OccurrencesMissed { missed, policy } => tracing::warn!(
+                target: "squidmesh",
+                event = name,
+                %workflow,
+                %trigger,
+                count = missed.count,
+                first = %missed.first,
+                last = %missed.last,
+                policy = ?policy,
+                "occurrences of a cron trigger were missed and are skipped"
+            ),
+            TriggerEventKind::ClockWentBack { position } => tracing::warn!(
+                target: "squidmesh",
+                event = name,
+                %workflow,
+                %trigger,
+                %position,
+                now = %event.at,
+                "the database's clock is behind the position of a cron trigger; its schedule continues from the current time"
+            ),
+            TriggerEventKind::UnknownOccurrence { intended_at } => tracing::warn!(
+                target: "squidmesh",
+                event = name,
+                %workflow,
+                %trigger,
+                %intended_at,
+                "an occurrence was delivered of a workflow or trigger that is not registered here; it is left to a process that has it"
+            ),
+        }
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

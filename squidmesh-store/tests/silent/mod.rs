@@ -1,0 +1,71 @@
+//! A proxy to a server on which connections can become silent: they stay open, and nothing that is sent on them
+//! arrives.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A proxy to a server.
+pub(crate) struct Network {
+    port: u16,
+    silences: Arc<AtomicU64>,
+}
+
+impl Network {
+    /// Starts a proxy to the server of a URL.
+    pub(crate) async fn to(url: &str) -> Self {
+        let (host, port) = address(url);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let network = Network { port: listener.local_addr().unwrap().port(), silences: Arc::default() };
+        let silences = Arc::clone(&network.silences);
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let server = TcpStream::connect((host.as_str(), port)).await.unwrap();
+                let (from_client, to_client) = client.into_split();
+                let (from_server, to_server) = server.into_split();
+                tokio::spawn(carry(from_client, to_server, Arc::clone(&silences)));
+                tokio::spawn(carry(from_server, to_client, Arc::clone(&silences)));
+            }
+        });
+        network
+    }
+
+    /// Returns the URL that leads through the proxy.
+    pub(crate) fn url(&self, url: &str) -> String {
+        let (host, port) = address(url);
+        url.replacen(&format!("{host}:{port}"), &format!("127.0.0.1:{}", self.port), 1)
+    }
+
+    /// Drops everything that is sent on the open connections from now on.
+    pub(crate) fn fall_silent(&self) {
+        self.silences.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, silences: Arc<AtomicU64>) {
+    let born = silences.load(Ordering::SeqCst);
+    let mut bytes = vec![0; 65_536];
+    loop {
+        let count = from.read(&mut bytes).await.unwrap_or(0);
+        if silences.load(Ordering::SeqCst) != born {
+            // Neither side learns that the other has gone.
+            std::future::pending::<()>().await;
+        }
+        if count == 0 || to.write_all(bytes.get(..count).unwrap_or_default()).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn address(url: &str) -> (String, u16) {
+    let rest = url.split_once("://").unwrap().1;
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let host = host.split(['/', '?']).next().unwrap();
+    let (host, port) = host.split_once(':').unwrap();
+    (host.to_owned(), port.parse().unwrap())
+}

@@ -1,0 +1,16 @@
+//! What tasks have in common: a function of arguments, some of which are unknown.
+
+use crate::failure::{Failure, Outcome};
+
+/// The function of a task; it receives the arguments after the task's name.
+pub(crate) type Task = fn(&[String]) -> Outcome;
+
+/// Returns an error for arguments that a task does not know.
+pub(crate) fn refuse_unknown(chore: &str, arguments: &[String], known: &[&str]) -> Outcome {
+    match arguments.iter().find(|argument| !known.contains(&argument.as_str())) {
+        None => Ok(()),
+        Some(unknown) => {
+            Err(Failure::new(format!("`{chore}` does not know `{unknown}`; see `cargo xtask {chore} --help`")))
+        }
+    }
+}
