@@ -168,7 +168,10 @@ mod postgres {
             })
             .collect();
         eprintln!("begun and taken over, in ms after the death: {times:?}");
-        let waited = times.last().expect("something was taken over").1;
+        // What was begun later was begun by a process that lives. A machine that stands still for longer than a lease
+        // may cost such a process a lease; what is measured here is the work of the dead.
+        let of_the_dead = times.iter().filter(|(begun, _)| *begun <= 0).map(|(_, again)| *again);
+        let waited = of_the_dead.max().expect("something was taken over");
         cluster.stop().await;
         Duration::from_millis(u64::try_from(waited).expect("what it held is taken over after its death"))
     }

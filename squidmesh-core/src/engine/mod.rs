@@ -64,6 +64,7 @@ pub use dispatch_refused::{DispatchRefused, WhyNotRunnable};
 pub use lived::lived;
 pub use manual::{ApprovalDecision, Attribution, ManualError, decide, unblock};
 pub use record::{Continuation, RecordOutcome, record};
+pub(crate) use record::{find_recorded, is_open};
 pub use replay::unsafe_to_replay;
 pub use resume::{Resumption, Unresumable, resume, resumption, resumption_in};
 pub use start::{NewRun, start};

@@ -19,7 +19,7 @@ use crate::definition::Priority;
 use crate::dispatch::{Intent, IntentKey, Lease};
 use crate::event::EventKind;
 use crate::name::{QueueName, StepName};
-use crate::run::{AttemptStatus, Failure, InvalidTransition, RunStatus, StepStatus};
+use crate::run::{AttemptStatus, Failure, InvalidTransition, RunSnapshot, RunStatus, StepStatus};
 use crate::token::LeaseToken;
 
 /// The result of recording an outcome.
@@ -35,6 +35,16 @@ pub enum RecordOutcome {
     Superseded,
 }
 
+impl RecordOutcome {
+    /// Returns the successor that was begun in the same change.
+    pub fn next(&self) -> Option<&StepTask> {
+        match self {
+            RecordOutcome::Recorded { next } => next.as_ref(),
+            RecordOutcome::Superseded => None,
+        }
+    }
+}
+
 /// Records the outcome of a task. With `continuation`, the successor is begun in the same change by the same worker, if
 /// it is due at once and on one of the given queues.
 ///
@@ -47,10 +57,7 @@ pub fn record(
     continuation: Option<Continuation<'_>>,
     jobs: &dyn DescribeJobs,
 ) -> Result<RecordOutcome, InvalidTransition> {
-    let open = work.state().steps.get(&task.step).is_some_and(|run| {
-        run.status == StepStatus::Running && run.attempt == task.attempt && run.lease == Some(task.lease.token)
-    });
-    if !open {
+    if !is_open(work.state(), task) {
         return Ok(RecordOutcome::Superseded);
     }
     work.fence(&task.lease);
@@ -75,6 +82,27 @@ pub fn record(
         None => None,
     };
     Ok(RecordOutcome::Recorded { next })
+}
+
+/// Returns whether the attempt of a task is open under its claim.
+pub(crate) fn is_open(state: &RunSnapshot, task: &StepTask) -> bool {
+    state.steps.get(&task.step).is_some_and(|run| {
+        run.status == StepStatus::Running && run.attempt == task.attempt && run.lease == Some(task.lease.token)
+    })
+}
+
+/// Finds what an earlier try to record a task's outcome has recorded: the answer to its commit was lost, and the
+/// commit was applied only after the run had been read again. `next` is the successor that the try began.
+///
+/// Nobody but the worker of an attempt completes it. And the try that began the successor found all of the
+/// successor's other dependencies complete, so that nobody else can have begun it under the same token.
+pub(crate) fn find_recorded(state: &RunSnapshot, task: &StepTask, next: Option<&StepTask>) -> Option<RecordOutcome> {
+    if let Some(next) = next.filter(|next| is_open(state, next)) {
+        return Some(RecordOutcome::Recorded { next: Some(next.clone()) });
+    }
+    let run = state.steps.get(&task.step)?;
+    let completed = run.status == StepStatus::Completed && run.attempt == task.attempt;
+    completed.then_some(RecordOutcome::Recorded { next: None })
 }
 
 /// What a worker needs to continue with the successor of its step.

@@ -45,7 +45,9 @@ impl Runner {
                         RecordedCompensation::Ended if continues() => begin(work)?,
                         RecordedCompensation::Ended => engine::leave_compensation(work, &lease),
                         RecordedCompensation::Rescheduled => BeginCompensation::Later,
-                        RecordedCompensation::Superseded => BeginCompensation::Skip(IgnoreReason::LeaseLost),
+                        // By an earlier try, whose answer was lost, or by a worker that has taken over: then this claim
+                        // is fenced.
+                        RecordedCompensation::Superseded => begin(work)?,
                     })
                 })
                 .await;

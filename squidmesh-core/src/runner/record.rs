@@ -6,7 +6,7 @@ use super::late::name_of;
 use super::shared::Runner;
 use crate::dispatch::Lease;
 use crate::engine::{self, Continuation, Outcome, RecordOutcome, StepTask, UnitOfWork};
-use crate::run::{InvalidTransition, Run};
+use crate::run::{InvalidTransition, Run, RunSnapshot};
 use crate::runtime::{CachedRun, DecideError, Held};
 
 /// The result of recording an outcome, and the run after it.
@@ -16,17 +16,63 @@ impl Runner {
     /// Records the outcome of an attempt in a commit of its own, which also begins the successor.
     pub(super) async fn record(&self, run: &CachedRun, task: &StepTask, outcome: Outcome, held: &Held) -> RecordedRun {
         let name = name_of(&outcome);
+        // The successor that the last try began, if any.
+        let mut tried = None;
         let decision = |work: &mut UnitOfWork| {
             let continuation = self.continuation(work.run(), &task.lease);
             let recorded = engine::record(work, task, outcome.clone(), continuation, &*self.runtime)?;
+            if recorded == RecordOutcome::Superseded {
+                return Ok(engine::find_recorded(work.state(), task, tried.as_ref()).unwrap_or(recorded));
+            }
             expect_successor(held, &recorded);
+            tried = recorded.next().cloned();
             Ok(recorded)
         };
-        let recorded = self.runtime.decide_in_group(run, self.retry_time(), decision).await;
-        if let Ok((RecordOutcome::Superseded, _)) | Err(DecideError::Fenced(_)) = recorded {
-            self.record_lived(run.id(), task, name).await;
+        match self.runtime.decide_in_group(run, self.retry_time(), decision).await {
+            Err(DecideError::Fenced(_)) => self.fenced(run, task, name, tried.as_ref()).await,
+            Ok((RecordOutcome::Superseded, after)) => {
+                self.record_lived(run.id(), task, name).await;
+                Ok((RecordOutcome::Superseded, after))
+            }
+            recorded => recorded,
         }
-        recorded
+    }
+
+    /// Finds out why a worker does not hold the claim under which it records: because an earlier try, whose answer was
+    /// lost, was applied after all, or because another worker has taken over.
+    pub(super) async fn fenced(
+        &self,
+        cached: &CachedRun,
+        task: &StepTask,
+        outcome: &'static str,
+        tried: Option<&StepTask>,
+    ) -> RecordedRun {
+        match self.runtime.store.load(cached.id()).await {
+            Ok(Some(found)) => Ok(self.closed(cached, task, outcome, tried, found).await),
+            _ => {
+                self.record_lived(cached.id(), task, outcome).await;
+                Err(DecideError::Fenced(cached.id()))
+            }
+        }
+    }
+
+    /// Returns what an earlier try has recorded if it was applied after all, or else that another worker has closed the
+    /// attempt.
+    pub(super) async fn closed(
+        &self,
+        cached: &CachedRun,
+        task: &StepTask,
+        outcome: &'static str,
+        tried: Option<&StepTask>,
+        found: RunSnapshot,
+    ) -> (RecordOutcome, Arc<Run>) {
+        let run = Arc::new(found.run.clone());
+        if let Some(recorded) = engine::find_recorded(&found, task, tried) {
+            cached.insert_if_newer(Arc::new(found));
+            return (recorded, run);
+        }
+        self.record_lived(cached.id(), task, outcome).await;
+        (RecordOutcome::Superseded, run)
     }
 
     /// Returns how this worker continues with a successor. `None` while it drains, while an intent that comes before
@@ -39,7 +85,7 @@ impl Runner {
 
 /// Keeps the lease on a successor alive from before the commit that begins it.
 pub(super) fn expect_successor(held: &Held, recorded: &RecordOutcome) {
-    if let RecordOutcome::Recorded { next: Some(next) } = recorded {
+    if let Some(next) = recorded.next() {
         held.expect_successor(&next.lease);
     }
 }

@@ -39,6 +39,8 @@ impl Runner {
         let mut budget = RetryBudget::new(RetryPolicy::retry_for(self.retry_time()));
         let mut conflicts = 0;
         let mut known = cached.snapshot(self.runtime.turn_timeout()).await;
+        // The successor that the last try began.
+        let mut tried = None;
         loop {
             let state = match known.take() {
                 Some(state) => state,
@@ -71,10 +73,10 @@ impl Runner {
                         LookedUp::Committed => return Ok(self.announce_recorded(cached, *recorded)),
                         LookedUp::Open(found) => known = Some(*found),
                         LookedUp::Closed(found) => {
-                            self.record_lived(cached.id(), task, "completed").await;
-                            return Ok((RecordOutcome::Superseded, Arc::new(found.run)));
+                            return Ok(self.closed(cached, task, "completed", recorded.recorded.next(), *found).await);
                         }
                     }
+                    tried = recorded.recorded.next().cloned();
                     continue;
                 }
                 (
@@ -87,8 +89,7 @@ impl Runner {
                     return self.record(cached, task, outcome, held).await;
                 }
                 (Ok(TransactionOutcome::RolledBack), BodyProgress::Superseded(found)) => {
-                    self.record_lived(cached.id(), task, "completed").await;
-                    return Ok((RecordOutcome::Superseded, Arc::new(found.run)));
+                    return Ok(self.closed(cached, task, "completed", tried.as_ref(), *found).await);
                 }
                 (Ok(TransactionOutcome::RolledBack), BodyProgress::NotRecorded(DecideError::Store(error))) => {
                     match error {
@@ -99,6 +100,9 @@ impl Runner {
                         }
                         error => error,
                     }
+                }
+                (Ok(TransactionOutcome::RolledBack), BodyProgress::NotRecorded(DecideError::Fenced(_))) => {
+                    return self.fenced(cached, task, "completed", tried.as_ref()).await;
                 }
                 (Ok(TransactionOutcome::RolledBack), BodyProgress::NotRecorded(error)) => return Err(error),
                 (Ok(TransactionOutcome::Conflict), _) => {
@@ -140,12 +144,7 @@ impl Runner {
             match self.runtime.store.load(run.id).await {
                 Ok(Some(found)) if found.run.token == run.token => return Ok(LookedUp::Committed),
                 Ok(Some(found)) => {
-                    let open = found.steps.get(&task.step).is_some_and(|step| {
-                        step.status == StepStatus::Running
-                            && step.attempt == task.attempt
-                            && step.lease == Some(task.lease.token)
-                    });
-                    let found = Box::new(found);
+                    let (open, found) = (engine::is_open(&found, task), Box::new(found));
                     return Ok(if open { LookedUp::Open(found) } else { LookedUp::Closed(found) });
                 }
                 Ok(None) => {

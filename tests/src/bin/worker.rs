@@ -6,6 +6,7 @@ use std::time::Duration;
 use squidmesh_store::SeaOrmStore;
 use squidmesh_tests::cluster;
 use tokio::io::AsyncReadExt;
+use tracing_subscriber::filter::LevelFilter;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
@@ -14,6 +15,9 @@ async fn main() {
     let (url, name, time, lease) = (next("a URL"), next("a name"), next("a time"), next("a lease"));
     let time = Duration::from_millis(time.parse().expect("milliseconds"));
     let lease = lease.parse().ok().map(Duration::from_millis);
+    // A test that fails shows why a process gave up its work.
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::WARN).with_ansi(false);
+    log.with_writer(std::io::stderr).init();
     let store = SeaOrmStore::connect(&url).await.expect("the store opens");
     // Quick steps are not reported one by one.
     let begun = if time < Duration::from_millis(100) { || {} } else { || println!("begun") };

@@ -116,16 +116,7 @@ impl Harness {
 
     /// Delivers due work until there is none.
     pub(crate) async fn deliver_all(&self) {
-        let runner = self.mesh.runner();
-        loop {
-            let claims = runner.claim(16).await.unwrap().claims;
-            if claims.is_empty() {
-                return;
-            }
-            for claim in claims {
-                runner.deliver(claim).await;
-            }
-        }
+        deliver_all(&self.mesh).await;
     }
 
     pub(crate) async fn status(&self, id: RunId) -> RunStatus {
@@ -134,29 +125,48 @@ impl Harness {
 
     /// Lets time pass while a future runs, which must not take long.
     pub(crate) async fn within<T>(&self, time: Duration, work: impl Future<Output = T>) -> T {
-        let (began, clock) = (Instant::now(), self.backend.clock());
-        let shown = clock.map(|clock| squidmesh_core::port::Clock::now(&**clock));
-        let ticks = async {
-            let Some(clock) = clock else { return pending::<()>().await };
-            loop {
-                tokio::task::yield_now().await;
-                clock.advance(ms(20));
-            }
-        };
-        let answer = tokio::select! {
-            answer = work => answer,
-            () = ticks => unreachable!("time passes for ever"),
-        };
-        match (clock, shown) {
-            (Some(clock), Some(shown)) => {
-                let passed = squidmesh_core::port::Clock::now(&**clock).since(shown);
-                assert!(passed <= time + ms(500), "it took {passed:?}");
-            }
-            // The machine may be busy; a call that never ends is found all the same.
-            _ => assert!(began.elapsed() <= time + Duration::from_secs(20), "it took {:?}", began.elapsed()),
-        }
-        answer
+        within(&self.backend, time, work).await
     }
+}
+
+/// Delivers due work until there is none.
+pub(crate) async fn deliver_all(mesh: &Squidmesh) {
+    let runner = mesh.runner();
+    loop {
+        let claims = runner.claim(16).await.unwrap().claims;
+        if claims.is_empty() {
+            return;
+        }
+        for claim in claims {
+            runner.deliver(claim).await;
+        }
+    }
+}
+
+/// Lets time pass while a future runs, which must not take long.
+pub(crate) async fn within<T>(backend: &Backend, time: Duration, work: impl Future<Output = T>) -> T {
+    let (began, clock) = (Instant::now(), backend.clock());
+    let shown = clock.map(|clock| squidmesh_core::port::Clock::now(&**clock));
+    let ticks = async {
+        let Some(clock) = clock else { return pending::<()>().await };
+        loop {
+            tokio::task::yield_now().await;
+            clock.advance(ms(20));
+        }
+    };
+    let answer = tokio::select! {
+        answer = work => answer,
+        () = ticks => unreachable!("time passes for ever"),
+    };
+    match (clock, shown) {
+        (Some(clock), Some(shown)) => {
+            let passed = squidmesh_core::port::Clock::now(&**clock).since(shown);
+            assert!(passed <= time + ms(500), "it took {passed:?}");
+        }
+        // The machine may be busy; a call that never ends is found all the same.
+        _ => assert!(began.elapsed() <= time + Duration::from_secs(20), "it took {:?}", began.elapsed()),
+    }
+    answer
 }
 
 /// Creates a runtime that delivers only what a test claims.

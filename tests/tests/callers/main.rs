@@ -13,3 +13,4 @@
 mod answered;
 mod dropped;
 mod faults;
+mod late;
