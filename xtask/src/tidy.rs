@@ -1,4 +1,5 @@
-//! House rules that no other tool checks: module docs, short files, no unfinished code, reasons in the manifest.
+//! House rules that no other tool checks: module docs, short files, no unfinished code, reasons in the manifest, and
+//! twins that stay alike.
 
 use std::fs;
 use std::path::Path;
@@ -33,6 +34,12 @@ const BOUNDED_TIMES: &[(&str, &str)] = &[
     ("squidmesh-store/src/pool/own.rs", "whole milliseconds in 64 bits, which an instant bears"),
 ];
 
+/// Files that two crates each have because neither may know the other: a change of one is a change of both.
+const TWINS: &[[&str; 2]] = &[
+    ["squidmesh-executor-tokio/src/clock.rs", "squidmesh-executor-redis/src/clock.rs"],
+    ["squidmesh-executor-tokio/src/heartbeat.rs", "squidmesh-executor-redis/src/heartbeat.rs"],
+];
+
 /// Paths of a person's machine, which must not occur in any file.
 const MACHINE_PATHS: &[&str] = &[concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
 
@@ -55,6 +62,12 @@ pub(crate) fn check() -> Outcome {
         wrong.extend(machine_paths_in(&path, &text));
     }
     wrong.extend(wrong_lengths(&lengths, LONG_FILES));
+    for [one, other] in TWINS {
+        let read = |path: &str| fs::read(root.join(path)).while_doing(format!("read {path}"));
+        if read(one)? != read(other)? {
+            wrong.push(format!("{other}: differs from {one}: change both alike"));
+        }
+    }
     if wrong.is_empty() { Ok(()) } else { Err(Failure::new(format!("\n  {}", wrong.join("\n  ")))) }
 }
 
