@@ -62,12 +62,7 @@ pub(crate) fn check() -> Outcome {
         wrong.extend(machine_paths_in(&path, &text));
     }
     wrong.extend(wrong_lengths(&lengths, LONG_FILES));
-    for [one, other] in TWINS {
-        let read = |path: &str| fs::read(root.join(path)).while_doing(format!("read {path}"));
-        if read(one)? != read(other)? {
-            wrong.push(format!("{other}: differs from {one}: change both alike"));
-        }
-    }
+    wrong.extend(wrong_twins()?);
     if wrong.is_empty() { Ok(()) } else { Err(Failure::new(format!("\n  {}", wrong.join("\n  ")))) }
 }
 
@@ -113,6 +108,17 @@ fn wrong_lengths(lengths: &[(impl AsRef<Path>, usize)], allowed: &[(&str, &str)]
         }
     }
     wrong
+}
+
+fn wrong_twins() -> Result<Vec<String>, Failure> {
+    let read = |path: &str| fs::read(workspace::root().join(path)).while_doing(format!("read {path}"));
+    let mut wrong = Vec::new();
+    for [one, other] in TWINS {
+        if read(one)? != read(other)? {
+            wrong.push(format!("{other}: differs from {one}: change both alike"));
+        }
+    }
+    Ok(wrong)
 }
 
 /// Checks that every dependency in the workspace's manifest is on one line with its reason; other manifests only
@@ -199,6 +205,11 @@ mod tests {
         let member = "[dependencies]\nserde.workspace = true\nme = { path = \".\" }\n[dev-dependencies]\nrand = \"1\"\n[lints]\nworkspace = true\n";
         let wrong = wrong_in_manifest(Path::new("m/Cargo.toml"), member);
         assert!(matches!(wrong.as_slice(), [only] if only.starts_with("m/Cargo.toml:5:")), "{wrong:?}");
+    }
+
+    #[test]
+    fn twins_are_alike() {
+        assert_eq!(wrong_twins().unwrap(), [""; 0]);
     }
 
     #[test]
