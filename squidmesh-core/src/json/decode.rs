@@ -281,6 +281,24 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_does_not_fit_is_named() {
+        assert_eq!(failure("/by_day", json!({"x": true})), "at by_day.x: expected u8, found a text");
+        assert_eq!(
+            failure("/state", json!("Closed")),
+            "at state.Closed: expected newtype variant, found the name of a variant"
+        );
+    }
+
+    #[test]
+    fn a_variant_without_content_ignores_an_object_and_takes_nothing_else() {
+        assert_eq!(decode::<State>(json!({"Open": {}})).unwrap(), State::Open);
+        assert_eq!(
+            decode::<State>(json!({"Open": 1})).unwrap_err().to_string(),
+            "at Open: expected unit, found an integer"
+        );
+    }
+
+    #[test]
     fn missing_and_unknown_fields_are_named() {
         let mut order = order();
         order.as_object_mut().unwrap().remove("lines");
