@@ -18,7 +18,7 @@ pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
         match run.status {
             RunStatus::Failed => findings.demand(run.last_error.is_some(), *id, || "it failed and says not why".into()),
             RunStatus::Cancelling | RunStatus::Cancelled => {
-                findings.demand(audited(AuditKind::Cancelled), *id, || "nobody cancelled it".into());
+                findings.demand(audited(AuditKind::Cancelled), *id, || "no operator cancelled it".into());
             }
             RunStatus::Completed => {
                 let open =

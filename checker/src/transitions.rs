@@ -37,7 +37,7 @@ pub(super) fn check_status(change: &Change<'_>, findings: &mut Findings) {
     });
     let adopted = change.commit.audit.iter().any(|entry| entry.kind == AuditKind::Adopted);
     findings.demand(adopted || run.fingerprint == before.run.fingerprint, run.id, || {
-        "it was pinned to another version, and nobody adopted it".into()
+        "it was pinned to another version, and no host adopted it".into()
     });
 }
 

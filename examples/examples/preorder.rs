@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bank_that_stays_closed_fails_the_run_and_somebody_resumes_it() {
+    fn a_bank_that_stays_closed_fails_the_run_and_an_operator_resumes_it() {
         let shop = Fixture::ordered_by("Ada", MoodyBank { closed_for: 6, ..MoodyBank::default() });
         shop.approve();
         let failed = shop.to_its_end();

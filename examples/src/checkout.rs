@@ -128,7 +128,7 @@ impl Handler for Reserve {
 async fn screen(order: Order, _: StepContext) -> StepResult<()> {
     match order.total_cents() {
         ..=REVIEWED_ABOVE_CENTS => Ok(()),
-        _ => Err(StepError::terminal("somebody has to look at so big an order").kind("needs_review")),
+        _ => Err(StepError::terminal("an operator has to look at so big an order").kind("needs_review")),
     }
 }
 

@@ -35,7 +35,7 @@ pub async fn program(arguments: impl IntoIterator<Item = OsString>) -> ExitCode 
     }
     let ctrl_c = async {
         if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await; // nobody can press it
+            std::future::pending::<()>().await; // the signal never comes
         }
     };
     match host::run(&options, ctrl_c).await {

@@ -206,7 +206,7 @@ async fn a_capture_that_fails_frees_the_money_and_then_the_goods() {
 }
 
 #[tokio::test]
-async fn a_big_order_goes_on_when_somebody_approves_it() {
+async fn a_big_order_goes_on_when_an_operator_approves_it() {
     let shop = Fixture::with_answers([]).await;
     let run = shop.begin(&order("oar", 301)).await;
     assert_eq!(shop.stock_of("oar").await, (99_699, 301), "its goods wait with it");

@@ -50,21 +50,19 @@ fn main() -> ExitCode {
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn options() -> Result<Options, String> {
+fn options() -> Result<Options, lexopt::Error> {
+    use lexopt::prelude::*;
+
     let mut options = Options { seeds: 2_000, seed: None, first: 0, jobs: 1, mutations: false };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        let mut number = || {
-            let text = arguments.next().ok_or_else(|| format!("{name} needs a number"))?;
-            text.parse::<u64>().map_err(|_| format!("{name} needs a number, not {text:?}"))
-        };
-        match name.as_str() {
-            "--seeds" => options.seeds = number()?,
-            "--seed" => options.seed = Some(number()?),
-            "--first" => options.first = number()?,
-            "--jobs" => options.jobs = number()?.max(1),
-            "--mutations" => options.mutations = true,
-            _ => return Err(format!("there is no option {name}")),
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("seeds") => options.seeds = parser.value()?.parse()?,
+            Long("seed") => options.seed = Some(parser.value()?.parse()?),
+            Long("first") => options.first = parser.value()?.parse()?,
+            Long("jobs") => options.jobs = parser.value()?.parse::<u64>()?.max(1),
+            Long("mutations") => options.mutations = true,
+            other => return Err(other.unexpected()),
         }
     }
     Ok(options)

@@ -19,7 +19,7 @@ use squidmesh_core::workflow::Cancellation;
 
 /// How many deliveries are carried out at once.
 const WORKERS: usize = 16;
-/// How long before the store is asked again for work that nobody announced.
+/// How long before the store is asked again for work that was not announced.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// How long steps may take to finish after the executor begins to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);

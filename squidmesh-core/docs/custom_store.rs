@@ -289,6 +289,6 @@ impl Store for TinyStore {
     }
 
     async fn work_notified(&self) {
-        std::future::pending().await // nobody else writes here
+        std::future::pending().await // no other process writes here
     }
 }

@@ -137,7 +137,7 @@ mod tests {
         assert!(!cancellation.is_watched());
         assert!(!cancellation.clone().is_cancelled() && cancellation.is_watched());
         cancellation.cancel(CancelReason::ShuttingDown);
-        assert!(!cancellation.was_seen(CancelReason::ShuttingDown), "nobody has looked since");
+        assert!(!cancellation.was_seen(CancelReason::ShuttingDown), "no handler has looked since");
         assert!(cancellation.clone().is_cancelled());
         assert!(cancellation.was_seen(CancelReason::ShuttingDown) && !cancellation.was_seen(CancelReason::TimedOut));
     }

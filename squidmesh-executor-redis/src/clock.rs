@@ -1,4 +1,6 @@
 //! The system clock, and tokio's timer.
+//!
+//! The same file in both executors, as `heartbeat.rs` is.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,8 +15,8 @@ pub struct SystemClock;
 #[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis());
-        Timestamp::from_millis(i64::try_from(elapsed).unwrap_or(i64::MAX))
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
     async fn sleep(&self, duration: Duration) {

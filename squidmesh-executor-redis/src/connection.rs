@@ -3,6 +3,10 @@
 //! Every call to Redis passes here and has a deadline: it fails at once, or when the answer takes too long, after
 //! which the connection is closed and reopened. Callers decide whether and when to retry. The pause between
 //! attempts to connect grows, so that a returning server is not overwhelmed.
+//!
+//! Hand-written beside `redis`' own `ConnectionManager`, which knows one server, no sentinels and no cluster. That one
+//! keeps a connection whose answers time out, or whose server has become a replica; lets commands wait while it
+//! reconnects; and reports neither a lost connection, after which announcements are repeated, nor an outage.
 
 use std::sync::Arc;
 use std::time::Duration;

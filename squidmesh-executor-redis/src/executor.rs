@@ -1,6 +1,6 @@
 //! The executor: its settings, its implementation of the port, and the calls of operators.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use squidmesh_core::Runner;
 use squidmesh_core::command::Route;
 use squidmesh_core::definition::{InvalidName, Priority, QueueName};
 use squidmesh_core::dispatch::{Intent, Job, JobMetadata, Refusal};
-use squidmesh_core::port::{Clock, DatabaseIdentity, Executor, ExecutorError};
+use squidmesh_core::port::{Clock, DatabaseIdentity, Executor, ExecutorError, InvalidSetting, Lanes};
 use squidmesh_core::workflow::Cancellation;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -24,7 +24,6 @@ use crate::outage_log::OutageLog;
 use crate::probe::probe;
 use crate::reader::{MAX_ANSWER_TIME, Reader};
 use crate::server::Server;
-use crate::settings;
 use crate::sweep::Sweeper;
 use crate::sweep_triggers::SweepTriggers;
 use crate::used::UsedStreams;
@@ -34,6 +33,9 @@ use crate::{DeadLetter, RedisExecutorError, SystemClock};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause after the database did not answer, and the longest one.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// The shortest and the longest interval between two sweeps: a shorter one only adds load, a longer one does not
+/// protect.
+const SWEEP_INTERVALS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(24 * 3_600));
 /// How long the last published work may take to be announced at shutdown.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -55,9 +57,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 /// ```
 #[derive(Clone, Debug)]
 pub struct RedisExecutor {
-    concurrency: usize,
-    lanes: BTreeMap<QueueName, usize>,
-    accepted: Option<BTreeSet<QueueName>>,
+    lanes: Lanes,
     drain: Duration,
     sweep: Duration,
     shared: Arc<Shared>,
@@ -108,9 +108,7 @@ impl RedisExecutor {
     fn on(server: Server) -> Result<Self, RedisExecutorError> {
         let shared = Arc::new(Shared::new(server, Keys::new("squidmesh")?));
         Ok(RedisExecutor {
-            concurrency: 32,
-            lanes: BTreeMap::new(),
-            accepted: None,
+            lanes: Lanes::default(),
             drain: Duration::from_secs(20),
             sweep: Duration::from_secs(10),
             shared,
@@ -123,7 +121,7 @@ impl RedisExecutor {
     /// Must be at least 1, which is checked when the runtime is built.
     #[must_use]
     pub fn concurrency(mut self, steps: usize) -> Self {
-        self.concurrency = steps;
+        self.lanes.concurrency = steps;
         self
     }
 
@@ -135,7 +133,7 @@ impl RedisExecutor {
     /// # Errors
     /// Returns [`InvalidName`] if `name` is not a valid queue name.
     pub fn queue(mut self, name: &str, steps: usize) -> Result<Self, InvalidName> {
-        self.lanes.insert(QueueName::new(name)?, steps);
+        self.lanes.own.insert(QueueName::new(name)?, steps);
         Ok(self)
     }
 
@@ -145,7 +143,7 @@ impl RedisExecutor {
     /// # Errors
     /// Returns [`InvalidName`] if a name is not a valid queue name.
     pub fn accept_only<'a>(mut self, queues: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidName> {
-        self.accepted = Some(queues.into_iter().map(QueueName::new).collect::<Result<_, _>>()?);
+        self.lanes.accepted = Some(queues.into_iter().map(QueueName::new).collect::<Result<_, _>>()?);
         Ok(self)
     }
 
@@ -234,7 +232,7 @@ impl RedisExecutor {
         let shared = &self.shared;
         let own = routes(runner).iter().map(|route| keys.stream(route)).collect();
         let used = Arc::new(UsedStreams::new(shared.connection.clone(), keys, own));
-        let lane = |queues: Vec<QueueName>, concurrency| {
+        let lane = |(queues, concurrency): (Vec<QueueName>, usize)| {
             let runner = runner.for_queues(queues);
             let routes = routes(&runner);
             (!routes.is_empty()).then(|| {
@@ -248,9 +246,7 @@ impl RedisExecutor {
                 Lane { runner, reader, writer, refused, reclaiming, settling, concurrency, drain: self.drain }
             })
         };
-        let rest: Vec<_> = runner.queues().iter().filter(|queue| !self.lanes.contains_key(*queue)).cloned().collect();
-        let own = self.lanes.iter().map(|(queue, steps)| lane(vec![queue.clone()], *steps));
-        own.chain([lane(rest, self.concurrency)]).flatten().collect()
+        self.lanes.of(runner.queues()).into_iter().filter_map(lane).collect()
     }
 }
 
@@ -281,18 +277,17 @@ fn routes(runner: &Runner) -> Vec<Route> {
 
 #[async_trait]
 impl Executor for RedisExecutor {
-    fn check(&self) -> Result<(), squidmesh_core::port::InvalidSetting> {
-        settings::check(self.concurrency, &self.lanes, self.accepted.as_ref(), self.sweep)
+    fn check(&self) -> Result<(), InvalidSetting> {
+        self.lanes.check()?;
+        if self.sweep < SWEEP_INTERVALS.0 || self.sweep > SWEEP_INTERVALS.1 {
+            let rule = "it must be between 10 milliseconds and a day";
+            return Err(InvalidSetting::new("sweep_interval", format!("{:?}", self.sweep), rule));
+        }
+        Ok(())
     }
 
     fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
-        if let Some(accepted) = &self.accepted
-            && let Some(job) = jobs.iter().find(|job| !accepted.contains(&job.queue))
-        {
-            let reason = format!("queue {} is not among those that this executor accepts", job.queue);
-            return Err(Refusal::Unroutable { job_id: job.key.to_string(), reason });
-        }
-        Ok(jobs.iter().map(Job::metadata).collect())
+        self.lanes.describe(jobs)
     }
 
     /// Queues the intents that are due at once, to be announced, and notes the due times of later ones.

@@ -2,6 +2,9 @@
 //!
 //! It is started when workers first run, and never ends. Tasks that the store leaves on it, such as returning a
 //! connection to its pool, always complete.
+//!
+//! The executors on Redis and on tokio each have this file: neither may know the other, and the core knows no tokio.
+//! `cargo xtask lint` checks that the files are the same.
 
 use std::future::pending;
 use std::sync::OnceLock;

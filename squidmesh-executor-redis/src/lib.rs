@@ -26,7 +26,6 @@ mod probe;
 mod reader;
 mod script;
 mod server;
-mod settings;
 mod settler;
 mod sweep;
 mod sweep_triggers;

@@ -1,4 +1,6 @@
 //! The system clock, and tokio's timer.
+//!
+//! The same file in both executors, as `heartbeat.rs` is.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

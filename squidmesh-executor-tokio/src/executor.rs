@@ -1,6 +1,5 @@
 //! The executor: its settings, and its implementation of the port.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use squidmesh_core::Runner;
 use squidmesh_core::definition::{InvalidName, QueueName};
 use squidmesh_core::dispatch::{Intent, Job, JobMetadata, Refusal};
 use squidmesh_core::port::cage::Panic;
-use squidmesh_core::port::{Clock, Executor, ExecutorError, InvalidSetting};
+use squidmesh_core::port::{Clock, Executor, ExecutorError, InvalidSetting, Lanes};
 use squidmesh_core::workflow::{CancelReason, Cancellation};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -33,9 +32,7 @@ use crate::poller::Poller;
 /// ```
 #[derive(Clone, Debug)]
 pub struct TokioExecutor {
-    concurrency: usize,
-    lanes: BTreeMap<QueueName, usize>,
-    accepted: Option<BTreeSet<QueueName>>,
+    lanes: Lanes,
     poll: Duration,
     drain: Duration,
     published: watch::Sender<u64>,
@@ -44,9 +41,7 @@ pub struct TokioExecutor {
 impl Default for TokioExecutor {
     fn default() -> Self {
         TokioExecutor {
-            concurrency: 32,
-            lanes: BTreeMap::new(),
-            accepted: None,
+            lanes: Lanes::default(),
             poll: Duration::from_secs(1),
             drain: Duration::from_secs(20),
             published: watch::Sender::new(0),
@@ -67,7 +62,7 @@ impl TokioExecutor {
     /// Must be at least 1, which is checked when the runtime is built.
     #[must_use]
     pub fn concurrency(mut self, steps: usize) -> Self {
-        self.concurrency = steps;
+        self.lanes.concurrency = steps;
         self
     }
 
@@ -79,7 +74,7 @@ impl TokioExecutor {
     /// # Errors
     /// Returns [`InvalidName`] if `name` is not a valid queue name.
     pub fn queue(mut self, name: &str, steps: usize) -> Result<Self, InvalidName> {
-        self.lanes.insert(QueueName::new(name)?, steps);
+        self.lanes.own.insert(QueueName::new(name)?, steps);
         Ok(self)
     }
 
@@ -89,7 +84,7 @@ impl TokioExecutor {
     /// # Errors
     /// Returns [`InvalidName`] if a name is not a valid queue name.
     pub fn accept_only<'a>(mut self, queues: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidName> {
-        self.accepted = Some(queues.into_iter().map(QueueName::new).collect::<Result<_, _>>()?);
+        self.lanes.accepted = Some(queues.into_iter().map(QueueName::new).collect::<Result<_, _>>()?);
         Ok(self)
     }
 
@@ -117,7 +112,7 @@ impl TokioExecutor {
 
     /// Returns the lanes of workers: one per queue with a limit of its own, and one for all other queues.
     fn lanes(&self, runner: &Runner) -> Vec<Lane> {
-        let lane = |queues: Vec<QueueName>, concurrency| Lane {
+        let lane = |(queues, concurrency): (Vec<QueueName>, usize)| Lane {
             runner: runner.for_queues(queues),
             concurrency,
             poll: self.poll,
@@ -126,26 +121,14 @@ impl TokioExecutor {
             fruitless: 0,
             looked_at: None,
         };
-        let rest: Vec<_> = runner.queues().iter().filter(|queue| !self.lanes.contains_key(*queue)).cloned().collect();
-        let own = self.lanes.iter().map(|(queue, steps)| lane(vec![queue.clone()], *steps));
-        own.chain((!rest.is_empty()).then(|| lane(rest, self.concurrency))).collect()
+        self.lanes.of(runner.queues()).into_iter().map(lane).collect()
     }
 }
 
 #[async_trait]
 impl Executor for TokioExecutor {
     fn check(&self) -> Result<(), InvalidSetting> {
-        if self.concurrency == 0 {
-            return Err(InvalidSetting::new("concurrency", "0", "it must be at least 1"));
-        }
-        if let Some((queue, _)) = self.lanes.iter().find(|(_, steps)| **steps == 0) {
-            let rule = "it must be at least 1 for a queue with its own workers";
-            return Err(InvalidSetting::new("queue", format!("0 for {queue}"), rule));
-        }
-        if self.accepted.as_ref().is_some_and(BTreeSet::is_empty) {
-            let rule = "it would refuse every step: name the queues, or omit it to accept all";
-            return Err(InvalidSetting::new("accept_only", "empty", rule));
-        }
+        self.lanes.check()?;
         if self.poll.is_zero() {
             return Err(InvalidSetting::new("poll_interval", "0", "it must be longer than zero"));
         }
@@ -153,13 +136,7 @@ impl Executor for TokioExecutor {
     }
 
     fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
-        if let Some(accepted) = &self.accepted
-            && let Some(job) = jobs.iter().find(|job| !accepted.contains(&job.queue))
-        {
-            let reason = format!("queue {} is not among those that this executor accepts", job.queue);
-            return Err(Refusal::Unroutable { job_id: job.key.to_string(), reason });
-        }
-        Ok(jobs.iter().map(Job::metadata).collect())
+        self.lanes.describe(jobs)
     }
 
     fn publish(&self, _intents: &[Intent]) {

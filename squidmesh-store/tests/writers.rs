@@ -302,7 +302,7 @@ async fn held(store: &SeaOrmStore) -> i64 {
 
 /// The lock is that of a long transaction of the host, for example.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_that_somebody_else_has_locked_holds_up_no_other() {
+async fn a_lease_that_another_session_has_locked_holds_up_no_other() {
     let database = TestDatabase::postgres().await;
     let store = database.store().await;
     for number in 1..=3 {

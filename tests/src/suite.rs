@@ -10,19 +10,19 @@ pub fn block_on<T>(test: impl Future<Output = T>) -> T {
     runtime.expect("a runtime can be made").block_on(test)
 }
 
-/// Makes a `#[test]` of each scenario for each store: `scenarios! { retry: a_failure_is_retried, …; join: …; }`.
+/// Makes a `#[test]` of each scenario for each store: `scenarios! { retry: a_failure_is_retried …; join: …; }`.
 #[macro_export]
 macro_rules! scenarios {
-    ($($module:ident: $($name:ident),+ $(,)?;)+) => {
-        $crate::scenarios! { @on memory memory $($module: $($name),+;)+ }
-        $crate::scenarios! { @on sqlite sqlite $($module: $($name),+;)+ }
-        $crate::scenarios! { @on postgres postgres $($module: $($name),+;)+ }
+    ($($module:ident: $($name:ident)+;)+) => {
+        $crate::scenarios! { @on memory memory $($module: $($name)+;)+ }
+        $crate::scenarios! { @on sqlite sqlite $($module: $($name)+;)+ }
+        $crate::scenarios! { @on postgres postgres $($module: $($name)+;)+ }
         mod redis {
-            $crate::scenarios! { @on sqlite redis_sqlite $($module: $($name),+;)+ }
-            $crate::scenarios! { @on postgres redis_postgres $($module: $($name),+;)+ }
+            $crate::scenarios! { @on sqlite redis_sqlite $($module: $($name)+;)+ }
+            $crate::scenarios! { @on postgres redis_postgres $($module: $($name)+;)+ }
         }
     };
-    (@on $store:ident $backend:ident $($module:ident: $($name:ident),+;)+) => {
+    (@on $store:ident $backend:ident $($module:ident: $($name:ident)+;)+) => {
         mod $store {
             $(mod $module {
                 $(#[test]

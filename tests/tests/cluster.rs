@@ -123,7 +123,7 @@ mod postgres {
             eprintln!("{RUNS} runs of {} steps took {:?}", STEPS.len(), begun.elapsed());
             cluster.each_step_is_recorded_once(RUNS).await;
             let others = cluster.number("SELECT count(*) AS n FROM squidmesh_step_runs WHERE attempt > 1").await;
-            assert_eq!(others, 0, "nobody died, so every attempt is the first");
+            assert_eq!(others, 0, "no process died, so every attempt is the first");
             let shares = cluster.shares().await;
             eprintln!("shares: {shares:?}");
             assert_eq!(shares.len(), 3, "{shares:?}");

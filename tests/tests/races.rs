@@ -177,7 +177,7 @@ impl Arena {
             .buffer_unordered(OPEN);
         let results: BTreeMap<RunId, T> = races.collect().await;
         let held = self.processes.each_ref().map(Squidmesh::held_states);
-        assert_eq!(held, [0, 0], "what nobody works on is not kept");
+        assert_eq!(held, [0, 0], "what no worker holds is not kept");
         println!("{} races in {:?}", results.len(), self.began.elapsed());
         results
     }

@@ -122,7 +122,7 @@ async fn no_join_is_lost(stores: [Arc<dyn Store>; 2]) {
     for worker in workers {
         worker.await.unwrap().unwrap();
     }
-    assert_eq!(meshes.each_ref().map(Squidmesh::held_states), [0, 0], "what nobody works on is not kept");
+    assert_eq!(meshes.each_ref().map(Squidmesh::held_states), [0, 0], "what no worker holds is not kept");
     eprintln!("{TRIES} joins took {:?}", begun.elapsed());
     assert_eq!(joined.len(), TRIES);
     assert!(joined.values().all(|times| *times == 1), "no join is made twice");

@@ -1,4 +1,6 @@
 //! What tasks have in common: a function of arguments, some of which are unknown.
+//!
+//! Knows no options: most tasks have none, or pass theirs on to a program. `fuzz` reads its own with `lexopt`.
 
 use crate::failure::{Failure, Outcome};
 

@@ -13,10 +13,14 @@ const CRATES: &[&str] = &[
     "squidmesh-core",
     "squidmesh-store",
     "squidmesh-executor-tokio",
+    "squidmesh-executor-redis",
     "simulation",
     "torture",
     "checker",
     "bench",
+    "tests",
+    "fuzz",
+    "examples",
     "xtask",
 ];
 

@@ -29,7 +29,7 @@ struct Options {
 
 /// Fuzzes every target, or one, for a number of runs or seconds each; a minute each by default.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    fuzz(&options(arguments)?)
+    fuzz(&options(arguments).map_err(|error| Failure::new(format!("{error}; see `cargo xtask fuzz --help`")))?)
 }
 
 /// Runs in the gate: every target for a short time.
@@ -37,23 +37,20 @@ pub(crate) fn gate(_: &[String]) -> Outcome {
     fuzz(&Options { target: None, runs: None, seconds: Some(GATE_SECONDS), jobs: 2, seed: 1, release: false })
 }
 
-fn options(arguments: &[String]) -> Result<Options, Failure> {
+fn options(arguments: &[String]) -> Result<Options, lexopt::Error> {
+    use lexopt::prelude::*;
+
     let mut options = Options { target: None, runs: None, seconds: None, jobs: 2, seed: 0, release: false };
-    let mut arguments = arguments.iter();
-    while let Some(name) = arguments.next() {
-        if name == "--release" {
-            options.release = true;
-            continue;
-        }
-        let value = arguments.next().ok_or_else(|| Failure::new(format!("`fuzz {name}` needs a value")))?;
-        let number = || value.parse::<u64>().map_err(|_| Failure::new(format!("{name} needs a number, not {value:?}")));
-        match name.as_str() {
-            "--target" => options.target = Some(value.clone()),
-            "--runs" => options.runs = Some(number()?),
-            "--seconds" => options.seconds = Some(number()?),
-            "--jobs" => options.jobs = usize::try_from(number()?).unwrap_or(1).max(1),
-            "--seed" => options.seed = number()?,
-            _ => return Err(Failure::new(format!("`fuzz` does not know `{name}`; see `cargo xtask fuzz --help`"))),
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("release") => options.release = true,
+            Long("target") => options.target = Some(parser.value()?.string()?),
+            Long("runs") => options.runs = Some(parser.value()?.parse()?),
+            Long("seconds") => options.seconds = Some(parser.value()?.parse()?),
+            Long("jobs") => options.jobs = parser.value()?.parse::<usize>()?.max(1),
+            Long("seed") => options.seed = parser.value()?.parse()?,
+            other => return Err(other.unexpected()),
         }
     }
     Ok(options)

@@ -6,19 +6,20 @@ use std::time::Instant;
 use crate::arguments::refuse_unknown;
 use crate::failure::{Failure, Outcome};
 use crate::process::{cargo, run as run_command};
-use crate::{caging, floors, layering, prose, tidy, vocabulary};
+use crate::{caging, cases, floors, layering, prose, tidy, vocabulary};
 
 type Check = fn() -> Outcome;
 
 /// Runs every check and lists those that failed.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     refuse_unknown("lint", arguments, &[])?;
-    let checks: [(&str, Check); 10] = [
+    let checks: [(&str, Check); 11] = [
         ("tidy", tidy::check),
         ("prose", prose::check),
         ("vocabulary", vocabulary::check),
         ("host code is caged", caging::check),
         ("imports", floors::check),
+        ("lists of cases", cases::check),
         ("format", || run_command(&mut cargo(["fmt", "--all", "--check"]))),
         ("layering", layering::check),
         ("clippy", clippy),

@@ -7,6 +7,7 @@
 mod arguments;
 mod bench;
 mod caging;
+mod cases;
 mod ci;
 mod debian;
 mod deny;
@@ -102,7 +103,12 @@ const CHORES: &[Chore] = &[
         summary: "The whole gate: lint, deny, test, host-features, simulate, fuzz and torture",
         run: ci::run,
     },
-    Chore { name: "fix", arguments: "", summary: "Format, and apply clippy's own suggestions", run: fix::run },
+    Chore {
+        name: "fix",
+        arguments: "",
+        summary: "Format, apply clippy's own suggestions, and list the tests' cases",
+        run: fix::run,
+    },
     Chore {
         name: "services",
         arguments: "",

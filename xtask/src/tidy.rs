@@ -1,4 +1,5 @@
-//! House rules that no other tool checks: module docs, short files, no unfinished code, reasons in the manifest.
+//! House rules that no other tool checks: module docs, short files, no unfinished code, reasons in the manifest, and
+//! twins that stay alike.
 
 use std::fs;
 use std::path::Path;
@@ -33,6 +34,12 @@ const BOUNDED_TIMES: &[(&str, &str)] = &[
     ("squidmesh-store/src/pool/own.rs", "whole milliseconds in 64 bits, which an instant bears"),
 ];
 
+/// Files that two crates each have because neither may know the other: a change of one is a change of both.
+const TWINS: &[[&str; 2]] = &[
+    ["squidmesh-executor-tokio/src/clock.rs", "squidmesh-executor-redis/src/clock.rs"],
+    ["squidmesh-executor-tokio/src/heartbeat.rs", "squidmesh-executor-redis/src/heartbeat.rs"],
+];
+
 /// Paths of a person's machine, which must not occur in any file.
 const MACHINE_PATHS: &[&str] = &[concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
 
@@ -55,6 +62,7 @@ pub(crate) fn check() -> Outcome {
         wrong.extend(machine_paths_in(&path, &text));
     }
     wrong.extend(wrong_lengths(&lengths, LONG_FILES));
+    wrong.extend(wrong_twins()?);
     if wrong.is_empty() { Ok(()) } else { Err(Failure::new(format!("\n  {}", wrong.join("\n  ")))) }
 }
 
@@ -100,6 +108,17 @@ fn wrong_lengths(lengths: &[(impl AsRef<Path>, usize)], allowed: &[(&str, &str)]
         }
     }
     wrong
+}
+
+fn wrong_twins() -> Result<Vec<String>, Failure> {
+    let read = |path: &str| fs::read(workspace::root().join(path)).while_doing(format!("read {path}"));
+    let mut wrong = Vec::new();
+    for [one, other] in TWINS {
+        if read(one)? != read(other)? {
+            wrong.push(format!("{other}: differs from {one}: change both alike"));
+        }
+    }
+    Ok(wrong)
 }
 
 /// Checks that every dependency in the workspace's manifest is on one line with its reason; other manifests only
@@ -186,6 +205,11 @@ mod tests {
         let member = "[dependencies]\nserde.workspace = true\nme = { path = \".\" }\n[dev-dependencies]\nrand = \"1\"\n[lints]\nworkspace = true\n";
         let wrong = wrong_in_manifest(Path::new("m/Cargo.toml"), member);
         assert!(matches!(wrong.as_slice(), [only] if only.starts_with("m/Cargo.toml:5:")), "{wrong:?}");
+    }
+
+    #[test]
+    fn twins_are_alike() {
+        assert_eq!(wrong_twins().unwrap(), [""; 0]);
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn decision_failure(step: &StepRun) -> Failure {
     let rejected = manual.is_some_and(|manual| manual.decision == AuditKind::Rejected.as_str());
     let (kind, message) = match rejected {
         true => (Failure::REJECTED, "the approval was rejected"),
-        false => (Failure::EXPIRED, "nobody decided about the approval in time"),
+        false => (Failure::EXPIRED, "the approval was not decided in time"),
     };
     let mut failure = Failure::new(kind, message).at(&step.step);
     failure.details =

@@ -2,6 +2,9 @@
 //!
 //! Does not depend on the order in which a map stores its keys, nor on how a database writes numbers back. The
 //! form is part of every stored fingerprint: changing it orphans them.
+//!
+//! Hand-written rather than RFC 8785, which writes every number as a 64-bit float: integers beyond 2^53, which stored
+//! JSON may contain, would be hashed alike though they differ. Its order of keys by UTF-16 has no use here.
 
 use serde_json::{Number, Value};
 

@@ -1,31 +1,28 @@
 //! Decodes JSON into Rust values, and reports what does not fit without showing it.
 //!
-//! The reader underneath quotes the offending value in its errors, and errors are stored and logged. This one
-//! names the path and what was expected there, and of the value only its kind. Long only because serde requires
-//! four access traits.
+//! Hand-written because the reader of `serde_json` quotes the offending value in its errors, which are stored and
+//! logged. This one names what was expected, and of the value only its kind; it also gives a type that needs nothing
+//! an object, such as the input of a step. serde's own types walk lists and objects, and `serde_path_to_error` finds
+//! the path.
 
-use serde::de::value::{StrDeserializer, StringDeserializer};
-use serde::de::{
-    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
-};
+use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer, StringDeserializer};
+use serde::de::{self, DeserializeOwned, Deserializer, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
-use super::misfit::DecodeFailure;
-use super::text::OwnedSegment;
+use super::misfit::{DecodeFailure, Misfit};
 
 /// Decodes a value.
 ///
 /// # Errors
 /// [`DecodeFailure`], with the path and what was expected.
 pub(crate) fn decode<T: DeserializeOwned>(value: Value) -> Result<T, DecodeFailure> {
-    T::deserialize(Decoder(value))
+    serde_path_to_error::deserialize(Decoder(value)).map_err(DecodeFailure)
 }
 
 struct Decoder(Value);
 
-fn number<'de, V: Visitor<'de>>(number: &Number, visitor: V) -> Result<V::Value, DecodeFailure> {
+fn number<'de, V: Visitor<'de>>(number: &Number, visitor: V) -> Result<V::Value, Misfit> {
     if let Some(integer) = number.as_u64() {
         visitor.visit_u64(integer)
     } else if let Some(integer) = number.as_i64() {
@@ -33,13 +30,13 @@ fn number<'de, V: Visitor<'de>>(number: &Number, visitor: V) -> Result<V::Value,
     } else if let Some(float) = number.as_f64() {
         visitor.visit_f64(float)
     } else {
-        Err(DecodeFailure::new("the number is beyond every type"))
+        Err(Misfit::new("the number is beyond every type"))
     }
 }
 
 /// Passes a number to a type that accepts anything: exactly as it was written, if a crate of the host keeps that
 /// form.
-fn any_number<'de, V: Visitor<'de>>(value: Number, visitor: V) -> Result<V::Value, DecodeFailure> {
+fn any_number<'de, V: Visitor<'de>>(value: Number, visitor: V) -> Result<V::Value, Misfit> {
     let exact = |float: f64| Number::from_f64(float).is_some_and(|number| number == value);
     match value.is_i64() || value.is_u64() || value.as_f64().is_none_or(exact) {
         true => number(&value, visitor),
@@ -52,7 +49,7 @@ const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
 macro_rules! read_float {
     ($($method:ident),*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFailure> {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
             match &self.0 {
                 Value::Number(value) => number(value, visitor),
                 _ => self.deserialize_any(visitor),
@@ -63,7 +60,7 @@ macro_rules! read_float {
 
 macro_rules! read_nothing {
     ($($method:ident($($name:ty)?)),*) => {
-        $(fn $method<V: Visitor<'de>>(self, $(_: $name,)? visitor: V) -> Result<V::Value, DecodeFailure> {
+        $(fn $method<V: Visitor<'de>>(self, $(_: $name,)? visitor: V) -> Result<V::Value, Misfit> {
             match &self.0 {
                 // A type that needs nothing of an object receives nothing of it, such as the input of a step that
                 // needs none.
@@ -75,49 +72,30 @@ macro_rules! read_nothing {
 }
 
 impl<'de> Deserializer<'de> for Decoder {
-    type Error = DecodeFailure;
+    type Error = Misfit;
 
     read_float!(deserialize_f32, deserialize_f64);
     read_nothing!(deserialize_unit(), deserialize_unit_struct(&'static str));
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFailure> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(value),
             Value::Number(value) => any_number(value, visitor),
             Value::String(value) => visitor.visit_string(value),
-            Value::Array(items) => {
-                let length = items.len();
-                let mut list = List { items: items.into_iter(), next: 0 };
-                let value = visitor.visit_seq(&mut list)?;
-                if list.items.len() > 0 {
-                    return Err(de::Error::invalid_length(length, &"fewer elements"));
-                }
-                Ok(value)
-            }
-            Value::Object(members) => {
-                let mut object = Object { members: members.into_iter(), value: None };
-                let value = visitor.visit_map(&mut object)?;
-                if object.members.len() > 0 {
-                    return Err(de::Error::custom("members left over"));
-                }
-                Ok(value)
-            }
+            Value::Array(items) => SeqDeserializer::new(items.into_iter().map(Decoder)).deserialize_any(visitor),
+            Value::Object(members) => object(members).deserialize_any(visitor),
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFailure> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         match self.0 {
             Value::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, DecodeFailure> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Misfit> {
         match name {
             RAW_VALUE => self.0.deserialize_newtype_struct(name, visitor).map_err(de::Error::custom),
             _ => visitor.visit_newtype_struct(self),
@@ -129,21 +107,18 @@ impl<'de> Deserializer<'de> for Decoder {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, DecodeFailure> {
+    ) -> Result<V::Value, Misfit> {
         match self.0 {
-            Value::String(variant) => visitor.visit_enum(Variant { variant, content: None }),
-            Value::Object(members) => {
-                let mut members = members.into_iter();
-                match (members.next(), members.next()) {
-                    (Some((variant, content)), None) => visitor.visit_enum(Variant { variant, content: Some(content) }),
-                    _ => Err(DecodeFailure::new("expected an object with the name of a variant as its only key")),
-                }
+            Value::String(variant) => visitor.visit_enum(variant.into_deserializer()),
+            Value::Object(members) if members.len() == 1 => {
+                visitor.visit_enum(MapAccessDeserializer::new(object(members)))
             }
+            Value::Object(_) => Err(Misfit::new("expected an object with the name of a variant as its only key")),
             other => Err(de::Error::invalid_type(Decoder(other).unexpected(), &"the name of a variant")),
         }
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFailure> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         visitor.visit_unit()
     }
 
@@ -166,76 +141,46 @@ impl Decoder {
     }
 }
 
-struct List {
-    items: std::vec::IntoIter<Value>,
-    next: usize,
-}
+impl<'de> IntoDeserializer<'de, Misfit> for Decoder {
+    type Deserializer = Self;
 
-impl<'de> SeqAccess<'de> for List {
-    type Error = DecodeFailure;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeFailure> {
-        let Some(item) = self.items.next() else {
-            return Ok(None);
-        };
-        let place = self.next;
-        self.next += 1;
-        seed.deserialize(Decoder(item)).map(Some).map_err(|failure| failure.within(OwnedSegment::Index(place)))
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len())
+    fn into_deserializer(self) -> Self {
+        self
     }
 }
 
-struct Object {
-    members: serde_json::map::IntoIter,
-    value: Option<(String, Value)>,
-}
-
-impl<'de> MapAccess<'de> for Object {
-    type Error = DecodeFailure;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeFailure> {
-        let Some((key, value)) = self.members.next() else {
-            return Ok(None);
-        };
-        let decoded = seed.deserialize(Key(&key)).map(Some);
-        self.value = Some((key, value));
-        decoded
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeFailure> {
-        let Some((key, value)) = self.value.take() else {
-            return Err(DecodeFailure::new("a value was asked for before its key"));
-        };
-        seed.deserialize(Decoder(value)).map_err(|failure| failure.within(OwnedSegment::Key(key)))
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.members.len())
-    }
+/// Returns the members of an object, to be decoded.
+fn object<'de>(members: Map<String, Value>) -> MapDeserializer<'de, impl Iterator<Item = (Key, Decoder)>, Misfit> {
+    MapDeserializer::new(members.into_iter().map(|(key, value)| (Key(key), Decoder(value))))
 }
 
 /// A key: a text that may stand for a number or a boolean, as in maps with such keys.
-struct Key<'a>(&'a str);
+struct Key(String);
+
+impl<'de> IntoDeserializer<'de, Misfit> for Key {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
 
 macro_rules! read {
     ($($method:ident => $visit:ident),* $(,)?) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFailure> {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
             match self.0.parse() {
                 Ok(value) => visitor.$visit(value),
-                Err(_) => visitor.visit_str(self.0),
+                Err(_) => visitor.visit_string(self.0),
             }
         })*
     };
 }
 
-impl<'de> Deserializer<'de> for Key<'_> {
-    type Error = DecodeFailure;
+impl<'de> Deserializer<'de> for Key {
+    type Error = Misfit;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFailure> {
-        visitor.visit_str(self.0)
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        visitor.visit_string(self.0)
     }
 
     read! {
@@ -244,15 +189,11 @@ impl<'de> Deserializer<'de> for Key<'_> {
         deserialize_u32 => visit_u32, deserialize_u64 => visit_u64, deserialize_u128 => visit_u128,
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFailure> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, DecodeFailure> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Misfit> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -261,74 +202,13 @@ impl<'de> Deserializer<'de> for Key<'_> {
         name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, DecodeFailure> {
-        let text: StrDeserializer<'_, DecodeFailure> = self.0.into_deserializer();
+    ) -> Result<V::Value, Misfit> {
+        let text: StringDeserializer<Misfit> = self.0.into_deserializer();
         text.deserialize_enum(name, variants, visitor)
     }
 
     forward_to_deserialize_any! {
         f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
-    }
-}
-
-struct Variant {
-    variant: String,
-    content: Option<Value>,
-}
-
-impl<'de> EnumAccess<'de> for Variant {
-    type Error = DecodeFailure;
-    type Variant = Content;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Content), DecodeFailure> {
-        let name: StringDeserializer<DecodeFailure> = self.variant.clone().into_deserializer();
-        let chosen = seed.deserialize(name)?;
-        Ok((chosen, Content { variant: self.variant, content: self.content }))
-    }
-}
-
-struct Content {
-    variant: String,
-    content: Option<Value>,
-}
-
-impl Content {
-    fn of<T>(self, read: impl FnOnce(Decoder) -> Result<T, DecodeFailure>) -> Result<T, DecodeFailure> {
-        match self.content {
-            Some(content) => read(Decoder(content)),
-            None => Err(DecodeFailure::new("the variant lacks its content")),
-        }
-        .map_err(|failure| failure.within(OwnedSegment::Key(self.variant)))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Content {
-    type Error = DecodeFailure;
-
-    fn unit_variant(self) -> Result<(), DecodeFailure> {
-        match self.content {
-            None | Some(Value::Null) => Ok(()),
-            Some(_) => Err(DecodeFailure::new("the variant takes no content").within(OwnedSegment::Key(self.variant))),
-        }
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DecodeFailure> {
-        self.of(|content| seed.deserialize(content))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeFailure> {
-        self.of(|content| content.deserialize_any(visitor))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeFailure> {
-        self.of(|content| match content.0 {
-            Value::Object(members) => Decoder(Value::Object(members)).deserialize_any(visitor),
-            other => Err(de::Error::invalid_type(Decoder(other).unexpected(), &"an object")),
-        })
     }
 }
 
@@ -394,7 +274,28 @@ mod tests {
             failure("/lines/0", json!(["a"])),
             "at lines[0]: expected tuple struct Line with 2 elements, found 1 elements"
         );
-        assert_eq!(failure("/lines/0", json!(["a", 1, 2])), "at lines[0]: expected fewer elements, found 3 elements");
+        assert_eq!(
+            failure("/lines/0", json!(["a", 1, 2])),
+            "at lines[0]: expected 2 elements in sequence, found 3 elements"
+        );
+    }
+
+    #[test]
+    fn a_key_that_does_not_fit_is_named() {
+        assert_eq!(failure("/by_day", json!({"x": true})), "at by_day.x: expected u8, found a text");
+        assert_eq!(
+            failure("/state", json!("Closed")),
+            "at state.Closed: expected newtype variant, found the name of a variant"
+        );
+    }
+
+    #[test]
+    fn a_variant_without_content_ignores_an_object_and_takes_nothing_else() {
+        assert_eq!(decode::<State>(json!({"Open": {}})).unwrap(), State::Open);
+        assert_eq!(
+            decode::<State>(json!({"Open": 1})).unwrap_err().to_string(),
+            "at Open: expected unit, found an integer"
+        );
     }
 
     #[test]

@@ -5,34 +5,30 @@ use std::fmt::{self, Display};
 
 use serde::de::{self, Expected, Unexpected};
 
-use super::text::{OwnedSegment, Segment, path, path_outwards};
+use super::text::{Segment, path, segments};
 
-/// The reason why a value does not fit a type.
+/// The reason why a value does not fit a type, with its path.
 #[derive(Debug)]
-pub(crate) struct DecodeFailure {
-    problem: String,
-    /// The path, from the inside out.
-    segments: Vec<OwnedSegment>,
-}
-
-impl DecodeFailure {
-    pub(super) fn new(problem: impl Into<String>) -> Self {
-        Self { problem: problem.into(), segments: Vec::new() }
-    }
-
-    pub(super) fn within(mut self, segment: OwnedSegment) -> Self {
-        self.segments.push(segment);
-        self
-    }
-}
+pub(crate) struct DecodeFailure(pub(super) serde_path_to_error::Error<Misfit>);
 
 impl Display for DecodeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at {}: {}", path_outwards(&self.segments), self.problem)
+        write!(f, "at {}: {}", path(segments(self.0.path().iter())), self.0.inner())
     }
 }
 
 impl std::error::Error for DecodeFailure {}
+
+/// The reason why a value does not fit a type.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Misfit(String);
+
+impl Misfit {
+    pub(super) fn new(problem: impl Into<String>) -> Self {
+        Self(problem.into())
+    }
+}
 
 /// Returns the kind of the value that was found, without the value itself.
 fn kind(unexpected: &Unexpected<'_>) -> &'static str {
@@ -43,13 +39,14 @@ fn kind(unexpected: &Unexpected<'_>) -> &'static str {
         Unexpected::Char(_) | Unexpected::Str(_) => "a text",
         Unexpected::Bytes(_) => "bytes",
         Unexpected::Unit | Unexpected::Option => "null",
+        Unexpected::UnitVariant => "the name of a variant",
         Unexpected::Seq | Unexpected::TupleVariant => "a list",
         Unexpected::Map | Unexpected::StructVariant => "an object",
         _ => "something else",
     }
 }
 
-impl de::Error for DecodeFailure {
+impl de::Error for Misfit {
     /// Drops the type's own message, because it may quote the value.
     fn custom<T: Display>(_: T) -> Self {
         Self::new("the value is refused by its type")

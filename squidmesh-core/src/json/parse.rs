@@ -1,15 +1,16 @@
 //! Reads JSON that comes from outside.
 //!
-//! Stricter than the reader underneath: JSON that is too large, too deep, or has a duplicate key is refused while
-//! it is read, before anything is built from it.
+//! Stricter than the reader of `serde_json` on which it stands: JSON that is too large, too deep, or has a duplicate
+//! key is refused while it is read, before anything is built from it. `serde_path_to_error` finds the path.
 
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use serde_path_to_error::Track;
 
 use super::limits::JsonLimits;
-use super::text::{OwnedSegment, path_outwards};
+use super::text::{Segment, path, segments};
 use super::violation::JsonViolation;
 
 /// Reads one JSON value from text or bytes and applies the limits to it.
@@ -23,13 +24,18 @@ pub(crate) fn parse(text: impl AsRef<[u8]>, limits: &JsonLimits) -> Result<Value
     if text.len() > limits.max_bytes.saturating_mul(4) {
         return Err(JsonViolation::TooLarge { max_bytes: limits.max_bytes });
     }
-    let mut found = None;
+    let (mut track, mut found) = (Track::new(), None);
     let mut reader = serde_json::Deserializer::from_slice(text);
     let strict = Strict { limits, depth: 0, found: &mut found };
-    let value = strict.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
+    let value = strict.deserialize(tracked).and_then(|value| reader.end().map(|()| value));
     let value = match (value, found) {
         (Ok(value), _) => value,
-        (Err(_), Some(violation)) => return Err(violation.into_violation(limits)),
+        (Err(_), Some(Found::TooDeep)) => return Err(JsonViolation::TooDeep { max_depth: limits.depth() }),
+        (Err(_), Some(Found::DuplicateKey(key))) => {
+            let path = path(segments(track.path().iter()).chain([Segment::Key(&key)]));
+            return Err(JsonViolation::DuplicateKey { path });
+        }
         (Err(error), None) => {
             return Err(JsonViolation::Malformed { line: error.line(), column: error.column() });
         }
@@ -38,25 +44,10 @@ pub(crate) fn parse(text: impl AsRef<[u8]>, limits: &JsonLimits) -> Result<Value
     Ok(value)
 }
 
-/// Why the reader stopped, with the path to it from the inside out.
+/// Why the reader stopped.
 enum Found {
     TooDeep,
-    DuplicateKey(Vec<OwnedSegment>),
-}
-
-impl Found {
-    fn into_violation(self, limits: &JsonLimits) -> JsonViolation {
-        match self {
-            Self::TooDeep => JsonViolation::TooDeep { max_depth: limits.depth() },
-            Self::DuplicateKey(segments) => JsonViolation::DuplicateKey { path: path_outwards(&segments) },
-        }
-    }
-
-    fn within(found: &mut Option<Self>, segment: impl FnOnce() -> OwnedSegment) {
-        if let Some(Self::DuplicateKey(segments)) = found {
-            segments.push(segment());
-        }
-    }
+    DuplicateKey(String),
 }
 
 /// Builds a value and checks every key and level on the way.
@@ -127,16 +118,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<Value, A::Error> {
         self.enter()?;
         let mut list = Vec::new();
-        loop {
-            match items.next_element_seed(self.inside()) {
-                Ok(Some(item)) => list.push(item),
-                Ok(None) => return Ok(Value::Array(list)),
-                Err(error) => {
-                    Found::within(self.found, || OwnedSegment::Index(list.len()));
-                    return Err(error);
-                }
-            }
+        while let Some(item) = items.next_element_seed(self.inside())? {
+            list.push(item);
         }
+        Ok(Value::Array(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Value, A::Error> {
@@ -149,16 +134,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut object = Map::new();
         while let Some(key) = next {
             if object.contains_key(&key) {
-                *self.found = Some(Found::DuplicateKey(vec![OwnedSegment::Key(key)]));
+                *self.found = Some(Found::DuplicateKey(key));
                 return Err(de::Error::custom("duplicate key"));
             }
-            match members.next_value_seed(self.inside()) {
-                Ok(value) => object.insert(key, value),
-                Err(error) => {
-                    Found::within(self.found, || OwnedSegment::Key(key));
-                    return Err(error);
-                }
-            };
+            object.insert(key, members.next_value_seed(self.inside())?);
             next = members.next_key()?;
         }
         Ok(Value::Object(object))

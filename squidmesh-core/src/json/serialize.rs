@@ -1,17 +1,19 @@
 //! Converts Rust values into JSON without losing anything.
 //!
-//! The serialiser underneath writes null for NaN and infinities. Here a first pass that builds nothing finds what
-//! JSON cannot represent, and names the path. Long only because serde requires some thirty methods of a
-//! serialiser.
+//! Hand-written because the serialiser of `serde_json` writes null for NaN and infinities. Here a first pass that
+//! builds nothing finds what JSON cannot represent, and names the path. It keeps the path itself, as that of
+//! `serde_path_to_error` leaves out the variants of enums, which are keys in JSON. Long only because serde requires
+//! some thirty methods of a serialiser.
 
 use std::fmt::{self, Display};
 
 use serde::Serialize;
 use serde::ser::{self, Impossible, Serializer};
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 use super::limits::JsonLimits;
-use super::text::{OwnedSegment, path_outwards};
+use super::text::{path, segments};
 use super::violation::JsonViolation;
 
 /// Converts a value into JSON.
@@ -23,14 +25,14 @@ use super::violation::JsonViolation;
 /// serialised.
 pub(crate) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, JsonViolation> {
     value.serialize(Checker { depth: 0 }).map_err(Stop::into_violation)?;
-    serde_json::to_value(value).map_err(|_| JsonViolation::Refused { path: path_outwards(&[]) })
+    serde_json::to_value(value).map_err(|_| Stop::at_once(Problem::Refused).into_violation())
 }
 
 /// Why the first pass stopped, with the path to it from the inside out.
 #[derive(Debug)]
 struct Stop {
     problem: Problem,
-    segments: Vec<OwnedSegment>,
+    segments: Vec<Segment>,
 }
 
 #[derive(Debug)]
@@ -47,20 +49,20 @@ impl Stop {
         Self { problem, segments: Vec::new() }
     }
 
-    fn within(mut self, segment: OwnedSegment) -> Self {
+    fn within(mut self, segment: Segment) -> Self {
         self.segments.push(segment);
         self
     }
 
     fn of(self, variant: Option<&'static str>) -> Self {
         match variant {
-            Some(variant) => self.within(OwnedSegment::Key(variant.to_owned())),
+            Some(variant) => self.within(Segment::Enum { variant: variant.to_owned() }),
             None => self,
         }
     }
 
     fn into_violation(self) -> JsonViolation {
-        let path = path_outwards(&self.segments);
+        let path = path(segments(self.segments.iter().rev()));
         match self.problem {
             Problem::NotFinite => JsonViolation::NotFinite { path },
             Problem::IntegerTooLarge => JsonViolation::IntegerTooLarge { path },
@@ -179,7 +181,7 @@ impl Serializer for Checker {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Stop> {
-        value.serialize(self.inside()?).map_err(|stop| stop.within(OwnedSegment::Key(variant.to_owned())))
+        value.serialize(self.inside()?).map_err(|stop| stop.of(Some(variant)))
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<List, Stop> {
@@ -235,7 +237,9 @@ struct List {
 
 impl List {
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Stop> {
-        value.serialize(self.checker).map_err(|stop| stop.within(OwnedSegment::Index(self.next)).of(self.variant))?;
+        value
+            .serialize(self.checker)
+            .map_err(|stop| stop.within(Segment::Seq { index: self.next }).of(self.variant))?;
         self.next += 1;
         Ok(())
     }
@@ -275,7 +279,7 @@ struct Object {
 
 impl Object {
     fn member<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), Stop> {
-        value.serialize(self.checker).map_err(|stop| stop.within(OwnedSegment::Key(key.to_owned())).of(self.variant))
+        value.serialize(self.checker).map_err(|stop| stop.within(Segment::Map { key: key.to_owned() }).of(self.variant))
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use serde_path_to_error::Segment as Found;
+
 /// One segment of the path to a value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Segment<'a> {
@@ -11,19 +13,13 @@ pub(crate) enum Segment<'a> {
     Index(usize),
 }
 
-/// One segment of a path that is collected while a value is left, from the inside out.
-#[derive(Debug)]
-pub(super) enum OwnedSegment {
-    Key(String),
-    Index(usize),
-}
-
-/// Formats a path that was collected from the inside out.
-pub(super) fn path_outwards(segments: &[OwnedSegment]) -> String {
-    path(segments.iter().rev().map(|segment| match segment {
-        OwnedSegment::Key(key) => Segment::Key(key),
-        OwnedSegment::Index(index) => Segment::Index(*index),
-    }))
+/// Returns the segments of a path at which serde stopped.
+pub(super) fn segments<'a>(found: impl Iterator<Item = &'a Found>) -> impl Iterator<Item = Segment<'a>> {
+    found.map(|segment| match segment {
+        Found::Seq { index } => Segment::Index(*index),
+        Found::Map { key } | Found::Enum { variant: key } => Segment::Key(key),
+        Found::Unknown => Segment::Key("?"),
+    })
 }
 
 /// The maximum number of characters of a key, and of segments of a path, that are shown.

@@ -24,8 +24,8 @@ pub trait StoreSession: Send + Sync {
     ///
     /// A commit is applied only if the run is at the expected revision and the intent of each of its `fences` is
     /// still held under that token. Both are checked in the same atomic change as the writes. An expired lease that
-    /// nobody has taken over still counts as held: ownership is by token, never by time. If two commits of a batch
-    /// conflict with each other, the earlier one wins. Creating a step run or an attempt that exists is a
+    /// no process has taken over still counts as held: ownership is by token, never by time. If two commits of a
+    /// batch conflict with each other, the earlier one wins. Creating a step run or an attempt that exists is a
     /// non-transient error of that commit.
     ///
     /// # Errors

@@ -3,6 +3,10 @@
 //! Knows the calendar, time zones and the handling of missed occurrences. Pure: time is passed in. Must never
 //! know its callers, or what is started.
 //!
+//! Hand-written, with `croner` as the other opinion in a test. That crate applies the rule for times of day to a
+//! single hour and minute only: it skips both times of `0,30 2 * * *` on the day of a jump. It also accepts an
+//! expression that never fires, such as for 30 February, and then searches for it up to the year 5000.
+//!
 //! # Daylight saving
 //!
 //! An occurrence is identified by its instant, and fires once. How a clock change affects it depends on the field

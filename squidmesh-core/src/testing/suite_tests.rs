@@ -1,4 +1,8 @@
 //! Makes tests of a conformance suite's list of cases, which is the same for every port.
+//!
+//! The name of a case is written once, at its `pub async fn`. A test needs the name where the macro is expanded, and a
+//! macro around all functions of a file, which could collect their names, would keep rustfmt from formatting them. So
+//! a tool collects them: `cargo xtask fix` writes the list of a suite, and `cargo xtask lint` fails without it.
 
 /// Creates a module for each module of a suite, with a `#[test]` for each of its cases.
 #[doc(hidden)]
@@ -22,19 +26,4 @@ macro_rules! __suite_tests {
             )*
         }
     };
-}
-
-/// Counts the cases that a suite's modules define, and checks that each is in the list.
-#[cfg(test)]
-pub(super) fn count_listed(list: &str, modules: &[(&str, &str)]) -> usize {
-    let mut count = 0;
-    for (module, source) in modules {
-        for line in source.lines().filter_map(|line| line.strip_prefix("pub async fn ")) {
-            let case = line.split('(').next().unwrap_or_default();
-            let listed = list.lines().any(|line| line.trim().trim_end_matches(';') == case);
-            assert!(listed, "{module}::{case} is not listed");
-            count += 1;
-        }
-    }
-    count
 }

@@ -3,6 +3,7 @@
 mod announcing;
 mod reading;
 mod setting_aside;
+mod settings;
 mod sweeping;
 
 use std::sync::Arc;

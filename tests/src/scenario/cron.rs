@@ -264,7 +264,7 @@ pub async fn a_paused_trigger_fires_nothing_until_it_is_resumed(backend: &Backen
     assert!(times.iter().all(|time| *time > before), "what came during the pause is left out: {times:?}");
 }
 
-pub async fn a_trigger_paused_before_anybody_saw_it_stays_paused(backend: &Backend) {
+pub async fn a_trigger_paused_before_a_worker_saw_it_stays_paused(backend: &Backend) {
     let world = backend.world([scheduled("* * * * *", "UTC", MissedPolicy::All)]);
     world.pause_trigger(WORKFLOW, TRIGGER).await.unwrap();
     let fired = world.runner().fire_due().await.unwrap();

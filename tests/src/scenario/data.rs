@@ -243,7 +243,7 @@ pub async fn siblings_that_exceed_the_context_together_fail_one(backend: &Backen
     assert_eq!(details.context.len(), 3);
     let failures = details.steps.iter().flat_map(|step| &step.attempts).filter_map(|attempt| attempt.error.as_ref());
     let kinds: std::collections::BTreeSet<&str> = failures.map(|failure| failure.kind.as_str()).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), [Failure::CONTEXT_TOO_LARGE], "nobody else is blamed");
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), [Failure::CONTEXT_TOO_LARGE], "no other step is blamed");
 }
 
 pub async fn an_output_that_replaces_another_takes_its_room(backend: &Backend) {

@@ -71,7 +71,7 @@ async fn start_in_transaction(backend: &Backend, world: &World, cancel: bool, en
 
 async fn not_seen_outside(world: &World, run: &Run) {
     let found = world.inspect_run(run.id).await;
-    assert!(matches!(found, Err(CommandError::NotFound(_))), "nobody sees it before the commit: {found:?}");
+    assert!(matches!(found, Err(CommandError::NotFound(_))), "no reader sees it before the commit: {found:?}");
     assert!(world.sink.events().is_empty(), "nothing is emitted before the commit");
 }
 

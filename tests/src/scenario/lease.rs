@@ -201,7 +201,7 @@ pub async fn a_worker_that_is_shut_down_gives_its_step_back(backend: &Backend) {
     worker.await.unwrap();
     let details = world.look(run.id).await;
     assert_eq!(attempts(&details, "one"), ["interrupted"]);
-    assert_eq!(details.intents[0].lease, None, "it is due at once, for anybody");
+    assert_eq!(details.intents[0].lease, None, "it is due at once, for any worker");
     let details = world.settle(run.id).await;
     assert_eq!(
         (details.run.status, attempts(&details, "one")),

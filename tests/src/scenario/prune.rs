@@ -73,7 +73,7 @@ pub async fn workers_delete_what_is_kept_no_longer(backend: &Backend) {
     world
         .working(async {
             while !world.list_runs(&RunFilter::new()).await.unwrap().runs.is_empty() {
-                tokio::time::sleep(ms(20)).await; // nobody says when a run is gone
+                tokio::time::sleep(ms(20)).await; // nothing signals that a run is gone
             }
         })
         .await;

@@ -154,7 +154,7 @@ pub async fn the_handlers_writes_and_the_steps_completion_commit_together(backen
     let details = world
         .working(async {
             gate.arrived(1).await;
-            assert_eq!(ledger.rows(backend).await, [""; 0], "nobody sees the row before the commit");
+            assert_eq!(ledger.rows(backend).await, [""; 0], "no reader sees the row before the commit");
             assert_eq!(attempts(&world.look(run.id).await, "book"), ["running"]);
             gate.open();
             world.rests(run.id).await

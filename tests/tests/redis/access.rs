@@ -103,7 +103,7 @@ mod sqlite {
                 let run = mesh.start_run(CHAIN, &json!({})).await.unwrap();
                 let begun = std::time::Instant::now();
                 while mesh.inspect_run(run.id).await.unwrap().run.status != RunStatus::Completed {
-                    assert!(begun.elapsed() < secs(20), "nobody carries a run out");
+                    assert!(begun.elapsed() < secs(20), "no worker carries a run out");
                     tokio::time::sleep(ms(5)).await;
                 }
             }

@@ -63,7 +63,7 @@ async fn done(mesh: &Squidmesh, number: usize) -> Duration {
     let begun = Instant::now();
     let run = mesh.start_run(&format!("workflow-{number}"), &json!({})).await.unwrap();
     while mesh.inspect_run(run.id).await.unwrap().run.status != RunStatus::Completed {
-        assert!(begun.elapsed() < secs(30), "nobody carries a run out");
+        assert!(begun.elapsed() < secs(30), "no worker carries a run out");
         tokio::time::sleep(ms(5)).await;
     }
     begun.elapsed()

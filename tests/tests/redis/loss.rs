@@ -79,7 +79,7 @@ mod sqlite {
     }
 
     #[test]
-    fn entries_trimmed_before_anybody_read_them_are_announced_again() {
+    fn entries_trimmed_before_a_worker_read_them_are_announced_again() {
         block_on(async {
             let errands = Errands::new().await;
             errands.announce(MANY).await;

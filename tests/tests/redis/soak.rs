@@ -67,7 +67,7 @@ async fn soak() {
     }
     let (ids, runs) = starting.await.unwrap();
     let rate = runs as f64 * 5.0 / begun.elapsed().as_secs_f64();
-    assert_eq!(workers.all_is_well(&ids).await, 0, "nobody died");
+    assert_eq!(workers.all_is_well(&ids).await, 0, "no worker died");
     let third = memory.len() / 3;
     let [start, middle, end] = [&memory[..third], &memory[third..2 * third], &memory[2 * third..]].map(median);
     eprintln!(

@@ -149,7 +149,7 @@ fn every_unsound_fact_is_found() {
             facts.runs[2].compensated[1].from = Timestamp::from_millis(6);
         }),
         ("a saga of a fulfilled order", |facts| facts.runs[0].status = RunStatus::Failed),
-        ("a failed fulfilment that nobody resumed", |facts| {
+        ("a failed fulfilment that no operator resumed", |facts| {
             with_a_resumed_run(facts);
             facts.runs[3].resumed_from = None;
         }),

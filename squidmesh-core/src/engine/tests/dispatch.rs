@@ -70,7 +70,7 @@ fn an_unknown_step_fails_the_whole_call() {
 #[test]
 fn no_targets_dispatch_nothing_and_are_no_error() {
     let mut harness = Harness::start(&independent());
-    harness.executor = Executor::RefusesForGood; // nobody asks it
+    harness.executor = Executor::RefusesForGood; // it is not asked
     let decided = harness.dispatch(&[], &DispatchOptions::new().schedule_pending()).unwrap();
     assert_eq!(decided.value, (vec![], vec![]));
     assert!(decided.decision.commit.intents.is_empty());

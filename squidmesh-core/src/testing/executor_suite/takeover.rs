@@ -67,7 +67,7 @@ pub async fn a_slow_step_is_not_taken_from_its_worker(fixture: &dyn ExecutorFixt
         fixture.pass(fixture.moment()).await;
         for _ in 0..LOOKS {
             let now = lease(&*store, run.id).await;
-            assert_eq!(now.lease, held.lease, "nobody took it over");
+            assert_eq!(now.lease, held.lease, "no other worker took it over");
             if now.available_at > held.available_at {
                 held = now;
                 heartbeats += 1;

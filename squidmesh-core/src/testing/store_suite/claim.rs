@@ -195,7 +195,7 @@ pub async fn work_of_cached_runs_is_claimed_too(fixture: &dyn StoreFixture) {
     for claim in claims {
         let (id, seen) = (claim.lease.key.run_id, claim.state.unwrap());
         // Its state may be returned all the same, but no other run's in its place.
-        assert!(seen.is_some() || id == known.id, "nobody has cached run {}", other.id);
+        assert!(seen.is_some() || id == known.id, "no process has cached run {}", other.id);
         assert!(seen.is_none_or(|seen| seen.run.id == id));
     }
 }
@@ -274,7 +274,7 @@ pub async fn keys_of_cached_runs_are_claimed_too(fixture: &dyn StoreFixture) {
         assert_eq!(claim.lease, Lease { key: key.clone(), token: sample::lease_token(1) });
         // As with other claims, the state of the cached run may be returned all the same.
         let seen = claim.state.unwrap();
-        assert!(seen.is_some() || key.run_id == known.id, "nobody has cached run {}", other.id);
+        assert!(seen.is_some() || key.run_id == known.id, "no process has cached run {}", other.id);
         assert!(seen.is_none_or(|seen| seen.run.id == key.run_id));
     }
 }

@@ -192,7 +192,7 @@ async fn reads_back(fixture: &dyn StoreFixture, value: Value) {
 fn assert_same_text(place: &str, found: &Map<String, Value>, expected: &Map<String, Value>) {
     for (key, expected) in expected {
         let found = found.get(key).map(Value::to_string);
-        // Shortened: a whole mebibyte in a message helps nobody.
+        // Shortened: a message with a whole mebibyte is unreadable.
         let short = |text: &str| text.chars().take(2_000).collect::<String>();
         assert!(
             found == Some(expected.to_string()),
