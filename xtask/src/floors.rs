@@ -28,6 +28,7 @@ const CORE: &str = "squidmesh-core";
 /// carries the decisions out.
 const FLOORS: &[&str] = &[
     "json",
+    "lock",
     "id",
     "name",
     "time",
