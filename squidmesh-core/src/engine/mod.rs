@@ -62,7 +62,7 @@ pub use describe::DescribeJobs;
 pub use dispatch::{Dispatched, dispatch_compensation, dispatch_run, dispatch_steps};
 pub use dispatch_refused::{DispatchRefused, WhyNotRunnable};
 pub use lived::lived;
-pub use manual::{ApprovalDecision, Attribution, ManualError, decide, unblock};
+pub use manual::{ApprovalDecision, Attribution, CommandRefused, decide, unblock};
 pub use record::{Continuation, RecordOutcome, record};
 pub use replay::unsafe_to_replay;
 pub use resume::{Resumption, Unresumable, resume, resumption, resumption_in};

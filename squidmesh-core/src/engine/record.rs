@@ -19,7 +19,7 @@ use crate::definition::Priority;
 use crate::dispatch::{Intent, IntentKey, Lease};
 use crate::event::EventKind;
 use crate::name::{QueueName, StepName};
-use crate::run::{AttemptStatus, Failure, InvalidTransition, RunStatus, StepStatus};
+use crate::run::{AttemptStatus, Failure, FailureKind, InvalidTransition, RunStatus, StepStatus};
 use crate::token::LeaseToken;
 
 /// The result of recording an outcome.
@@ -47,10 +47,7 @@ pub fn record(
     continuation: Option<Continuation<'_>>,
     jobs: &dyn DescribeJobs,
 ) -> Result<RecordOutcome, InvalidTransition> {
-    let open = work.state().steps.get(&task.step).is_some_and(|run| {
-        run.status == StepStatus::Running && run.attempt == task.attempt && run.lease == Some(task.lease.token)
-    });
-    if !open {
+    if !task.is_open(work.state()) {
         return Ok(RecordOutcome::Superseded);
     }
     work.fence(&task.lease);
@@ -144,7 +141,7 @@ fn failed(
 /// Closes the open attempt without counting it. The step is delivered again at once, unless its run has ended
 /// meanwhile.
 fn interrupted(work: &mut UnitOfWork, task: &StepTask, jobs: &dyn DescribeJobs) -> Allowed {
-    let failure = Failure::new(Failure::INTERRUPTED, "the worker was shut down").at(&task.step);
+    let failure = Failure::new(FailureKind::INTERRUPTED, "the worker was shut down").at(&task.step);
     // The interruption says nothing about the worker before it.
     let suspicion =
         work.state().steps.get(&task.step).filter(|run| is_suspected(run)).map(|run| run.last_error.clone());
@@ -193,20 +190,17 @@ fn mapped_output(
     value: Value,
 ) -> Result<Measured<Map<String, Value>>, Box<Failure>> {
     let key = work.definition().step(step.as_str()).and_then(|found| found.output.clone());
-    let invalid = |message: String| Box::new(Failure::new(Failure::INVALID_OUTPUT, message).at(step));
+    let invalid = |message: String| Box::new(Failure::new(FailureKind::INVALID_OUTPUT, message).at(step));
     let object = match (key, value) {
-        (Some(key), value) => Value::Object(Map::from_iter([(key, value)])),
-        (None, Value::Null) => Value::Object(Map::new()),
-        (None, value @ Value::Object(_)) => value,
+        (Some(key), value) => Map::from_iter([(key, value)]),
+        (None, Value::Null) => Map::new(),
+        (None, Value::Object(object)) => object,
         (None, _) => {
             let message = format!("the output of step {step} is not a JSON object: declare a key for it with `output`");
             return Err(invalid(message));
         }
     };
-    let bytes = work.limits().json.measure(&object);
+    let bytes = work.limits().json.measure_object(&object);
     let bytes = bytes.map_err(|why| invalid(format!("the output of step {step} was refused: {why}")))?;
-    match object {
-        Value::Object(map) => Ok((map, bytes)),
-        _ => Ok((Map::new(), bytes)),
-    }
+    Ok((object, bytes))
 }
