@@ -1,6 +1,6 @@
 //! Attempts are numbered 1, 2, … without gaps, only the last may be open, and a step has no more than it may have.
 
-use squidmesh_core::run::{Attempt, AttemptStatus, AuditKind, Failure, StepStatus};
+use squidmesh_core::run::{Attempt, AttemptStatus, AuditKind, FailureKind, StepStatus};
 
 use crate::evidence::{Evidence, RunRecord};
 use crate::findings::Findings;
@@ -48,7 +48,7 @@ pub(super) fn check_limits(evidence: &Evidence, findings: &mut Findings) {
             let Some(limit) = evidence.crash_limit else { continue };
             let mut crashes = 0;
             for attempt in record.attempts(&run.step) {
-                let stale = attempt.error.as_ref().is_some_and(|error| error.kind == Failure::STALE_RUNNING_STEP);
+                let stale = attempt.error.as_ref().is_some_and(|error| error.kind == FailureKind::STALE_RUNNING_STEP);
                 // An interruption is recorded by a worker that shuts down: it neither counts as a crash nor clears
                 // the count.
                 if attempt.status != AttemptStatus::Interrupted {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use squidmesh_core::definition::StepName;
 use squidmesh_core::dispatch::DispatchTarget;
 use squidmesh_core::port::IntentWrite;
-use squidmesh_core::run::{CompensationRun, CompensationStatus, Failure};
+use squidmesh_core::run::{CompensationRun, CompensationStatus, FailureKind};
 use squidmesh_core::{Retry, RunId};
 
 use crate::back_off;
@@ -32,7 +32,7 @@ pub(super) fn check_change(change: &Change<'_>, findings: &mut Findings) {
         let counts = match &end {
             Some(End::Lost) => (failures, crashes + 1),
             // A refused output is not a failure that another attempt could fix.
-            Some(End::Failed(kind)) if kind == Failure::INVALID_OUTPUT => (failures, crashes),
+            Some(End::Failed(kind)) if *kind == FailureKind::INVALID_OUTPUT => (failures, crashes),
             Some(End::Failed(_)) => (failures + 1, 0),
             _ => (failures, crashes),
         };
@@ -116,7 +116,7 @@ fn check_tries(
             }
             (End::Failed(kind), retry) => {
                 failures += 1;
-                let cut_off = [Failure::TIMEOUT, Failure::PANIC].contains(&kind.as_str());
+                let cut_off = [FailureKind::TIMEOUT, FailureKind::PANIC].contains(kind);
                 let asked = effect.filter(|_| !cut_off).and_then(|(_, effect)| effect.retry_after);
                 asked.or(retry.map(|retry| back_off::shortest(retry, failures))).unwrap_or_default()
             }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use squidmesh_core::definition::StepName;
 use squidmesh_core::dispatch::IntentKey;
 use squidmesh_core::port::{IntentWrite, LeaseToken};
-use squidmesh_core::run::{AttemptStatus, CompensationStatus, Failure, StepStatus};
+use squidmesh_core::run::{AttemptStatus, CompensationStatus, FailureKind, StepStatus};
 
 use crate::change::{Change, begun, ended, written};
 use crate::findings::Findings;
@@ -28,7 +28,7 @@ pub(super) fn check_change(change: &Change<'_>, findings: &mut Findings) {
         let open = old.filter(|old| old.status == StepStatus::Running && old.attempt == attempt.number);
         let Some(open) = open else { continue };
         let lost = attempt.status == AttemptStatus::Failed
-            && attempt.error.as_ref().is_some_and(|error| error.kind == Failure::STALE_RUNNING_STEP);
+            && attempt.error.as_ref().is_some_and(|error| error.kind == FailureKind::STALE_RUNNING_STEP);
         let holder = holder(&attempt.step);
         let own = holder == open.lease;
         // A worker that began an attempt without receiving the acknowledgement gives it up if nothing may begin any

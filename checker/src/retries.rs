@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use squidmesh_core::RunId;
 use squidmesh_core::definition::{StepDefinition, StepKind};
-use squidmesh_core::run::{Attempt, AttemptStatus, AuditKind, Failure};
+use squidmesh_core::run::{Attempt, AttemptStatus, AuditKind, FailureKind};
 
 use crate::back_off;
 use crate::evidence::{EffectKind, Evidence, RunRecord};
@@ -62,7 +62,7 @@ fn lived(record: &RunRecord, last: &Attempt) -> u32 {
 /// Returns the delay after an attempt before which the next must not begin.
 fn delay(evidence: &Evidence, id: RunId, declared: &StepDefinition, before: &Attempt, failures: u32) -> Duration {
     let retried = before.status == AttemptStatus::Failed
-        && before.error.as_ref().is_some_and(|error| error.kind != Failure::STALE_RUNNING_STEP);
+        && before.error.as_ref().is_some_and(|error| error.kind != FailureKind::STALE_RUNNING_STEP);
     if !retried {
         return Duration::ZERO;
     }
@@ -70,7 +70,8 @@ fn delay(evidence: &Evidence, id: RunId, declared: &StepDefinition, before: &Att
         effect.kind == EffectKind::Step
             && (effect.run_id, &effect.step, effect.attempt) == (id, &declared.name, before.number)
     });
-    let cut_off = before.error.as_ref().is_some_and(|error| [Failure::TIMEOUT, Failure::PANIC].contains(&&*error.kind));
+    let cut_off =
+        before.error.as_ref().is_some_and(|error| [FailureKind::TIMEOUT, FailureKind::PANIC].contains(&error.kind));
     asked
         .filter(|_| !cut_off)
         .and_then(|effect| effect.retry_after)

@@ -171,7 +171,7 @@ mod tests {
 
     use std::time::{Duration, Instant};
 
-    use squidmesh_core::command::CommandError;
+    use squidmesh_core::command::{CommandError, CommandRefused};
     use squidmesh_core::inspect::{NextAction, Reason, RunDetails};
     use squidmesh_core::port::Clock;
     use squidmesh_core::run::AuditKind;
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(decision.actor.as_deref(), Some("grace"));
         // A second decision comes too late, and is refused.
         let late = block_on(shop.mesh.approve_run(shop.run).actor("ada").into_future());
-        assert!(matches!(late, Err(CommandError::InvalidTransition(_))), "{late:?}");
+        assert!(matches!(late, Err(CommandError::Refused(CommandRefused::InvalidTransition(_)))), "{late:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use serde_json::Value;
-use squidmesh_core::command::CommandError;
+use squidmesh_core::command::{CommandError, CommandRefused};
 use squidmesh_core::{Run, RunStatus, Squidmesh};
 use tokio::time::sleep;
 
@@ -42,7 +42,7 @@ async fn decide(mesh: &Squidmesh, reviewer: &str, run: &Run) -> Result<(), RunsE
     };
     match decision {
         // Decided by the other reviewer in the meantime, or by the deadline.
-        Ok(_) | Err(CommandError::InvalidTransition(_) | CommandError::Conflict(_)) => Ok(()),
+        Ok(_) | Err(CommandError::Refused(CommandRefused::InvalidTransition(_)) | CommandError::Conflict(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

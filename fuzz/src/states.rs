@@ -126,7 +126,7 @@ fn resume(source: &mut Source<'_>) -> serde_json::Value {
 
 /// Runs the queries of operators.
 fn look(definition: &Definition, state: &RunSnapshot, source: &mut Source<'_>) {
-    let history = RunHistory::new(Vec::new(), Vec::new(), Vec::new());
+    let history = RunHistory { attempts: Vec::new(), audit: Vec::new(), intents: Vec::new() };
     let registered = source.chance();
     let subject = Subject {
         state,

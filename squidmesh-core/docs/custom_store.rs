@@ -116,7 +116,7 @@ impl Tables {
         let (intent, available_at) = self.intents.get_mut(key)?;
         (intent.lease, *available_at) = (Some(token), until);
         let state = self.runs.get(&key.run_id).cloned()?;
-        Some(Claim::new(Lease { key: key.clone(), token }, Ok(Some(Arc::new(state)))))
+        Some(Claim { lease: Lease { key: key.clone(), token }, state: Ok(Some(Arc::new(state))) })
     }
 }
 
@@ -149,7 +149,7 @@ impl StoreSession for TinyStore {
         let intents = tables.intents.values().filter(|(intent, _)| intent.key.run_id == id).map(|(intent, at)| {
             IntentRecord::new(intent.key.clone(), intent.queue.clone(), intent.priority, *at, intent.lease)
         });
-        Ok(RunHistory::new(attempts.collect(), audit.collect(), intents.collect()))
+        Ok(RunHistory { attempts: attempts.collect(), audit: audit.collect(), intents: intents.collect() })
     }
 
     async fn list(&self, filter: &RunFilter) -> Result<RunPage, StoreError> {
@@ -165,7 +165,7 @@ impl StoreSession for TinyStore {
         let more = runs.len() > filter.page_size();
         runs.truncate(filter.page_size());
         let next = runs.last().filter(|_| more).map(|run| run.id);
-        Ok(RunPage::new(runs, next))
+        Ok(RunPage { runs, next })
     }
 }
 
@@ -189,7 +189,7 @@ impl Store for TinyStore {
         // The leases of these claims count as well: they may expire.
         let later = tables.intents.values().filter(|(intent, at)| wanted(intent) && *at > now);
         let next_in = later.map(|(_, at)| at.since(now)).min().filter(|_| claims.len() < request.limit);
-        Ok(ClaimBatch::new(claims, next_in))
+        Ok(ClaimBatch { claims, next_in })
     }
 
     async fn claim_keys(&self, request: &ClaimKeysRequest) -> Result<Vec<ClaimResult>, StoreError> {

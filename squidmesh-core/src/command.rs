@@ -1,11 +1,12 @@
 //! The calls that a host makes to a [`Squidmesh`](crate::Squidmesh), a [`Dispatcher`](crate::Dispatcher) and a
 //! [`Runner`](crate::Runner): their options, their results and their errors.
 
-pub use crate::engine::{DescribeJobs, Unresumable, WhyNotRunnable};
+pub use crate::engine::{CommandRefused, DescribeJobs, DispatchRefused, Unresumable, WhyNotRunnable};
 pub use crate::facade::SquidmeshBuilder;
 pub use crate::runner::{DeliveryOutcome, FireSummary, HeldClaim, HeldClaims, PerformError, Route};
 pub use crate::runtime::{
     AfterCommit, BulkError, BulkOutcome, BulkPage, BulkRun, CallTimedOut, CancelRun, CommandError, ConfigError,
-    DecideApproval, DispatchError, PauseTrigger, PruneRuns, ReplayError, ReplayRun, ReplayRuns, ResumeError, ResumeRun,
-    ResumeRuns, StartError, StartRun, TransactionScope, TriggerError, TriggerStatus, UnblockRun,
+    DecideApproval, DispatchError, InvalidActor, PauseTrigger, PruneRuns, ReplayError, ReplayRun, ReplayRuns,
+    ResumeError, ResumeRun, ResumeRuns, RunKeptChanging, RunNotFound, StartError, StartRun, TransactionScope,
+    TriggerError, TriggerStatus, UnblockRun, UnknownDefinition, UnknownTrigger, UnknownWorkflow,
 };

@@ -9,7 +9,7 @@
 //! Dispatching in a unit of work of the caller:
 //!
 //! ```
-//! use squidmesh_core::command::DispatchError;
+//! use squidmesh_core::command::{DispatchError, RunKeptChanging};
 //! use squidmesh_core::definition::StepName;
 //! use squidmesh_core::dispatch::DispatchOptions;
 //! use squidmesh_core::port::{CommitOutcome, StoreSession};
@@ -28,7 +28,7 @@
 //!     let answers = session.commit(vec![work.close().commit]).await?;
 //!     match answers.into_iter().next().transpose()? {
 //!         Some(CommitOutcome::Committed) => dispatcher.emit(events), // after the commit, never before
-//!         _ => return Err(DispatchError::Conflict(run)),             // the run changed: open it again
+//!         _ => return Err(RunKeptChanging { run }.into()),           // the run changed: open it again
 //!     }
 //!     Ok(())
 //! }
@@ -39,12 +39,15 @@ use std::time::Duration;
 
 use futures_util::TryFutureExt;
 
-use crate::dispatch::{DispatchEvent, DispatchOptions, Intent, JobMetadata};
+use crate::dispatch::{DispatchOptions, JobMetadata};
 use crate::engine::{self, Dispatched, UnitOfWork};
+use crate::event::Event;
 use crate::id::RunId;
 use crate::name::StepName;
 use crate::port::StoreSession;
-use crate::runtime::{Announcement, Call, DecideError, DispatchError, RetryPolicy, Runtime};
+use crate::runtime::{
+    Announcement, Call, DecideError, DispatchError, RetryPolicy, RunNotFound, Runtime, UnknownDefinition,
+};
 
 /// The operation, as errors name it.
 const DISPATCHING: &str = "dispatching";
@@ -68,9 +71,9 @@ impl Dispatcher {
     /// [`DispatchError::NotFound`]; [`DispatchError::UnknownDefinition`]; [`DispatchError::Store`].
     pub async fn open(&self, session: &dyn StoreSession, run: RunId) -> Result<UnitOfWork, DispatchError> {
         let opened = async {
-            let state = session.load(run).await?.ok_or(DispatchError::NotFound(run))?;
+            let state = session.load(run).await?.ok_or(RunNotFound { run })?;
             let definition = self.runtime.definition(session, &state.run.fingerprint).await?;
-            let definition = definition.ok_or(DispatchError::UnknownDefinition(run))?;
+            let definition = definition.ok_or(UnknownDefinition { run })?;
             Ok(UnitOfWork::open(definition, state, self.runtime.inputs(), self.runtime.config.limits()))
         };
         Call::new(self.timeout).bound(&*self.runtime.clock, DISPATCHING, opened).await
@@ -78,13 +81,8 @@ impl Dispatcher {
 
     /// Emits the events of a `…_with_events` form, and wakes the workers of this and of other processes as the plain
     /// form does. Must be called after the commit, never before.
-    pub fn emit(&self, events: Vec<DispatchEvent>) {
-        let intents = events.iter().filter_map(DispatchEvent::intent).cloned().collect();
-        self.announce(events, intents);
-    }
-
-    fn announce(&self, events: Vec<DispatchEvent>, intents: Vec<Intent>) {
-        let events = events.into_iter().map(Into::into).collect();
+    pub fn emit(&self, events: Vec<Event>) {
+        let intents = events.iter().filter_map(Event::intent).cloned().collect();
         self.runtime.announce(&Announcement { events, intents });
     }
 
@@ -93,8 +91,9 @@ impl Dispatcher {
     /// dispatched target.
     ///
     /// # Errors
-    /// [`DispatchError::InvalidStep`] with `None` for a transition workflow without a current step;
-    /// [`DispatchError::NotRunnable`] if the current step has begun; see [`DispatchError`] for the rest.
+    /// [`DispatchError::Refused`] with [`InvalidStep`](crate::command::DispatchRefused::InvalidStep) and `None` for a
+    /// transition workflow without a current step, with [`NotRunnable`](crate::command::DispatchRefused::NotRunnable) if
+    /// the current step has begun; see [`DispatchError`] for the rest.
     pub async fn dispatch_run(&self, run: RunId, options: &DispatchOptions) -> Result<Vec<JobMetadata>, DispatchError> {
         self.commit(run, |work| self.dispatch_run_with_events(work, options)).await
     }
@@ -119,8 +118,9 @@ impl Dispatcher {
     /// nothing is dispatched, regardless of the state of the run.
     ///
     /// # Errors
-    /// [`DispatchError::InvalidStep`] if a step is unknown, [`DispatchError::NotRunnable`] if a step cannot run now:
-    /// the whole call fails. See [`DispatchError`] for the rest.
+    /// [`DispatchError::Refused`] with [`InvalidStep`](crate::command::DispatchRefused::InvalidStep) if a step is unknown,
+    /// with [`NotRunnable`](crate::command::DispatchRefused::NotRunnable) if a step cannot run now: the whole call fails.
+    /// See [`DispatchError`] for the rest.
     pub async fn dispatch_steps(
         &self,
         run: RunId,
@@ -148,7 +148,8 @@ impl Dispatcher {
     /// it.
     ///
     /// # Errors
-    /// [`DispatchError::NotFailed`] for any other run; see [`DispatchError`] for the rest.
+    /// [`DispatchError::Refused`] with [`NotFailed`](crate::command::DispatchRefused::NotFailed) for any other run; see
+    /// [`DispatchError`] for the rest.
     pub async fn dispatch_compensation(&self, run: RunId) -> Result<Vec<JobMetadata>, DispatchError> {
         self.commit(run, |work| self.dispatch_compensation_with_events(work)).await
     }
@@ -169,18 +170,10 @@ impl Dispatcher {
     ) -> Result<Vec<JobMetadata>, DispatchError> {
         let call = Call::new(self.timeout);
         let decided = self.runtime.decide(run, RetryPolicy::fail_fast(&call), &mut dispatch);
-        let dispatched = decided.map_err(|error| match error {
-            DecideError::NotFound(id) => DispatchError::NotFound(id),
-            DecideError::UnknownDefinition(id) => DispatchError::UnknownDefinition(id),
-            DecideError::Refused(error) => error,
-            DecideError::Fenced(id) | DecideError::KeyTaken(id) | DecideError::Conflict(id) => {
-                DispatchError::Conflict(id)
-            }
-            DecideError::Store(error) => DispatchError::Store(error),
-        });
+        let dispatched = decided.map_err(DecideError::into_call_error::<DispatchError>);
         let ((metadata, events), _) = call.bound(&*self.runtime.clock, DISPATCHING, dispatched).await?;
         // The commit has notified the executor.
-        self.announce(events, Vec::new());
+        self.runtime.announce(&Announcement { events, intents: Vec::new() });
         Ok(metadata)
     }
 }

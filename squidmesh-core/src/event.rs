@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::dispatch::{DispatchEvent, JobMetadata};
+use crate::dispatch::{Intent, JobMetadata};
 use crate::id::RunId;
 use crate::name::{StepName, TriggerName, WorkflowName, names};
 use crate::run::{AuditKind, Failure, Run, RunStatus};
@@ -44,12 +44,13 @@ impl Event {
             kind,
         }
     }
-}
 
-impl From<DispatchEvent> for Event {
-    fn from(event: DispatchEvent) -> Self {
-        let DispatchEvent::RunDispatched { run, metadata } = event;
-        Event::new(&run, run.updated_at, EventKind::RunDispatched { metadata })
+    /// Returns the intent that was committed for a dispatched target, if the caller of the dispatch announces it.
+    pub(crate) fn intent(&self) -> Option<&Intent> {
+        match &self.kind {
+            EventKind::RunDispatched { metadata } => metadata.intent.as_deref(),
+            _ => None,
+        }
     }
 }
 

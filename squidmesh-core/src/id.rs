@@ -15,11 +15,6 @@ pub struct RunId(Uuid);
 
 impl RunId {
     /// Creates the id with this UUID.
-    pub const fn new(uuid: Uuid) -> Self {
-        Self(uuid)
-    }
-
-    /// Creates the id with this UUID; the same as [`RunId::new`].
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
     }
@@ -75,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_run_id_reads_back_what_it_displays() {
-        let id = RunId::new(Uuid::from_u128(0x0190_c5a2_7b3e_7cc1_8a55_6f0e_5d3b_2a10));
+        let id = RunId::from_uuid(Uuid::from_u128(0x0190_c5a2_7b3e_7cc1_8a55_6f0e_5d3b_2a10));
         assert_eq!(id.to_string().parse::<RunId>(), Ok(id));
         assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{id}\""));
     }

@@ -110,6 +110,7 @@ pub mod definition;
 mod handler;
 mod id;
 mod json;
+mod lock;
 mod name;
 pub mod workflow;
 

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The maximum length of a name, in bytes.
 const MAX_BYTES: usize = 100;
@@ -74,6 +74,12 @@ fn check(what: &'static str, name: &str) -> Result<(), InvalidName> {
     Err(InvalidName { what, name: name.chars().take(SHOWN).collect(), reason })
 }
 
+/// Returns names for a message, separated by commas; `none` if there are none.
+pub(crate) fn listed<T: ToString>(names: &[T]) -> String {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
 /// Gives the values of an enum their names: `ALL`, `as_str` and `from_name`.
 macro_rules! names {
     ($type:ident, $where:literal: $($value:ident = $name:literal,)+) => {
@@ -103,7 +109,8 @@ macro_rules! name {
         $(#[$doc])*
         ///
         /// A name is not empty, has at most 100 bytes, no control character, and no white space at its ends.
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -164,12 +171,6 @@ macro_rules! name {
         impl PartialEq<&str> for $name {
             fn eq(&self, other: &&str) -> bool {
                 &*self.0 == *other
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
             }
         }
 

@@ -58,7 +58,7 @@ impl EventSink for TracingSink {
                 step = %step,
                 attempt = attempt,
                 duration_ms = millis(*duration),
-                error = error.kind,
+                error = error.kind.as_str(),
             ),
             EventKind::StepRetryScheduled { step, attempt, delay } => {
                 log!(info, event, step = %step, attempt = attempt, delay_ms = millis(*delay))
@@ -74,7 +74,7 @@ impl EventSink for TracingSink {
                 attempt = attempt,
                 duration_ms = millis(*duration),
                 delay_ms = millis(*delay),
-                error = error.kind,
+                error = error.kind.as_str(),
             ),
             EventKind::CompensationFailed { step, attempt, duration, error } => log!(
                 error,
@@ -82,7 +82,7 @@ impl EventSink for TracingSink {
                 step = %step,
                 attempt = attempt,
                 duration_ms = millis(*duration),
-                error = error.kind,
+                error = error.kind.as_str(),
             ),
             EventKind::Audited { step, actor, .. } => {
                 log!(info, event, step = step.as_ref().map(tracing::field::display), actor = actor.as_deref(),)

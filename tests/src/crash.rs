@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::{Value, json};
-use squidmesh_core::command::CommandError;
+use squidmesh_core::command::{CommandError, CommandRefused};
 use squidmesh_core::workflow::{TransactionalHandler, WorkflowBuilder};
 use squidmesh_core::{
     COMPLETE, Retry, RunFilter, RunId, RunStatus, Squidmesh, Step, StepContext, StepError, StepResult, Trigger,
@@ -196,7 +196,11 @@ async fn decide_one(mesh: &Squidmesh, actor: &str, run: RunId) -> bool {
     match decided {
         Ok(_) => true,
         // Decided before; or the store is busy, and the run is found again.
-        Err(CommandError::InvalidTransition(_) | CommandError::Store(_) | CommandError::Conflict(_)) => false,
+        Err(
+            CommandError::Refused(CommandRefused::InvalidTransition(_))
+            | CommandError::Store(_)
+            | CommandError::Conflict(_),
+        ) => false,
         Err(error) => panic!("a decision must be taken or have been taken: {error:?}"),
     }
 }

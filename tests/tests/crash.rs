@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::json;
 use squidmesh_core::inspect::{RunDetails, StepState};
-use squidmesh_core::run::{AuditKind, CompensationStatus, Failure};
+use squidmesh_core::run::{AuditKind, CompensationStatus, FailureKind};
 use squidmesh_core::{RunId, RunStatus, Squidmesh, ms, secs};
 use squidmesh_store::SeaOrmStore;
 use squidmesh_tests::crash::{self, CrashingProcess, LEDGER, Phase, Progress, WORKFLOW, is_approved};
@@ -122,7 +122,7 @@ fn completed_in_the_end(details: &RunDetails, name: &str) -> usize {
     assert_eq!(*last, "completed", "{name} of {}: {kinds:?}", details.run.id);
     for attempt in step(details, name).attempts.iter().take(others.len()) {
         let error = attempt.error.as_ref().expect("a reason");
-        assert_eq!(error.kind, Failure::STALE_RUNNING_STEP, "{name} of {}: {kinds:?}", details.run.id);
+        assert_eq!(error.kind, FailureKind::STALE_RUNNING_STEP, "{name} of {}: {kinds:?}", details.run.id);
     }
     others.len()
 }

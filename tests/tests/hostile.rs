@@ -168,7 +168,7 @@ fn a_start_under_odd_names_and_keys_starts_nothing_odd() {
         let before = host.newest();
         let payload = json!({ "article": "pen" });
         let started = block_on(host.mesh.start_run(&workflow, &payload).trigger(trigger).into_future());
-        let unknown = matches!(started, Err(StartError::UnknownWorkflow { .. } | StartError::UnknownTrigger { .. }));
+        let unknown = matches!(started, Err(StartError::UnknownWorkflow(_) | StartError::UnknownTrigger(_)));
         prop_assert!(unknown);
         prop_assert_eq!(host.newest(), before);
         let keyed = block_on(host.mesh.start_run("shop", &payload).idempotency_key(key.clone()).into_future());
@@ -247,7 +247,7 @@ fn commands_on_runs_that_do_not_exist_say_so() {
         let id = RunId::from_uuid(uuid::Uuid::from_u128(bits));
         let mesh = &host.mesh;
         let not_found =
-            |answer: Result<_, CommandError>| matches!(answer, Err(CommandError::NotFound(found)) if found == id);
+            |answer: Result<_, CommandError>| matches!(answer, Err(CommandError::NotFound(found)) if found.run == id);
         let cancelled = block_on(mesh.cancel_run(id).actor(&*actor).comment(&*comment).into_future());
         // Text that cannot be stored, and an actor without a name, are refused before anything is looked up.
         let storable = !actor.contains('\0') && !comment.contains('\0') && !actor.trim().is_empty();

@@ -22,7 +22,7 @@ use std::time::Instant;
 use futures_util::stream::{self, StreamExt};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Map, Value};
-use squidmesh_core::command::{CommandError, DecideApproval, DeliveryOutcome};
+use squidmesh_core::command::{CommandError, CommandRefused, DecideApproval, DeliveryOutcome};
 use squidmesh_core::definition::TriggerName;
 use squidmesh_core::dispatch::{IntentKey, Job, JobMetadata, Lease, Refusal};
 use squidmesh_core::port::{Clock, Commit, CommitOutcome, IntentWrite, Precondition, StepWrite, StoreSession};
@@ -252,7 +252,7 @@ async fn both<A, B>(number: usize, one: impl Future<Output = A>, other: impl Fut
 fn carried_out(answer: &Result<Run, CommandError>) -> bool {
     match answer {
         Ok(_) => true,
-        Err(CommandError::InvalidTransition(InvalidTransition { .. })) => false,
+        Err(CommandError::Refused(CommandRefused::InvalidTransition(InvalidTransition { .. }))) => false,
         Err(other) => panic!("refused for another reason: {other:?}"),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, Statement};
 use squidmesh_checker::{Call, Effect, EffectKind, Evidence, check_at_rest};
 use squidmesh_core::definition::{StepName, WorkflowName};
-use squidmesh_core::run::{Attempt, AttemptStatus, Failure as StepFailure};
+use squidmesh_core::run::{Attempt, AttemptStatus, FailureKind};
 use squidmesh_core::{RunId, RunStatus, ms};
 use squidmesh_store::SeaOrmStore;
 
@@ -145,7 +145,7 @@ fn count(evidence: &Evidence, tally: &mut Tally) {
 
 fn is_stale(attempt: &Attempt) -> bool {
     attempt.status == AttemptStatus::Failed
-        && attempt.error.as_ref().is_some_and(|error| error.kind == StepFailure::STALE_RUNNING_STEP)
+        && attempt.error.as_ref().is_some_and(|error| error.kind == FailureKind::STALE_RUNNING_STEP)
 }
 
 /// Measures how long a dead worker's step waited, from its death to the next attempt.

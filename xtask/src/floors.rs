@@ -32,6 +32,7 @@ const CORE: &str = "squidmesh-core";
 /// carries the decisions out.
 const FLOORS: &[&str] = &[
     "json",
+    "lock",
     "id",
     "name",
     "time",

@@ -11,7 +11,7 @@ use squidmesh_core::dispatch::IntentKey;
 use squidmesh_core::event::{Event, EventKind};
 use squidmesh_core::port::{Commit, IntentRecord, LeaseToken, Precondition, StepWrite};
 use squidmesh_core::run::{
-    Attempt, AttemptStatus, AuditEvent, AuditKind, CompensationStatus, Failure, RunSnapshot, StepStatus,
+    Attempt, AttemptStatus, AuditEvent, AuditKind, CompensationStatus, Failure, FailureKind, RunSnapshot, StepStatus,
 };
 use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryStore, MemoryTransaction, RecordingSink, block_on};
 use squidmesh_core::workflow::TransactionalHandler;
@@ -199,7 +199,7 @@ fn a_step_that_keeps_killing_its_workers_is_found() {
         for number in 3..8 {
             let mut attempt = Attempt::begin(name("ship"), number, Timestamp::EPOCH);
             attempt.status = AttemptStatus::Failed;
-            attempt.error = Some(Failure::new(Failure::STALE_RUNNING_STEP, "gone"));
+            attempt.error = Some(Failure::new(FailureKind::STALE_RUNNING_STEP, "gone"));
             record.history.attempts.push(attempt);
         }
     });

@@ -1,6 +1,7 @@
 //! What is found in single commits, as they are applied.
 
 use super::*;
+use squidmesh_core::run::FailureKind;
 
 /// Returns the rules broken by a change of a run whose intents are held under these tokens.
 fn judged(
@@ -41,7 +42,7 @@ fn under_way() -> (RunSnapshot, IntentKey) {
 }
 
 /// Fails the open attempt of the step in this way.
-fn fail(kind: &str) -> impl FnOnce(&mut RunSnapshot, &mut Commit) {
+fn fail(kind: FailureKind) -> impl FnOnce(&mut RunSnapshot, &mut Commit) {
     move |state, commit| {
         let step = state.steps.get_mut(&name("book")).unwrap();
         step.status = StepStatus::Pending;
@@ -56,20 +57,20 @@ fn fail(kind: &str) -> impl FnOnce(&mut RunSnapshot, &mut Commit) {
 #[test]
 fn a_failure_that_comes_from_one_who_lost_the_step_is_found() {
     let (state, key) = under_way();
-    assert_eq!(judged(&state, &[(key.clone(), token(1))], fail("handler")), [""; 0]);
-    assert_eq!(judged(&state, &[(key.clone(), token(2))], fail("handler")), [rules::FENCED]);
-    assert_eq!(judged(&state, &[], fail("handler")), [rules::FENCED]);
+    assert_eq!(judged(&state, &[(key.clone(), token(1))], fail("handler".into())), [""; 0]);
+    assert_eq!(judged(&state, &[(key.clone(), token(2))], fail("handler".into())), [rules::FENCED]);
+    assert_eq!(judged(&state, &[], fail("handler".into())), [rules::FENCED]);
 }
 
 #[test]
 fn an_attempt_declared_lost_under_a_live_worker_is_found() {
     let (state, key) = under_way();
-    assert_eq!(judged(&state, &[(key.clone(), token(2))], fail(Failure::STALE_RUNNING_STEP)), [""; 0]);
-    assert_eq!(judged(&state, &[(key.clone(), token(1))], fail(Failure::STALE_RUNNING_STEP)), [rules::FENCED]);
+    assert_eq!(judged(&state, &[(key.clone(), token(2))], fail(FailureKind::STALE_RUNNING_STEP)), [""; 0]);
+    assert_eq!(judged(&state, &[(key.clone(), token(1))], fail(FailureKind::STALE_RUNNING_STEP)), [rules::FENCED]);
     // Its begin was not acknowledged, and by then the run had failed: it was never executed.
     let mut over = state.clone();
     over.run.status = RunStatus::Failed;
-    assert_eq!(judged(&over, &[(key, token(1))], fail(Failure::STALE_RUNNING_STEP)), [""; 0]);
+    assert_eq!(judged(&over, &[(key, token(1))], fail(FailureKind::STALE_RUNNING_STEP)), [""; 0]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Finds cycles in a graph: one for each strongly connected component that has one.
 //!
-//! Tarjan's strongly connected components with an explicit stack: linear, and safe at any depth.
+//! Kosaraju's strongly connected components with an explicit stack: linear, and safe at any depth.
+
+use super::graph::connect;
 
 /// Returns one cycle of each strongly connected component that has one, as the positions of its steps in the
 /// order of its edges, beginning with the step declared first. `edges` lists, for each position, the positions
@@ -10,17 +12,10 @@ pub(super) fn cycles(edges: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let mut cycles = Vec::new();
     let mut answered = vec![false; edges.len()];
     for start in 0..edges.len() {
-        let Some(&group) = component.get(start) else {
-            continue;
-        };
-        if answered.get(group).copied().unwrap_or(true) {
-            continue;
-        }
-        if let Some(slot) = answered.get_mut(group) {
-            *slot = true;
-        }
-        if let Some(cycle) = walk(start, edges, &component) {
-            cycles.push(cycle);
+        let group = component.get(start).and_then(|group| answered.get_mut(*group));
+        if let Some(answered @ false) = group {
+            *answered = true;
+            cycles.extend(walk(start, edges, &component));
         }
     }
     cycles
@@ -46,105 +41,51 @@ fn walk(start: usize, edges: &[Vec<usize>], component: &[usize]) -> Option<Vec<u
     }
 }
 
-/// Returns the component of each position.
+/// Returns the component of each position: the position of one of its members.
 fn components(edges: &[Vec<usize>]) -> Vec<usize> {
-    let mut search = Search {
-        edges,
-        next_order: 0,
-        next_component: 0,
-        nodes: vec![Node::default(); edges.len()],
-        open: Vec::new(),
-        path: Vec::new(),
-    };
-    for start in 0..edges.len() {
-        search.from(start);
+    let mut backwards = vec![Vec::new(); edges.len()];
+    for (from, targets) in edges.iter().enumerate() {
+        for to in targets {
+            connect(&mut backwards, *to, from);
+        }
     }
-    search.nodes.into_iter().map(|node| node.component.unwrap_or(usize::MAX)).collect()
-}
-
-#[derive(Clone, Default)]
-struct Node {
-    order: Option<usize>,
-    lowest: usize,
-    component: Option<usize>,
-    /// The number of its edges that were followed.
-    followed: usize,
-}
-
-struct Search<'a> {
-    edges: &'a [Vec<usize>],
-    next_order: usize,
-    next_component: usize,
-    nodes: Vec<Node>,
-    /// The positions that are in no component yet.
-    open: Vec<usize>,
-    /// The path from the start to the current position.
-    path: Vec<usize>,
-}
-
-impl Search<'_> {
-    fn from(&mut self, start: usize) {
-        self.enter(start);
-        while let Some(&place) = self.path.last() {
-            let Some(node) = self.nodes.get_mut(place) else {
-                return;
-            };
-            let next = self.edges.get(place).and_then(|edges| edges.get(node.followed)).copied();
-            node.followed += 1;
-            match next {
-                Some(next) => {
-                    if !self.enter(next) {
-                        self.see(place, next);
-                    }
-                }
-                None => self.leave(place),
+    let mut component = vec![None; edges.len()];
+    // A component that leads to another ends later, and so comes first here. Backwards, its edges lead only to
+    // components that came before it.
+    for start in in_order_of_end(edges).into_iter().rev() {
+        let mut open = vec![start];
+        while let Some(place) = open.pop() {
+            if let Some(found @ None) = component.get_mut(place) {
+                *found = Some(start);
+                open.extend(backwards.get(place).into_iter().flatten());
             }
         }
     }
+    component.into_iter().map(|found| found.unwrap_or(usize::MAX)).collect()
+}
 
-    /// Enters a position if it was not visited before. Returns whether it was entered.
-    fn enter(&mut self, place: usize) -> bool {
-        match self.nodes.get_mut(place) {
-            Some(node) if node.order.is_none() => {
-                node.order = Some(self.next_order);
-                node.lowest = self.next_order;
-                self.next_order += 1;
-                self.open.push(place);
-                self.path.push(place);
-                true
-            }
-            _ => false,
-        }
+/// Returns the positions in the order in which a depth-first search leaves them.
+fn in_order_of_end(edges: &[Vec<usize>]) -> Vec<usize> {
+    enum Visit {
+        Enter(usize),
+        Leave(usize),
     }
-
-    /// Visits an edge to a position that may still be open.
-    fn see(&mut self, place: usize, seen: usize) {
-        let order = self.nodes.get(seen).filter(|node| node.component.is_none()).and_then(|node| node.order);
-        if let (Some(order), Some(node)) = (order, self.nodes.get_mut(place)) {
-            node.lowest = node.lowest.min(order);
-        }
-    }
-
-    fn leave(&mut self, place: usize) {
-        self.path.pop();
-        let Some((order, lowest)) = self.nodes.get(place).map(|node| (node.order, node.lowest)) else {
-            return;
-        };
-        if order == Some(lowest) {
-            while let Some(member) = self.open.pop() {
-                if let Some(node) = self.nodes.get_mut(member) {
-                    node.component = Some(self.next_component);
-                }
-                if member == place {
-                    break;
+    let mut left = Vec::with_capacity(edges.len());
+    let mut entered = vec![false; edges.len()];
+    let mut open: Vec<Visit> = (0..edges.len()).rev().map(Visit::Enter).collect();
+    while let Some(visit) = open.pop() {
+        match visit {
+            Visit::Leave(place) => left.push(place),
+            Visit::Enter(place) => {
+                if let Some(entered @ false) = entered.get_mut(place) {
+                    *entered = true;
+                    open.push(Visit::Leave(place));
+                    open.extend(edges.get(place).into_iter().flatten().map(|next| Visit::Enter(*next)));
                 }
             }
-            self.next_component += 1;
-        }
-        if let Some(parent) = self.path.last().and_then(|parent| self.nodes.get_mut(*parent)) {
-            parent.lowest = parent.lowest.min(lowest);
         }
     }
+    left
 }
 
 #[cfg(test)]
@@ -164,6 +105,11 @@ mod tests {
         // 0 leads to 1 ⇄ 2, which lead on to 3 → 4 → 5 → 3; 6 leads to itself.
         let edges = [vec![1], vec![2], vec![1, 3], vec![4], vec![5], vec![3], vec![6]];
         assert_eq!(cycles(&edges), [vec![1, 2], vec![3, 4, 5], vec![6]]);
+    }
+
+    #[test]
+    fn a_circle_that_leads_into_another_is_named_too() {
+        assert_eq!(cycles(&[vec![2, 1], vec![0], vec![2]]), [vec![0, 1], vec![2]]);
     }
 
     #[test]

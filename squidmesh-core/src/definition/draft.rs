@@ -39,27 +39,43 @@ pub(crate) struct StepDraft {
     pub(crate) kind: StepKind,
     #[serde(default)]
     pub(crate) input: InputMapping,
-    #[serde(default)]
     pub(crate) output: Option<String>,
     #[serde(default)]
     pub(crate) retry: Retry,
     #[serde(rename = "timeout_ms", with = "optional_millis", default)]
     pub(crate) timeout: Option<Duration>,
-    #[serde(default)]
     pub(crate) deadline: Option<DeadlineDraft>,
     /// `None` means that there is no `after`; an empty list is an `after` that names nothing, which is an error.
-    #[serde(default)]
     pub(crate) after: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) recovery: RecoveryPolicy,
-    #[serde(default)]
     pub(crate) compensation_retry: Option<Retry>,
     #[serde(default)]
     pub(crate) transactional: bool,
-    #[serde(default)]
     pub(crate) queue: Option<String>,
     #[serde(default)]
     pub(crate) priority: Priority,
+}
+
+impl StepDraft {
+    /// Returns the draft of a step that runs a handler, without options.
+    pub(crate) fn new(name: &str) -> Self {
+        StepDraft {
+            name: name.to_owned(),
+            kind: StepKind::Handler,
+            input: InputMapping::default(),
+            output: None,
+            retry: Retry::default(),
+            timeout: None,
+            deadline: None,
+            after: None,
+            recovery: RecoveryPolicy::default(),
+            compensation_retry: None,
+            transactional: false,
+            queue: None,
+            priority: Priority::default(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -67,7 +83,6 @@ pub(crate) struct StepDraft {
 pub(crate) struct DeadlineDraft {
     #[serde(rename = "after_ms", with = "millis")]
     pub(crate) after: Duration,
-    #[serde(default)]
     pub(crate) to: Option<TargetDraft>,
 }
 
@@ -77,7 +92,6 @@ pub(crate) struct TransitionDraft {
     pub(crate) from: String,
     pub(crate) on: TransitionOutcome,
     pub(crate) to: TargetDraft,
-    #[serde(default)]
     pub(crate) recovery: Option<RecoveryRoute>,
 }
 

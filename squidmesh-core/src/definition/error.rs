@@ -206,17 +206,21 @@ pub enum DefinitionError {
         /// The key.
         key: String,
     },
-    /// The retry policy allows no attempt.
-    #[error("the step {step:?} allows no attempt: `max_attempts` counts the first one too and is at least 1")]
+    /// A retry policy allows no attempt.
+    #[error("the {what} {step:?} allows no attempt: `max_attempts` counts the first one too and is at least 1")]
     ZeroAttempts {
         /// The step.
         step: String,
+        /// What is retried: `step`, or `compensation of the step`.
+        what: &'static str,
     },
     /// The minimum delay of a backoff is longer than its maximum.
-    #[error("the backoff of the step {step:?} begins at {min:?}, which is more than its maximum of {max:?}")]
+    #[error("the backoff of the {what} {step:?} begins at {min:?}, which is more than its maximum of {max:?}")]
     InvertedBackoff {
         /// The step.
         step: String,
+        /// What is retried: `step`, or `compensation of the step`.
+        what: &'static str,
         /// The minimum delay.
         min: Duration,
         /// The maximum delay.
@@ -323,26 +327,6 @@ pub enum DefinitionError {
     CompensationRetryWithoutHandler {
         /// The step.
         step: String,
-    },
-    /// The retry policy of a compensation allows no attempt.
-    #[error(
-        "the compensation of the step {step:?} allows no attempt: `max_attempts` counts the first one too and is at least 1"
-    )]
-    ZeroCompensationAttempts {
-        /// The step.
-        step: String,
-    },
-    /// The minimum delay between attempts at a compensation is longer than the maximum.
-    #[error(
-        "the backoff of the compensation of the step {step:?} begins at {min:?}, which is more than its maximum of {max:?}"
-    )]
-    InvertedCompensationBackoff {
-        /// The step.
-        step: String,
-        /// The minimum delay.
-        min: Duration,
-        /// The maximum delay.
-        max: Duration,
     },
 
     /// The workflow has both transitions and dependencies.

@@ -28,13 +28,16 @@ pub(super) fn slot(on: TransitionOutcome) -> usize {
     }
 }
 
+/// Adds an edge to lists of the positions that each position leads to.
+pub(super) fn connect(edges: &mut [Vec<usize>], from: usize, to: usize) {
+    if let Some(targets) = edges.get_mut(from) {
+        targets.push(to);
+    }
+}
+
 impl Graph {
     pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.positions.get(name).copied()
-    }
-
-    pub(super) fn entries(&self) -> &[usize] {
-        &self.entries
     }
 
     pub(super) fn transition(&self, step: usize, on: TransitionOutcome) -> Option<usize> {

@@ -33,22 +33,26 @@ pub use crate::name::{InvalidName, NameProblem, QueueName, StepName, TriggerName
 
 pub(crate) use self::duration::{optional_millis, whole_ms};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use self::draft::Draft;
 use self::graph::Graph;
 
 /// A validated workflow definition. It is made by [`Workflow::builder`](crate::Workflow::builder) or by
 /// deserialising a stored one. Either way it obeys every rule, so its users need not check again.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "Draft")]
 pub struct Definition {
     name: WorkflowName,
-    shape: Shape,
     triggers: Vec<TriggerDefinition>,
     steps: Vec<StepDefinition>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     transitions: Vec<Transition>,
+    #[serde(skip)]
+    shape: Shape,
+    #[serde(skip)]
     graph: Graph,
+    #[serde(skip)]
     fingerprint: Fingerprint,
 }
 
@@ -107,7 +111,7 @@ impl Definition {
     /// Returns the entry steps of a run, in the order of declaration: exactly one for [`Shape::Transitions`],
     /// every step without dependencies for [`Shape::Dependencies`].
     pub fn entry_steps(&self) -> Vec<&StepDefinition> {
-        self.at(self.graph.entries())
+        self.at(&self.graph.entries)
     }
 
     /// Returns the transitions, in the order of declaration. There are none for [`Shape::Dependencies`].
@@ -122,26 +126,16 @@ impl Definition {
 
     /// Returns the steps that name this one in their `after`, in the order of declaration.
     pub fn dependents(&self, step: &str) -> Vec<&StepDefinition> {
-        match self.graph.position(step) {
-            Some(position) => self.at(self.graph.dependents(position)),
-            None => Vec::new(),
-        }
+        self.position(step).map(|position| self.at(self.graph.dependents(position))).unwrap_or_default()
     }
 
     /// Returns every direct and indirect dependency of a step, in the order of declaration.
     pub fn ancestors(&self, step: &str) -> Vec<&StepDefinition> {
-        match self.graph.position(step) {
-            Some(position) => self.at(&self.graph.ancestors(position)),
-            None => Vec::new(),
-        }
+        self.position(step).map(|position| self.at(&self.graph.ancestors(position))).unwrap_or_default()
     }
 
     fn at(&self, positions: &[usize]) -> Vec<&StepDefinition> {
         positions.iter().filter_map(|position| self.steps.get(*position)).collect()
-    }
-
-    fn data(&self) -> Data<'_> {
-        Data { name: &self.name, triggers: &self.triggers, steps: &self.steps, transitions: &self.transitions }
     }
 }
 
@@ -154,26 +148,10 @@ impl PartialEq for Definition {
 
 impl Eq for Definition {}
 
-impl Serialize for Definition {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.data().serialize(serializer)
-    }
-}
-
 impl TryFrom<Draft> for Definition {
     type Error = DefinitionErrors;
 
     fn try_from(draft: Draft) -> Result<Self, Self::Error> {
         draft.validate(Vec::new())
     }
-}
-
-/// The stored and fingerprinted data: the declared parts, without what is derived from them.
-#[derive(Serialize)]
-struct Data<'a> {
-    name: &'a WorkflowName,
-    triggers: &'a [TriggerDefinition],
-    steps: &'a [StepDefinition],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    transitions: &'a [Transition],
 }

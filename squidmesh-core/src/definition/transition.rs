@@ -52,6 +52,16 @@ pub enum Target {
     Complete,
 }
 
+impl Target {
+    /// Returns the step, if the target is one; `None` for the end of the run.
+    pub fn step(&self) -> Option<&StepName> {
+        match self {
+            Target::Step(step) => Some(step),
+            Target::Complete => None,
+        }
+    }
+}
+
 /// The purpose of an error transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

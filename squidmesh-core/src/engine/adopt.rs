@@ -107,6 +107,11 @@ pub enum Difference {
     },
 }
 
+/// Returns differences for a message.
+pub(super) fn sentences(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 fn words(shape: &Shape) -> &'static str {
     match shape {
         Shape::Transitions => "transitions",
@@ -119,7 +124,7 @@ fn words(shape: &Shape) -> &'static str {
 #[non_exhaustive]
 pub enum AdoptError {
     /// The version lacks what the run needs.
-    #[error("the version cannot adopt the run: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("the version cannot adopt the run: {}", sentences(.0))]
     Differs(Vec<Difference>),
     /// The run has ended, and no work is left for it.
     #[error("the run is {0} and has no work left")]
@@ -223,8 +228,7 @@ fn transitions(state: &RunSnapshot, from: &Definition, to: &Definition, found: &
     match continuation {
         Some(continuation) if state.run.status == RunStatus::Paused => {
             let targets = [Some(&continuation.ok), continuation.error.as_ref(), continuation.expired.as_ref()];
-            for target in targets.into_iter().flatten() {
-                let Target::Step(target) = target else { continue };
+            for target in targets.into_iter().flatten().filter_map(Target::step) {
                 match to.step(target.as_str()) {
                     None => {
                         found.push(Difference::TargetMissing { step: current.clone(), target: target.clone() });
@@ -262,12 +266,7 @@ fn successors(definition: &Definition, step: &StepName) -> Vec<StepName> {
     let both = [TransitionOutcome::Ok, TransitionOutcome::Error];
     let deadline = definition.step(step.as_str()).and_then(|step| step.deadline.as_ref()?.to.as_ref());
     let targets = both.into_iter().filter_map(|on| Some(&definition.transition(step.as_str(), on)?.to)).chain(deadline);
-    targets
-        .filter_map(|target| match target {
-            Target::Step(step) => Some(step.clone()),
-            Target::Complete => None,
-        })
-        .collect()
+    targets.filter_map(Target::step).cloned().collect()
 }
 
 fn dependencies(state: &RunSnapshot, from: &Definition, to: &Definition, found: &mut Vec<Difference>) {

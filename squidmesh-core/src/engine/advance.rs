@@ -13,7 +13,7 @@ use super::unit_of_work::{Allowed, UnitOfWork};
 use crate::definition::{RecoveryRoute, Shape, Target, TransitionOutcome};
 use crate::event::EventKind;
 use crate::name::StepName;
-use crate::run::{AttemptStatus, AuditKind, Failure, RunStatus, StepStatus};
+use crate::run::{AttemptStatus, AuditKind, Failure, FailureKind, RunStatus, StepStatus};
 
 /// Closes the open attempt of a step as completed, and continues according to the run's status.
 pub(super) fn complete_step(
@@ -56,7 +56,7 @@ pub(super) fn advance(
                 Some(target) => follow(work, &target, delay, jobs),
                 None => {
                     let message = format!("step {step} completed, and the workflow has no transition for that");
-                    fail_run(work, Failure::new(Failure::NO_SUCCESSOR, message).at(step), jobs)
+                    fail_run(work, Failure::new(FailureKind::NO_SUCCESSOR, message).at(step), jobs)
                 }
             }
         }
@@ -100,7 +100,7 @@ fn followed(work: &mut UnitOfWork, next: &StepName, dispatched: usize, jobs: &dy
         return Ok(());
     }
     let message = format!("the next step {next} has been scheduled before");
-    fail_run(work, Failure::new(Failure::NO_SUCCESSOR, message).at(next), jobs)
+    fail_run(work, Failure::new(FailureKind::NO_SUCCESSOR, message).at(next), jobs)
 }
 
 /// Dispatches the steps for which `step` was the last open dependency; completes the run when nothing is left.
@@ -117,11 +117,7 @@ fn join(work: &mut UnitOfWork, step: &StepName, delay: Option<Duration>, jobs: &
         .map(|next| next.name.clone())
         .collect();
     if let Err(error) = dispatch_successors(work, &runnable, delay, jobs) {
-        let named = match &error {
-            DispatchRefused::Refused(refusal) => refusal.step(),
-            _ => None,
-        };
-        let next = named.or_else(|| runnable.first().cloned()).unwrap_or_else(|| step.clone());
+        let next = error.refused_step().or_else(|| runnable.first().cloned()).unwrap_or_else(|| step.clone());
         return refused(work, &next, &error, jobs);
     }
     let begun = work.state().steps.len() == work.definition().steps().len();
@@ -131,8 +127,8 @@ fn join(work: &mut UnitOfWork, step: &StepName, delay: Option<Duration>, jobs: &
 
 fn refused(work: &mut UnitOfWork, next: &StepName, error: &DispatchRefused, jobs: &dyn DescribeJobs) -> Allowed {
     let kind = match error {
-        DispatchRefused::Refused(_) => Failure::SUCCESSOR_REFUSED,
-        _ => Failure::NO_SUCCESSOR,
+        DispatchRefused::ByExecutor(_) => FailureKind::SUCCESSOR_REFUSED,
+        _ => FailureKind::NO_SUCCESSOR,
     };
     let message = format!("the next step {next} could not be dispatched: {error}");
     fail_run(work, Failure::new(kind, message).at(next), jobs)

@@ -16,7 +16,9 @@ use crate::definition::{Shape, StepDefinition, StepKind, TransitionOutcome};
 use crate::dispatch::Lease;
 use crate::event::{EventKind, IgnoreReason};
 use crate::name::StepName;
-use crate::run::{AttemptStatus, AuditKind, Failure, InvalidTransition, PausedContinuation, RunStatus, StepStatus};
+use crate::run::{
+    AttemptStatus, AuditKind, Failure, FailureKind, InvalidTransition, PausedContinuation, RunStatus, StepStatus,
+};
 
 /// The result of beginning a step. The unit of work must be committed in every case.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,25 +154,20 @@ fn pause(work: &mut UnitOfWork, definition: &StepDefinition, lease: &Lease, jobs
     let step = &definition.name;
     let target = |on| work.definition().transition(step.as_str(), on).map(|found| found.to.clone());
     let Some(ok) = target(TransitionOutcome::Ok) else {
-        let failure = Failure::new(Failure::NO_SUCCESSOR, format!("step {step} has no ok transition"));
+        let failure = Failure::new(FailureKind::NO_SUCCESSOR, format!("step {step} has no ok transition"));
         work.end_attempt(step, AttemptStatus::Failed, Some(failure.clone()));
         return fail_step(work, step, failure, jobs);
     };
-    let error = match definition.kind {
-        StepKind::Approval => target(TransitionOutcome::Error),
-        _ => None,
-    };
-    let expired = match &definition.deadline {
-        Some(deadline) => deadline.to.clone().or_else(|| error.clone()),
-        None => None,
-    };
+    let error = target(TransitionOutcome::Error).filter(|_| definition.kind == StepKind::Approval);
+    let deadline = definition.deadline.as_ref();
+    let expired = deadline.and_then(|deadline| deadline.to.clone().or_else(|| error.clone()));
     let continuation = PausedContinuation { ok, error, expired, output_key: definition.output.clone() };
     work.change_step(step, |run| {
         run.status = StepStatus::Paused;
         run.lease = None;
         run.continuation = Some(continuation);
     });
-    if let Some(deadline) = &definition.deadline {
+    if let Some(deadline) = deadline {
         reschedule(work, lease, deadline.after);
     }
     work.transition(RunStatus::Paused)?;
@@ -202,7 +199,7 @@ fn task(work: &UnitOfWork, definition: &StepDefinition, attempt: u32, lease: &Le
 fn reclaim(work: &mut UnitOfWork, step: &StepName) -> Failure {
     confirm_suspicion(work, step);
     let failure =
-        Failure::new(Failure::STALE_RUNNING_STEP, "the worker of this attempt died or lost its lease").at(step);
+        Failure::new(FailureKind::STALE_RUNNING_STEP, "the worker of this attempt died or lost its lease").at(step);
     let failure = Failure { retryable: true, ..failure };
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Failed, Some(failure.clone()));
     work.change_step(step, |run| run.failures = run.failures.saturating_add(1));
@@ -251,7 +248,7 @@ fn poisoned(work: &mut UnitOfWork, step: &StepName) -> Option<Failure> {
     }
     confirm_suspicion(work, step);
     let message = format!("the step ended with its worker {limit} times in a row");
-    Some(Failure::new(Failure::POISON_STEP, message).at(step))
+    Some(Failure::new(FailureKind::POISON_STEP, message).at(step))
 }
 
 /// Counts the current suspicion as a crash.

@@ -1,19 +1,19 @@
 //! Cancelling a run: nothing starts any more, and running steps are awaited.
 
 use super::UnitOfWork;
-use super::manual::Attribution;
+use super::manual::{Attribution, CommandRefused};
 use super::settle::{drop_pending, finish_step, settle_cancellation};
 use crate::dispatch::IntentKey;
 use crate::event::EventKind;
 use crate::name::StepName;
-use crate::run::{AttemptStatus, AuditKind, Failure, InvalidTransition, RunStatus, StepStatus};
+use crate::run::{AttemptStatus, AuditKind, Failure, FailureKind, RunStatus, StepStatus};
 
 /// Cancels the run. A run without running steps is cancelled at once; otherwise it is cancelling until the last
 /// of them ends.
 ///
 /// # Errors
-/// [`InvalidTransition`] for a run that has ended or is being cancelled already.
-pub fn cancel(work: &mut UnitOfWork, attribution: Attribution) -> Result<(), InvalidTransition> {
+/// [`CommandRefused::InvalidTransition`] for a run that has ended or is being cancelled already.
+pub fn cancel(work: &mut UnitOfWork, attribution: Attribution) -> Result<(), CommandRefused> {
     match work.run().status {
         RunStatus::Pending | RunStatus::Paused => {
             end_paused(work);
@@ -27,11 +27,7 @@ pub fn cancel(work: &mut UnitOfWork, attribution: Attribution) -> Result<(), Inv
             settle_cancellation(work)?;
         }
     }
-    work.audit(AuditKind::Cancelled, |event| {
-        event.actor = attribution.actor;
-        event.comment = attribution.comment;
-        event.metadata = attribution.metadata;
-    });
+    work.audit(AuditKind::Cancelled, |event| attribution.sign(event));
     Ok(())
 }
 
@@ -39,7 +35,8 @@ pub fn cancel(work: &mut UnitOfWork, attribution: Attribution) -> Result<(), Inv
 fn end_paused(work: &mut UnitOfWork) {
     let paused: Vec<StepName> = work.state().in_status(StepStatus::Paused).map(|step| step.step.clone()).collect();
     for step in paused {
-        let failure = Failure::new(Failure::CANCELLED, "the run was cancelled while it waited for a person").at(&step);
+        let failure =
+            Failure::new(FailureKind::CANCELLED, "the run was cancelled while it waited for a person").at(&step);
         let (attempt, duration) = work.end_attempt(&step, AttemptStatus::Failed, Some(failure.clone()));
         finish_step(work, &step, StepStatus::Cancelled);
         work.remove_intent(IntentKey::step(work.run().id, step.clone()));

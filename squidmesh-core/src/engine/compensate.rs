@@ -18,7 +18,7 @@ use super::task::Outcome;
 use crate::dispatch::Lease;
 use crate::event::{EventKind, IgnoreReason};
 use crate::name::StepName;
-use crate::run::{CompensationRun, CompensationStatus, Failure, InvalidTransition, RunStatus, StepStatus};
+use crate::run::{CompensationRun, CompensationStatus, Failure, FailureKind, InvalidTransition, RunStatus, StepStatus};
 
 /// The delay of a run's compensation while siblings of the failed step run. The last of them to end makes it due.
 const SIBLINGS_DELAY: Duration = Duration::from_secs(30);
@@ -98,7 +98,7 @@ pub fn begin_compensation(work: &mut UnitOfWork, lease: &Lease) -> BeginCompensa
         if callback.crashes >= work.limits().crashes {
             let message = format!("the compensation of step {step} ended with its worker {} times", callback.crashes);
             work.change_step(&step, |run| run.compensation = Some(callback));
-            end_callback(work, &step, Err(Failure::new(Failure::POISON_STEP, message).at(&step)));
+            end_callback(work, &step, Err(Failure::new(FailureKind::POISON_STEP, message).at(&step)));
             continue;
         }
         callback.status = CompensationStatus::Running;
@@ -146,7 +146,7 @@ pub fn record_compensation(
         Outcome::Completed { value, .. } => {
             let result = limits.json.check(&value).map(|()| value).map_err(|why| {
                 let message = format!("the output of the compensation was refused: {why}");
-                Failure::new(Failure::INVALID_OUTPUT, message).at(&task.step)
+                Failure::new(FailureKind::INVALID_OUTPUT, message).at(&task.step)
             });
             end_callback(work, &task.step, result);
             Ok(RecordedCompensation::Ended)
@@ -240,16 +240,15 @@ fn end_callback(work: &mut UnitOfWork, step: &StepName, result: Result<Value, Fa
 
 /// Adds the failed callbacks to the run's last error.
 fn list_failures(work: &mut UnitOfWork) {
-    let failed = work.state().steps.values().filter_map(|step| match step.compensation.as_ref()? {
-        CompensationRun { status: CompensationStatus::Failed, error, .. } => error.as_ref(),
-        _ => None,
-    });
-    let failed: Vec<Failure> = failed.cloned().collect();
+    let callbacks = work.state().steps.values().filter_map(|step| step.compensation.as_ref());
+    let failed = callbacks.filter(|callback| callback.status == CompensationStatus::Failed);
+    let failed: Vec<Failure> = failed.filter_map(|callback| callback.error.clone()).collect();
     if failed.is_empty() {
         return;
     }
     let message = "compensations failed after the run did";
-    let first = work.run().last_error.clone().unwrap_or_else(|| Failure::new(Failure::COMPENSATION_FAILED, message));
+    let first =
+        work.run().last_error.clone().unwrap_or_else(|| Failure::new(FailureKind::COMPENSATION_FAILED, message));
     let whole = with_compensation_failures(first, &failed, work.limits());
     work.run_mut().last_error = Some(whole);
 }

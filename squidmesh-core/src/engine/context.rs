@@ -11,7 +11,7 @@ use super::UnitOfWork;
 use crate::definition::Shape;
 use crate::json::size;
 use crate::name::StepName;
-use crate::run::{Failure, StepRun};
+use crate::run::{Failure, FailureKind};
 
 /// Returns how large the context would be with an output, in bytes, if that exceeds the limit.
 pub(super) fn overflow(
@@ -36,17 +36,13 @@ pub(super) fn too_large(work: &UnitOfWork, step: &StepName, with: usize) -> Fail
         "the output of step {step} takes the context of the run to {with} bytes, beyond its limit of {limit} bytes: store large \
          data elsewhere and pass a reference to it, or raise the limit (`Config::max_context_bytes`)"
     );
-    Failure::new(Failure::CONTEXT_TOO_LARGE, message).at(step)
+    Failure::new(FailureKind::CONTEXT_TOO_LARGE, message).at(step)
 }
 
 /// Returns the size of the context without an output and with it. Outputs that later ones replace do not count.
 fn sizes(work: &UnitOfWork, step: &StepName, output: &Map<String, Value>) -> (usize, usize) {
     let (state, definition) = (work.state(), work.definition());
-    let mut completed: Vec<&StepRun> = state.steps.values().filter(|run| run.output.is_some()).collect();
-    match definition.shape() {
-        Shape::Transitions => completed.sort_by_key(|run| run.sequence),
-        Shape::Dependencies => completed.sort_by_key(|run| definition.position(run.step.as_str())),
-    }
+    let completed = state.completed(definition);
     let place = match definition.shape() {
         Shape::Transitions => completed.len(),
         Shape::Dependencies => {
@@ -54,20 +50,14 @@ fn sizes(work: &UnitOfWork, step: &StepName, output: &Map<String, Value>) -> (us
             completed.partition_point(|run| definition.position(run.step.as_str()) < position)
         }
     };
-    let (before, after) = completed.split_at_checked(place).unwrap_or((&completed, &[]));
+    let outputs: Vec<_> = completed.iter().filter_map(|run| run.output.as_deref()).collect();
+    let (before, after) = outputs.split_at_checked(place).unwrap_or((&outputs, &[]));
     let merged = |with: Option<&Map<String, Value>>| {
-        let mut merged: BTreeMap<&str, &Value> = BTreeMap::new();
-        let outputs = |runs: &[&StepRun]| runs.iter().filter_map(|run| run.output.clone()).collect::<Vec<_>>();
-        let (before, after) = (outputs(before), outputs(after));
-        let mut bytes = 0_usize;
-        let all = before.iter().map(|output| &**output).chain(with).chain(after.iter().map(|output| &**output));
-        for (key, value) in all.flatten() {
-            merged.insert(key, value);
-        }
-        for (key, value) in merged {
-            bytes = bytes.saturating_add(key.len()).saturating_add(size(value));
-        }
-        bytes
+        let all = before.iter().copied().chain(with).chain(after.iter().copied());
+        let merged: BTreeMap<&String, &Value> = all.flatten().collect();
+        merged
+            .into_iter()
+            .fold(0_usize, |bytes, (key, value)| bytes.saturating_add(key.len()).saturating_add(size(value)))
     };
     (merged(None), merged(Some(output)))
 }

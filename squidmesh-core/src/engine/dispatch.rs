@@ -12,13 +12,13 @@ use serde_json::{Map, Value};
 use super::describe::{DescribeJobs, describe, describe_compensation};
 use super::{DispatchRefused, UnitOfWork, WhyNotRunnable};
 use crate::definition::{InputMapping, Priority, Shape, StepDefinition, StepKind};
-use crate::dispatch::{DispatchEvent, DispatchOptions, Intent, IntentKey, Job, JobMetadata, Lease, Refusal};
-use crate::event::EventKind;
+use crate::dispatch::{DispatchOptions, Intent, IntentKey, Job, JobMetadata, Lease, Refusal};
+use crate::event::{Event, EventKind};
 use crate::name::{QueueName, StepName};
 use crate::run::{RunStatus, StepRun, StepStatus};
 
 /// A dispatch: the metadata of each job, and the events to emit after the commit.
-pub type Dispatched = (Vec<JobMetadata>, Vec<DispatchEvent>);
+pub type Dispatched = (Vec<JobMetadata>, Vec<Event>);
 
 /// Dispatches the run's current step. In a dependency workflow, which has none, dispatches those of its entry
 /// steps that have not been scheduled, together.
@@ -128,7 +128,7 @@ pub(super) struct AcceptedSuccessors {
 /// Describes the successors of a step with the executor. A refusal that is `tolerated` does not fail the call.
 ///
 /// # Errors
-/// [`DispatchRefused::InvalidStep`]; [`DispatchRefused::Refused`].
+/// [`DispatchRefused::InvalidStep`]; [`DispatchRefused::ByExecutor`].
 pub(super) fn accept_successors(
     work: &UnitOfWork,
     targets: &[StepName],
@@ -310,14 +310,13 @@ fn intent(work: &UnitOfWork, job: Job) -> Intent {
     }
 }
 
-fn events(work: &UnitOfWork, metadata: &[JobMetadata]) -> Vec<DispatchEvent> {
-    metadata
-        .iter()
-        .map(|metadata| DispatchEvent::RunDispatched { run: work.run().clone(), metadata: metadata.clone() })
-        .collect()
+fn events(work: &UnitOfWork, metadata: &[JobMetadata]) -> Vec<Event> {
+    let dispatched = metadata.iter().cloned().map(|metadata| EventKind::RunDispatched { metadata });
+    dispatched.map(|kind| Event::new(work.run(), work.now(), kind)).collect()
 }
 
-fn emit(work: &mut UnitOfWork, metadata: Vec<JobMetadata>) {
+/// Adds the event of each dispatched job to the unit of work.
+pub(super) fn emit(work: &mut UnitOfWork, metadata: Vec<JobMetadata>) {
     for metadata in metadata {
         work.emit(EventKind::RunDispatched { metadata });
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::definition::{Definition, Shape};
-use crate::run::{AuditKind, Failure, RunSnapshot, StepRun, StepStatus};
+use crate::run::{AuditKind, Failure, FailureKind, RunSnapshot, StepRun, StepStatus};
 
 /// Returns the failure whose error transition was taken last; `None` in a dependency workflow, which has no such
 /// transitions. A rejected approval takes one as well, and so does an approval that expired, unless its deadline
@@ -49,8 +49,8 @@ fn decision_failure(step: &StepRun) -> Failure {
     let manual = step.manual.as_ref();
     let rejected = manual.is_some_and(|manual| manual.decision == AuditKind::Rejected.as_str());
     let (kind, message) = match rejected {
-        true => (Failure::REJECTED, "the approval was rejected"),
-        false => (Failure::EXPIRED, "the approval was not decided in time"),
+        true => (FailureKind::REJECTED, "the approval was rejected"),
+        false => (FailureKind::EXPIRED, "the approval was not decided in time"),
     };
     let mut failure = Failure::new(kind, message).at(&step.step);
     failure.details =

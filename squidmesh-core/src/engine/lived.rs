@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::UnitOfWork;
 use crate::name::StepName;
-use crate::run::{AuditKind, Failure, StepRun, StepStatus};
+use crate::run::{AuditKind, FailureKind, StepRun, StepStatus};
 
 /// Records that the worker of an attempt that was closed as stale has lived. While the step has not settled, the
 /// failure that the takeover counted is removed, and so is the suspicion: of the crashes in a row, those up to
@@ -36,5 +36,5 @@ pub fn lived(work: &mut UnitOfWork, step: &StepName, attempt: u32, outcome: &'st
 /// it since.
 pub(super) fn is_suspected(run: &StepRun) -> bool {
     // A handler's own failure names no step.
-    run.last_error.as_ref().is_some_and(|error| error.kind == Failure::STALE_RUNNING_STEP && error.step.is_some())
+    run.last_error.as_ref().is_some_and(|error| error.kind == FailureKind::STALE_RUNNING_STEP && error.step.is_some())
 }

@@ -19,7 +19,8 @@ use crate::json::object_size;
 use crate::name::StepName;
 use crate::run::past_decision_text;
 use crate::run::{
-    AttemptStatus, AuditKind, InvalidTransition, ManualAction, PastDecision, PausedContinuation, RunStatus, StepStatus,
+    AttemptStatus, AuditEvent, AuditKind, InvalidTransition, ManualAction, PastDecision, PausedContinuation, RunStatus,
+    StepStatus,
 };
 use crate::time::Timestamp;
 
@@ -45,11 +46,18 @@ pub struct Attribution {
     pub step: Option<String>,
 }
 
-/// The reason why a paused run could not continue.
+impl Attribution {
+    /// Puts the person and the comment into an entry of the audit trail.
+    pub(super) fn sign(self, event: &mut AuditEvent) {
+        (event.actor, event.comment, event.metadata) = (self.actor, self.comment, self.metadata);
+    }
+}
+
+/// The reason why a run does not allow a command. The run is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ManualError {
-    /// The run is not paused.
+pub enum CommandRefused {
+    /// The run's status does not allow the command.
     #[error(transparent)]
     InvalidTransition(#[from] InvalidTransition),
     /// The run waits for an approval instead of being unblocked, or the other way round.
@@ -60,54 +68,59 @@ pub enum ManualError {
         /// The decision that it waits for: `approved or rejected`, or `unblocked`.
         expected: &'static str,
     },
-    /// Another step waits than the given one.
+    /// Another step waits than the one that the call named.
     #[error("step {waits} waits for a person, not step {meant:?}{}", past_decision_text(.decided))]
     OtherStep {
         /// The step that waits.
         waits: StepName,
-        /// The given step.
+        /// The step that was named.
         meant: String,
-        /// The earlier decision about the given step.
+        /// The past decision about the step that was named.
         decided: Option<Box<PastDecision>>,
     },
-    /// The decision is the output of the step, and cannot be stored as such.
-    #[error("the decision, which becomes the output of step {step}, cannot be stored: {why}")]
+    /// The decision as a whole, which becomes the output of the step, cannot be stored.
+    #[error("the decision as a whole was refused: {why}")]
     Unacceptable {
         /// The step.
         step: StepName,
-        /// The rule that it violates.
+        /// The violated rule.
         why: JsonViolation,
     },
-    /// The decision exceeds the size limit of the run's context.
+    /// The decision does not fit into the context of the run.
     #[error(
         "the decision takes the context of the run to {bytes} bytes, beyond its limit of {limit} bytes: shorten its comment and metadata, or cancel the run"
     )]
     ContextTooLarge {
         /// The step.
         step: StepName,
-        /// The size of the context with the decision, in bytes.
+        /// The resulting size of the context, in bytes.
         bytes: usize,
-        /// The limit, in bytes.
+        /// The maximum size: [`Config::max_context_bytes`](crate::Config::max_context_bytes).
         limit: usize,
     },
     /// The step was paused without the targets that it needs to continue.
-    #[error("the paused step {step:?} was stored without the steps that may follow it")]
+    #[error(
+        "the paused run cannot be unblocked: the paused step {step:?} was stored without the steps that may follow it"
+    )]
     MissingContinuation {
         /// The step, if the run names one.
         step: Option<StepName>,
     },
     /// The step that follows does not exist in the run's version of the workflow.
-    #[error("the next step {target} does not exist in the run's version of the workflow")]
+    #[error(
+        "the paused run cannot be unblocked: the next step {target} does not exist in the run's version of the workflow"
+    )]
     InvalidTarget {
         /// The step that follows.
         target: StepName,
     },
-    /// The executor refused the step that follows.
-    #[error("the executor refused the next step {step}: {refusal}")]
-    Refused {
+    /// The executor refused the step that follows. The run still waits for the decision.
+    #[error("nothing was decided: {refusal}")]
+    ByExecutor {
         /// The step that follows.
         step: StepName,
         /// The executor's refusal.
+        #[source]
         refusal: Refusal,
     },
 }
@@ -115,11 +128,11 @@ pub enum ManualError {
 /// Unblocks a paused run.
 ///
 /// # Errors
-/// [`ManualError`]; the run is then unchanged.
-pub fn unblock(work: &mut UnitOfWork, attribution: Attribution, jobs: &dyn DescribeJobs) -> Result<(), ManualError> {
+/// [`CommandRefused`]; the run is then unchanged.
+pub fn unblock(work: &mut UnitOfWork, attribution: Attribution, jobs: &dyn DescribeJobs) -> Result<(), CommandRefused> {
     let (step, continuation) = meant(work, &attribution)?;
     if continuation.error.is_some() {
-        return Err(ManualError::OtherDecision { step, expected: "approved or rejected" });
+        return Err(CommandRefused::OtherDecision { step, expected: "approved or rejected" });
     }
     let target = continuation.ok.clone();
     continue_from(work, &step, &continuation, &target, AuditKind::Unblocked, attribution, jobs)
@@ -128,16 +141,16 @@ pub fn unblock(work: &mut UnitOfWork, attribution: Attribution, jobs: &dyn Descr
 /// Approves or rejects the approval that a paused run waits for.
 ///
 /// # Errors
-/// [`ManualError`]; the run is then unchanged.
+/// [`CommandRefused`]; the run is then unchanged.
 pub fn decide(
     work: &mut UnitOfWork,
     decision: ApprovalDecision,
     attribution: Attribution,
     jobs: &dyn DescribeJobs,
-) -> Result<(), ManualError> {
+) -> Result<(), CommandRefused> {
     let (step, continuation) = meant(work, &attribution)?;
     let Some(error) = continuation.error.clone() else {
-        return Err(ManualError::OtherDecision { step, expected: "unblocked" });
+        return Err(CommandRefused::OtherDecision { step, expected: "unblocked" });
     };
     let (target, kind) = match decision {
         ApprovalDecision::Approve => (continuation.ok.clone(), AuditKind::Approved),
@@ -157,16 +170,16 @@ pub(super) fn expire(work: &mut UnitOfWork, step: &StepName, jobs: &dyn Describe
 }
 
 /// Returns the step that waits for a person, or an error if the person named another.
-fn meant(work: &UnitOfWork, attribution: &Attribution) -> Result<(StepName, PausedContinuation), ManualError> {
+fn meant(work: &UnitOfWork, attribution: &Attribution) -> Result<(StepName, PausedContinuation), CommandRefused> {
     let meant = attribution.step.as_deref();
     let (step, continuation) = paused(work, RunStatus::Running).map_err(|error| match error {
-        ManualError::InvalidTransition(error) => InvalidTransition { decided: past(work, meant), ..error }.into(),
+        CommandRefused::InvalidTransition(error) => InvalidTransition { decided: past(work, meant), ..error }.into(),
         other => other,
     })?;
     match meant {
         Some(meant) if meant != step.as_str() => {
             let decided = past(work, Some(meant));
-            Err(ManualError::OtherStep { waits: step, meant: meant.to_owned(), decided })
+            Err(CommandRefused::OtherStep { waits: step, meant: meant.to_owned(), decided })
         }
         _ => Ok((step, continuation)),
     }
@@ -180,7 +193,7 @@ fn past(work: &UnitOfWork, meant: Option<&str>) -> Option<Box<PastDecision>> {
     Some(Box::new(PastDecision { step: last.step.clone(), decision, actor, at }))
 }
 
-fn paused(work: &UnitOfWork, to: RunStatus) -> Result<(StepName, PausedContinuation), ManualError> {
+fn paused(work: &UnitOfWork, to: RunStatus) -> Result<(StepName, PausedContinuation), CommandRefused> {
     let run = work.run();
     if run.status != RunStatus::Paused {
         return Err(InvalidTransition { from: run.status, to, decided: None }.into());
@@ -189,9 +202,9 @@ fn paused(work: &UnitOfWork, to: RunStatus) -> Result<(StepName, PausedContinuat
     match step {
         Some(step) if step.status == StepStatus::Paused => match &step.continuation {
             Some(continuation) => Ok((step.step.clone(), continuation.clone())),
-            None => Err(ManualError::MissingContinuation { step: Some(step.step.clone()) }),
+            None => Err(CommandRefused::MissingContinuation { step: Some(step.step.clone()) }),
         },
-        _ => Err(ManualError::MissingContinuation { step: run.current_step.clone() }),
+        _ => Err(CommandRefused::MissingContinuation { step: run.current_step.clone() }),
     }
 }
 
@@ -203,19 +216,17 @@ fn continue_from(
     kind: AuditKind,
     attribution: Attribution,
     jobs: &dyn DescribeJobs,
-) -> Result<(), ManualError> {
+) -> Result<(), CommandRefused> {
     if let Target::Step(next) = target
         && work.definition().step(next.as_str()).is_none()
     {
-        return Err(ManualError::InvalidTarget { target: next.clone() });
+        return Err(CommandRefused::InvalidTarget { target: next.clone() });
     }
     let output = output(kind, &attribution, continuation, work.now());
-    let bytes = work.limits().json.measure(&output);
-    let bytes = bytes.map_err(|why| ManualError::Unacceptable { step: step.clone(), why })?;
-    if let Value::Object(output) = &output
-        && let Some(with) = context::overflow(work, step, output, bytes)
-    {
-        return Err(ManualError::ContextTooLarge { step: step.clone(), bytes: with, limit: work.limits().context });
+    let bytes = work.limits().json.measure_object(&output);
+    let bytes = bytes.map_err(|why| CommandRefused::Unacceptable { step: step.clone(), why })?;
+    if let Some(with) = context::overflow(work, step, &output, bytes) {
+        return Err(CommandRefused::ContextTooLarge { step: step.clone(), bytes: with, limit: work.limits().context });
     }
     let successor = successor(work, target, jobs)?;
     complete_paused(work, step, continuation, kind, attribution);
@@ -235,19 +246,24 @@ fn successor(
     work: &UnitOfWork,
     target: &Target,
     jobs: &dyn DescribeJobs,
-) -> Result<Option<AcceptedSuccessors>, ManualError> {
+) -> Result<Option<AcceptedSuccessors>, CommandRefused> {
     let Target::Step(next) = target else { return Ok(None) };
     let tolerated = |refusal: &Refusal| matches!(refusal, Refusal::Unavailable { .. });
     match accept_successors(work, std::slice::from_ref(next), None, jobs, tolerated) {
         Ok(accepted) => Ok(Some(accepted)),
-        Err(DispatchRefused::Refused(refusal)) => Err(ManualError::Refused { step: next.clone(), refusal }),
-        Err(_) => Err(ManualError::InvalidTarget { target: next.clone() }),
+        Err(DispatchRefused::ByExecutor(refusal)) => Err(CommandRefused::ByExecutor { step: next.clone(), refusal }),
+        Err(_) => Err(CommandRefused::InvalidTarget { target: next.clone() }),
     }
 }
 
 /// Returns the decision as the output of the paused step.
-fn output(kind: AuditKind, attribution: &Attribution, continuation: &PausedContinuation, now: Timestamp) -> Value {
-    let output = match kind {
+fn output(
+    kind: AuditKind,
+    attribution: &Attribution,
+    continuation: &PausedContinuation,
+    now: Timestamp,
+) -> Map<String, Value> {
+    let decision = match kind {
         AuditKind::Unblocked => json!({}),
         AuditKind::Expired => json!({ "decision": kind.as_str(), "at": now }),
         _ => json!({
@@ -258,9 +274,10 @@ fn output(kind: AuditKind, attribution: &Attribution, continuation: &PausedConti
             "at": now,
         }),
     };
-    match &continuation.output_key {
-        Some(key) => Value::Object(Map::from_iter([(key.clone(), output)])),
-        None => output,
+    match (&continuation.output_key, decision) {
+        (Some(key), decision) => Map::from_iter([(key.clone(), decision)]),
+        (None, Value::Object(decision)) => decision,
+        (None, _) => Map::new(),
     }
 }
 
@@ -273,19 +290,15 @@ fn complete_paused(
     attribution: Attribution,
 ) {
     let now = work.now();
-    let output = match output(kind, &attribution, continuation, now) {
-        Value::Object(output) => output,
-        _ => Map::new(),
-    };
+    let output = output(kind, &attribution, continuation, now);
     work.count_output(object_size(&output));
-    let Attribution { actor, comment, metadata, .. } = attribution;
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Completed, None);
     let sequence = work.next_sequence();
     let manual = ManualAction {
         decision: kind.as_str().to_owned(),
-        actor: actor.clone(),
-        comment: comment.clone(),
-        metadata: metadata.clone(),
+        actor: attribution.actor.clone(),
+        comment: attribution.comment.clone(),
+        metadata: attribution.metadata.clone(),
         at: now,
     };
     work.change_step(step, |run| {
@@ -297,9 +310,7 @@ fn complete_paused(
     work.remove_intent(IntentKey::step(work.run().id, step.clone()));
     work.audit(kind, |event| {
         event.step = Some(step.clone());
-        event.actor = actor;
-        event.comment = comment;
-        event.metadata = metadata;
+        attribution.sign(event);
     });
     work.emit(EventKind::StepCompleted { step: step.clone(), attempt, duration });
 }

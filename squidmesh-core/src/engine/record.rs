@@ -19,7 +19,7 @@ use crate::definition::Priority;
 use crate::dispatch::{Intent, IntentKey, Lease};
 use crate::event::EventKind;
 use crate::name::{QueueName, StepName};
-use crate::run::{AttemptStatus, Failure, InvalidTransition, RunSnapshot, RunStatus, StepStatus};
+use crate::run::{AttemptStatus, Failure, FailureKind, InvalidTransition, RunSnapshot, RunStatus, StepStatus};
 use crate::token::LeaseToken;
 
 /// The result of recording an outcome.
@@ -57,7 +57,7 @@ pub fn record(
     continuation: Option<Continuation<'_>>,
     jobs: &dyn DescribeJobs,
 ) -> Result<RecordOutcome, InvalidTransition> {
-    if !is_open(work.state(), task) {
+    if !task.is_open(work.state()) {
         return Ok(RecordOutcome::Superseded);
     }
     work.fence(&task.lease);
@@ -84,20 +84,13 @@ pub fn record(
     Ok(RecordOutcome::Recorded { next })
 }
 
-/// Returns whether the attempt of a task is open under its claim.
-pub(crate) fn is_open(state: &RunSnapshot, task: &StepTask) -> bool {
-    state.steps.get(&task.step).is_some_and(|run| {
-        run.status == StepStatus::Running && run.attempt == task.attempt && run.lease == Some(task.lease.token)
-    })
-}
-
 /// Finds what an earlier try to record a task's outcome has recorded: the answer to its commit was lost, and the
 /// commit was applied only after the run had been read again. `next` is the successor that the try began.
 ///
-/// Nobody but the worker of an attempt completes it. And the try that began the successor found all of the
-/// successor's other dependencies complete, so that nobody else can have begun it under the same token.
+/// Only the worker of an attempt completes it. And the try that began the successor found all of the
+/// successor's other dependencies complete, so that no sibling can have begun it under the same token.
 pub(crate) fn find_recorded(state: &RunSnapshot, task: &StepTask, next: Option<&StepTask>) -> Option<RecordOutcome> {
-    if let Some(next) = next.filter(|next| is_open(state, next)) {
+    if let Some(next) = next.filter(|next| next.is_open(state)) {
         return Some(RecordOutcome::Recorded { next: Some(next.clone()) });
     }
     let run = state.steps.get(&task.step)?;
@@ -172,7 +165,7 @@ fn failed(
 /// Closes the open attempt without counting it. The step is delivered again at once, unless its run has ended
 /// meanwhile.
 fn interrupted(work: &mut UnitOfWork, task: &StepTask, jobs: &dyn DescribeJobs) -> Allowed {
-    let failure = Failure::new(Failure::INTERRUPTED, "the worker was shut down").at(&task.step);
+    let failure = Failure::new(FailureKind::INTERRUPTED, "the worker was shut down").at(&task.step);
     // The interruption says nothing about the worker before it.
     let suspicion =
         work.state().steps.get(&task.step).filter(|run| is_suspected(run)).map(|run| run.last_error.clone());
@@ -221,20 +214,17 @@ fn mapped_output(
     value: Value,
 ) -> Result<Measured<Map<String, Value>>, Box<Failure>> {
     let key = work.definition().step(step.as_str()).and_then(|found| found.output.clone());
-    let invalid = |message: String| Box::new(Failure::new(Failure::INVALID_OUTPUT, message).at(step));
+    let invalid = |message: String| Box::new(Failure::new(FailureKind::INVALID_OUTPUT, message).at(step));
     let object = match (key, value) {
-        (Some(key), value) => Value::Object(Map::from_iter([(key, value)])),
-        (None, Value::Null) => Value::Object(Map::new()),
-        (None, value @ Value::Object(_)) => value,
+        (Some(key), value) => Map::from_iter([(key, value)]),
+        (None, Value::Null) => Map::new(),
+        (None, Value::Object(object)) => object,
         (None, _) => {
             let message = format!("the output of step {step} is not a JSON object: declare a key for it with `output`");
             return Err(invalid(message));
         }
     };
-    let bytes = work.limits().json.measure(&object);
+    let bytes = work.limits().json.measure_object(&object);
     let bytes = bytes.map_err(|why| invalid(format!("the output of step {step} was refused: {why}")))?;
-    match object {
-        Value::Object(map) => Ok((map, bytes)),
-        _ => Ok((Map::new(), bytes)),
-    }
+    Ok((object, bytes))
 }

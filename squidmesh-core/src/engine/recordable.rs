@@ -14,7 +14,7 @@ const KIND: usize = 100;
 pub(super) fn recordable(mut failure: Failure, limits: &Limits) -> Failure {
     let share = limits.json.max_bytes / 4;
     let clean = |text: String, bound| rules::truncate_text(text.replace('\0', "\u{fffd}"), bound);
-    failure.kind = clean(failure.kind, KIND);
+    failure.kind = clean(failure.kind.to_string(), KIND).into();
     failure.message = clean(failure.message, share);
     failure.chain = failure.chain.into_iter().take(CAUSES).map(|cause| clean(cause, share / CAUSES)).collect();
     if failure.details.as_ref().is_some_and(|details| limits.json.check(details).is_err()) {

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::adopt::{Difference, differences, versions};
+use super::adopt::{Difference, differences, sentences, versions};
 use super::describe::DescribeJobs;
-use super::dispatch::dispatch_steps;
+use super::dispatch::{dispatch_steps, emit};
 use super::dispatch_refused::DispatchRefused;
 use super::start::fresh;
 use super::{DecisionInputs, Limits, NewRun, UnitOfWork};
@@ -17,7 +17,7 @@ use crate::definition::{Definition, Fingerprint, Shape};
 use crate::dispatch::DispatchOptions;
 use crate::event::EventKind;
 use crate::id::RunId;
-use crate::name::StepName;
+use crate::name::{StepName, listed};
 use crate::run::{AuditKind, Failure, RunSnapshot, RunStatus, StepRun, StepStatus};
 
 /// The reason why a run cannot be resumed.
@@ -33,7 +33,7 @@ pub enum Unresumable {
         status: RunStatus,
     },
     /// Siblings of the failed step still run; their outcome is not known yet.
-    #[error("steps of the failed run {run} still run: {}; resume it when they have ended", list(.steps))]
+    #[error("steps of the failed run {run} still run: {}; resume it when they have ended", listed(.steps))]
     StillRunning {
         /// The run.
         run: RunId,
@@ -41,7 +41,7 @@ pub enum Unresumable {
         steps: Vec<StepName>,
     },
     /// Completed steps are compensated, or are about to be: a resumed run would build on effects that are undone.
-    #[error("the failure of run {run} compensates its completed steps: {}; replay it instead", list(.steps))]
+    #[error("the failure of run {run} compensates its completed steps: {}; replay it instead", listed(.steps))]
     Compensated {
         /// The run.
         run: RunId,
@@ -56,17 +56,13 @@ pub enum Unresumable {
         run: RunId,
     },
     /// The run's own version is not registered, and the version in which it would be resumed lacks what it needs.
-    #[error("run {run} cannot continue in another version of its workflow: {}", .differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("run {run} cannot continue in another version of its workflow: {}", sentences(.differences))]
     Differs {
         /// The run.
         run: RunId,
         /// The differences of that version.
         differences: Vec<Difference>,
     },
-}
-
-fn list(steps: &[StepName]) -> String {
-    steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The plan for resuming a failed run.
@@ -211,8 +207,6 @@ pub fn resume(
     for (step, error) in &resumption.errors {
         work.change_step(step, |run| run.last_error = Some(error.clone()));
     }
-    for metadata in metadata {
-        work.emit(EventKind::RunDispatched { metadata });
-    }
+    emit(&mut work, metadata);
     Ok(work)
 }

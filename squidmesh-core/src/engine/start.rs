@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::describe::DescribeJobs;
-use super::dispatch::dispatch_run;
+use super::dispatch::{dispatch_run, emit};
 use super::dispatch_refused::DispatchRefused;
 use super::{DecisionInputs, Limits, UnitOfWork};
 use crate::definition::{Definition, Shape};
@@ -55,9 +55,7 @@ pub fn start(
         }
     }
     let (metadata, _) = dispatch_run(&mut work, &DispatchOptions::new().schedule_pending(), jobs)?;
-    for metadata in metadata {
-        work.emit(EventKind::RunDispatched { metadata });
-    }
+    emit(&mut work, metadata);
     Ok(work)
 }
 

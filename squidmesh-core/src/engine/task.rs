@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::dispatch::Lease;
 use crate::name::StepName;
-use crate::run::Failure;
+use crate::run::{Failure, RunSnapshot, StepStatus};
 
 /// A step to execute under a claim.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,15 @@ pub struct StepTask {
     pub visible: Arc<Map<String, Value>>,
     /// The failure whose error transition led to the step.
     pub failure: Option<Arc<Failure>>,
+}
+
+impl StepTask {
+    /// Returns whether its attempt is open in a run, under its claim.
+    pub(crate) fn is_open(&self, state: &RunSnapshot) -> bool {
+        state.steps.get(&self.step).is_some_and(|run| {
+            run.status == StepStatus::Running && run.attempt == self.attempt && run.lease == Some(self.lease.token)
+        })
+    }
 }
 
 /// The outcome of an attempt.

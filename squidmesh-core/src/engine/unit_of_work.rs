@@ -258,14 +258,12 @@ impl UnitOfWork {
         Ok(())
     }
 
-    /// Adds a step run; an existing one is kept. Returns whether it is new.
-    pub(super) fn create_step(&mut self, step: StepRun) -> bool {
-        if self.state.steps.contains_key(&step.step) {
-            return false;
+    /// Adds a step run; an existing one is kept.
+    pub(super) fn create_step(&mut self, step: StepRun) {
+        if !self.state.steps.contains_key(&step.step) {
+            self.created.insert(step.step.clone(), true);
+            self.state.steps.insert(step.step.clone(), step);
         }
-        self.created.insert(step.step.clone(), true);
-        self.state.steps.insert(step.step.clone(), step);
-        true
     }
 
     /// Changes a step run.

@@ -112,7 +112,8 @@ impl Squidmesh {
     /// Otherwise it is cancelling until the running step ends or its worker's lease expires.
     ///
     /// # Errors
-    /// [`CommandError::InvalidTransition`] for a run that has ended or is being cancelled; [`CommandError::NotFound`].
+    /// [`CommandError::Refused`] with an [`InvalidTransition`](crate::command::CommandRefused::InvalidTransition) for a
+    /// run that has ended or is being cancelled; [`CommandError::NotFound`].
     pub fn cancel_run(&self, id: RunId) -> CancelRun<'static> {
         CancelRun::new(self.scope(), id)
     }
@@ -120,8 +121,8 @@ impl Squidmesh {
     /// Unblocks a run that a pause step has paused.
     ///
     /// # Errors
-    /// [`CommandError::InvalidTransition`] for a run that is not paused; [`CommandError::OtherDecision`] for an
-    /// approval.
+    /// [`CommandError::Refused`] with an [`InvalidTransition`](crate::command::CommandRefused::InvalidTransition) for a
+    /// run that is not paused, with [`OtherDecision`](crate::command::CommandRefused::OtherDecision) for an approval.
     pub fn unblock_run(&self, id: RunId) -> UnblockRun<'static> {
         UnblockRun::new(self.scope(), id)
     }
@@ -129,8 +130,8 @@ impl Squidmesh {
     /// Approves the run's pending approval; the actor is required.
     ///
     /// # Errors
-    /// [`CommandError::InvalidTransition`] for a run that is not paused; after another decision, it names that
-    /// decision, its actor and its time.
+    /// [`CommandError::Refused`] with an [`InvalidTransition`](crate::command::CommandRefused::InvalidTransition) for a
+    /// run that is not paused; after another decision, it names that decision, its actor and its time.
     pub fn approve_run(&self, id: RunId) -> DecideApproval<'static> {
         DecideApproval::new(self.scope(), id, ApprovalDecision::Approve)
     }
@@ -138,8 +139,8 @@ impl Squidmesh {
     /// Rejects the run's pending approval; the actor is required.
     ///
     /// # Errors
-    /// [`CommandError::InvalidTransition`] for a run that is not paused; after another decision, it names that
-    /// decision, its actor and its time.
+    /// [`CommandError::Refused`] with an [`InvalidTransition`](crate::command::CommandRefused::InvalidTransition) for a
+    /// run that is not paused; after another decision, it names that decision, its actor and its time.
     pub fn reject_run(&self, id: RunId) -> DecideApproval<'static> {
         DecideApproval::new(self.scope(), id, ApprovalDecision::Reject)
     }

@@ -11,7 +11,7 @@ use super::context::StepContext;
 use super::error::StepError;
 use super::output::{HandlerOutput, Output};
 use crate::json::decode;
-use crate::run::Failure;
+use crate::run::FailureKind;
 
 /// A handler with its types erased: JSON in, JSON out.
 #[async_trait]
@@ -39,13 +39,13 @@ impl<H: Handler> ErasedHandler for Typed<H> {
 pub(crate) fn decode_input<T: DeserializeOwned>(input: Value) -> Result<T, StepError> {
     decode(input).map_err(|failure| {
         let problem = format!("the input does not fit {}: {failure}", type_name::<T>());
-        StepError::terminal(problem).kind(Failure::INVALID_INPUT)
+        StepError::terminal(problem).kind(FailureKind::INVALID_INPUT)
     })
 }
 
 pub(crate) fn encode_output<T: Output>(output: T) -> Result<HandlerOutput, StepError> {
     output.into_output().map_err(|violation| {
         let problem = format!("the output {} cannot be stored: {violation}", type_name::<T>());
-        StepError::terminal(problem).kind(Failure::INVALID_OUTPUT)
+        StepError::terminal(problem).kind(FailureKind::INVALID_OUTPUT)
     })
 }

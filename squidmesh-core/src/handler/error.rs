@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::cage;
 use crate::definition::optional_millis;
 use crate::json::to_value;
-use crate::run::Failure;
+use crate::run::{Failure, FailureKind};
 
 /// The return type of step handlers.
 pub type StepResult<T> = Result<T, StepError>;
@@ -37,7 +37,7 @@ pub type StepResult<T> = Result<T, StepError>;
 #[non_exhaustive]
 pub struct StepError {
     /// The kind of the failure for programs, such as `declined`; `error` by default.
-    pub kind: ErrorKind,
+    pub kind: FailureKind,
     /// The message for people.
     pub message: String,
     /// Details for programs.
@@ -95,7 +95,7 @@ impl StepError {
 
     fn new(message: String, retryable: bool) -> Self {
         Self {
-            kind: ErrorKind::from(Failure::ERROR),
+            kind: FailureKind::ERROR,
             message,
             details: None,
             retryable,
@@ -106,7 +106,7 @@ impl StepError {
     }
 
     /// Sets the kind, for programs that inspect the failure.
-    pub fn kind(mut self, kind: impl Into<ErrorKind>) -> Self {
+    pub fn kind(mut self, kind: impl Into<FailureKind>) -> Self {
         self.kind = kind.into();
         self
     }
@@ -202,60 +202,12 @@ impl fmt::Display for StepError {
 impl From<&StepError> for Failure {
     fn from(error: &StepError) -> Self {
         Failure {
-            kind: error.kind.to_string(),
+            kind: error.kind.clone(),
             message: error.message.clone(),
             step: None,
             retryable: error.retryable,
             details: error.details.clone(),
             chain: error.chain.clone(),
         }
-    }
-}
-
-/// The kind of a failure, in one word for programs: the handler's own, or one of the constants of [`Failure`].
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ErrorKind(Box<str>);
-
-impl ErrorKind {
-    /// Returns the kind as a string.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for ErrorKind {
-    fn from(kind: &str) -> Self {
-        Self(kind.into())
-    }
-}
-
-impl From<String> for ErrorKind {
-    fn from(kind: String) -> Self {
-        Self(kind.into())
-    }
-}
-
-impl PartialEq<str> for ErrorKind {
-    fn eq(&self, other: &str) -> bool {
-        &*self.0 == other
-    }
-}
-
-impl PartialEq<&str> for ErrorKind {
-    fn eq(&self, other: &&str) -> bool {
-        &*self.0 == *other
-    }
-}
-
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
     }
 }

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::error::{ErrorKind, StepError, StepResult};
+use super::error::{StepError, StepResult};
+use crate::run::FailureKind;
 
 /// An error type of step functions: a [`StepError`], or anything that `?` turns into one, so that a handler can
 /// return the error type of its own crate.
@@ -62,7 +63,7 @@ pub trait StepResultExt<T>: Sized {
     ///
     /// # Errors
     /// Returns the failure, if there is one.
-    fn kind(self, kind: impl Into<ErrorKind>) -> StepResult<T>;
+    fn kind(self, kind: impl Into<FailureKind>) -> StepResult<T>;
 
     /// Sets how long to wait before the next attempt, instead of the step's backoff.
     ///
@@ -76,7 +77,7 @@ impl<T, E: StepFailure> StepResultExt<T> for Result<T, E> {
         self.map_err(|error| error.into_step_error().into_terminal())
     }
 
-    fn kind(self, kind: impl Into<ErrorKind>) -> StepResult<T> {
+    fn kind(self, kind: impl Into<FailureKind>) -> StepResult<T> {
         self.map_err(|error| error.into_step_error().kind(kind))
     }
 

@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 pub use self::compensation::Compensation;
 pub use self::context::StepContext;
 pub use self::erased::ErasedHandler;
-pub use self::error::{ErrorKind, StepError, StepResult};
+pub use self::error::{StepError, StepResult};
 pub use self::fails::{StepFailure, StepResultExt};
 pub use self::heartbeat::{AttemptCancelled, Heartbeat};
 pub use self::output::{HandlerOutput, Output, WithDelay};

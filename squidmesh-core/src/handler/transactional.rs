@@ -13,7 +13,7 @@ use super::erased::{decode_input, encode_output};
 use super::error::{StepError, StepResult};
 use super::output::{HandlerOutput, Output};
 use crate::port::TransactionType;
-use crate::run::Failure;
+use crate::run::FailureKind;
 
 /// The code of a transactional step that carries state of its own; one without state can be a plain async
 /// function. Pass it to [`transactional`](crate::transactional), which documents the rules.
@@ -88,6 +88,6 @@ impl<H: TransactionalHandler> ErasedTransactional for TypedTransactional<H> {
 pub(crate) fn expected<T: Any>(transaction: &(dyn Any + Send + Sync)) -> Result<&T, StepError> {
     transaction.downcast_ref().ok_or_else(|| {
         let problem = format!("the handler needs a transaction of type {}, the store lent another", type_name::<T>());
-        StepError::terminal(problem).kind(Failure::TRANSACTION)
+        StepError::terminal(problem).kind(FailureKind::TRANSACTION)
     })
 }

@@ -10,7 +10,7 @@ use crate::engine::{Difference, differences, resumption, resumption_in, unsafe_t
 use crate::id::RunId;
 use crate::name::{StepName, WorkflowName};
 use crate::port::{IntentRecord, RunHistory};
-use crate::run::{Failure, RunSnapshot, RunStatus, StepRun, StepStatus};
+use crate::run::{Failure, PausedContinuation, RunSnapshot, RunStatus, StepRun, StepStatus};
 use crate::time::Timestamp;
 
 /// The reason for the state of a run.
@@ -246,9 +246,7 @@ impl Explanation {
             self.evidence.push(Evidence::Intent(intent.key.clone()));
         }
     }
-}
 
-impl Explanation {
     /// Sets the reason to a step that waits for its dependencies. Evidence and times of the dependencies stay.
     fn waiting_at(&mut self, join: &StepDefinition) {
         self.reason = Reason::WaitingForDependencies;
@@ -281,29 +279,34 @@ fn failed(subject: &Subject<'_>, explanation: &mut Explanation) {
 }
 
 fn paused(subject: &Subject<'_>, explanation: &mut Explanation) {
-    let step = subject.state.run.current_step.as_ref().and_then(|step| subject.state.steps.get(step));
-    if let Some(step) = step {
+    if let Some(step) = current(subject) {
         explanation.about(step, subject.history);
     }
-    let continuation =
-        step.filter(|step| step.status == StepStatus::Paused).and_then(|step| step.continuation.as_ref());
-    explanation.reason = match (subject.definition, continuation) {
+    explanation.reason = match (subject.definition, continuation(subject)) {
         (None, _) => Reason::PausedWithUnavailableWorkflow,
         (_, None) => Reason::PausedWithMissingResumeMetadata,
-        (Some(definition), Some(continuation)) => {
-            let missing = |target: &Target| match target {
-                Target::Step(step) => definition.step(step.as_str()).is_none(),
-                Target::Complete => false,
-            };
-            match &continuation.error {
-                _ if missing(&continuation.ok) || continuation.error.as_ref().is_some_and(missing) => {
-                    Reason::PausedWithInvalidResumeTarget
-                }
-                Some(_) => Reason::PausedForApproval,
-                None => Reason::PausedForManualAction,
-            }
-        }
+        (Some(definition), Some(continuation)) => match &continuation.error {
+            _ if !exists(definition, &continuation.ok) => Reason::PausedWithInvalidResumeTarget,
+            Some(error) if !exists(definition, error) => Reason::PausedWithInvalidResumeTarget,
+            Some(_) => Reason::PausedForApproval,
+            None => Reason::PausedForManualAction,
+        },
     };
+}
+
+/// Returns the step that a run is at.
+fn current<'a>(subject: &Subject<'a>) -> Option<&'a StepRun> {
+    subject.state.run.current_step.as_ref().and_then(|step| subject.state.steps.get(step))
+}
+
+/// Returns what follows the paused step.
+fn continuation<'a>(subject: &Subject<'a>) -> Option<&'a PausedContinuation> {
+    current(subject).filter(|step| step.status == StepStatus::Paused)?.continuation.as_ref()
+}
+
+/// Returns whether a version has what follows a paused step.
+fn exists(definition: &Definition, target: &Target) -> bool {
+    target.step().is_none_or(|step| definition.step(step.as_str()).is_some())
 }
 
 /// Explains a run that progresses by itself, by the step that is closest to doing something.
@@ -385,25 +388,13 @@ fn waits_for(subject: &Subject<'_>) -> Vec<WaitsFor> {
 fn actions(subject: &Subject<'_>) -> Vec<NextAction> {
     let state = subject.state;
     let mut actions = Vec::new();
-    if subject.definition.is_some() {
-        if state.run.status == RunStatus::Paused {
-            let step = state.run.current_step.as_ref().and_then(|step| state.steps.get(step));
-            let continuation =
-                step.filter(|step| step.status == StepStatus::Paused).and_then(|step| step.continuation.as_ref());
-            let exists = |target: &Target| match target {
-                Target::Step(step) => subject.definition.is_some_and(|found| found.step(step.as_str()).is_some()),
-                Target::Complete => true,
-            };
-            if let Some(continuation) = continuation {
-                match &continuation.error {
-                    None if exists(&continuation.ok) => actions.push(NextAction::Unblock),
-                    None => {}
-                    Some(error) => {
-                        actions.extend(exists(&continuation.ok).then_some(NextAction::Approve));
-                        actions.extend(exists(error).then_some(NextAction::Reject));
-                    }
-                }
-            }
+    if let Some(definition) = subject.definition {
+        let paused = continuation(subject).filter(|_| state.run.status == RunStatus::Paused);
+        if let Some(PausedContinuation { ok, error, .. }) = paused {
+            let proceed = if error.is_some() { NextAction::Approve } else { NextAction::Unblock };
+            actions.extend(exists(definition, ok).then_some(proceed));
+            let rejected = error.as_ref().is_some_and(|error| exists(definition, error));
+            actions.extend(rejected.then_some(NextAction::Reject));
         }
         let cancellable = RunStatus::Cancelling != state.run.status && !state.run.status.is_terminal();
         actions.extend(cancellable.then_some(NextAction::Cancel));

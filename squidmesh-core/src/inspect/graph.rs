@@ -66,13 +66,9 @@ pub fn graph(state: &RunSnapshot, definition: &Definition) -> Graph {
     });
     let scheduled = |step: &StepName| state.steps.contains_key(step);
     let edge = |from: &StepName, to: &Target, kind: EdgeKind| {
-        let to = match to {
-            Target::Step(step) => Some(step.clone()),
-            Target::Complete => None,
-        };
         let taken = left_by(state, definition, from) == Some(kind)
-            && to.as_ref().map_or(state.run.status == RunStatus::Completed, scheduled);
-        GraphEdge { from: from.clone(), to, kind, taken }
+            && to.step().map_or(state.run.status == RunStatus::Completed, scheduled);
+        GraphEdge { from: from.clone(), to: to.step().cloned(), kind, taken }
     };
     let transitions = definition.transitions().iter().map(|transition| {
         let kind = match transition.on {

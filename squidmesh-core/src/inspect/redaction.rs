@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::cage;
 use crate::event::{Event, EventKind};
 use crate::name::{StepName, WorkflowName};
-use crate::run::{AuditEvent, Failure, StepRun};
+use crate::run::{AuditEvent, Failure, FailureKind, StepRun};
 
 /// The replacement for a text that is withheld.
 pub const WITHHELD: &str = "withheld: it is recorded with the run";
@@ -141,8 +141,9 @@ impl Texts<'_> {
     }
 
     fn failure(&self, failure: &mut Failure) {
-        if !is_word(&failure.kind) {
-            failure.kind = self.show(HostTextKind::Kind, &failure.kind).unwrap_or_else(|| "withheld".to_owned());
+        if !is_word(failure.kind.as_str()) {
+            let kind = self.show(HostTextKind::Kind, failure.kind.as_str());
+            failure.kind = kind.map_or_else(|| "withheld".into(), FailureKind::from);
         }
         failure.message = self.show(HostTextKind::Message, &failure.message).unwrap_or_else(|| WITHHELD.to_owned());
         let chain = std::mem::take(&mut failure.chain);

@@ -103,7 +103,7 @@ impl Driven {
     }
 
     fn explain_with(&self, registered: bool, definition: Option<&Definition>) -> Explanation {
-        let history = RunHistory::new(Vec::new(), Vec::new(), self.intents.clone());
+        let history = RunHistory { attempts: Vec::new(), audit: Vec::new(), intents: self.intents.clone() };
         let state = &self.state;
         let newest = Some(&*self.definition);
         let (replayable, adoption) = (true, false);
@@ -156,7 +156,7 @@ fn a_retry_says_when_and_why() {
     let explanation = run.explain();
     assert_eq!((explanation.reason, explanation.attempt), (Reason::WaitingForRetry, Some(2)));
     assert_eq!(explanation.at, Some(run.now.after(secs(60))));
-    assert_eq!(explanation.failure.map(|failure| failure.kind), Some("boom".to_owned()));
+    assert_eq!(explanation.failure.map(|failure| failure.kind), Some("boom".into()));
     run.now = run.now.after(secs(61));
     assert_eq!(run.explain().reason, Reason::StepScheduled);
 }

@@ -30,39 +30,28 @@ impl JsonLimits {
 
     /// Checks a value, as [`check`](Self::check) does, and returns its size in bytes of compact JSON.
     pub(crate) fn measure(&self, value: &Value) -> Result<usize, JsonViolation> {
-        check(self, value)
+        let mut walk = Walk { limits: self, bytes: 0, levels: Vec::new() };
+        walk.visit(value)?;
+        walk.finish()
     }
 
     /// Checks an object, as [`check`](Self::check) does, and returns its size in bytes of compact JSON.
     pub(crate) fn measure_object(&self, members: &Map<String, Value>) -> Result<usize, JsonViolation> {
-        check_object(self, members)
+        let mut walk = Walk { limits: self, bytes: 0, levels: Vec::new() };
+        walk.object(members)?;
+        walk.finish()
     }
-}
-
-/// Checks a value and returns its size, in bytes of compact JSON.
-fn check(limits: &JsonLimits, value: &Value) -> Result<usize, JsonViolation> {
-    let mut walk = Walk { limits, bytes: 0, levels: Vec::new() };
-    walk.visit(value)?;
-    walk.finish()?;
-    Ok(walk.bytes)
-}
-
-fn check_object(limits: &JsonLimits, members: &Map<String, Value>) -> Result<usize, JsonViolation> {
-    let mut walk = Walk { limits, bytes: 0, levels: Vec::new() };
-    walk.object(members)?;
-    walk.finish()?;
-    Ok(walk.bytes)
 }
 
 /// Returns the size of a value, in bytes of compact JSON, without limits.
 pub(crate) fn size(value: &Value) -> usize {
-    check(&UNLIMITED, value).unwrap_or_else(|_| value.to_string().len())
+    UNLIMITED.measure(value).unwrap_or_else(|_| value.to_string().len())
 }
 
 /// Returns the size of an object, in bytes of compact JSON, without limits.
 pub(crate) fn object_size(members: &Map<String, Value>) -> usize {
     let member = |(key, value): (&String, &Value)| key.len().saturating_add(size(value));
-    check_object(&UNLIMITED, members).unwrap_or_else(|_| members.iter().map(member).fold(2, usize::saturating_add))
+    UNLIMITED.measure_object(members).unwrap_or_else(|_| members.iter().map(member).fold(2, usize::saturating_add))
 }
 
 const UNLIMITED: JsonLimits = JsonLimits { max_bytes: usize::MAX, max_depth: usize::MAX };
@@ -109,8 +98,8 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Walks the lists and objects that were entered.
-    fn finish(&mut self) -> Result<(), JsonViolation> {
+    /// Walks the lists and objects that were entered. Returns the size of everything that was visited.
+    fn finish(mut self) -> Result<usize, JsonViolation> {
         while let Some(level) = self.levels.last_mut() {
             let next = match level {
                 Level::List { items, at } => items.next().map(|(place, item)| {
@@ -137,7 +126,7 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        Ok(())
+        Ok(self.bytes)
     }
 
     /// Counts brackets, commas and colons.

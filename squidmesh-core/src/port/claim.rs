@@ -155,13 +155,6 @@ pub struct ClaimBatch {
     pub next_in: Option<Duration>,
 }
 
-impl ClaimBatch {
-    /// Creates a batch.
-    pub fn new(claims: Vec<Claim>, next_in: Option<Duration>) -> Self {
-        ClaimBatch { claims, next_in }
-    }
-}
-
 /// A claimed intent and its run, loaded after the claim was made.
 #[derive(Debug)]
 pub struct Claim {
@@ -170,13 +163,6 @@ pub struct Claim {
     /// The run, shared by the claims on it; `None` if the claimer has it cached. An error concerns this run alone: an
     /// unreadable row does not affect other claims.
     pub state: Result<Option<Arc<RunSnapshot>>, StoreError>,
-}
-
-impl Claim {
-    /// Creates a claim on a run.
-    pub fn new(lease: Lease, state: Result<Option<Arc<RunSnapshot>>, StoreError>) -> Self {
-        Claim { lease, state }
-    }
 }
 
 /// The result of claiming one intent by its key.

@@ -19,11 +19,6 @@ pub struct RunHistory {
 }
 
 impl RunHistory {
-    /// Creates a history.
-    pub fn new(attempts: Vec<Attempt>, audit: Vec<AuditEvent>, intents: Vec<IntentRecord>) -> Self {
-        RunHistory { attempts, audit, intents }
-    }
-
     /// Returns every attempt of a step run, first to last.
     pub fn attempts_of(&self, run: &StepRun) -> Vec<Attempt> {
         let ended = self.attempts.iter().filter(|attempt| attempt.step == run.step);

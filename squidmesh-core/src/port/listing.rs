@@ -87,10 +87,3 @@ pub struct RunPage {
     /// The value for [`RunFilter::after`] that continues with the next page; `None` at the end.
     pub next: Option<RunId>,
 }
-
-impl RunPage {
-    /// Creates a page.
-    pub fn new(runs: Vec<Run>, next: Option<RunId>) -> Self {
-        RunPage { runs, next }
-    }
-}

@@ -41,4 +41,5 @@ pub use triggers::{TriggerRecords, UnreadableTrigger};
 pub use crate::commit::{Commit, CommitOutcome, IntentWrite, Precondition, StepWrite};
 pub use crate::token::{CommitToken, LeaseToken};
 #[cfg(feature = "testing")]
-pub use {clock::MockClock, event_sink::MockEventSink, executor::MockExecutor, store::MockStore};
+#[doc(hidden)] // documented in `testing`
+pub use {clock::MockClock, event_sink::MockEventSink, executor::MockExecutor};

@@ -5,6 +5,7 @@
 mod attempt;
 mod audit;
 mod failure;
+mod failure_kind;
 mod state;
 mod status;
 mod step_run;
@@ -12,6 +13,7 @@ mod step_run;
 pub use attempt::{Attempt, AttemptStatus};
 pub use audit::{AuditEvent, AuditKind};
 pub use failure::Failure;
+pub use failure_kind::FailureKind;
 pub use state::{Run, RunSnapshot};
 pub use status::{InvalidTransition, PastDecision, RunStatus};
 pub use step_run::{CompensationRun, CompensationStatus, ManualAction, PausedContinuation, StepRun, StepStatus};

@@ -104,12 +104,17 @@ impl RunSnapshot {
     /// Returns the merged outputs of the completed steps. Later ones win: in the order of completion for a
     /// transition workflow, in the order of declaration for a dependency workflow.
     pub fn context(&self, definition: &Definition) -> Map<String, Value> {
+        merged(Map::new(), self.completed(definition).into_iter())
+    }
+
+    /// Returns the step runs with an output, in the order in which their outputs are merged.
+    pub(crate) fn completed(&self, definition: &Definition) -> Vec<&StepRun> {
         let mut completed: Vec<&StepRun> = self.steps.values().filter(|step| step.output.is_some()).collect();
         match definition.shape() {
             Shape::Transitions => completed.sort_by_key(|step| step.sequence),
             Shape::Dependencies => completed.sort_by_key(|step| definition.position(step.step.as_str())),
         }
-        merged(Map::new(), completed.into_iter())
+        completed
     }
 
     /// Returns what the handler of `step` receives before its input mapping: the payload with the context merged

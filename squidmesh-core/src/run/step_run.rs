@@ -124,9 +124,7 @@ impl StepRun {
             finished_at: None,
         }
     }
-}
 
-impl StepRun {
     /// Returns the number of the last attempt, and its duration up to its end or `now`; `None` before the first.
     pub(crate) fn tried(&self, now: Timestamp) -> Option<(u32, Duration)> {
         let started = self.attempt_started_at.filter(|_| self.attempt > 0)?;

@@ -14,7 +14,7 @@ use crate::engine::{CompensationTask, Outcome, StepTask};
 use crate::handler::{ErasedTransactional, HandlerOutput, Heartbeat, StepContext, StepError};
 use crate::name::StepName;
 use crate::port::LeaseState;
-use crate::run::{Failure, Run};
+use crate::run::{Failure, FailureKind, Run};
 
 impl Runner {
     /// Executes the handler of a step.
@@ -96,7 +96,7 @@ impl Runner {
         let ended = self.bounded(|| handler.call(input, context), span, timeout, cancellation).await;
         if let Ended::TimedOut = ended {
             let message = format!("the compensation did not end within {:?}", definition.timeout.unwrap_or_default());
-            return retryable(Failure::new(Failure::TIMEOUT, message));
+            return retryable(Failure::new(FailureKind::TIMEOUT, message));
         }
         match outcome(ended, definition, cancellation) {
             Outcome::Completed { value, .. } => Outcome::Completed { value, schedule_in: None },
@@ -168,11 +168,11 @@ fn outcome(
         }
         Ended::Returned(Err(error)) => failed(&error),
         Ended::Panicked(panic) => {
-            retryable(Failure::new(Failure::PANIC, format!("the step handler panicked: {panic}")))
+            retryable(Failure::new(FailureKind::PANIC, format!("the step handler panicked: {panic}")))
         }
         Ended::TimedOut => {
             let message = format!("the step did not end within {:?}", definition.timeout.unwrap_or_default());
-            retryable(Failure::new(Failure::TIMEOUT, message))
+            retryable(Failure::new(FailureKind::TIMEOUT, message))
         }
         Ended::Interrupted => Outcome::Interrupted,
     }

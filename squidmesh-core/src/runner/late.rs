@@ -4,7 +4,7 @@ use super::shared::Runner;
 use crate::engine::{self, Outcome, StepTask};
 use crate::id::RunId;
 use crate::port::RunHistory;
-use crate::run::{AttemptStatus, AuditKind, Failure, InvalidTransition};
+use crate::run::{AttemptStatus, AuditKind, FailureKind, InvalidTransition};
 use crate::runtime::{Call, RetryPolicy};
 
 impl Runner {
@@ -44,7 +44,7 @@ impl Runner {
 fn was_taken_over(history: &RunHistory, task: &StepTask) -> bool {
     let stale = history.attempts.iter().any(|attempt| {
         (&attempt.step, attempt.number, attempt.status) == (&task.step, task.attempt, AttemptStatus::Failed)
-            && attempt.error.as_ref().is_some_and(|error| error.kind == Failure::STALE_RUNNING_STEP)
+            && attempt.error.as_ref().is_some_and(|error| error.kind == FailureKind::STALE_RUNNING_STEP)
     });
     let known = history.audit.iter().any(|event| {
         event.kind == AuditKind::Lived

@@ -9,7 +9,7 @@ use crate::id::RunId;
 use crate::name::StepName;
 use crate::port::StoreError;
 use crate::run::{InvalidTransition, Run, RunSnapshot};
-use crate::runtime::{Announcement, DecideError};
+use crate::runtime::{Announcement, DecideError, RunKeptChanging};
 use crate::time::Timestamp;
 
 /// The result of a delivery. With any of them, the queue can discard the message.
@@ -80,7 +80,7 @@ impl Runner {
             DecideError::Fenced(_) => IgnoreReason::LeaseLost,
             DecideError::NotFound(_) => IgnoreReason::NoIntent,
             DecideError::UnknownDefinition(_) => IgnoreReason::UnknownDefinition,
-            DecideError::KeyTaken(id) | DecideError::Conflict(id) => {
+            DecideError::KeyTaken(id) | DecideError::Conflict(RunKeptChanging { run: id }) => {
                 let source = "the run kept changing while its step was executed".into();
                 return self.failed(id, StoreError::Unavailable { doing: "deciding about a run", source });
             }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use super::outcome::{DeliveryOutcome, tried};
 use super::schedule::occur;
 use super::shared::Runner;
-use crate::dispatch::{DeliveryMessage, InvalidMessage};
+use crate::dispatch::{DeliveryMessage, IntentKey, InvalidMessage};
 use crate::event::IgnoreReason;
-use crate::id::RunId;
 use crate::name::{TriggerName, WorkflowName};
 use crate::port::StoreError;
 use crate::run::{Run, RunSnapshot};
@@ -58,27 +57,23 @@ impl Runner {
     pub async fn perform(&self, payload: &[u8]) -> Result<DeliveryOutcome, PerformError> {
         let payload = DeliveryMessage::parse(payload)?;
         match payload.intent() {
-            Some(key) => self.perform_intent(key.run_id, &key).await,
+            Some(key) => self.perform_intent(&key).await,
             None => self.perform_cron(payload).await,
         }
     }
 
-    async fn perform_intent(
-        &self,
-        run_id: RunId,
-        key: &crate::dispatch::IntentKey,
-    ) -> Result<DeliveryOutcome, PerformError> {
+    async fn perform_intent(&self, key: &IntentKey) -> Result<DeliveryOutcome, PerformError> {
         let (step, now) = (key.target.step(), self.runtime.clock.now());
         let is_known = |run: &Run| self.runtime.registry.version(&run.fingerprint).is_some();
         let see = |state: &RunSnapshot| (state.run.clone(), tried(state, step, now));
         // Cached from here on, so that a wide run is not loaded again for its claim.
-        let cached = self.runtime.run_cache.run(run_id);
+        let cached = self.runtime.run_cache.run(key.run_id);
         // The cached run may miss that the run was adopted meanwhile.
         let seen = cached.read(self.runtime.turn_timeout(), see).await.filter(|(run, _)| is_known(run));
         let (run, tried) = match seen {
             Some(seen) => seen,
             None => {
-                let Some(state) = self.runtime.store.load(run_id).await? else {
+                let Some(state) = self.runtime.store.load(key.run_id).await? else {
                     return Ok(DeliveryOutcome::Ignored(IgnoreReason::NoIntent));
                 };
                 let seen = see(&state);

@@ -14,9 +14,10 @@ use serde_json::Map;
 
 use super::shared::Runner;
 use crate::dispatch::Refusal;
+use crate::engine::DispatchRefused;
 use crate::name::{TriggerName, WorkflowName};
 use crate::port::{StoreError, TriggerRecords};
-use crate::runtime::{DispatchError, Runtime, Scheduled, StartError, StartRun, occurrence_key};
+use crate::runtime::{Runtime, Scheduled, StartError, StartRun, occurrence_key};
 use crate::schedule::{Plan, TriggerEvent, TriggerEventKind, TriggerRecord, advance, plan};
 use crate::time::Timestamp;
 
@@ -55,9 +56,7 @@ impl Runner {
         if schedules.is_empty() {
             return Ok(FireSummary::default());
         }
-        let mut workflows: Vec<WorkflowName> = schedules.iter().map(|scheduled| scheduled.workflow.clone()).collect();
-        workflows.dedup();
-        let found = self.runtime.store.triggers(&workflows).await?;
+        let found = self.runtime.trigger_records().await?;
         let checks = schedules.iter().map(|scheduled| self.fire(scheduled, &found).boxed()).collect::<Vec<_>>();
         let fired = stream::iter(checks).buffer_unordered(MAX_CONCURRENT).collect::<Vec<FireSummary>>().await;
         Ok(FireSummary {
@@ -103,10 +102,7 @@ impl Runner {
         };
         let now = found.now;
         let plan = plan(&scheduled.schedule, scheduled.missed, record, now, BATCH);
-        let mut starts = Vec::with_capacity(plan.due.len());
-        for time in &plan.due {
-            starts.push(occur(&self.runtime, workflow, trigger, *time));
-        }
+        let starts = plan.due.iter().map(|time| occur(&self.runtime, workflow, trigger, *time));
         let (mut runs, mut position) = (0, plan.position);
         for (index, start) in join_all(starts).await.into_iter().enumerate() {
             let time = plan.due.get(index);
@@ -148,8 +144,7 @@ impl Runner {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let Some(position) = position else { return Ok(true) };
-        let fresh = || TriggerRecord::new(scheduled.workflow.clone(), scheduled.trigger.clone());
-        let mut record = record.cloned().unwrap_or_else(fresh);
+        let mut record = scheduled.record(record);
         if let Some(ahead) = plan.ahead {
             record.notes.ahead.insert(scheduled.schedule.to_string(), ahead);
         }
@@ -181,7 +176,7 @@ pub(super) async fn occur(
 ) -> Result<bool, StartError> {
     StartRun::new(runtime.clone(), workflow.as_str(), &Map::new())
         .trigger(trigger.as_str())
-        .own_key(occurrence_key(trigger, intended_at))
+        .own_key(Some(occurrence_key(trigger, intended_at)))
         .intended_at(Some(intended_at))
         .start_unless_taken()
         .await
@@ -192,10 +187,7 @@ fn is_final(error: &StartError) -> bool {
     !matches!(
         error,
         StartError::Store(_)
-            | StartError::Dispatch(
-                DispatchError::Store(_)
-                    | DispatchError::Conflict(_)
-                    | DispatchError::Refused(Refusal::Unavailable { .. })
-            )
+            | StartError::Conflict(_)
+            | StartError::Refused(DispatchRefused::ByExecutor(Refusal::Unavailable { .. }))
     )
 }

@@ -8,7 +8,7 @@ use super::shared::Runner;
 use crate::dispatch::DispatchTarget;
 use crate::id::RunId;
 use crate::port::StoreError;
-use crate::run::{Run, RunStatus};
+use crate::run::RunStatus;
 
 /// The minimum delay between checks, however short the time after which work counts as stranded.
 const MIN_DELAY: Duration = Duration::from_millis(50);
@@ -32,7 +32,10 @@ impl Runner {
         for id in page {
             match self.adopt_or_end(id).await {
                 Ok(taken) => adopted += usize::from(taken),
-                Err(error @ StoreError::Corrupt { .. }) => log_unreadable(id, &error),
+                // The others are still checked.
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(target: "squidmesh", run_id = %id, %error, "a stranded run cannot be read");
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -49,8 +52,15 @@ impl Runner {
             return Ok(false);
         }
         let adopted = self.runtime.adopt(&state.run).await?;
-        if !adopted {
-            self.log_stranded(&state.run);
+        // Logged once per version.
+        if !adopted && self.stranded.is_new(state.run.fingerprint) {
+            tracing::warn!(
+                target: "squidmesh",
+                run_id = %id,
+                workflow = %state.run.workflow,
+                version = %state.run.fingerprint,
+                "stranded runs: no live process has registered this workflow version"
+            );
         }
         Ok(adopted)
     }
@@ -81,22 +91,4 @@ impl Runner {
         }
         Ok(())
     }
-
-    /// Logs, once per version, that its runs are stranded.
-    fn log_stranded(&self, run: &Run) {
-        if self.stranded.is_new(run.fingerprint) {
-            tracing::warn!(
-                target: "squidmesh",
-                run_id = %run.id,
-                workflow = %run.workflow,
-                version = %run.fingerprint,
-                "stranded runs: no live process has registered this workflow version"
-            );
-        }
-    }
-}
-
-/// Logs a run that cannot be read; the others are still checked.
-fn log_unreadable(run_id: RunId, error: &StoreError) {
-    tracing::error!(target: "squidmesh", %run_id, %error, "a stranded run cannot be read");
 }

@@ -1,10 +1,11 @@
 //! The pass over all stranded runs: its position, and the versions already logged.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use crate::definition::Fingerprint;
 use crate::id::RunId;
+use crate::lock::lock;
 
 /// The position of the check, and the versions already logged. Versions that no run waits for any more are dropped: a
 /// host may build its versions while it runs.
@@ -36,10 +37,6 @@ impl StrandedPass {
         let [now, before] = &mut *lock(&self.logged);
         *before = std::mem::take(now);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

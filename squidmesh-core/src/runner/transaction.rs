@@ -5,7 +5,7 @@
 //! attempt.
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
@@ -14,9 +14,12 @@ use super::record::{RecordedRun, expect_successor};
 use super::shared::Runner;
 use crate::engine::{self, Outcome, RecordOutcome, StepTask, UnitOfWork};
 use crate::handler::ErasedTransactional;
+use crate::lock::lock;
 use crate::port::{StoreError, StoreSession, TransactionBody, TransactionEnd, TransactionOutcome};
-use crate::run::{Failure, InvalidTransition, Run, RunSnapshot, StepStatus};
-use crate::runtime::{Announcement, CachedRun, Call, DecideError, Held, RetryBudget, RetryPolicy};
+use crate::run::{Failure, FailureKind, InvalidTransition, Run, RunSnapshot, StepStatus};
+use crate::runtime::{
+    Announcement, CachedRun, Call, DecideError, Held, RetryBudget, RetryPolicy, RunKeptChanging, RunNotFound,
+};
 
 /// The maximum number of conflicts with other changes before the execution fails.
 const MAX_CONFLICTS: u32 = 200;
@@ -45,7 +48,7 @@ impl Runner {
             let state = match known.take() {
                 Some(state) => state,
                 None => match self.runtime.store.load(cached.id()).await {
-                    Ok(found) => found.ok_or(DecideError::NotFound(cached.id()))?,
+                    Ok(found) => found.ok_or(RunNotFound { run: cached.id() })?,
                     Err(error) => {
                         budget.wait(&*self.runtime.clock, error).await?;
                         continue;
@@ -63,7 +66,7 @@ impl Runner {
                 progress: progress.clone(),
             };
             let transacted = self.runtime.store.transact(Box::new(body)).await;
-            let progress = std::mem::take(&mut *progress.lock().unwrap_or_else(PoisonError::into_inner));
+            let progress = std::mem::take(&mut *lock(&progress));
             let error = match (transacted, progress) {
                 (Ok(TransactionOutcome::Committed), BodyProgress::Recorded(recorded)) => {
                     return Ok(self.announce_recorded(cached, *recorded));
@@ -108,7 +111,7 @@ impl Runner {
                 (Ok(TransactionOutcome::Conflict), _) => {
                     conflicts += 1;
                     if conflicts >= MAX_CONFLICTS {
-                        return Err(DecideError::Conflict(cached.id()));
+                        return Err(RunKeptChanging { run: cached.id() }.into());
                     }
                     continue;
                 }
@@ -144,8 +147,8 @@ impl Runner {
             match self.runtime.store.load(run.id).await {
                 Ok(Some(found)) if found.run.token == run.token => return Ok(LookedUp::Committed),
                 Ok(Some(found)) => {
-                    let (open, found) = (engine::is_open(&found, task), Box::new(found));
-                    return Ok(if open { LookedUp::Open(found) } else { LookedUp::Closed(found) });
+                    let looked_up = if task.is_open(&found) { LookedUp::Open } else { LookedUp::Closed };
+                    return Ok(looked_up(Box::new(found)));
                 }
                 Ok(None) => {
                     let reason = "it was deleted while one of its steps is executed".to_owned();
@@ -208,7 +211,7 @@ impl StepBody {
             BodyProgress::Recorded(_) => TransactionEnd::Commit,
             _ => TransactionEnd::RollBack,
         };
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = what;
+        *lock(&self.progress) = what;
         end
     }
 }
@@ -258,7 +261,7 @@ impl TransactionBody for StepBody {
 
 /// Returns the outcome of an attempt whose transaction the database refused.
 fn refused(how: &str, source: &(dyn std::error::Error + 'static)) -> Outcome {
-    let mut failure = Failure::new(Failure::TRANSACTION, format!("the transaction of the step {how}"));
+    let mut failure = Failure::new(FailureKind::TRANSACTION, format!("the transaction of the step {how}"));
     failure.chain = std::iter::successors(Some(source), |error| error.source()).map(ToString::to_string).collect();
     retryable(failure)
 }

@@ -1,24 +1,29 @@
-//! The rule for actors, the same for every command: an actor that is given is not empty and can be stored.
+//! The rule for actors, the same for every call: an actor that is given is not empty and can be stored.
 
 use serde_json::Value;
 
 use super::Runtime;
 use crate::json::JsonViolation;
 
-/// Why an actor was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum UnacceptableActor {
-    /// It is empty or only white space.
-    Empty,
-    /// It cannot be stored, or exceeds the limits.
-    Json(JsonViolation),
+/// The reasons why the actor of a call was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidActor {
+    /// A decision names no actor, or an actor was given but is empty or only white space.
+    #[error("the actor is missing or empty: name who acts")]
+    Missing,
+    /// The actor cannot be stored, or exceeds the limits.
+    #[error("the actor was refused: {0}")]
+    Unacceptable(#[from] JsonViolation),
 }
 
-/// Checks an actor, if one is given.
-pub(super) fn check_actor(runtime: &Runtime, actor: Option<&str>) -> Result<(), UnacceptableActor> {
-    let Some(actor) = actor else { return Ok(()) };
-    if actor.trim().is_empty() {
-        return Err(UnacceptableActor::Empty);
+impl Runtime {
+    /// Checks an actor, if one is given.
+    pub(super) fn check_actor(&self, actor: Option<&str>) -> Result<(), InvalidActor> {
+        let Some(actor) = actor else { return Ok(()) };
+        if actor.trim().is_empty() {
+            return Err(InvalidActor::Missing);
+        }
+        Ok(self.config.json.check(&Value::from(actor))?)
     }
-    runtime.config.json.check(&Value::from(actor)).map_err(UnacceptableActor::Json)
 }

@@ -45,7 +45,7 @@ impl Runtime {
                 Err(error) => return Err(error),
             }
         }
-        Ok(RunPage::new(runs, next))
+        Ok(RunPage { runs, next })
     }
 
     /// Pins a run to the newest registered version of its workflow, if the host allows it and that version can adopt

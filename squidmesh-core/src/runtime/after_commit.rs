@@ -1,9 +1,10 @@
 //! What a command inside the host's own transaction announces once the host has committed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::Runtime;
 use super::commit::announcement::Announcement;
+use crate::lock::lock;
 
 /// The announcement to make once the host's transaction is committed.
 #[must_use = "call `committed` after the transaction is committed"]
@@ -18,12 +19,12 @@ impl AfterCommit {
     }
 
     pub(super) fn add(&self, announcement: Announcement) {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).extend(announcement);
+        lock(&self.pending).extend(announcement);
     }
 
     /// Emits the events and wakes the workers; call it after the transaction was committed.
     pub fn committed(self) {
-        self.runtime.announce(&self.pending.into_inner().unwrap_or_else(PoisonError::into_inner));
+        self.runtime.announce(&lock(&self.pending));
     }
 
     /// Discards the announcement; call it after the transaction was rolled back.

@@ -195,10 +195,7 @@ bulk!(
     ReplayError,
     "replaying a run",
     Options::key,
-    |each: ReplayRun, key: Option<String>| match key {
-        Some(key) => each.own_key(key),
-        None => each,
-    }
+    ReplayRun::own_key
 );
 
 impl ReplayRuns {

@@ -7,13 +7,14 @@
 use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::lock::lock;
 use crate::port::{Clock, StoreError};
 
 /// The call did not end within its timeout. The source of the [`StoreError`] that the call returns.
@@ -60,7 +61,7 @@ impl Call {
 
     /// Records why the outcome is unknown.
     pub(super) fn record_error(&self, error: &StoreError) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.copy());
+        *lock(&self.last) = Some(error.copy());
     }
 
     /// Runs `work` within the timeout. `doing` names the operation in errors.
@@ -93,7 +94,7 @@ impl Call {
 
     /// Returns the error of a call that times out now.
     pub(super) fn timeout_error(&self, doing: &'static str) -> StoreError {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let last = lock(&self.last).take();
         let source = Box::new(CallTimedOut { after: self.timeout, last: last.map(Into::into) });
         match self.open.load(Ordering::SeqCst) {
             0 => StoreError::Unavailable { doing, source },

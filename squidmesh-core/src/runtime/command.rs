@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use serde_json::{Map, Value};
 
-use super::actor::{UnacceptableActor, check_actor};
+use super::actor::InvalidActor;
 use super::awaited::awaited;
-use super::commit::DecideError;
+use super::commit::{DecideError, RunKeptChanging};
+use super::lookup_error::{RunNotFound, UnknownDefinition};
 use super::{AfterCommit, Call, RetryPolicy, Runtime, keys};
-use crate::engine::{self, ApprovalDecision, Attribution, ManualError, UnitOfWork};
+use crate::engine::{self, ApprovalDecision, Attribution, CommandRefused, UnitOfWork};
 use crate::id::RunId;
 use crate::json::JsonViolation;
-use crate::name::StepName;
 use crate::port::{StoreError, StoreSession};
-use crate::run::{InvalidTransition, PastDecision, Run, past_decision_text};
-use crate::runtime::DispatchError;
+use crate::run::Run;
 
 /// The reasons why a command was not applied. The run is unchanged, except that after [`StoreError::OutcomeUnknown`]
 /// the command may have been applied, or may yet be.
@@ -23,103 +23,31 @@ use crate::runtime::DispatchError;
 #[non_exhaustive]
 pub enum CommandError {
     /// There is no run with this id.
-    #[error("there is no run {0}")]
-    NotFound(RunId),
-    /// The run's status does not allow the command.
     #[error(transparent)]
-    InvalidTransition(#[from] InvalidTransition),
-    /// The run waits for a different decision.
-    #[error("step {step} waits to be {expected}")]
-    OtherDecision {
-        /// The step that waits.
-        step: StepName,
-        /// The decision that the step waits for.
-        expected: &'static str,
-    },
-    /// A different step waits than the one that the call named.
-    #[error("step {waits} waits for a person, not step {meant:?}{}", past_decision_text(.decided))]
-    OtherStep {
-        /// The step that waits.
-        waits: StepName,
-        /// The step that was named.
-        meant: String,
-        /// The past decision on the step that was named.
-        decided: Option<Box<PastDecision>>,
-    },
-    /// The paused run does not define how it continues, or names a step that its workflow does not have.
-    #[error("the paused run cannot be unblocked: {reason}")]
-    CannotUnblock {
-        /// The reason, for people.
-        reason: String,
-    },
-    /// A value that the actor gave cannot be stored.
+    NotFound(#[from] RunNotFound),
+    /// The run does not allow the command.
+    #[error(transparent)]
+    Refused(#[from] CommandRefused),
+    /// The actor is missing, or cannot be stored.
+    #[error(transparent)]
+    Actor(#[from] InvalidActor),
+    /// Another value that the actor gave cannot be stored.
     #[error("{what} was refused: {why}")]
     Unacceptable {
-        /// The refused value: the actor, the comment, the metadata, or the decision as a whole, which is the output
-        /// of its step.
+        /// The refused value: the comment or the metadata.
         what: &'static str,
         /// The violated rule.
         why: JsonViolation,
     },
-    /// The decision does not fit into the context of the run.
-    #[error(
-        "the decision takes the context of the run to {bytes} bytes, beyond its limit of {limit} bytes: shorten its comment and metadata, or cancel the run"
-    )]
-    ContextTooLarge {
-        /// The step that waits.
-        step: StepName,
-        /// The resulting size of the context, in bytes.
-        bytes: usize,
-        /// The maximum size: [`Config::max_context_bytes`](crate::Config::max_context_bytes).
-        limit: usize,
-    },
-    /// A decision has no actor, or an actor was given but is empty.
-    #[error("the actor is missing or empty: name who acts")]
-    ActorNeeded,
-    /// The following step could not be dispatched. The run still waits for the decision.
-    #[error("nothing was decided: {0}")]
-    Dispatch(#[from] DispatchError),
     /// The version that the run is pinned to is neither registered nor stored.
-    #[error("run {0} is pinned to a version of its workflow that is not known: register that version")]
-    UnknownDefinition(RunId),
+    #[error(transparent)]
+    UnknownDefinition(#[from] UnknownDefinition),
     /// The run kept changing while the command was retried.
-    #[error("run {0} kept changing; try again")]
-    Conflict(RunId),
+    #[error(transparent)]
+    Conflict(#[from] RunKeptChanging),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl From<ManualError> for CommandError {
-    fn from(error: ManualError) -> Self {
-        match error {
-            ManualError::InvalidTransition(error) => CommandError::InvalidTransition(error),
-            ManualError::OtherDecision { step, expected } => CommandError::OtherDecision { step, expected },
-            ManualError::OtherStep { waits, meant, decided } => CommandError::OtherStep { waits, meant, decided },
-            ManualError::ContextTooLarge { step, bytes, limit } => CommandError::ContextTooLarge { step, bytes, limit },
-            ManualError::Unacceptable { why, .. } => {
-                CommandError::Unacceptable { what: "the decision as a whole", why }
-            }
-            ManualError::Refused { refusal, .. } => CommandError::Dispatch(refusal.into()),
-            ManualError::MissingContinuation { .. } | ManualError::InvalidTarget { .. } => {
-                CommandError::CannotUnblock { reason: error.to_string() }
-            }
-        }
-    }
-}
-
-impl<E: Into<CommandError>> From<DecideError<E>> for CommandError {
-    fn from(error: DecideError<E>) -> Self {
-        match error {
-            DecideError::NotFound(id) => CommandError::NotFound(id),
-            DecideError::UnknownDefinition(id) => CommandError::UnknownDefinition(id),
-            DecideError::Refused(error) => error.into(),
-            DecideError::Fenced(id) | DecideError::KeyTaken(id) | DecideError::Conflict(id) => {
-                CommandError::Conflict(id)
-            }
-            DecideError::Store(error) => CommandError::Store(error),
-        }
-    }
 }
 
 /// Where a command is applied: the runtime, or a transaction of the host.
@@ -130,22 +58,25 @@ pub(crate) struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    async fn command<E: Into<CommandError>>(
+    async fn command(
         &self,
         doing: &'static str,
         id: RunId,
-        command: impl FnMut(&mut UnitOfWork) -> Result<(), E> + Send,
+        decided: &Attribution,
+        command: impl FnMut(&mut UnitOfWork) -> Result<(), CommandRefused> + Send,
     ) -> Result<Run, CommandError> {
+        self.check(decided)?;
         let call = Call::new(self.timeout);
-        call.bound(&*self.runtime.clock, doing, self.apply(RetryPolicy::fail_fast(&call), id, command)).await
+        let applied = self.apply(RetryPolicy::fail_fast(&call), id, command);
+        call.bound(&*self.runtime.clock, doing, applied.map_err(DecideError::into_call_error::<CommandError>)).await
     }
 
-    async fn apply<E: Into<CommandError>>(
+    async fn apply(
         &self,
         policy: RetryPolicy<'_>,
         id: RunId,
-        command: impl FnMut(&mut UnitOfWork) -> Result<(), E> + Send,
-    ) -> Result<Run, CommandError> {
+        command: impl FnMut(&mut UnitOfWork) -> Result<(), CommandRefused> + Send,
+    ) -> Result<Run, DecideError<CommandRefused>> {
         match self.within {
             None => {
                 let ((), run) = self.runtime.decide(id, policy, command).await?;
@@ -161,10 +92,7 @@ impl Scope<'_> {
     }
 
     fn check(&self, decided: &Attribution) -> Result<(), CommandError> {
-        check_actor(&self.runtime, decided.actor.as_deref()).map_err(|error| match error {
-            UnacceptableActor::Empty => CommandError::ActorNeeded,
-            UnacceptableActor::Json(why) => CommandError::Unacceptable { what: "the actor", why },
-        })?;
+        self.runtime.check_actor(decided.actor.as_deref())?;
         let check = |what, value: Value| {
             self.runtime.config.json.check(&value).map_err(|why| CommandError::Unacceptable { what, why })
         };
@@ -237,46 +165,42 @@ manual_command!(
     DecideApproval { verdict: ApprovalDecision }
 );
 
-macro_rules! of_a_step {
-    ($name:ident) => {
-        impl $name<'_> {
-            /// Sets the step that the command is for: if a different one waits when the call is applied, the command
-            /// is refused. By default, the command is for the step that waits.
-            pub fn step(mut self, step: impl Into<String>) -> Self {
-                self.decided.step = Some(step.into());
-                self
-            }
-        }
-    };
-}
-
-of_a_step!(UnblockRun);
-of_a_step!(DecideApproval);
-
 impl CancelRun<'_> {
     async fn call(self) -> Result<Run, CommandError> {
-        self.scope.check(&self.decided)?;
-        self.scope.command("cancelling a run", self.id, |work| engine::cancel(work, self.decided.clone())).await
+        let cancel = |work: &mut UnitOfWork| engine::cancel(work, self.decided.clone());
+        self.scope.command("cancelling a run", self.id, &self.decided, cancel).await
     }
 }
 
 impl UnblockRun<'_> {
+    /// Sets the step that the command is for: if a different one waits when the call is applied, the command is
+    /// refused. By default, the command is for the step that waits.
+    pub fn step(mut self, step: impl Into<String>) -> Self {
+        self.decided.step = Some(step.into());
+        self
+    }
+
     async fn call(self) -> Result<Run, CommandError> {
-        self.scope.check(&self.decided)?;
-        let runtime = self.scope.runtime.clone();
-        let unblock = |work: &mut UnitOfWork| engine::unblock(work, self.decided.clone(), &*runtime);
-        self.scope.command("unblocking a run", self.id, unblock).await
+        let runtime = &*self.scope.runtime;
+        let unblock = |work: &mut UnitOfWork| engine::unblock(work, self.decided.clone(), runtime);
+        self.scope.command("unblocking a run", self.id, &self.decided, unblock).await
     }
 }
 
 impl DecideApproval<'_> {
+    /// Sets the step that the command is for: if a different one waits when the call is applied, the command is
+    /// refused. By default, the command is for the step that waits.
+    pub fn step(mut self, step: impl Into<String>) -> Self {
+        self.decided.step = Some(step.into());
+        self
+    }
+
     async fn call(self) -> Result<Run, CommandError> {
         if self.decided.actor.is_none() {
-            return Err(CommandError::ActorNeeded);
+            return Err(InvalidActor::Missing.into());
         }
-        self.scope.check(&self.decided)?;
-        let runtime = self.scope.runtime.clone();
-        let decide = |work: &mut UnitOfWork| engine::decide(work, self.verdict, self.decided.clone(), &*runtime);
-        self.scope.command("deciding about a run", self.id, decide).await
+        let runtime = &*self.scope.runtime;
+        let decide = |work: &mut UnitOfWork| engine::decide(work, self.verdict, self.decided.clone(), runtime);
+        self.scope.command("deciding about a run", self.id, &self.decided, decide).await
     }
 }

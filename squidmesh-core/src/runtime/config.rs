@@ -45,7 +45,7 @@ pub struct Config {
     pub json: JsonLimits,
     /// The maximum size of a run's context, in bytes of compact JSON: the outputs of its steps together, where an
     /// output that replaces another counts in its place. A step whose output does not fit fails permanently, with the
-    /// kind [`context_too_large`](crate::run::Failure::CONTEXT_TOO_LARGE). Default 16 MiB; at least the size of one
+    /// kind [`context_too_large`](crate::run::FailureKind::CONTEXT_TOO_LARGE). Default 16 MiB; at least the size of one
     /// output.
     pub max_context_bytes: usize,
 }

@@ -5,9 +5,10 @@
 //! outage it leaves the expired leases of others alone for one heartbeat, and for one lease at most in total, even if
 //! its own heartbeats never succeed again. Unheld work is claimed at once. Pure: the time is passed in.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::lock::lock;
 use crate::time::Timestamp;
 
 /// The contact of this process's heartbeats with the store.
@@ -40,12 +41,12 @@ impl Contact {
 
     /// Starts the heartbeats and forgets any earlier state: the process counts as just started.
     pub(crate) fn start(&self) {
-        *self.state() = State::default();
+        *lock(&self.state) = State::default();
     }
 
     /// Returns how long the expired leases of others are left alone; `None` if they may be taken over.
     pub(crate) fn spare(&self, now: Timestamp) -> Option<Duration> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if let Some((from, until)) = state.spared {
             // A clock that was set back must not extend the period.
             if (from..until).contains(&now) {
@@ -60,7 +61,7 @@ impl Contact {
 
     /// Records a successful claim that left leases alone.
     pub(crate) fn claimed_sparing(&self, now: Timestamp) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if state.spared.is_none() {
             state.claiming.get_or_insert(now);
         }
@@ -68,7 +69,7 @@ impl Contact {
 
     /// Records that a heartbeat that began at `began` has succeeded now. Returns whether contact had been lost.
     pub(crate) fn regained(&self, began: Timestamp, now: Timestamp) -> bool {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         let lost = state.last.is_some_and(|last| now.since(last) > self.trust());
         let claiming = state.claiming.take();
         if lost {
@@ -78,10 +79,6 @@ impl Contact {
         }
         state.last = Some(began);
         lost
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

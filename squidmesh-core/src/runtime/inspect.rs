@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::lookup_error::{RunNotFound, UnknownDefinition};
 use super::{CommandError, Runtime, keys};
 use crate::definition::TriggerDefinition;
 use crate::id::RunId;
@@ -34,16 +35,16 @@ impl Runtime {
 
     /// Returns a run as a graph.
     pub(crate) async fn graph(&self, session: &dyn StoreSession, id: RunId) -> Result<Graph, CommandError> {
-        let state = session.load(id).await?.ok_or(CommandError::NotFound(id))?;
+        let state = session.load(id).await?.ok_or(RunNotFound { run: id })?;
         let definition = self.definition(session, &state.run.fingerprint).await?;
-        Ok(graph(&state, &*definition.ok_or(CommandError::UnknownDefinition(id))?))
+        Ok(graph(&state, &*definition.ok_or(UnknownDefinition { run: id })?))
     }
 
     /// Returns a run with everything recorded about it.
     pub(crate) async fn inspect(&self, session: &dyn StoreSession, id: RunId) -> Result<RunDetails, CommandError> {
         let (state, history) = whole(session, id).await?;
         let definition = self.definition(session, &state.run.fingerprint).await?;
-        let definition = definition.ok_or(CommandError::UnknownDefinition(id))?;
+        let definition = definition.ok_or(UnknownDefinition { run: id })?;
         let details = RunDetails::of(state, &definition, history);
         Ok(RunDetails { run: keys::shown(details.run), ..details })
     }
@@ -54,10 +55,10 @@ const READS: usize = 5;
 
 /// Returns a run and its history as of one revision; of a run that keeps changing, the history may be newer.
 async fn whole(session: &dyn StoreSession, id: RunId) -> Result<(RunSnapshot, RunHistory), CommandError> {
-    let mut state = session.load(id).await?.ok_or(CommandError::NotFound(id))?;
+    let mut state = session.load(id).await?.ok_or(RunNotFound { run: id })?;
     for _ in 1..READS {
         let history = session.history(id).await?;
-        let after = session.load(id).await?.ok_or(CommandError::NotFound(id))?;
+        let after = session.load(id).await?.ok_or(RunNotFound { run: id })?;
         if after.run.revision == state.run.revision {
             return Ok((state, history));
         }

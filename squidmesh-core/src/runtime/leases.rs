@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::cancellation::{CancelReason, Cancellation};
 use crate::dispatch::Lease;
 use crate::id::RunId;
+use crate::lock::lock;
 use crate::port::{LeaseState, LeaseToken};
 
 /// The leases under which this process executes a target, or is about to.
@@ -63,13 +64,13 @@ impl Leases {
 
     /// Counts a claim as held until the returned value is dropped: its answer may take long.
     pub(crate) fn claiming(&self, token: LeaseToken) -> Claiming<'_> {
-        self.table().claiming.push(token);
+        lock(&self.table).claiming.push(token);
         Claiming { leases: self, token }
     }
 
     /// Returns the tokens of everything that is held or being claimed.
     pub(crate) fn tokens(&self) -> Vec<LeaseToken> {
-        let table = self.table();
+        let table = lock(&self.table);
         let mut tokens: Vec<LeaseToken> = table.held.keys().map(|lease| lease.token).collect();
         tokens.extend(&table.claiming);
         drop(table);
@@ -80,12 +81,12 @@ impl Leases {
 
     /// Returns the held leases, and for each whether the store is known to have it.
     pub(crate) fn held(&self) -> Vec<(Lease, bool)> {
-        self.table().held.iter().map(|(lease, entry)| (lease.clone(), entry.known)).collect()
+        lock(&self.table).held.iter().map(|(lease, entry)| (lease.clone(), entry.known)).collect()
     }
 
     /// Notifies the handlers of leases that were lost, and of leases whose run is cancelled.
     pub(crate) fn extended(&self, leases: &[(Lease, bool)], states: &[LeaseState]) {
-        let table = self.table();
+        let table = lock(&self.table);
         let signals: Vec<(Cancellation, CancelReason)> = leases
             .iter()
             .zip(states)
@@ -113,7 +114,7 @@ impl Leases {
     }
 
     fn notify(&self, reason: CancelReason, concerns: impl Fn(&Lease, &Entry) -> bool) {
-        let table = self.table();
+        let table = lock(&self.table);
         let concerned = table.held.iter().filter(|(lease, entry)| concerns(lease, entry));
         let signals: Vec<Cancellation> = concerned.map(|(_, entry)| entry.cancellation.clone()).collect();
         drop(table);
@@ -133,12 +134,8 @@ impl Leases {
     fn insert(self: &Arc<Self>, lease: &Lease, family: u64, known: bool) -> Held {
         let cancellation = Cancellation::new();
         let entry = Entry { cancellation: cancellation.clone(), family, known };
-        self.table().held.insert(lease.clone(), entry);
+        lock(&self.table).held.insert(lease.clone(), entry);
         Held { leases: self.clone(), lease: lease.clone(), family, cancellation, successor: Mutex::default() }
-    }
-
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -146,7 +143,7 @@ impl Held {
     /// Creates a new signal for the next piece of work under the same lease.
     pub(crate) fn renew(&mut self) {
         self.cancellation = Cancellation::new();
-        if let Some(entry) = self.leases.table().held.get_mut(&self.lease) {
+        if let Some(entry) = lock(&self.leases.table).held.get_mut(&self.lease) {
             entry.cancellation = self.cancellation.clone();
         }
     }
@@ -159,7 +156,7 @@ impl Held {
     /// Keeps the lease on a successor alive from before the commit that begins it: the answer to that commit may take
     /// long.
     pub(crate) fn expect_successor(&self, lease: &Lease) {
-        let mut successor = self.successor();
+        let mut successor = lock(&self.successor);
         if successor.as_ref().is_none_or(|expected| expected.lease != *lease) {
             *successor = Some(Box::new(self.leases.insert(lease, self.family, false)));
         }
@@ -167,10 +164,10 @@ impl Held {
 
     /// Returns the lease on the successor, once it has begun.
     pub(crate) fn follow(&self, lease: &Lease) -> Held {
-        let expected = self.successor().take();
+        let expected = lock(&self.successor).take();
         match expected {
             Some(expected) if expected.lease == *lease => {
-                if let Some(entry) = self.leases.table().held.get_mut(lease) {
+                if let Some(entry) = lock(&self.leases.table).held.get_mut(lease) {
                     entry.known = true;
                 }
                 *expected
@@ -178,21 +175,17 @@ impl Held {
             _ => self.leases.hold(lease, self.family),
         }
     }
-
-    fn successor(&self) -> MutexGuard<'_, Option<Box<Held>>> {
-        self.successor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.leases.table().held.remove(&self.lease);
+        lock(&self.leases.table).held.remove(&self.lease);
     }
 }
 
 impl Drop for Claiming<'_> {
     fn drop(&mut self) {
-        let mut table = self.leases.table();
+        let mut table = lock(&self.leases.table);
         if let Some(position) = table.claiming.iter().position(|token| *token == self.token) {
             table.claiming.swap_remove(position);
         }

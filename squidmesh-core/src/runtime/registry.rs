@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::ConfigError;
+use super::lookup_error::UnknownWorkflow;
 use crate::definition::{Fingerprint, MissedPolicy, TriggerKind};
 use crate::name::{QueueName, TriggerName, WorkflowName};
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, TriggerRecord};
 use crate::time::Timestamp;
 use crate::workflow::Workflow;
 
@@ -56,11 +57,13 @@ impl Registry {
         self.newest.get(name)
     }
 
-    /// Returns the names of the registered workflows, in order.
-    pub(crate) fn names(&self) -> Vec<WorkflowName> {
-        let mut names: Vec<_> = self.newest.keys().cloned().collect();
-        names.sort();
-        names
+    /// Returns the newest version of a workflow that a call names.
+    pub(super) fn registered(&self, name: &str) -> Result<&Arc<Workflow>, UnknownWorkflow> {
+        self.newest.get(name).ok_or_else(|| {
+            let mut registered: Vec<_> = self.newest.keys().cloned().collect();
+            registered.sort();
+            UnknownWorkflow { workflow: name.to_owned(), registered }
+        })
     }
 
     /// Returns every registered version.
@@ -125,6 +128,11 @@ pub(crate) struct Scheduled {
 }
 
 impl Scheduled {
+    /// Returns a copy of the trigger's stored record, or a new one if none is stored.
+    pub(crate) fn record(&self, stored: Option<&TriggerRecord>) -> TriggerRecord {
+        stored.cloned().unwrap_or_else(|| TriggerRecord::new(self.workflow.clone(), self.trigger.clone()))
+    }
+
     fn all_of(workflow: &Workflow) -> impl Iterator<Item = Scheduled> {
         let definition = workflow.definition();
         definition.triggers().iter().filter_map(|trigger| match trigger.kind() {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::actor::check_actor;
+use super::actor::InvalidActor;
 use super::awaited::awaited;
+use super::lookup_error::RunNotFound;
 use super::{Call, RetryPolicy, Runtime, StartError, StartRun};
 use crate::engine::unsafe_to_replay;
 use crate::id::RunId;
-use crate::name::StepName;
+use crate::name::{StepName, listed};
 use crate::port::{StoreError, StoreSession};
 use crate::run::{Run, RunStatus};
 
@@ -18,8 +19,8 @@ use crate::run::{Run, RunStatus};
 #[non_exhaustive]
 pub enum ReplayError {
     /// There is no run with this id.
-    #[error("there is no run {0}")]
-    NotFound(RunId),
+    #[error(transparent)]
+    NotFound(#[from] RunNotFound),
     /// The run has not ended: both runs would work side by side.
     #[error("run {run} is {status}: only a run that has ended is replayed; cancel it first")]
     NotEnded {
@@ -31,7 +32,7 @@ pub enum ReplayError {
     /// Irreversible effects would be repeated.
     #[error(
         "replaying run {run} would repeat steps that are irreversible or not compensatable: {}; allow it with `.allow_irreversible()`",
-        .steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        listed(.steps)
     )]
     UnsafeReplay {
         /// The run.
@@ -39,6 +40,9 @@ pub enum ReplayError {
         /// The steps whose effects remain: completed, or still running beside the failed one.
         steps: Vec<StepName>,
     },
+    /// The actor cannot be stored.
+    #[error(transparent)]
+    Actor(#[from] InvalidActor),
     /// The new run could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -90,16 +94,16 @@ impl ReplayRun {
         self
     }
 
-    /// Replays at most once under a key that the runtime created.
-    pub(super) fn own_key(mut self, key: String) -> Self {
-        self.own_key = Some(key);
+    /// Replays at most once under a key that the runtime created, if there is one.
+    pub(super) fn own_key(mut self, key: Option<String>) -> Self {
+        self.own_key = key;
         self
     }
 
     /// Returns the start of the new run, if the old one may be replayed.
     async fn prepared(self) -> Result<StartRun<'static>, ReplayError> {
         let id = self.id;
-        let state = self.runtime.store.load(id).await?.ok_or(ReplayError::NotFound(id))?;
+        let state = self.runtime.store.load(id).await?.ok_or(RunNotFound { run: id })?;
         if !state.run.status.is_terminal() {
             return Err(ReplayError::NotEnded { run: id, status: state.run.status });
         }
@@ -107,18 +111,16 @@ impl ReplayRun {
         if !steps.is_empty() && !self.allow_irreversible {
             return Err(ReplayError::UnsafeReplay { run: id, steps });
         }
-        check_actor(&self.runtime, self.actor.as_deref()).map_err(StartError::from)?;
-        let mut start = StartRun::new(self.runtime, state.run.workflow.as_str(), &*state.run.payload)
+        self.runtime.check_actor(self.actor.as_deref())?;
+        let start = StartRun::new(self.runtime, state.run.workflow.as_str(), &*state.run.payload)
             .trigger(state.run.trigger.as_str())
             .replaying(id, self.actor)
-            .intended_at(state.run.intended_at);
-        if let Some(key) = self.idempotency_key {
-            start = start.idempotency_key(key);
-        }
-        if let Some(key) = self.own_key {
-            start = start.own_key(key);
-        }
-        Ok(start)
+            .intended_at(state.run.intended_at)
+            .own_key(self.own_key);
+        Ok(match self.idempotency_key {
+            Some(key) => start.idempotency_key(key),
+            None => start,
+        })
     }
 
     async fn replay(self) -> Result<Run, ReplayError> {

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::actor::check_actor;
+use super::actor::InvalidActor;
 use super::awaited::awaited;
+use super::lookup_error::RunNotFound;
 use super::start::start_in;
 use super::{Call, RetryPolicy, Runtime, StartError, keys};
 use crate::definition::Fingerprint;
 use crate::engine::{self, DispatchRefused, NewRun, Resumption, UnitOfWork, Unresumable, resumption, resumption_in};
 use crate::id::RunId;
-use crate::name::{StepName, WorkflowName};
+use crate::name::{StepName, WorkflowName, listed};
 use crate::port::{StoreError, StoreSession};
 use crate::run::{Run, RunSnapshot};
-use crate::runtime::DispatchError;
 use crate::workflow::Workflow;
 
 /// The operation, as errors name it.
@@ -25,15 +25,15 @@ const RESUMING: &str = "resuming a run";
 #[non_exhaustive]
 pub enum ResumeError {
     /// There is no run with this id.
-    #[error("there is no run {0}")]
-    NotFound(RunId),
+    #[error(transparent)]
+    NotFound(#[from] RunNotFound),
     /// The run cannot be resumed: it has not failed, or has no step to continue from.
     #[error(transparent)]
     Unresumable(#[from] Unresumable),
     /// Irreversible effects might be repeated.
     #[error(
         "resuming run {run} would try steps again that are irreversible or not compensatable: {}; allow it with `.allow_irreversible()`",
-        .steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        listed(.steps)
     )]
     UnsafeResume {
         /// The run.
@@ -54,6 +54,9 @@ pub enum ResumeError {
         /// The version.
         fingerprint: Fingerprint,
     },
+    /// The actor cannot be stored.
+    #[error(transparent)]
+    Actor(#[from] InvalidActor),
     /// The new run could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -98,7 +101,7 @@ impl ResumeRun {
     /// Returns the old run and how it would be resumed, if it may be.
     async fn prepared(&self) -> Result<Prepared, ResumeError> {
         let run = self.id;
-        let state = self.runtime.store.load(run).await?.ok_or(ResumeError::NotFound(run))?;
+        let state = self.runtime.store.load(run).await?.ok_or(RunNotFound { run })?;
         let fingerprint = state.run.fingerprint;
         let (runtime, missing) =
             (&self.runtime, || ResumeError::NotRegistered { run, workflow: state.run.workflow.clone(), fingerprint });
@@ -114,7 +117,7 @@ impl ResumeRun {
         if !resumption.irreversible.is_empty() && !self.allow_irreversible {
             return Err(ResumeError::UnsafeResume { run, steps: resumption.irreversible });
         }
-        check_actor(&self.runtime, self.actor.as_deref()).map_err(StartError::from)?;
+        self.runtime.check_actor(self.actor.as_deref())?;
         Ok(Prepared { state, workflow, resumption })
     }
 
@@ -151,7 +154,7 @@ impl ResumeRun {
     /// Checks whether the run would be resumed. Nothing is stored.
     pub(super) async fn check(self) -> Result<(), ResumeError> {
         let prepared = self.prepared().await?;
-        self.begin(&prepared).map_err(|refused| StartError::from(DispatchError::from(refused)))?;
+        self.begin(&prepared).map_err(StartError::from)?;
         Ok(())
     }
 }

@@ -8,19 +8,19 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::actor::UnacceptableActor;
 use super::awaited::awaited;
+use super::commit::RunKeptChanging;
 use super::commit::announcement::Announcement;
 use super::commit::resolve::{self, Resolution};
+use super::lookup_error::{UnknownTrigger, UnknownWorkflow, declared_trigger, trigger_names};
 use super::{AfterCommit, Call, RetryBudget, RetryPolicy, Runtime, keys};
 use crate::contract::PayloadErrors;
 use crate::engine::{self, Decision, DispatchRefused, NewRun, UnitOfWork};
 use crate::id::RunId;
 use crate::json::{self, JsonViolation};
-use crate::name::{TriggerName, WorkflowName};
+use crate::name::{TriggerName, WorkflowName, listed};
 use crate::port::{StoreError, StoreSession};
 use crate::run::Run;
-use crate::runtime::DispatchError;
 use crate::time::Timestamp;
 use crate::workflow::Workflow;
 
@@ -35,25 +35,13 @@ const LONGEST_KEY: usize = 255;
 #[non_exhaustive]
 pub enum StartError {
     /// No workflow of this name is registered in this process.
-    #[error("no workflow {workflow:?} is registered; registered are: {}", list(.registered))]
-    UnknownWorkflow {
-        /// The workflow name that was given.
-        workflow: String,
-        /// The workflows that are registered.
-        registered: Vec<WorkflowName>,
-    },
+    #[error(transparent)]
+    UnknownWorkflow(#[from] UnknownWorkflow),
     /// The workflow has no such trigger.
-    #[error("workflow {workflow} has no trigger {trigger:?}; it has: {}", list(.triggers))]
-    UnknownTrigger {
-        /// The workflow.
-        workflow: WorkflowName,
-        /// The trigger name that was given.
-        trigger: String,
-        /// The triggers that the workflow has.
-        triggers: Vec<TriggerName>,
-    },
+    #[error(transparent)]
+    UnknownTrigger(#[from] UnknownTrigger),
     /// The workflow has several triggers, and none was named.
-    #[error("workflow {workflow} has several triggers, name one of them with `.trigger(…)`: {}", list(.triggers))]
+    #[error("workflow {workflow} has several triggers, name one of them with `.trigger(…)`: {}", listed(.triggers))]
     TriggerNeeded {
         /// The workflow.
         workflow: WorkflowName,
@@ -76,33 +64,15 @@ pub enum StartError {
     /// The idempotency key is empty, too long, or contains a NUL.
     #[error("an idempotency key has 1 to 255 bytes and no NUL")]
     InvalidKey,
-    /// The actor who replays or resumes another run cannot be stored.
-    #[error("the actor was refused: {0}")]
-    UnacceptableActor(#[source] JsonViolation),
-    /// The actor who replays or resumes another run was given, but is empty.
-    #[error("the actor is empty: name who acts, or leave it out")]
-    EmptyActor,
     /// The first step could not be dispatched.
     #[error(transparent)]
-    Dispatch(#[from] DispatchError),
+    Refused(#[from] DispatchRefused),
+    /// The run kept changing, and the call gave up after some tries.
+    #[error(transparent)]
+    Conflict(#[from] RunKeptChanging),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-impl From<UnacceptableActor> for StartError {
-    fn from(why: UnacceptableActor) -> Self {
-        match why {
-            UnacceptableActor::Empty => StartError::EmptyActor,
-            UnacceptableActor::Json(why) => StartError::UnacceptableActor(why),
-        }
-    }
-}
-
-/// Returns names for an error.
-pub(super) fn list<T: ToString>(names: &[T]) -> String {
-    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// A start of a run, to be configured and awaited. Created by [`Squidmesh::start_run`](crate::Squidmesh::start_run).
@@ -156,9 +126,9 @@ impl<'a> StartRun<'a> {
         self
     }
 
-    /// Starts at most one run under a key that the runtime created and that no host can give.
-    pub(crate) fn own_key(mut self, key: String) -> Self {
-        self.own_key = Some(key);
+    /// Starts at most one run under a key that the runtime created and that no host can give, if there is one.
+    pub(crate) fn own_key(mut self, key: Option<String>) -> Self {
+        self.own_key = key;
         self
     }
 
@@ -197,25 +167,18 @@ impl<'a> StartRun<'a> {
 
     /// Performs every check of [`start`](StartRun::start) without starting anything.
     pub(super) fn check(self) -> Result<(), StartError> {
-        self.begin()?().map_err(DispatchError::from)?;
+        self.begin()?()?;
         Ok(())
     }
 
     /// Validates the start. Returns the function that creates the run's unit of work, for each try.
     fn begin(self) -> Result<impl Fn() -> Result<UnitOfWork, DispatchRefused>, StartError> {
         let runtime = self.runtime.clone();
-        let workflow = self.newest()?;
+        let workflow = runtime.registry.registered(&self.workflow)?.clone();
         let new = self.validated(&runtime, &workflow)?;
         Ok(move || {
             let (definition, limits) = (workflow.definition().clone(), runtime.config.limits());
             engine::start(definition, new.clone(), runtime.inputs(), limits, &*runtime)
-        })
-    }
-
-    fn newest(&self) -> Result<Arc<Workflow>, StartError> {
-        self.runtime.registry.newest(&self.workflow).cloned().ok_or_else(|| StartError::UnknownWorkflow {
-            workflow: self.workflow.clone(),
-            registered: self.runtime.registry.names(),
         })
     }
 
@@ -228,7 +191,7 @@ impl<'a> StartRun<'a> {
     pub(super) async fn start_in_call(self, policy: RetryPolicy<'_>) -> Result<Run, StartError> {
         let runtime = self.runtime.clone();
         let (within, host_key) = (self.within, self.idempotency_key.clone());
-        let workflow = self.newest()?;
+        let workflow = runtime.registry.registered(&self.workflow)?.clone();
         let begin = self.begin()?;
         let session = within.map_or(&*runtime.store as &dyn StoreSession, |(session, _)| session);
         if let Some(key) = host_key
@@ -247,16 +210,12 @@ impl<'a> StartRun<'a> {
     /// Returns the new run, with its payload validated and its defaults resolved.
     fn validated(self, runtime: &Runtime, workflow: &Workflow) -> Result<NewRun, StartError> {
         let definition = workflow.definition();
-        let triggers = || definition.triggers().iter().map(|trigger| trigger.name().clone()).collect();
         let trigger = match (&self.trigger, definition.triggers()) {
-            (Some(name), _) => definition.trigger(name).ok_or_else(|| StartError::UnknownTrigger {
-                workflow: definition.name().clone(),
-                trigger: name.clone(),
-                triggers: triggers(),
-            })?,
+            (Some(name), _) => declared_trigger(definition, name)?,
             (None, [only]) => only,
             (None, _) => {
-                return Err(StartError::TriggerNeeded { workflow: definition.name().clone(), triggers: triggers() });
+                let (workflow, triggers) = (definition.name().clone(), trigger_names(definition));
+                return Err(StartError::TriggerNeeded { workflow, triggers });
             }
         };
         check_key(self.idempotency_key.as_deref())?;
@@ -343,7 +302,7 @@ pub(super) async fn start_in(
                 }
                 tries += 1;
                 if tries == CONFLICTING_STARTS {
-                    return Err(DispatchError::Conflict(id).into());
+                    return Err(RunKeptChanging { run: id }.into());
                 }
             }
         }
@@ -370,9 +329,7 @@ async fn begin_in(
         // An earlier try may yet be applied: its error is then the answer, regardless of the next try.
         let mut work = match begin() {
             Ok(work) => work,
-            Err(refused) => {
-                return Err(in_doubt.map_or_else(|| DispatchError::from(refused).into(), StartError::from));
-            }
+            Err(refused) => return Err(in_doubt.map_or_else(|| refused.into(), StartError::from)),
         };
         let id = work.run().id;
         // The store knows best whether the definition is stored; what this process remembers may be older than the
@@ -399,7 +356,7 @@ async fn begin_in(
         }
         tries += 1;
         if tries == CONFLICTING_STARTS {
-            return Err(in_doubt.map_or_else(|| DispatchError::Conflict(id).into(), StartError::from));
+            return Err(in_doubt.map_or_else(|| RunKeptChanging { run: id }.into(), StartError::from));
         }
     }
 }

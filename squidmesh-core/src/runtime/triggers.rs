@@ -3,15 +3,15 @@
 //! Knows the stored records of triggers. Never starts a run: the [runner](crate::Runner) does.
 
 use serde::Serialize;
-use serde_json::Value;
 
+use super::actor::InvalidActor;
 use super::keys::occurrence as occurrence_key;
+use super::lookup_error::{UnknownTrigger, UnknownWorkflow, declared_trigger};
 use super::registry::Scheduled;
-use super::start::list;
 use super::{Call, RetryBudget, RetryPolicy, Runtime};
 use crate::definition::MissedPolicy;
 use crate::name::{TriggerName, WorkflowName};
-use crate::port::StoreError;
+use crate::port::{StoreError, TriggerRecords};
 use crate::schedule::{MissedOccurrences, TriggerRecord, advance, plan};
 use crate::time::Timestamp;
 
@@ -28,23 +28,11 @@ const MOST: usize = 10_000;
 #[non_exhaustive]
 pub enum TriggerError {
     /// No workflow of this name is registered in this process.
-    #[error("no workflow {workflow:?} is registered; registered are: {}", list(.registered))]
-    UnknownWorkflow {
-        /// The workflow name that was given.
-        workflow: String,
-        /// The workflows that are registered.
-        registered: Vec<WorkflowName>,
-    },
+    #[error(transparent)]
+    UnknownWorkflow(#[from] UnknownWorkflow),
     /// The newest version of the workflow has no such trigger.
-    #[error("workflow {workflow} has no trigger {trigger:?}; it has: {}", list(.triggers))]
-    UnknownTrigger {
-        /// The workflow.
-        workflow: WorkflowName,
-        /// The trigger name that was given.
-        trigger: String,
-        /// The triggers that the workflow has.
-        triggers: Vec<TriggerName>,
-    },
+    #[error(transparent)]
+    UnknownTrigger(#[from] UnknownTrigger),
     /// The trigger has no schedule: only the host starts its runs.
     #[error("trigger {trigger} of workflow {workflow} is manual: it has no schedule")]
     NotCron {
@@ -62,11 +50,8 @@ pub enum TriggerError {
         trigger: TriggerName,
     },
     /// The actor cannot be stored.
-    #[error("the actor is not acceptable: {problem}")]
-    InvalidActor {
-        /// The reason, for people.
-        problem: String,
-    },
+    #[error(transparent)]
+    Actor(#[from] InvalidActor),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -104,12 +89,10 @@ pub struct TriggerStatus {
 impl Runtime {
     /// Returns the status of every cron trigger of the newest versions, by name.
     pub(crate) async fn triggers(&self) -> Result<Vec<TriggerStatus>, TriggerError> {
-        let mut workflows: Vec<WorkflowName> = self.schedules.iter().map(|found| found.workflow.clone()).collect();
-        workflows.dedup();
-        if workflows.is_empty() {
+        if self.schedules.is_empty() {
             return Ok(Vec::new());
         }
-        let found = self.store.triggers(&workflows).await?;
+        let found = self.trigger_records().await?;
         let mut all = Vec::with_capacity(self.schedules.len());
         for scheduled in &self.schedules {
             all.push(match found.of(scheduled.workflow.as_str(), scheduled.trigger.as_str()) {
@@ -118,6 +101,13 @@ impl Runtime {
             });
         }
         Ok(all)
+    }
+
+    /// Returns the stored records of every cron trigger of the newest versions.
+    pub(crate) async fn trigger_records(&self) -> Result<TriggerRecords, StoreError> {
+        let mut workflows: Vec<_> = self.schedules.iter().map(|scheduled| scheduled.workflow.clone()).collect();
+        workflows.dedup();
+        self.store.triggers(&workflows).await
     }
 
     /// Returns the status of a trigger.
@@ -182,9 +172,7 @@ impl Runtime {
         call: &Call,
     ) -> Result<TriggerStatus, TriggerError> {
         let scheduled = self.scheduled(workflow, trigger)?;
-        if let Some(problem) = actor.as_deref().and_then(|actor| self.problem_with(actor)) {
-            return Err(TriggerError::InvalidActor { problem });
-        }
+        self.check_actor(actor.as_deref())?;
         let mut budget = RetryBudget::new(RetryPolicy::fail_fast(call));
         let mut lost: Option<StoreError> = None;
         for _ in 0..MAX_CONFLICTS {
@@ -198,9 +186,7 @@ impl Runtime {
                 (Err(error), _) => return Err(lost.unwrap_or(error).into()),
             };
             let now = found.now;
-            let stored = found.of(workflow, trigger)?.cloned();
-            let mut record =
-                stored.unwrap_or_else(|| TriggerRecord::new(scheduled.workflow.clone(), scheduled.trigger.clone()));
+            let mut record = scheduled.record(found.of(workflow, trigger)?);
             if record.paused_at.is_some() == paused && record.revision > 0 {
                 return Ok(self.status(scheduled, Some(&record), now).await?);
             }
@@ -236,25 +222,10 @@ impl Runtime {
         Err(TriggerError::Conflict { workflow, trigger })
     }
 
-    fn problem_with(&self, actor: &str) -> Option<String> {
-        if actor.is_empty() {
-            return Some("it is empty".to_owned());
-        }
-        self.config.json.check(&Value::from(actor)).err().map(|violation| violation.to_string())
-    }
-
     /// Returns a cron trigger of the newest version of a workflow.
     fn scheduled(&self, workflow: &str, trigger: &str) -> Result<&Scheduled, TriggerError> {
-        let registered = self.registry.newest(workflow).ok_or_else(|| TriggerError::UnknownWorkflow {
-            workflow: workflow.to_owned(),
-            registered: self.registry.names(),
-        })?;
-        let definition = registered.definition();
-        let declared = definition.trigger(trigger).ok_or_else(|| TriggerError::UnknownTrigger {
-            workflow: definition.name().clone(),
-            trigger: trigger.to_owned(),
-            triggers: definition.triggers().iter().map(|trigger| trigger.name().clone()).collect(),
-        })?;
+        let definition = self.registry.registered(workflow)?.definition();
+        let declared = declared_trigger(definition, trigger)?;
         let mut schedules = self.schedules.iter();
         schedules.find(|found| found.workflow == *definition.name() && found.trigger == *declared.name()).ok_or_else(
             || TriggerError::NotCron { workflow: definition.name().clone(), trigger: declared.name().clone() },

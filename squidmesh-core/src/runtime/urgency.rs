@@ -6,11 +6,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::registry::Registry;
 use crate::definition::Priority;
 use crate::dispatch::Intent;
+use crate::lock::lock;
 use crate::name::QueueName;
 use crate::port::DueIntent;
 
@@ -86,7 +87,7 @@ impl Urgencies {
     pub(crate) fn lane(&self, queues: &Arc<[QueueName]>) -> Arc<Urgency> {
         let urgency = Arc::new(Urgency::default());
         if self.mixed {
-            let mut lanes = self.lanes();
+            let mut lanes = lock(&self.lanes);
             lanes.retain(|lane| lane.urgency.strong_count() > 0);
             lanes.push(Lane { queues: queues.clone(), urgency: Arc::downgrade(&urgency) });
         }
@@ -103,15 +104,11 @@ impl Urgencies {
         if noted.is_empty() {
             return;
         }
-        for lane in self.lanes().iter() {
+        for lane in lock(&self.lanes).iter() {
             let Some(urgency) = lane.urgency.upgrade() else { continue };
             let served = noted.iter().filter(|(queue, _)| lane.queues.contains(queue));
             served.for_each(|(_, priority)| urgency.note(*priority));
         }
-    }
-
-    fn lanes(&self) -> MutexGuard<'_, Vec<Lane>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The engine, for tests that drive it directly.
 
 pub use crate::engine::{
-    AdoptError, ApprovalDecision, Attribution, Begin, BeginCompensation, CompensationTask, Continuation, Decision,
-    DecisionInputs, DescribeJobs, Difference, DispatchRefused, Dispatched, Limits, ManualError, NewRun, Outcome,
-    RecordOutcome, RecordedCompensation, Resumption, StepTask, UnitOfWork, Unresumable, WhyNotRunnable, adopt, begin,
-    begin_compensation, cancel, decide, differences, dispatch_compensation, dispatch_run, dispatch_steps,
+    AdoptError, ApprovalDecision, Attribution, Begin, BeginCompensation, CommandRefused, CompensationTask,
+    Continuation, Decision, DecisionInputs, DescribeJobs, Difference, DispatchRefused, Dispatched, Limits, NewRun,
+    Outcome, RecordOutcome, RecordedCompensation, Resumption, StepTask, UnitOfWork, Unresumable, WhyNotRunnable, adopt,
+    begin, begin_compensation, cancel, decide, differences, dispatch_compensation, dispatch_run, dispatch_steps,
     leave_compensation, lived, record, record_compensation, resume, resumption, resumption_in, start, unblock,
     unsafe_to_replay,
 };

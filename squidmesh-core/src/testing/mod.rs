@@ -5,7 +5,8 @@
 //! meant for production: it stores everything in memory and favours plainness over speed.
 //!
 //! - A host's test swaps its adapters for [`MemoryStore`] and [`MemoryExecutor`] and moves a [`ManualClock`].
-//! - An [`InterceptedStore`] watches, delays, fails or changes single calls of any store.
+//! - An [`InterceptedStore`] watches, delays, fails or changes single calls of any store. A [`MockStore`] has no store
+//!   behind it: it answers what the test expects of each call.
 //! - An implementer of a store calls [`store_conformance!`](crate::store_conformance), one of an executor
 //!   [`executor_conformance!`](crate::executor_conformance).
 
@@ -16,6 +17,7 @@ mod executor;
 mod intercepted_store;
 mod limit;
 mod memory;
+mod mock_store;
 mod sink;
 mod suite_tests;
 
@@ -34,4 +36,8 @@ pub use executor::{DrainError, MemoryExecutor};
 pub use intercepted_store::{InterceptedStore, StoreInterceptor};
 pub use limit::{CASE_TIMEOUT, run_case};
 pub use memory::{ContractBreach, Fault, InjectedFault, MemoryStore, MemoryTransaction};
+pub use mock_store::MockStore;
 pub use sink::RecordingSink;
+
+#[doc(inline)]
+pub use crate::port::{MockClock, MockEventSink, MockExecutor};

@@ -3,16 +3,14 @@
 //! Every method takes and returns the builder, so that it works in chains and in loops. Nothing panics, and nothing is
 //! checked before `build`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::Workflow;
 use super::destination::Destination;
 use super::step::Step;
 use super::trigger::Trigger;
-use super::{Code, Workflow};
 use crate::definition::draft::{Draft, TransitionDraft};
 use crate::definition::{DefinitionError, DefinitionErrors, RecoveryRoute, TransitionOutcome};
-use crate::name::StepName;
 
 impl Workflow {
     /// Returns a builder for a workflow. Nothing is checked before [`WorkflowBuilder::build`].
@@ -88,27 +86,11 @@ impl WorkflowBuilder {
     pub fn build(self) -> Result<Workflow, DefinitionErrors> {
         let mut errors = self.errors;
         let triggers = self.triggers.into_iter().map(|trigger| trigger.into_draft(&mut errors)).collect();
-        let mut steps = Vec::with_capacity(self.steps.len());
-        let mut code = Vec::with_capacity(self.steps.len());
-        for step in self.steps {
-            let parts = step.into_parts(&mut errors);
-            steps.push(parts.draft);
-            code.push((parts.handler, parts.transactional, parts.compensation));
-        }
+        let (steps, code): (Vec<_>, Vec<_>) = self.steps.into_iter().map(|step| step.into_parts(&mut errors)).unzip();
         let draft = Draft { name: self.name, triggers, steps, transitions: self.transitions };
         let definition = draft.validate(errors)?;
-        let mut kept = Code { handlers: HashMap::with_capacity(code.len()), ..Code::default() };
-        for (step, (handler, transactional, compensation)) in definition.steps().iter().zip(code) {
-            keep(&mut kept.handlers, &step.name, handler);
-            keep(&mut kept.transactional, &step.name, transactional);
-            keep(&mut kept.compensations, &step.name, compensation);
-        }
-        Ok(Workflow { definition: Arc::new(definition), code: Arc::new(kept) })
-    }
-}
-
-fn keep<H: ?Sized>(code: &mut HashMap<StepName, Arc<H>>, step: &StepName, handler: Option<Arc<H>>) {
-    if let Some(handler) = handler {
-        code.insert(step.clone(), handler);
+        let names = definition.steps().iter().map(|step| step.name.clone());
+        let code = names.zip(code).collect();
+        Ok(Workflow { definition: Arc::new(definition), code: Arc::new(code) })
     }
 }

@@ -25,8 +25,8 @@ pub use self::trigger::Trigger;
 
 pub use crate::cancellation::{CancelReason, Cancellation};
 pub use crate::handler::{
-    AttemptCancelled, Compensation, ErasedHandler, ErasedTransactional, ErrorKind, Handler, HandlerOutput, Heartbeat,
-    Output, StepContext, StepError, StepFailure, StepResult, StepResultExt, TransactionalHandler, WithDelay,
+    AttemptCancelled, Compensation, ErasedHandler, ErasedTransactional, Handler, HandlerOutput, Heartbeat, Output,
+    StepContext, StepError, StepFailure, StepResult, StepResultExt, TransactionalHandler, WithDelay,
 };
 
 use crate::definition::Definition;
@@ -64,15 +64,14 @@ use crate::name::StepName;
 #[derive(Clone)]
 pub struct Workflow {
     definition: Arc<Definition>,
-    code: Arc<Code>,
+    code: Arc<HashMap<StepName, StepCode>>,
 }
 
-/// The code of the steps, by step name.
-#[derive(Default)]
-struct Code {
-    handlers: HashMap<StepName, Arc<dyn ErasedHandler>>,
-    transactional: HashMap<StepName, Arc<dyn ErasedTransactional>>,
-    compensations: HashMap<StepName, Arc<dyn ErasedHandler>>,
+/// The code of one step.
+struct StepCode {
+    handler: Option<Arc<dyn ErasedHandler>>,
+    transactional: Option<Arc<dyn ErasedTransactional>>,
+    compensation: Option<Arc<dyn ErasedHandler>>,
 }
 
 impl Workflow {
@@ -83,17 +82,17 @@ impl Workflow {
 
     /// Returns the handler of a step, or `None` for a transactional, built-in or unknown step.
     pub fn handler(&self, step: &str) -> Option<&Arc<dyn ErasedHandler>> {
-        self.code.handlers.get(step)
+        self.code.get(step)?.handler.as_ref()
     }
 
     /// Returns the handler of a transactional step, or `None` for any other step.
     pub fn transactional_handler(&self, step: &str) -> Option<&Arc<dyn ErasedTransactional>> {
-        self.code.transactional.get(step)
+        self.code.get(step)?.transactional.as_ref()
     }
 
     /// Returns the handler that undoes a step. It takes a [`Compensation`] as JSON.
     pub fn compensation(&self, step: &str) -> Option<&Arc<dyn ErasedHandler>> {
-        self.code.compensations.get(step)
+        self.code.get(step)?.compensation.as_ref()
     }
 }
 

@@ -7,11 +7,12 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::StepCode;
 use super::action::{Action, StepAction, StepFuture, StepInput, hide};
 use super::built_in::BuiltIn;
 use crate::definition::draft::StepDraft;
-use crate::definition::{DefinitionError, InputMapping, Priority, RecoveryPolicy, Retry, StepKind, whole_ms};
-use crate::handler::{Classified, ErasedHandler, ErasedTransactional, Rule, StepError};
+use crate::definition::{DefinitionError, InputMapping, Priority, Retry, whole_ms};
+use crate::handler::{Classified, ErasedHandler, Rule, StepError};
 
 /// The declaration of a step: its name, what it runs, and its options.
 ///
@@ -32,30 +33,14 @@ use crate::handler::{Classified, ErasedHandler, ErasedTransactional, Rule, StepE
 /// ```
 #[must_use = "a step counts only once it is given to a workflow"]
 pub struct Step {
-    name: String,
+    draft: StepDraft,
     runs: StepAction,
     keys: Option<Vec<String>>,
     paths: Vec<(String, String)>,
-    output: Option<String>,
-    retry: Retry,
-    timeout: Option<Duration>,
-    after: Option<Vec<String>>,
-    irreversible: bool,
     compensatable: Option<bool>,
     compensation: Option<Arc<dyn ErasedHandler>>,
-    compensation_retry: Option<Retry>,
-    queue: Option<String>,
-    priority: Priority,
     /// Whether `terminal_if` was called on a built-in, which has no errors to classify.
     classifies_built_in: bool,
-}
-
-/// A step taken apart: its draft for the definition, and its code.
-pub(super) struct Parts {
-    pub(super) draft: StepDraft,
-    pub(super) handler: Option<Arc<dyn ErasedHandler>>,
-    pub(super) transactional: Option<Arc<dyn ErasedTransactional>>,
-    pub(super) compensation: Option<Arc<dyn ErasedHandler>>,
 }
 
 impl Step {
@@ -70,20 +55,12 @@ impl Step {
         A::Returned: StepFuture,
     {
         Self {
-            name: name.as_ref().to_owned(),
+            draft: StepDraft::new(name.as_ref()),
             runs: action.into_runs(hide::<A::Function, A::Input, A::Returned>).into(),
             keys: None,
             paths: Vec::new(),
-            output: None,
-            retry: Retry::default(),
-            timeout: None,
-            after: None,
-            irreversible: false,
             compensatable: None,
             compensation: None,
-            compensation_retry: None,
-            queue: None,
-            priority: Priority::default(),
             classifies_built_in: false,
         }
     }
@@ -104,7 +81,7 @@ impl Step {
     /// Stores the output under this key of the context, instead of merging its own keys into the context.
     /// Required for outputs that are not objects.
     pub fn output(mut self, key: impl AsRef<str>) -> Self {
-        self.output = Some(key.as_ref().to_owned());
+        self.draft.output = Some(key.as_ref().to_owned());
         self
     }
 
@@ -138,19 +115,19 @@ impl Step {
 
     /// Sets the retry policy of failed attempts, instead of [`Retry::default`].
     pub fn retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
+        self.draft.retry = retry;
         self
     }
 
     /// Sets how long one attempt may take. Millisecond precision; unlimited if not set.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(whole_ms(timeout));
+        self.draft.timeout = Some(whole_ms(timeout));
         self
     }
 
     /// Starts the step when all the given steps have completed. This makes the workflow a dependency workflow.
     pub fn after<N: AsRef<str>>(mut self, steps: impl IntoIterator<Item = N>) -> Self {
-        self.after.get_or_insert_default().extend(steps.into_iter().map(|step| step.as_ref().to_owned()));
+        self.draft.after.get_or_insert_default().extend(steps.into_iter().map(|step| step.as_ref().to_owned()));
         self
     }
 
@@ -169,14 +146,14 @@ impl Step {
     /// Sets the retry policy of the compensation; without it, one failure of the compensation is final. The
     /// compensations of other steps wait for the retries, so that the order is kept.
     pub fn compensation_retry(mut self, retry: Retry) -> Self {
-        self.compensation_retry = Some(retry);
+        self.draft.compensation_retry = Some(retry);
         self
     }
 
     /// Declares that the effect cannot be undone and must not happen twice. Once the step has completed, the run
     /// can be replayed only if the caller allows it explicitly.
     pub fn irreversible(mut self) -> Self {
-        self.irreversible = true;
+        self.draft.recovery.irreversible = true;
         self
     }
 
@@ -188,47 +165,35 @@ impl Step {
 
     /// Sets the queue that delivers the step, instead of `default`.
     pub fn queue(mut self, queue: impl AsRef<str>) -> Self {
-        self.queue = Some(queue.as_ref().to_owned());
+        self.draft.queue = Some(queue.as_ref().to_owned());
         self
     }
 
     /// Sets the priority of the step among other due steps.
     pub fn priority(mut self, priority: Priority) -> Self {
-        self.priority = priority;
+        self.draft.priority = priority;
         self
     }
 
-    pub(super) fn into_parts(self, errors: &mut Vec<DefinitionError>) -> Parts {
+    /// Takes the step apart: its draft for the definition, and its code.
+    pub(super) fn into_parts(self, errors: &mut Vec<DefinitionError>) -> (StepDraft, StepCode) {
+        let Step { mut draft, compensation, .. } = self;
         if self.classifies_built_in {
-            errors.push(DefinitionError::TerminalIfOnBuiltIn { step: self.name.clone() });
+            errors.push(DefinitionError::TerminalIfOnBuiltIn { step: draft.name.clone() });
         }
-        let input = mapping(&self.name, self.keys, self.paths, errors);
-        let (kind, deadline, handler, transactional) = match self.runs {
-            StepAction::Handler(handler) => (StepKind::Handler, None, Some(handler), None),
-            StepAction::Transactional(handler) => (StepKind::Handler, None, None, Some(handler)),
-            StepAction::BuiltIn(BuiltIn { kind, deadline }) => (kind, deadline, None, None),
+        draft.input = mapping(&draft.name, self.keys, self.paths, errors);
+        let (handler, transactional) = match self.runs {
+            StepAction::Handler(handler) => (Some(handler), None),
+            StepAction::Transactional(handler) => (None, Some(handler)),
+            StepAction::BuiltIn(BuiltIn { kind, deadline }) => {
+                (draft.kind, draft.deadline) = (kind, deadline);
+                (None, None)
+            }
         };
-        let recovery = RecoveryPolicy {
-            irreversible: self.irreversible,
-            compensatable: self.compensatable.unwrap_or(!self.irreversible),
-            compensated_by_handler: self.compensation.is_some(),
-        };
-        let draft = StepDraft {
-            name: self.name,
-            kind,
-            input,
-            output: self.output,
-            retry: self.retry,
-            timeout: self.timeout,
-            deadline,
-            after: self.after,
-            recovery,
-            compensation_retry: self.compensation_retry,
-            transactional: transactional.is_some(),
-            queue: self.queue,
-            priority: self.priority,
-        };
-        Parts { draft, handler, transactional, compensation: self.compensation }
+        draft.transactional = transactional.is_some();
+        draft.recovery.compensatable = self.compensatable.unwrap_or(!draft.recovery.irreversible);
+        draft.recovery.compensated_by_handler = compensation.is_some();
+        (draft, StepCode { handler, transactional, compensation })
     }
 }
 

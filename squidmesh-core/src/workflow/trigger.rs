@@ -60,34 +60,27 @@ impl Trigger {
     /// [`Schedule::new`](crate::schedule::Schedule::new) for the syntax of each field, and
     /// [`schedule`](crate::schedule) for what happens when the clocks change.
     pub fn expression(self, cron: impl AsRef<str>) -> Self {
-        self.scheduled("expression", |kind| {
-            if let TriggerKind::Cron { expression, .. } = kind {
-                *expression = cron.as_ref().to_owned();
-            }
-        })
+        self.scheduled("expression", |expression, _, _| *expression = cron.as_ref().to_owned())
     }
 
     /// Sets the time zone of the expression, by its IANA name, such as `Europe/Berlin`.
     pub fn time_zone(self, name: impl AsRef<str>) -> Self {
-        self.scheduled("time_zone", |kind| {
-            if let TriggerKind::Cron { time_zone, .. } = kind {
-                *time_zone = name.as_ref().to_owned();
-            }
-        })
+        self.scheduled("time_zone", |_, time_zone, _| *time_zone = name.as_ref().to_owned())
     }
 
     /// Sets what happens to occurrences that were missed while nothing ran; the default is to skip them.
     pub fn missed(self, policy: MissedPolicy) -> Self {
-        self.scheduled("missed", |kind| {
-            if let TriggerKind::Cron { missed, .. } = kind {
-                *missed = policy;
-            }
-        })
+        self.scheduled("missed", |_, _, missed| *missed = policy)
     }
 
-    fn scheduled(mut self, option: &'static str, set: impl FnOnce(&mut TriggerKind)) -> Self {
-        match self.kind {
-            TriggerKind::Cron { .. } => set(&mut self.kind),
+    /// Sets an option of the schedule: `set` is given the expression, the time zone and the policy.
+    fn scheduled(
+        mut self,
+        option: &'static str,
+        set: impl FnOnce(&mut String, &mut String, &mut MissedPolicy),
+    ) -> Self {
+        match &mut self.kind {
+            TriggerKind::Cron { expression, time_zone, missed } => set(expression, time_zone, missed),
             TriggerKind::Manual => self.misplaced.push(option),
         }
         self

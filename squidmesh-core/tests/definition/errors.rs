@@ -153,10 +153,13 @@ fn keys_are_not_empty_and_come_once() {
 
 #[test]
 fn a_retry_policy_makes_sense() {
-    only(triggered().step(step("a").retry(Retry::fixed(0, secs(1)))), E::ZeroAttempts { step: text("a") });
+    only(
+        triggered().step(step("a").retry(Retry::fixed(0, secs(1)))),
+        E::ZeroAttempts { step: text("a"), what: "step" },
+    );
     only(
         triggered().step(step("a").retry(Retry::exponential(2, secs(2)..secs(1)))),
-        E::InvertedBackoff { step: text("a"), min: secs(2), max: secs(1) },
+        E::InvertedBackoff { step: text("a"), what: "step", min: secs(2), max: secs(1) },
     );
     let endless = Retry::fixed(2, std::time::Duration::MAX);
     only(triggered().step(step("a").retry(endless)), E::DurationTooLong { step: text("a"), what: "backoff" });
@@ -206,10 +209,10 @@ fn only_a_compensatable_step_has_a_compensation() {
 fn a_compensations_retry_policy_is_validated() {
     let undone = |retry| triggered().step(step("a").compensate(echo).compensation_retry(retry));
     assert!(undone(Retry::fixed(3, secs(1))).build().is_ok());
-    only(undone(Retry::fixed(0, secs(1))), E::ZeroCompensationAttempts { step: text("a") });
+    only(undone(Retry::fixed(0, secs(1))), E::ZeroAttempts { step: text("a"), what: "compensation of the step" });
     only(
         undone(Retry::exponential(2, secs(2)..secs(1))),
-        E::InvertedCompensationBackoff { step: text("a"), min: secs(2), max: secs(1) },
+        E::InvertedBackoff { step: text("a"), what: "compensation of the step", min: secs(2), max: secs(1) },
     );
     let endless = Retry::fixed(2, std::time::Duration::MAX);
     only(undone(endless), E::DurationTooLong { step: text("a"), what: "compensation backoff" });
@@ -439,8 +442,8 @@ fn every_error_is_found_at_once() {
         E::EmptyOutputKey { step: at.clone() },
         E::EmptyInputKey { step: at.clone() },
         E::DuplicateInputKey { step: at.clone(), key: seen.clone() },
-        E::ZeroAttempts { step: at.clone() },
-        E::InvertedBackoff { step: at.clone(), min: secs(1), max: secs(1) },
+        E::ZeroAttempts { step: at.clone(), what: "step" },
+        E::InvertedBackoff { step: at.clone(), what: "step", min: secs(1), max: secs(1) },
         E::ZeroTimeout { step: at.clone() },
         E::TimeoutOnBuiltIn { step: at.clone(), kind: "" },
         E::DurationTooLong { step: at.clone(), what: "" },

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use squidmesh_core::definition::{StepName, WorkflowName};
 use squidmesh_core::port::TransactionType;
-use squidmesh_core::run::Failure;
+use squidmesh_core::run::FailureKind;
 use squidmesh_core::workflow::{
     Cancellation, Compensation, ErasedHandler, HandlerOutput, TransactionalHandler, WithDelay,
 };
@@ -19,7 +19,7 @@ use crate::declared::triggered;
 
 fn context() -> StepContext {
     StepContext::new(
-        RunId::new(Uuid::nil()),
+        RunId::from_uuid(Uuid::nil()),
         WorkflowName::new("orders").unwrap(),
         StepName::new("a").unwrap(),
         2,
@@ -77,7 +77,7 @@ fn functions_closures_and_types_all_run() {
 #[test]
 fn input_that_does_not_fit_fails_terminally_without_running() {
     let error = run(Step::new("a", double), json!({"id": "4111-1111"})).unwrap_err();
-    assert_eq!((error.kind.as_str(), error.retryable), (Failure::INVALID_INPUT, false));
+    assert_eq!((error.kind.clone(), error.retryable), (FailureKind::INVALID_INPUT, false));
     assert!(error.message.contains("at id: expected u32, found a text"), "{}", error.message);
     assert!(!error.message.contains("4111"), "{}", error.message);
 }
@@ -86,7 +86,7 @@ fn input_that_does_not_fit_fails_terminally_without_running() {
 fn output_that_json_cannot_hold_fails_terminally() {
     let error =
         run(Step::new("a", async |_: Value, _: StepContext| StepResult::Ok(vec![f64::NAN])), json!({})).unwrap_err();
-    assert_eq!((error.kind.as_str(), error.retryable), (Failure::INVALID_OUTPUT, false));
+    assert_eq!((error.kind.clone(), error.retryable), (FailureKind::INVALID_OUTPUT, false));
     assert!(error.message.contains("[0]"), "{}", error.message);
 }
 
@@ -165,7 +165,7 @@ fn every_common_sort_of_error_passes_the_question_mark() {
     }
     let recorded = |step: Step| {
         let error = run(step, json!({})).unwrap_err();
-        assert!(error.retryable && error.kind == Failure::ERROR);
+        assert!(error.retryable && error.kind == FailureKind::ERROR);
         (error.message, error.chain)
     };
     let reset = "connection reset".to_owned();
@@ -309,7 +309,7 @@ fn functions_closures_and_types_take_a_transaction() {
         };
         assert_eq!(call(&Transaction(7)).unwrap().value, json!([4, 7, 2]));
         let error = call(&7).unwrap_err();
-        assert_eq!((error.kind.as_str(), error.retryable), (Failure::TRANSACTION, false));
+        assert_eq!((error.kind.clone(), error.retryable), (FailureKind::TRANSACTION, false));
     }
 }
 

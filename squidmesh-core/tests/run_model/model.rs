@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use squidmesh_core::definition::{Definition, Priority, QueueName, TriggerName};
 use squidmesh_core::dispatch::{DispatchOptions, DispatchTarget};
 use squidmesh_core::port::{Claim, ClaimRequest, Clock, CommitOutcome, CommitToken, LeaseToken, Store, StoreSession};
-use squidmesh_core::run::{Failure, InvalidTransition, RunSnapshot};
+use squidmesh_core::run::{Failure, FailureKind, InvalidTransition, RunSnapshot};
 use squidmesh_core::testing::engine::{
     self, ApprovalDecision, Attribution, Begin, BeginCompensation, CompensationTask, Continuation, Decision,
     DecisionInputs, Limits, NewRun, Outcome, RecordOutcome, RecordedCompensation, StepTask, UnitOfWork,
@@ -324,7 +324,7 @@ impl Model {
             4 => Outcome::Completed { value: json!(7), schedule_in: None }, // no object: the step fails
             5 => Outcome::Completed { value: json!({}), schedule_in: Some(ms(3)) },
             6 => Outcome::Failed {
-                failure: Failure::new(Failure::TIMEOUT, "too long"),
+                failure: Failure::new(FailureKind::TIMEOUT, "too long"),
                 retryable: true,
                 retry_after: Some(ms(2)),
             },

@@ -265,7 +265,7 @@ impl StoreInterceptor for Defective {
             for (key, answer) in keys.iter().zip(&mut answers) {
                 if !given.insert(key) {
                     let lease = Lease { key: key.clone(), token };
-                    *answer = ClaimResult::Claimed(Box::new(Claim::new(lease, Ok(None))));
+                    *answer = ClaimResult::Claimed(Box::new(Claim { lease, state: Ok(None) }));
                 }
             }
         }

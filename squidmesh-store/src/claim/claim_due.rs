@@ -24,14 +24,14 @@ use crate::sql::{Row, Sql, execute_chunks};
 pub(crate) async fn claim(database: &Database, request: &ClaimRequest) -> Result<ClaimBatch, StoreError> {
     let doing = failed("claiming work");
     if request.limit == 0 || request.queues.is_empty() || request.fingerprints.is_empty() {
-        return Ok(ClaimBatch::new(Vec::new(), None));
+        return Ok(ClaimBatch { claims: Vec::new(), next_in: None });
     }
     let mut request = request.clone();
     request.queues.sort();
     request.queues.dedup();
     let request = &request;
     let (leases, next_in) = found(database, request).await.map_err(&doing)?;
-    Ok(ClaimBatch::new(with_runs(database, leases, &request.cached_runs).await.map_err(&doing)?, next_in))
+    Ok(ClaimBatch { claims: with_runs(database, leases, &request.cached_runs).await.map_err(&doing)?, next_in })
 }
 
 /// Looks at the front first, and at the heads of queues only if the work of others crowds the front. Once that was

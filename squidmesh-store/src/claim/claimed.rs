@@ -47,7 +47,7 @@ pub(crate) async fn with_runs(
             None if ids.contains(&id) => Err(missing(id)),
             None => Ok(None),
         };
-        Claim::new(lease, state)
+        Claim { lease, state }
     });
     Ok(claims.collect())
 }

@@ -18,7 +18,7 @@ pub(crate) async fn history<C: ConnectionTrait>(connection: &C, id: RunId) -> Re
     let audit = read(connection, id, "audit", AUDIT_COLUMNS, " ORDER BY revision, ordinal", audit_from_row).await?;
     let mut intents = read(connection, id, "intents", INTENT_COLUMNS, "", intent_from_row).await?;
     intents.sort_by(|left, right| left.key.cmp(&right.key));
-    Ok(RunHistory::new(attempts, audit, intents))
+    Ok(RunHistory { attempts, audit, intents })
 }
 
 async fn read<C: ConnectionTrait, T>(

@@ -35,7 +35,7 @@ pub(crate) async fn list<C: ConnectionTrait>(connection: &C, filter: &RunFilter)
             }
         }
     }
-    Ok(RunPage::new(runs, last.filter(|_| more)))
+    Ok(RunPage { runs, next: last.filter(|_| more) })
 }
 
 /// Returns up to `limit` matching rows, newest first.

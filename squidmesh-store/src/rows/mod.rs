@@ -14,7 +14,9 @@ mod trigger;
 
 pub(crate) use attempt::{ATTEMPT_COLUMNS, attempt_from_row, attempt_to_row};
 pub(crate) use audit::{AUDIT_COLUMNS, audit_from_row, audit_to_row};
-pub(crate) use cell::{Columns, Unreadable};
+#[cfg(feature = "fuzzing")]
+pub(crate) use cell::Columns;
+pub(crate) use cell::Unreadable;
 pub(crate) use definition::{DEFINITION_COLUMNS, definition_from_row, definition_to_row};
 pub(crate) use intent::{
     HELD_INTENT, INTENT_COLUMNS, INTENT_KEY, NEW_INTENT, REMOVED_INTENT, REPINNED_INTENT, due_intent_from_row,

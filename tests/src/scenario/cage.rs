@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use squidmesh_core::event::Event;
 use squidmesh_core::port::EventSink;
-use squidmesh_core::run::{CompensationStatus, Failure};
+use squidmesh_core::run::{CompensationStatus, FailureKind};
 use squidmesh_core::workflow::Compensation;
 use squidmesh_core::{COMPLETE, Retry, RunStatus, Step, StepContext, StepError, StepResult, ms};
 
@@ -77,8 +77,9 @@ pub async fn what_panics_when_it_is_dropped_is_recorded_as_what_it_was(backend: 
     let run = world.start_run("spiteful", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     let tries = &step(&details, "spite").attempts;
-    let kinds: Vec<_> = tries.iter().filter_map(|attempt| attempt.error.as_ref()).map(|error| &*error.kind).collect();
-    assert_eq!(kinds, [Failure::TIMEOUT, Failure::PANIC, "error"]);
+    let kinds: Vec<_> =
+        tries.iter().filter_map(|attempt| attempt.error.as_ref()).map(|error| error.kind.clone()).collect();
+    assert_eq!(kinds, [FailureKind::TIMEOUT, FailureKind::PANIC, FailureKind::ERROR]);
     assert_eq!((details.run.status, tries.len()), (RunStatus::Completed, 4));
 }
 
@@ -129,7 +130,7 @@ pub async fn a_compensation_that_panics_when_it_is_dropped_has_timed_out(backend
     let details = world.settle(run.id).await;
     let callback = step(&details, "one").run.as_ref().unwrap().compensation.clone().unwrap();
     assert_eq!(callback.status, CompensationStatus::Failed);
-    assert_eq!(callback.error.unwrap().kind, Failure::TIMEOUT);
+    assert_eq!(callback.error.unwrap().kind, FailureKind::TIMEOUT);
 }
 
 struct Panicking;

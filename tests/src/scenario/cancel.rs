@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::{Map, json};
-use squidmesh_core::command::{BulkOutcome, CommandError, ReplayError, StartError};
+use squidmesh_core::command::{BulkOutcome, CommandError, CommandRefused, InvalidActor, ReplayError};
 use squidmesh_core::inspect::StepState;
-use squidmesh_core::run::{AuditKind, Failure};
+use squidmesh_core::run::{AuditKind, FailureKind};
 use squidmesh_core::{COMPLETE, Retry, RunFilter, RunId, RunStatus, Step, StepError, approval, hours, ms, pause, wait};
 
 use super::{chain, done, nothing, workflow};
@@ -55,7 +55,7 @@ pub async fn a_running_step_is_awaited_and_nothing_follows_it(backend: &Backend)
             gate.arrived(1).await;
             assert_eq!(world.cancel_run(run.id).await.unwrap().status, RunStatus::Cancelling);
             let again = world.cancel_run(run.id).await;
-            assert!(matches!(again, Err(CommandError::InvalidTransition(_))), "{again:?}");
+            assert!(matches!(again, Err(CommandError::Refused(CommandRefused::InvalidTransition(_)))), "{again:?}");
             gate.open();
             world.rests(run.id).await
         })
@@ -111,7 +111,7 @@ pub async fn a_paused_run_is_cancelled_and_its_attempt_closed(backend: &Backend)
     assert_eq!(world.cancel_run(run.id).await.unwrap().status, RunStatus::Cancelled);
     let details = world.look(run.id).await;
     assert_eq!(attempts(&details, "ask"), ["failed"]);
-    assert_eq!(step(&details, "ask").attempts[0].error.as_ref().unwrap().kind, Failure::CANCELLED);
+    assert_eq!(step(&details, "ask").attempts[0].error.as_ref().unwrap().kind, FailureKind::CANCELLED);
 }
 
 pub async fn a_run_that_has_ended_cannot_be_cancelled(backend: &Backend) {
@@ -121,7 +121,7 @@ pub async fn a_run_that_has_ended_cannot_be_cancelled(backend: &Backend) {
     let before = world.settle(run.id).await;
     let refused = world.cancel_run(run.id).await;
     assert!(
-        matches!(&refused, Err(CommandError::InvalidTransition(error)) if error.from == RunStatus::Completed),
+        matches!(&refused, Err(CommandError::Refused(CommandRefused::InvalidTransition(error))) if error.from == RunStatus::Completed),
         "{refused:?}"
     );
     assert_eq!(world.look(run.id).await, before);
@@ -134,7 +134,7 @@ pub async fn what_an_actor_gives_has_limits(backend: &Backend) {
     let world = backend.world([chain("chain", &journal, &["one"])]);
     let run = world.start_run("chain", &nothing()).await.unwrap();
     let refused = world.cancel_run(run.id).actor("a\0da").await;
-    assert!(matches!(refused, Err(CommandError::Unacceptable { what: "the actor", .. })), "{refused:?}");
+    assert!(matches!(refused, Err(CommandError::Actor(InvalidActor::Unacceptable(_)))), "{refused:?}");
     let refused = world.cancel_run(run.id).comment("x".repeat(2 << 20)).await;
     assert!(matches!(refused, Err(CommandError::Unacceptable { what: "the comment", .. })), "{refused:?}");
     assert_eq!(world.status(run.id).await, RunStatus::Pending);
@@ -222,8 +222,8 @@ pub async fn an_actor_is_a_name_in_every_command(backend: &Backend) {
     let before = world.look(run).await;
     for (actor, empty) in [("", true), (" \t", true), ("a\0b", false)] {
         let accepted = |refused: Result<squidmesh_core::Run, CommandError>| match refused {
-            Err(CommandError::ActorNeeded) => assert!(empty, "{actor:?}"),
-            Err(CommandError::Unacceptable { what: "the actor", .. }) => assert!(!empty, "{actor:?}"),
+            Err(CommandError::Actor(InvalidActor::Missing)) => assert!(empty, "{actor:?}"),
+            Err(CommandError::Actor(InvalidActor::Unacceptable(_))) => assert!(!empty, "{actor:?}"),
             other => panic!("{actor:?}: {other:?}"),
         };
         accepted(world.cancel_run(run).actor(actor).await);
@@ -231,10 +231,7 @@ pub async fn an_actor_is_a_name_in_every_command(backend: &Backend) {
         accepted(world.approve_run(run).actor(actor).await);
         accepted(world.reject_run(run).actor(actor).await);
         let replay = world.replay_run(ended).actor(actor).await;
-        assert!(
-            matches!(replay, Err(ReplayError::Start(StartError::EmptyActor | StartError::UnacceptableActor(_)))),
-            "{replay:?}"
-        );
+        assert!(matches!(replay, Err(ReplayError::Actor(_))), "{replay:?}");
         let page = world.replay_runs(RunFilter::new().status(RunStatus::Completed)).actor(actor).await.unwrap();
         assert!(matches!(page.runs[0].outcome, BulkOutcome::Refused(_)), "{actor:?}");
     }

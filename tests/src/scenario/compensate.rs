@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use squidmesh_core::command::{DeliveryOutcome, ReplayError, SquidmeshBuilder};
 use squidmesh_core::event::IgnoreReason;
 use squidmesh_core::inspect::{RunDetails, StepState};
-use squidmesh_core::run::{CompensationRun, CompensationStatus, Failure};
+use squidmesh_core::run::{CompensationRun, CompensationStatus, FailureKind};
 use squidmesh_core::workflow::Compensation;
 use squidmesh_core::{COMPLETE, Retry, RunStatus, StepContext, StepError, StepResult, Trigger, Workflow, hours, ms};
 
@@ -324,7 +324,7 @@ pub async fn the_run_stays_failed_after_its_compensations(backend: &Backend) {
     let details = world.settle(run.id).await;
     assert_eq!(details.run.status, RunStatus::Failed);
     assert_eq!(states(&details), [StepState::Completed, StepState::Completed, StepState::Failed]);
-    assert_eq!(compensation(&details, "pay").error.as_ref().unwrap().kind, Failure::PANIC);
+    assert_eq!(compensation(&details, "pay").error.as_ref().unwrap().kind, FailureKind::PANIC);
     assert_eq!(compensation(&details, "reserve").status, CompensationStatus::Completed);
 }
 

@@ -275,7 +275,7 @@ pub async fn a_trigger_paused_before_a_worker_saw_it_stays_paused(backend: &Back
 pub async fn a_trigger_that_is_not_cron_is_reported(backend: &Backend) {
     let world = backend.world([scheduled("0 3 * * *", "UTC", MissedPolicy::Skip)]);
     let unknown = world.pause_trigger("sttlement", TRIGGER).await.unwrap_err();
-    assert!(matches!(unknown, TriggerError::UnknownWorkflow { .. }), "{unknown}");
+    assert!(matches!(unknown, TriggerError::UnknownWorkflow(_)), "{unknown}");
     let unknown = world.resume_trigger(WORKFLOW, "nihgtly").await.unwrap_err();
     assert_eq!(unknown.to_string(), "workflow settlement has no trigger \"nihgtly\"; it has: nightly, by_hand");
     let manual = world.next_occurrences(WORKFLOW, "by_hand", 1).await.unwrap_err();

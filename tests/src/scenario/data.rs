@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use squidmesh_core::run::Failure;
+use squidmesh_core::run::FailureKind;
 use squidmesh_core::{COMPLETE, Field, Retry, RunStatus, Step, StepContext, StepResult, Trigger, Workflow, ms};
 
 use super::{done, nothing, workflow};
@@ -109,7 +109,7 @@ pub async fn an_output_that_is_no_object_needs_a_key(backend: &Backend) {
     let run = world.start_run("bare", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!(details.run.status, RunStatus::Failed);
-    assert_eq!(details.run.last_error.as_ref().unwrap().kind, Failure::INVALID_OUTPUT);
+    assert_eq!(details.run.last_error.as_ref().unwrap().kind, FailureKind::INVALID_OUTPUT);
     assert_eq!(attempts(&details, "only"), ["failed"], "trying again would not help");
 }
 
@@ -128,7 +128,7 @@ pub async fn an_output_beyond_the_limits_is_a_recorded_failure(backend: &Backend
         let run = world.start_run(name, &nothing()).await.unwrap();
         let details = world.settle(run.id).await;
         assert_eq!(details.run.status, RunStatus::Failed, "{name}");
-        assert_eq!(details.run.last_error.as_ref().unwrap().kind, Failure::INVALID_OUTPUT, "{name}");
+        assert_eq!(details.run.last_error.as_ref().unwrap().kind, FailureKind::INVALID_OUTPUT, "{name}");
         assert_eq!(attempts(&details, "only"), ["failed"], "{name}");
     }
 }
@@ -156,7 +156,7 @@ pub async fn an_input_that_does_not_fit_the_handler_is_terminal(backend: &Backen
     let run = world.start_run("typed", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     let error = details.run.last_error.as_ref().unwrap();
-    assert_eq!((error.kind.as_str(), error.step.as_ref().unwrap().as_str()), (Failure::INVALID_INPUT, "takes"));
+    assert_eq!((error.kind.clone(), error.step.as_ref().unwrap().as_str()), (FailureKind::INVALID_INPUT, "takes"));
     assert_eq!(attempts(&details, "takes"), ["failed"]);
 }
 
@@ -214,7 +214,7 @@ pub async fn an_output_that_the_context_has_no_room_for_fails_its_step(backend: 
     let run = world.start_run("long", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     let error = details.run.last_error.as_ref().unwrap();
-    assert_eq!((details.run.status, error.kind.as_str()), (RunStatus::Failed, Failure::CONTEXT_TOO_LARGE));
+    assert_eq!((details.run.status, error.kind.clone()), (RunStatus::Failed, FailureKind::CONTEXT_TOO_LARGE));
     assert_eq!(error.step.as_ref().unwrap().as_str(), "s3", "the one that exceeds it");
     assert!(error.message.contains("beyond its limit of 10000 bytes"), "{}", error.message);
     assert_eq!(attempts(&details, "s3"), ["failed"], "trying again would not help");
@@ -238,12 +238,13 @@ pub async fn siblings_that_exceed_the_context_together_fail_one(backend: &Backen
     let run = world.start_run("wide", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     let error = details.run.last_error.as_ref().unwrap();
-    assert_eq!((details.run.status, error.kind.as_str()), (RunStatus::Failed, Failure::CONTEXT_TOO_LARGE));
+    assert_eq!((details.run.status, error.kind.clone()), (RunStatus::Failed, FailureKind::CONTEXT_TOO_LARGE));
     assert!(step(&details, "join").run.is_none(), "the join never starts");
     assert_eq!(details.context.len(), 3);
     let failures = details.steps.iter().flat_map(|step| &step.attempts).filter_map(|attempt| attempt.error.as_ref());
     let kinds: std::collections::BTreeSet<&str> = failures.map(|failure| failure.kind.as_str()).collect();
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), [Failure::CONTEXT_TOO_LARGE], "no other step is blamed");
+    let expected = FailureKind::CONTEXT_TOO_LARGE;
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), [expected.as_str()], "no other step is blamed");
 }
 
 pub async fn an_output_that_replaces_another_takes_its_room(backend: &Backend) {

@@ -1,8 +1,8 @@
 //! The dispatcher, called by a host.
 
-use squidmesh_core::command::DispatchError;
+use squidmesh_core::command::{DispatchError, DispatchRefused};
 use squidmesh_core::definition::{QueueName, StepName};
-use squidmesh_core::dispatch::{DispatchEvent, DispatchOptions};
+use squidmesh_core::dispatch::DispatchOptions;
 use squidmesh_core::event::EventKind;
 use squidmesh_core::inspect::{RunDetails, StepState};
 use squidmesh_core::port::{Commit, CommitOutcome, CommitToken, IntentWrite, Precondition, StepWrite};
@@ -112,7 +112,9 @@ pub async fn an_unknown_step_fails_the_whole_call(backend: &Backend) {
     let before = world.look(run).await;
     let options = DispatchOptions::new().schedule_pending();
     let refused = world.dispatcher().dispatch_steps(run, &names(["late", "nowhere"]), &options).await;
-    assert!(matches!(refused, Err(DispatchError::InvalidStep(Some(step))) if step.as_str() == "nowhere"));
+    assert!(
+        matches!(refused, Err(DispatchError::Refused(DispatchRefused::InvalidStep(Some(step)))) if step.as_str() == "nowhere")
+    );
     assert_eq!(world.look(run).await, before);
     assert!(world.sink.events().is_empty());
 }
@@ -155,13 +157,22 @@ pub async fn runs_that_schedule_no_work_are_refused(backend: &Backend) {
     let (world, run) = started(backend, &journal).await;
     let dispatcher = world.dispatcher();
     let refused = dispatcher.dispatch_compensation(run).await;
-    assert!(matches!(refused, Err(DispatchError::NotFailed { status: RunStatus::Pending, .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(DispatchError::Refused(DispatchRefused::NotFailed { status: RunStatus::Pending, .. }))),
+        "{refused:?}"
+    );
     world.cancel_run(run).await.unwrap();
     let refused = dispatcher.dispatch_run(run, &DispatchOptions::new()).await;
-    assert!(matches!(refused, Err(DispatchError::NotSchedulable { status: RunStatus::Cancelled, .. })), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            Err(DispatchError::Refused(DispatchRefused::NotSchedulable { status: RunStatus::Cancelled, .. }))
+        ),
+        "{refused:?}"
+    );
     let unknown: RunId = "0190c5a2-7b3e-7cc1-8a55-6f0e5d3b2a10".parse().unwrap();
     let refused = dispatcher.dispatch_run(unknown, &DispatchOptions::new()).await;
-    assert!(matches!(refused, Err(DispatchError::NotFound(id)) if id == unknown), "{refused:?}");
+    assert!(matches!(refused, Err(DispatchError::NotFound(found)) if found.run == unknown), "{refused:?}");
 }
 
 pub async fn a_refusal_rolls_everything_back(backend: &Backend) {
@@ -174,7 +185,10 @@ pub async fn a_refusal_rolls_everything_back(backend: &Backend) {
         world.executor.behave(behavior.clone());
         let options = DispatchOptions::new().schedule_pending();
         let refused = world.dispatcher().dispatch_steps(run, &names(["late", "later"]), &options).await;
-        assert!(matches!(refused, Err(DispatchError::Refused(_))), "{behavior:?}: {refused:?}");
+        assert!(
+            matches!(refused, Err(DispatchError::Refused(DispatchRefused::ByExecutor(_)))),
+            "{behavior:?}: {refused:?}"
+        );
         assert_eq!(world.look(run).await, before, "{behavior:?}");
         assert!(world.sink.events().is_empty(), "{behavior:?}");
         world.executor.behave(Behavior::Fine);
@@ -196,7 +210,7 @@ pub async fn the_callers_unit_of_work_carries_a_dispatch(backend: &Backend) {
     let (metadata, events) = dispatcher.dispatch_steps_with_events(&mut work, &names(["late"]), &options).unwrap();
     let (_, more) = dispatcher.dispatch_steps_with_events(&mut work, &names(["later"]), &options).unwrap();
     assert_eq!((metadata.len(), events.len(), more.len()), (1, 1, 1));
-    assert!(matches!(&events[0], DispatchEvent::RunDispatched { run: emitted, .. } if emitted.id == run));
+    assert!(events[0].run_id == run && matches!(events[0].kind, EventKind::RunDispatched { .. }));
     assert_eq!(intents(&world.look(run).await), ["root"], "nothing is stored before the caller commits");
     let decision = work.close();
     assert!(decision.events.is_empty(), "the events are the caller's to emit");
@@ -217,7 +231,7 @@ pub async fn a_start_whose_first_step_is_refused_leaves_no_run(backend: &Backend
         world.executor.behave(behavior.clone());
         let refused = world.start_run("chain", &nothing()).await;
         assert!(
-            matches!(refused, Err(squidmesh_core::command::StartError::Dispatch(DispatchError::Refused(_)))),
+            matches!(refused, Err(squidmesh_core::command::StartError::Refused(DispatchRefused::ByExecutor(_)))),
             "{behavior:?}"
         );
         let runs = world.list_runs(&squidmesh_core::RunFilter::new()).await.unwrap().runs;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use squidmesh_core::command::DispatchError;
+use squidmesh_core::command::{DispatchError, DispatchRefused};
 use squidmesh_core::definition::{Shape, StepName};
 use squidmesh_core::dispatch::{DispatchOptions, JobMetadata};
 use squidmesh_core::event::EventKind;
@@ -242,10 +242,12 @@ fn came_to(answer: &Result<Vec<JobMetadata>, DispatchError>, all: &[&'static str
             let steps = metadata.iter().map(|job| last(&job.job_id));
             Expectation::Dispatched(steps.map(|step| known(&sample::step_name(&step))).collect())
         }
-        Err(DispatchError::NotSchedulable { .. }) => Expectation::NotSchedulable,
-        Err(DispatchError::NotFailed { .. }) => Expectation::NotFailed,
-        Err(DispatchError::InvalidStep(step)) => Expectation::InvalidStep(step.as_ref().map(known)),
-        Err(DispatchError::NotRunnable { step, .. }) => Expectation::NotRunnable(known(step)),
+        Err(DispatchError::Refused(DispatchRefused::NotSchedulable { .. })) => Expectation::NotSchedulable,
+        Err(DispatchError::Refused(DispatchRefused::NotFailed { .. })) => Expectation::NotFailed,
+        Err(DispatchError::Refused(DispatchRefused::InvalidStep(step))) => {
+            Expectation::InvalidStep(step.as_ref().map(known))
+        }
+        Err(DispatchError::Refused(DispatchRefused::NotRunnable { step, .. })) => Expectation::NotRunnable(known(step)),
         Err(other) => panic!("{other}"),
     }
 }

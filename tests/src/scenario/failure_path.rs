@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use squidmesh_core::run::Failure;
+use squidmesh_core::run::{Failure, FailureKind};
 use squidmesh_core::{
     COMPLETE, Retry, RunStatus, Step, StepContext, StepError, StepResult, Workflow, approval, hours, ms,
 };
@@ -28,7 +28,7 @@ impl Known {
     }
 
     /// Returns the steps, with the kind of the failure that each attempt was given and the step that failed.
-    fn take(&self) -> Vec<(String, Option<(String, String)>)> {
+    fn take(&self) -> Vec<(String, Option<(FailureKind, String)>)> {
         let known = std::mem::take(&mut *self.0.lock().unwrap());
         let expected_failures = known.into_iter().map(|(step, failure)| {
             (step, failure.map(|failure| (failure.kind, failure.step.expect("the failed step").to_string())))
@@ -37,8 +37,8 @@ impl Known {
     }
 }
 
-fn entry(step: &str, failure: Option<(&str, &str)>) -> (String, Option<(String, String)>) {
-    (step.to_owned(), failure.map(|(kind, of)| (kind.to_owned(), of.to_owned())))
+fn entry(step: &str, failure: Option<(&str, &str)>) -> (String, Option<(FailureKind, String)>) {
+    (step.to_owned(), failure.map(|(kind, of)| (kind.into(), of.to_owned())))
 }
 
 /// charge fails → apologise, which fails the first time → write, which fails terminally → escalate → end

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sea_orm::{ConnectionTrait, Statement};
-use squidmesh_core::command::{AfterCommit, CommandError};
+use squidmesh_core::command::{AfterCommit, CommandError, CommandRefused};
 use squidmesh_core::definition::QueueName;
 use squidmesh_core::testing::MemoryTransaction;
 use squidmesh_core::{COMPLETE, Run, RunStatus, Step, approval};
@@ -142,7 +142,7 @@ pub async fn a_refused_decision_in_a_transaction_is_undone_alone(backend: &Backe
         let joined = world.within(session);
         let started = joined.start_run("chain", &nothing()).await.unwrap();
         let refused = joined.approve_run(run).actor("ada").await;
-        assert!(matches!(refused, Err(CommandError::Dispatch(_))), "{refused:?}");
+        assert!(matches!(refused, Err(CommandError::Refused(CommandRefused::ByExecutor { .. }))), "{refused:?}");
         (started, joined.into_after_commit())
     };
     let (started, after) = match (backend.memory_store(), backend.database_store()) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use squidmesh_core::command::{DeliveryOutcome, SquidmeshBuilder};
 use squidmesh_core::event::IgnoreReason;
-use squidmesh_core::run::{AuditKind, Failure};
+use squidmesh_core::run::{AuditKind, FailureKind};
 use squidmesh_core::workflow::WorkflowBuilder;
 use squidmesh_core::{COMPLETE, Retry, RunStatus, Workflow, ms};
 
@@ -61,7 +61,7 @@ pub async fn a_dead_workers_step_is_retried_elsewhere(backend: &Backend) {
     let details = world.settle(run.id).await;
     assert_eq!((details.run.status, attempts(&details, "one")), (RunStatus::Completed, vec!["failed", "completed"]));
     let lost = &step(&details, "one").attempts[0];
-    assert_eq!(lost.error.as_ref().unwrap().kind, Failure::STALE_RUNNING_STEP);
+    assert_eq!(lost.error.as_ref().unwrap().kind, FailureKind::STALE_RUNNING_STEP);
     // The lease began with the claim, which came after the run and before the attempt.
     assert!(lost.finished_at.unwrap().since(held.run.created_at) >= ms(290), "not before the lease has run out");
     assert_eq!(step(&details, "one").run.as_ref().unwrap().failures, 1, "it counts");
@@ -76,7 +76,7 @@ pub async fn a_step_that_kills_its_workers_is_poison(backend: &Backend) {
     }
     let details = world.settle(run.id).await;
     assert_eq!((details.run.status, attempts(&details, "one")), (RunStatus::Failed, vec!["failed"; 3]));
-    assert_eq!(details.run.last_error.as_ref().unwrap().kind, Failure::POISON_STEP);
+    assert_eq!(details.run.last_error.as_ref().unwrap().kind, FailureKind::POISON_STEP);
 }
 
 pub async fn a_worker_that_lost_its_lease_cannot_record(backend: &Backend) {

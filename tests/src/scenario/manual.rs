@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, json};
-use squidmesh_core::command::{CommandError, DeliveryOutcome};
+use squidmesh_core::command::{CommandError, CommandRefused, DeliveryOutcome, InvalidActor};
 use squidmesh_core::definition::QueueName;
 use squidmesh_core::inspect::{EdgeKind, StepState};
 use squidmesh_core::run::AuditKind;
@@ -42,7 +42,7 @@ pub async fn an_approval_waits_and_takes_the_way_of_the_verdict(backend: &Backen
         };
         assert_eq!(decided.status, RunStatus::Running);
         let second = world.reject_run(run.id).actor("bob").await;
-        assert!(matches!(second, Err(CommandError::InvalidTransition(_))), "{second:?}");
+        assert!(matches!(second, Err(CommandError::Refused(CommandRefused::InvalidTransition(_)))), "{second:?}");
         let details = world.settle(run.id).await;
         assert_eq!(details.run.status, RunStatus::Completed);
         assert_eq!(journal.steps(), [if approve { "yes" } else { "no" }]);
@@ -66,7 +66,10 @@ pub async fn a_pause_ends_when_it_is_unblocked(backend: &Backend) {
     let world = backend.world([holding]);
     let run = world.start_run("holding", &nothing()).await.unwrap();
     assert_eq!(world.settle(run.id).await.run.status, RunStatus::Paused);
-    assert!(matches!(world.approve_run(run.id).actor("ada").await, Err(CommandError::OtherDecision { .. })));
+    assert!(matches!(
+        world.approve_run(run.id).actor("ada").await,
+        Err(CommandError::Refused(CommandRefused::OtherDecision { .. }))
+    ));
     world.unblock_run(run.id).await.unwrap();
     assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed);
 }
@@ -75,10 +78,13 @@ pub async fn a_decision_needs_an_actor_and_a_paused_run(backend: &Backend) {
     let journal = Journal::new();
     let world = backend.world([asking(&journal)]);
     let run = world.start_run("asking", &nothing()).await.unwrap();
-    assert!(matches!(world.approve_run(run.id).actor("ada").await, Err(CommandError::InvalidTransition(_))));
+    assert!(matches!(
+        world.approve_run(run.id).actor("ada").await,
+        Err(CommandError::Refused(CommandRefused::InvalidTransition(_)))
+    ));
     world.settle(run.id).await;
-    assert!(matches!(world.approve_run(run.id).await, Err(CommandError::ActorNeeded)));
-    assert!(matches!(world.approve_run(run.id).actor("").await, Err(CommandError::ActorNeeded)));
+    assert!(matches!(world.approve_run(run.id).await, Err(CommandError::Actor(InvalidActor::Missing))));
+    assert!(matches!(world.approve_run(run.id).actor("").await, Err(CommandError::Actor(InvalidActor::Missing))));
     assert_eq!(world.status(run.id).await, RunStatus::Paused);
 }
 
@@ -228,7 +234,7 @@ pub async fn of_many_decisions_at_once_one_counts(backend: &Backend) {
     for decision in decisions.collect::<Vec<_>>() {
         match decision.await.unwrap() {
             Ok(_) => winners += 1,
-            Err(CommandError::InvalidTransition(_)) => {}
+            Err(CommandError::Refused(CommandRefused::InvalidTransition(_))) => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -324,7 +330,9 @@ pub async fn a_decision_may_name_its_step_and_counts_for_no_other(backend: &Back
     world.approve_run(run.id).actor("ada").step("manager").await.unwrap();
     world.settle(run.id).await;
     let clicked_twice = world.approve_run(run.id).actor("ada").step("manager").await;
-    assert!(matches!(&clicked_twice, Err(CommandError::OtherStep { waits, .. }) if waits.as_str() == "director"));
+    assert!(
+        matches!(&clicked_twice, Err(CommandError::Refused(CommandRefused::OtherStep { waits, .. })) if waits.as_str() == "director")
+    );
     assert_eq!(world.status(run.id).await, RunStatus::Paused);
     let done = world.approve_run(run.id).actor("bob").step("director").await.unwrap();
     assert_eq!(done.status, RunStatus::Completed);
@@ -337,7 +345,7 @@ pub async fn a_decision_beyond_the_limits_as_a_whole_decides_nothing(backend: &B
     world.settle(run.id).await;
     let half = "x".repeat(700 << 10);
     let refused = world.approve_run(run.id).actor(&half).comment(&half).await;
-    assert!(matches!(refused, Err(CommandError::Unacceptable { what: "the decision as a whole", .. })), "{refused:?}");
+    assert!(matches!(refused, Err(CommandError::Refused(CommandRefused::Unacceptable { .. }))), "{refused:?}");
     assert_eq!(world.status(run.id).await, RunStatus::Paused);
     world.approve_run(run.id).actor("ada").await.unwrap();
 }
@@ -351,7 +359,9 @@ pub async fn a_second_decision_is_answered_with_the_first(backend: &Backend) {
         for second in
             [world.approve_run(run.id).actor("bob").await, world.reject_run(run.id).actor("bob").step("ask").await]
         {
-            let Err(CommandError::InvalidTransition(error)) = second else { panic!("{second:?}") };
+            let Err(CommandError::Refused(CommandRefused::InvalidTransition(error))) = second else {
+                panic!("{second:?}")
+            };
             let first = error.decided.as_ref().unwrap();
             assert_eq!(
                 (first.step.as_str(), first.decision.as_str(), first.actor.as_deref()),
@@ -404,7 +414,10 @@ pub async fn a_decision_without_room_in_the_context_decides_nothing(backend: &Ba
     let run = world.start_run("full", &nothing()).await.unwrap();
     assert_eq!(world.settle(run.id).await.run.status, RunStatus::Paused);
     let long = world.approve_run(run.id).actor("ada").comment("y".repeat(700)).await;
-    assert!(matches!(long, Err(CommandError::ContextTooLarge { limit: 1_500, .. })), "{long:?}");
+    assert!(
+        matches!(long, Err(CommandError::Refused(CommandRefused::ContextTooLarge { limit: 1_500, .. }))),
+        "{long:?}"
+    );
     assert_eq!(world.status(run.id).await, RunStatus::Paused);
     world.approve_run(run.id).actor("ada").comment("fine").await.unwrap();
     assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed);
@@ -434,7 +447,9 @@ pub async fn a_decision_whose_successor_is_refused_leaves_the_run_paused(backend
     {
         world.executor.behave(behavior.clone());
         for refused in [world.approve_run(run.id).actor("ada").await, world.reject_run(run.id).actor("ada").await] {
-            let Err(CommandError::Dispatch(error)) = refused else { panic!("{behavior:?}: {refused:?}") };
+            let Err(CommandError::Refused(error @ CommandRefused::ByExecutor { .. })) = refused else {
+                panic!("{behavior:?}: {refused:?}")
+            };
             assert!(error.to_string().contains("/yes"), "the refused step is named: {error}");
         }
         assert_eq!(world.look(run.id).await, before, "{behavior:?}");

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use squidmesh_core::run::{CompensationStatus, Failure};
+use squidmesh_core::run::{CompensationStatus, FailureKind};
 use squidmesh_core::workflow::{CancelReason, Compensation};
 use squidmesh_core::{COMPLETE, Retry, RunStatus, Step, StepContext, StepError, StepResult, Workflow, ms};
 
@@ -99,7 +99,7 @@ pub async fn a_handler_has_some_time_to_stop_at_its_timeout(backend: &Backend) {
     let attempt = &step(&details, "stops").attempts[0];
     assert_eq!(
         attempt.error.as_ref().unwrap().kind,
-        Failure::TIMEOUT,
+        FailureKind::TIMEOUT,
         "a timeout stays one, whatever is returned then"
     );
 }
@@ -154,7 +154,7 @@ pub async fn the_time_to_stop_is_bounded_and_for_those_who_look(backend: &Backen
         let run = world.start_run(&name, &nothing()).await.unwrap();
         let details = world.settle(run.id).await;
         let attempt = &step(&details, "one").attempts[0];
-        assert_eq!(attempt.error.as_ref().unwrap().kind, Failure::TIMEOUT);
+        assert_eq!(attempt.error.as_ref().unwrap().kind, FailureKind::TIMEOUT);
         let took = attempt.finished_at.unwrap().since(attempt.started_at);
         assert!(took >= least && took < long, "{took:?}");
     }

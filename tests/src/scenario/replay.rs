@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
-use squidmesh_core::command::{BulkError, BulkOutcome, ReplayError, ResumeError, StartError, Unresumable};
+use squidmesh_core::command::{
+    BulkError, BulkOutcome, InvalidActor, ReplayError, ResumeError, StartError, Unresumable,
+};
 use squidmesh_core::definition::WorkflowName;
 use squidmesh_core::inspect::StepState;
 use squidmesh_core::run::AuditKind;
@@ -216,7 +218,7 @@ pub async fn only_a_failed_run_of_a_known_version_is_resumed(backend: &Backend) 
     world.settle(run.id).await;
     assert!(world.resume_run(run.id).await.is_err(), "a completed run has nothing left");
     let unknown = RunId::from_uuid(uuid::Uuid::nil());
-    assert!(matches!(world.resume_run(unknown).await, Err(ResumeError::NotFound(id)) if id == unknown));
+    assert!(matches!(world.resume_run(unknown).await, Err(ResumeError::NotFound(found)) if found.run == unknown));
     let old = failed(&world, "fragile").await;
     let outsider = backend.world([]);
     let refused = outsider.resume_run(old).await.unwrap_err();
@@ -364,11 +366,11 @@ pub async fn who_repeats_a_run_has_limits_too(backend: &Backend) {
     let world = backend.world([fragile(&journal, &mended)]);
     let old = failed(&world, "fragile").await;
     let refused = world.replay_run(old).actor("a\0da").await.unwrap_err();
-    assert!(matches!(refused, ReplayError::Start(StartError::UnacceptableActor(_))), "{refused}");
+    assert!(matches!(refused, ReplayError::Actor(InvalidActor::Unacceptable(_))), "{refused}");
     let refused = world.resume_run(old).actor("x".repeat(2 << 20)).await.unwrap_err();
-    assert!(matches!(refused, ResumeError::Start(StartError::UnacceptableActor(_))), "{refused}");
+    assert!(matches!(refused, ResumeError::Actor(InvalidActor::Unacceptable(_))), "{refused}");
     let page = world.resume_runs(of("fragile")).actor("a\0da").await.unwrap();
-    assert!(matches!(page.runs[0].outcome, BulkOutcome::Refused(ResumeError::Start(StartError::UnacceptableActor(_)))));
+    assert!(matches!(page.runs[0].outcome, BulkOutcome::Refused(ResumeError::Actor(InvalidActor::Unacceptable(_)))));
     assert_eq!(world.list_runs(&of("fragile")).await.unwrap().runs.len(), 1, "nothing is stored");
 }
 
@@ -390,7 +392,7 @@ pub async fn in_a_batch_only_the_refused_run_is_left_out(backend: &Backend) {
     for run in &page.runs {
         match &run.outcome {
             BulkOutcome::Started(started) if run.id == resumed => assert_eq!(started.resumed_from, Some(resumed)),
-            BulkOutcome::Refused(ResumeError::Start(StartError::Dispatch(error))) if run.id == refused => {
+            BulkOutcome::Refused(ResumeError::Start(StartError::Refused(error))) if run.id == refused => {
                 assert_eq!(error.refused_step().unwrap().as_str(), "only");
             }
             other => panic!("{other:?}"),

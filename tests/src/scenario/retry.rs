@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use squidmesh_core::event::EventKind;
-use squidmesh_core::run::Failure;
+use squidmesh_core::run::FailureKind;
 use squidmesh_core::workflow::CancelReason;
 use squidmesh_core::{COMPLETE, Retry, RunStatus, StepError, ms, secs};
 
@@ -160,7 +160,7 @@ pub async fn a_panic_is_a_failed_attempt(backend: &Backend) {
     assert_eq!(details.run.status, RunStatus::Completed);
     assert_eq!(attempts(&details, "jumpy"), ["failed", "completed"]);
     let error = step(&details, "jumpy").attempts[0].error.clone().unwrap();
-    assert_eq!(error.kind, Failure::PANIC);
+    assert_eq!(error.kind, FailureKind::PANIC);
     assert!(error.message.contains("not the first time"), "{}", error.message);
 }
 
@@ -174,7 +174,7 @@ pub async fn a_panic_before_the_first_await_is_a_failed_attempt_too(backend: &Ba
     let world = backend.world([panicking]);
     let run = world.start_run("panicking", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
-    assert_eq!(details.run.last_error.as_ref().unwrap().kind, Failure::PANIC);
+    assert_eq!(details.run.last_error.as_ref().unwrap().kind, FailureKind::PANIC);
 }
 
 pub async fn a_step_that_times_out_is_notified_and_retried(backend: &Backend) {
@@ -212,7 +212,7 @@ pub async fn a_step_that_times_out_is_notified_and_retried(backend: &Backend) {
     assert_eq!(details.run.status, RunStatus::Completed);
     assert_eq!(attempts(&details, "stuck"), ["failed", "completed"]);
     let first = &step(&details, "stuck").attempts[0];
-    assert_eq!(first.error.as_ref().unwrap().kind, Failure::TIMEOUT);
+    assert_eq!(first.error.as_ref().unwrap().kind, FailureKind::TIMEOUT);
     assert!(first.finished_at.unwrap().since(first.started_at) >= ms(80));
     let noticed = async {
         while notices.lock().unwrap().is_empty() {

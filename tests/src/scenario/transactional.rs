@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use squidmesh_core::command::{ConfigError, DeliveryOutcome, SquidmeshBuilder};
 use squidmesh_core::event::{Event, EventKind, IgnoreReason};
 use squidmesh_core::inspect::RunDetails;
-use squidmesh_core::port::MockStore;
-use squidmesh_core::run::Failure;
+use squidmesh_core::run::FailureKind;
+use squidmesh_core::testing::MockStore;
 use squidmesh_core::testing::{ManualClock, MemoryExecutor, MemoryTransaction};
 use squidmesh_core::workflow::TransactionalHandler;
 use squidmesh_core::{
@@ -134,9 +134,9 @@ async fn settled(backend: &Backend, workflow: Workflow) -> RunDetails {
     world.settle(run.id).await
 }
 
-fn kinds(details: &RunDetails) -> Vec<&str> {
+fn kinds(details: &RunDetails) -> Vec<FailureKind> {
     let attempts = &step(details, "book").attempts;
-    attempts.iter().filter_map(|attempt| attempt.error.as_ref()).map(|error| error.kind.as_str()).collect()
+    attempts.iter().filter_map(|attempt| attempt.error.as_ref()).map(|error| error.kind.clone()).collect()
 }
 
 pub async fn the_handlers_writes_and_the_steps_completion_commit_together(backend: &Backend) {
@@ -217,7 +217,7 @@ pub async fn a_panic_or_a_timeout_rolls_the_writes_back(backend: &Backend) {
     let details = settled(backend, single(troubled.retry(Retry::fixed(3, ms(1))).timeout(ms(100)))).await;
     assert_eq!(details.run.status, RunStatus::Completed);
     assert_eq!(attempts(&details, "book"), ["failed", "failed", "completed"]);
-    assert_eq!(kinds(&details), [Failure::PANIC, Failure::TIMEOUT]);
+    assert_eq!(kinds(&details), [FailureKind::PANIC, FailureKind::TIMEOUT]);
     assert_eq!(ledger.rows(backend).await, ["book"]);
 }
 
@@ -229,7 +229,7 @@ pub async fn a_handler_that_panics_when_dropped_runs_up_to_its_limit(backend: &B
     });
     let details = settled(backend, single(spiteful.retry(Retry::fixed(2, ms(1))).timeout(ms(100)))).await;
     assert_eq!((details.run.status, attempts(&details, "book")), (RunStatus::Failed, vec!["failed"; 2]));
-    assert_eq!(kinds(&details), [Failure::TIMEOUT; 2]);
+    assert_eq!(kinds(&details), [FailureKind::TIMEOUT, FailureKind::TIMEOUT]);
     assert_eq!(ledger.calls("book"), [1, 2]);
     assert_eq!(ledger.rows(backend).await, [""; 0]);
 }
@@ -238,7 +238,7 @@ pub async fn an_output_that_cannot_be_kept_rolls_the_writes_back(backend: &Backe
     let ledger = Ledger::on(backend).await;
     let details = settled(backend, single(ledger.step(backend, "book", |_| async { Ok(json!(7)) }))).await;
     assert_eq!((details.run.status, attempts(&details, "book")), (RunStatus::Failed, vec!["failed"]));
-    assert_eq!(kinds(&details), [Failure::INVALID_OUTPUT]);
+    assert_eq!(kinds(&details), [FailureKind::INVALID_OUTPUT]);
     assert_eq!(ledger.rows(backend).await, [""; 0]);
 }
 
@@ -390,7 +390,7 @@ pub async fn a_transaction_spoiled_by_its_handler_is_a_failed_attempt(backend: &
     let details =
         settled(backend, single(Step::new("book", transactional(Spoiling)).retry(Retry::fixed(3, ms(1))))).await;
     assert_eq!((details.run.status, attempts(&details, "book")), (RunStatus::Completed, vec!["failed", "completed"]));
-    assert_eq!(kinds(&details), [Failure::TRANSACTION]);
+    assert_eq!(kinds(&details), [FailureKind::TRANSACTION]);
     assert_eq!(ledger.rows(backend).await, ["book"]);
     // The connection is still usable.
     let details =
@@ -412,6 +412,9 @@ pub async fn a_store_with_other_transactions_is_refused_at_build(backend: &Backe
         }
         other => panic!("{other:?}"),
     }
-    let built = Squidmesh::builder(MockStore::new()).executor(executor()).workflow(workflow()).build();
+    let mut lending_none = MockStore::new();
+    lending_none.expect_bound_calls().returning(|_| Ok(()));
+    lending_none.expect_transaction_type().returning(|| None);
+    let built = Squidmesh::builder(lending_none).executor(executor()).workflow(workflow()).build();
     assert!(matches!(built.err(), Some(ConfigError::TransactionsUnsupported { .. })));
 }

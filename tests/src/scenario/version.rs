@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use sea_orm::ConnectionTrait;
 use serde_json::json;
-use squidmesh_core::command::{CommandError, ConfigError, DeliveryOutcome, ResumeError, SquidmeshBuilder, Unresumable};
+use squidmesh_core::command::{
+    CommandError, CommandRefused, ConfigError, DeliveryOutcome, ResumeError, SquidmeshBuilder, Unresumable,
+};
 use squidmesh_core::definition::StepName;
 use squidmesh_core::deploy::{Difference, compare_with_live_runs};
 use squidmesh_core::event::{EventKind, IgnoreReason};
@@ -354,7 +356,10 @@ pub async fn a_run_that_is_being_cancelled_ends_without_its_version(backend: &Ba
     let details = outsider.look(run.id).await;
     assert_eq!(details.run.status, RunStatus::Cancelled);
     assert!(details.intents.is_empty());
-    assert!(matches!(outsider.cancel_run(run.id).await, Err(CommandError::InvalidTransition(_))));
+    assert!(matches!(
+        outsider.cancel_run(run.id).await,
+        Err(CommandError::Refused(CommandRefused::InvalidTransition(_)))
+    ));
 }
 
 pub async fn a_deploy_is_compared_with_the_runs_that_live(backend: &Backend) {

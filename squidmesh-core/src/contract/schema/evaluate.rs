@@ -101,8 +101,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Returns whether a value matches the node's own rules, without visiting the values within it.
-    pub(super) fn fits_alone(&mut self, node: &Node, value: &Value) -> Result<bool, TooMuch> {
+    /// Checks the kind of a value, and the values that are listed for a node.
+    pub(super) fn may_fit(&mut self, node: &Node, value: &Value) -> Result<bool, TooMuch> {
         if node.never || node.kinds.is_some_and(|kinds| !kinds.has(value)) {
             return Ok(false);
         }
@@ -112,6 +112,14 @@ impl<'a> Evaluation<'a> {
             if !has {
                 return Ok(false);
             }
+        }
+        Ok(true)
+    }
+
+    /// Returns whether a value matches the node's own rules, without visiting the values within it.
+    pub(super) fn fits_alone(&mut self, node: &Node, value: &Value) -> Result<bool, TooMuch> {
+        if !self.may_fit(node, value)? {
+            return Ok(false);
         }
         match value {
             Value::Number(number) => {

@@ -153,15 +153,8 @@ impl<'v> Explanation<'_, 'v> {
         self.evaluation.spend(1)?;
         let nodes = self.evaluation.nodes;
         let node = nodes.behind(form);
-        if node.never || node.kinds.is_some_and(|kinds| !kinds.has(value)) {
+        if !self.evaluation.may_fit(node, value)? {
             return Ok(false);
-        }
-        for literals in &node.literals {
-            let (has, work) = literals.have(value);
-            self.evaluation.spend(work)?;
-            if !has {
-                return Ok(false);
-            }
         }
         let (Value::Object(members), Some(object)) = (value, &node.object) else { return Ok(true) };
         for name in &object.required {

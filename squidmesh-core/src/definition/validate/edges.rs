@@ -6,7 +6,7 @@ use super::super::Shape;
 use super::super::cycle::cycles;
 use super::super::draft::{Draft, TargetDraft};
 use super::super::error::DefinitionError;
-use super::super::graph::slot;
+use super::super::graph::{connect, slot};
 use super::super::step::StepKind;
 use super::super::transition::TransitionOutcome;
 
@@ -141,44 +141,27 @@ fn mixture(draft: &Draft, errors: &mut Vec<DefinitionError>) {
 /// Checks the graph of a transition workflow: one entry step, no cycle, and every step reachable.
 fn walk(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
     let count = draft.steps.len();
-    let mut next = vec![Vec::new(); count];
-    let mut reachable_next = vec![Vec::new(); count];
-    let mut is_target = vec![false; count];
-    for (transition, ends) in draft.transitions.iter().zip(&edges.ends) {
-        let Some((from, Some(to))) = ends else {
-            continue;
-        };
-        if let Some(next) = next.get_mut(*from) {
-            next.push(*to);
+    let transitions = draft.transitions.iter().zip(&edges.ends).filter_map(|(transition, ends)| {
+        let (from, to) = (*ends)?;
+        let fails = draft.steps.get(from).is_some_and(|step| can_fail(&step.kind));
+        Some((from, to?, transition.on == TransitionOutcome::Ok || fails))
+    });
+    let deadlines = edges.deadlines.iter().enumerate().filter_map(|(from, to)| Some((from, (*to)?, true)));
+    let (mut next, mut reachable_next) = (vec![Vec::new(); count], vec![Vec::new(); count]);
+    let mut targets = HashSet::new();
+    for (from, to, is_reachable) in transitions.chain(deadlines) {
+        connect(&mut next, from, to);
+        if is_reachable {
+            connect(&mut reachable_next, from, to);
         }
-        if from != to
-            && let Some(is_target) = is_target.get_mut(*to)
-        {
-            *is_target = true;
-        }
-        let fails = draft.steps.get(*from).is_some_and(|step| can_fail(&step.kind));
-        if (transition.on == TransitionOutcome::Ok || fails)
-            && let Some(next) = reachable_next.get_mut(*from)
-        {
-            next.push(*to);
-        }
-    }
-    for (from, to) in edges.deadlines.iter().enumerate().filter_map(|(from, to)| Some((from, (*to)?))) {
-        for next in [&mut next, &mut reachable_next] {
-            if let Some(next) = next.get_mut(from) {
-                next.push(to);
-            }
-        }
-        if from != to
-            && let Some(is_target) = is_target.get_mut(to)
-        {
-            *is_target = true;
+        if from != to {
+            targets.insert(to);
         }
     }
     errors.extend(
         cycles(&next).into_iter().map(|cycle| DefinitionError::TransitionCycle { steps: named(draft, &cycle) }),
     );
-    edges.entries = is_target.iter().enumerate().filter(|(_, target)| !**target).map(|(place, _)| place).collect();
+    edges.entries = (0..count).filter(|place| !targets.contains(place)).collect();
     edges.dependents = vec![Vec::new(); count];
     match edges.entries.as_slice() {
         [entry] => {
@@ -216,9 +199,7 @@ fn arrange(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) 
     let mut dependents = vec![Vec::new(); draft.steps.len()];
     for (place, dependencies) in edges.dependencies.iter().enumerate() {
         for dependency in dependencies {
-            if let Some(dependents) = dependents.get_mut(*dependency) {
-                dependents.push(place);
-            }
+            connect(&mut dependents, *dependency, place);
         }
         if dependencies.is_empty() {
             edges.entries.push(place);

@@ -9,7 +9,7 @@ mod triggers;
 
 use self::edges::Edges;
 use super::deadline::Deadline;
-use super::draft::{Draft, StepDraft, TargetDraft};
+use super::draft::{Draft, TargetDraft};
 use super::error::{DefinitionError, DefinitionErrors};
 use super::fingerprint::Fingerprint;
 use super::graph::Graph;
@@ -30,13 +30,11 @@ impl Draft {
         let edges = edges::check(&self, shape, &mut errors);
         let definition = self.named(shape, edges, &mut errors).map(Definition::sealed);
         match definition {
-            Some(Ok(definition)) if errors.is_empty() => Ok(definition),
-            Some(Err(error)) => {
-                errors.push(error);
-                Err(DefinitionErrors::new(&name, errors))
-            }
-            _ => Err(DefinitionErrors::new(&name, errors)),
+            Some(Ok(definition)) if errors.is_empty() => return Ok(definition),
+            Some(Err(error)) => errors.push(error),
+            _ => {}
         }
+        Err(DefinitionErrors::new(&name, errors))
     }
 
     /// Returns the shape of the workflow. Any `after` makes a dependency workflow; without one, any transition
@@ -80,7 +78,21 @@ impl Draft {
                         None => None,
                     },
                 });
-                steps.push(defined(step, name, deadline, after, queue));
+                steps.push(StepDefinition {
+                    name,
+                    kind: step.kind,
+                    input: step.input,
+                    output: step.output,
+                    retry: step.retry,
+                    timeout: step.timeout,
+                    deadline,
+                    after,
+                    recovery: step.recovery,
+                    compensation_retry: step.compensation_retry,
+                    transactional: step.transactional,
+                    queue,
+                    priority: step.priority,
+                });
             }
         }
         let mut transitions = Vec::with_capacity(self.transitions.len());
@@ -116,35 +128,11 @@ fn kept<T>(name: Result<T, InvalidName>, errors: &mut Vec<DefinitionError>) -> O
     }
 }
 
-fn defined(
-    step: StepDraft,
-    name: StepName,
-    deadline: Option<Deadline>,
-    after: Vec<StepName>,
-    queue: QueueName,
-) -> StepDefinition {
-    StepDefinition {
-        name,
-        kind: step.kind,
-        input: step.input,
-        output: step.output,
-        retry: step.retry,
-        timeout: step.timeout,
-        deadline,
-        after,
-        recovery: step.recovery,
-        compensation_retry: step.compensation_retry,
-        transactional: step.transactional,
-        queue,
-        priority: step.priority,
-    }
-}
-
 impl Definition {
     /// Checks that every database can store the definition, and computes its fingerprint.
     fn sealed(mut self) -> Result<Self, DefinitionError> {
         let refused = |_| DefinitionError::NotStorable(JsonViolation::Refused { path: "the definition".to_owned() });
-        let data = serde_json::to_value(self.data()).map_err(refused)?;
+        let data = serde_json::to_value(&self).map_err(refused)?;
         let limits = JsonLimits { max_bytes: usize::MAX, max_depth: JsonLimits::DEPTH_CEILING };
         limits.check(&data).map_err(DefinitionError::NotStorable)?;
         self.fingerprint = Fingerprint::of(&data);

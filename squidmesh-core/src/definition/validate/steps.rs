@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::super::draft::StepDraft;
 use super::super::duration::LONGEST;
 use super::super::error::DefinitionError;
+use super::super::retry::Retry;
 use super::super::step::{InputMapping, StepKind};
 
 pub(super) fn check(steps: &[StepDraft], errors: &mut Vec<DefinitionError>) {
@@ -67,23 +68,12 @@ fn check_data(step: &StepDraft, errors: &mut Vec<DefinitionError>) {
 }
 
 fn check_times(step: &StepDraft, errors: &mut Vec<DefinitionError>) {
-    let too_long = |what| DefinitionError::DurationTooLong { step: step.name.clone(), what };
-    let (min, max) = (step.retry.min(), step.retry.max());
-    if step.retry.max_attempts() == 0 {
-        errors.push(DefinitionError::ZeroAttempts { step: step.name.clone() });
-    }
-    if min > max {
-        errors.push(DefinitionError::InvertedBackoff { step: step.name.clone(), min, max });
-    }
-    if min.is_zero() && !max.is_zero() {
-        errors.push(DefinitionError::ZeroBackoff { step: step.name.clone(), what: "backoff", max });
-    }
-    if min.max(max) > LONGEST {
-        errors.push(too_long("backoff"));
-    }
+    check_retry(&step.name, &step.retry, "step", "backoff", errors);
     match step.timeout {
         Some(timeout) if timeout.is_zero() => errors.push(DefinitionError::ZeroTimeout { step: step.name.clone() }),
-        Some(timeout) if timeout > LONGEST => errors.push(too_long("timeout")),
+        Some(timeout) if timeout > LONGEST => {
+            errors.push(DefinitionError::DurationTooLong { step: step.name.clone(), what: "timeout" });
+        }
         _ => {}
     }
 }
@@ -101,22 +91,33 @@ fn check_deadline(step: &StepDraft, errors: &mut Vec<DefinitionError>) {
 
 fn check_compensation_retry(step: &StepDraft, errors: &mut Vec<DefinitionError>) {
     let Some(retry) = &step.compensation_retry else { return };
-    let name = || step.name.clone();
-    let (min, max) = (retry.min(), retry.max());
     if !step.recovery.compensated_by_handler {
-        errors.push(DefinitionError::CompensationRetryWithoutHandler { step: name() });
+        errors.push(DefinitionError::CompensationRetryWithoutHandler { step: step.name.clone() });
     }
+    check_retry(&step.name, retry, "compensation of the step", "compensation backoff", errors);
+}
+
+/// Checks a retry policy: `what` is retried, and `backoff` is how errors name its delays.
+fn check_retry(
+    step: &str,
+    retry: &Retry,
+    what: &'static str,
+    backoff: &'static str,
+    errors: &mut Vec<DefinitionError>,
+) {
+    let step = || step.to_owned();
+    let (min, max) = (retry.min(), retry.max());
     if retry.max_attempts() == 0 {
-        errors.push(DefinitionError::ZeroCompensationAttempts { step: name() });
+        errors.push(DefinitionError::ZeroAttempts { step: step(), what });
     }
     if min > max {
-        errors.push(DefinitionError::InvertedCompensationBackoff { step: name(), min, max });
+        errors.push(DefinitionError::InvertedBackoff { step: step(), what, min, max });
     }
     if min.is_zero() && !max.is_zero() {
-        errors.push(DefinitionError::ZeroBackoff { step: name(), what: "compensation backoff", max });
+        errors.push(DefinitionError::ZeroBackoff { step: step(), what: backoff, max });
     }
     if min.max(max) > LONGEST {
-        errors.push(DefinitionError::DurationTooLong { step: name(), what: "compensation backoff" });
+        errors.push(DefinitionError::DurationTooLong { step: step(), what: backoff });
     }
 }
 

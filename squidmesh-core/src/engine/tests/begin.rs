@@ -6,7 +6,7 @@ use super::harness::{Harness, chain, completed, failed_for_now, name, step, work
 use crate::definition::{Retry, ms, secs};
 use crate::engine::Begin;
 use crate::event::IgnoreReason;
-use crate::run::{AttemptStatus, Failure, RunStatus, StepStatus};
+use crate::run::{AttemptStatus, FailureKind, RunStatus, StepStatus};
 use crate::workflow::{Step, Workflow, wait};
 
 fn two() -> Workflow {
@@ -127,7 +127,7 @@ fn a_dead_workers_attempt_is_closed_and_counts() {
     assert_eq!(decided.task().attempt, 2);
     assert_eq!(harness.tries("first"), [(1, AttemptStatus::Failed), (2, AttemptStatus::Running)]);
     let first = &harness.attempts[&(name("first"), 1)];
-    assert_eq!(first.error.as_ref().unwrap().kind, Failure::STALE_RUNNING_STEP);
+    assert_eq!(first.error.as_ref().unwrap().kind, FailureKind::STALE_RUNNING_STEP);
     assert_eq!((harness.step("first").failures, harness.step("first").crashes), (1, 0), "suspected, and not proved");
 }
 
@@ -140,7 +140,7 @@ fn a_dead_worker_uses_up_the_only_attempt_of_a_step_that_is_never_retried() {
     let decided = harness.begin("first");
     assert_eq!(decided.value, Begin::Advanced);
     assert_eq!(harness.status(), RunStatus::Failed);
-    assert_eq!(harness.state.run.last_error.as_ref().unwrap().kind, Failure::STALE_RUNNING_STEP);
+    assert_eq!(harness.state.run.last_error.as_ref().unwrap().kind, FailureKind::STALE_RUNNING_STEP);
     assert!(harness.intents.is_empty());
 }
 
@@ -158,7 +158,7 @@ fn a_step_that_takes_its_worker_down_three_times_in_a_row_is_poison() {
     assert_eq!(harness.intent("first").unwrap().delay, harness.limits.suspense);
     assert_eq!(harness.begin("first").value, Begin::Advanced);
     assert_eq!(harness.status(), RunStatus::Failed);
-    assert_eq!(harness.state.run.last_error.as_ref().unwrap().kind, Failure::POISON_STEP);
+    assert_eq!(harness.state.run.last_error.as_ref().unwrap().kind, FailureKind::POISON_STEP);
     assert_eq!(harness.tries("first").len(), 3);
 }
 

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::harness::{Harness, chain, completed, failed_for_now, object, step, workflow};
-use crate::engine::{Attribution, Begin, cancel};
+use crate::engine::{Attribution, Begin, CommandRefused, cancel};
 use crate::event::IgnoreReason;
-use crate::run::{AttemptStatus, AuditKind, Failure, InvalidTransition, RunStatus, StepStatus};
+use crate::run::{AttemptStatus, AuditKind, FailureKind, RunStatus, StepStatus};
 use crate::workflow::{COMPLETE, Step, approval};
 
 fn two() -> Harness {
@@ -69,7 +69,7 @@ fn a_cancelled_approval_closes_its_attempt_as_failed() {
     assert_eq!((harness.status(), harness.step_status("ask")), (RunStatus::Cancelled, Some(StepStatus::Cancelled)));
     let attempt = harness.attempts.values().next().unwrap();
     assert_eq!(attempt.status, AttemptStatus::Failed);
-    assert_eq!(attempt.error.as_ref().unwrap().kind, Failure::CANCELLED);
+    assert_eq!(attempt.error.as_ref().unwrap().kind, FailureKind::CANCELLED);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_run_that_has_ended_or_is_being_cancelled_cannot_be_cancelled() {
         harness.state.run.status = from;
         let before = harness.state.clone();
         let refused = harness.cancel();
-        assert!(matches!(refused, Err(InvalidTransition { from: found, .. }) if found == from), "{from}");
+        assert!(matches!(refused, Err(CommandRefused::InvalidTransition(error)) if error.from == from), "{from}");
         assert_eq!(harness.state, before, "{from}");
     }
 }

@@ -9,7 +9,7 @@ use crate::engine::{BeginCompensation, CompensationTask, Outcome, RecordedCompen
 use crate::event::IgnoreReason;
 use crate::handler::{Compensation, StepContext, StepResult};
 use crate::port::IntentWrite;
-use crate::run::{CompensationStatus, Failure, InvalidTransition, RunStatus};
+use crate::run::{CompensationStatus, FailureKind, InvalidTransition, RunStatus};
 use crate::workflow::{COMPLETE, Step, Workflow};
 
 async fn undo(_: Compensation, _: StepContext) -> StepResult<()> {
@@ -123,8 +123,8 @@ fn a_callback_that_takes_its_worker_down_three_times_is_given_up() {
     assert_eq!(callback(&harness.begin_compensation().value).step, name("a"), "the rest continues");
     let kept = harness.step("b").compensation.as_ref().unwrap();
     assert_eq!(
-        (kept.status, kept.error.as_ref().unwrap().kind.as_str()),
-        (CompensationStatus::Failed, Failure::POISON_STEP)
+        (kept.status, kept.error.as_ref().unwrap().kind.clone()),
+        (CompensationStatus::Failed, FailureKind::POISON_STEP)
     );
 }
 

@@ -2,8 +2,9 @@
 
 use super::harness::{Executor, Harness, chain, name, step, workflow};
 use crate::definition::ms;
-use crate::dispatch::{DispatchEvent, DispatchOptions, Job, Refusal};
+use crate::dispatch::{DispatchOptions, Job, Refusal};
 use crate::engine::{DispatchRefused, WhyNotRunnable, dispatch_compensation, dispatch_run};
+use crate::event::EventKind;
 use crate::run::{RunStatus, StepStatus};
 use crate::workflow::Workflow;
 
@@ -24,8 +25,9 @@ fn targets(decided: &super::harness::Decided<crate::engine::Dispatched>) -> Vec<
     let (metadata, events) = &decided.value;
     let from_events: Vec<_> = events
         .iter()
-        .map(|event| match event {
-            DispatchEvent::RunDispatched { metadata, .. } => metadata.job_id.clone(),
+        .map(|event| match &event.kind {
+            EventKind::RunDispatched { metadata } => metadata.job_id.clone(),
+            other => panic!("{other:?}"),
         })
         .collect();
     let ids: Vec<_> = metadata.iter().map(|metadata| metadata.job_id.clone()).collect();
@@ -83,7 +85,7 @@ fn a_refusal_leaves_the_unit_of_work_as_it_was() {
         let mut work = harness.open();
         let options = DispatchOptions::new().schedule_pending();
         let refused = crate::engine::dispatch_steps(&mut work, &[name("two"), name("one")], &options, &executor);
-        assert!(matches!(refused, Err(DispatchRefused::Refused(_))), "{executor:?}");
+        assert!(matches!(refused, Err(DispatchRefused::ByExecutor(_))), "{executor:?}");
         assert!(!work.state().steps.contains_key(&name("two")), "{executor:?}");
         let decision = work.close();
         assert!(decision.commit.steps.is_empty() && decision.commit.intents.is_empty(), "{executor:?}");
@@ -96,7 +98,7 @@ fn an_answer_for_too_few_jobs_is_a_defect_of_the_executor() {
     let mut harness = bare();
     harness.executor = Executor::AnswersForTooFew;
     let refused = harness.dispatch(&["one"], &DispatchOptions::new().schedule_pending());
-    assert!(matches!(refused, Err(DispatchRefused::Refused(Refusal::Defective { .. }))));
+    assert!(matches!(refused, Err(DispatchRefused::ByExecutor(Refusal::Defective { .. }))));
 }
 
 #[test]
@@ -249,7 +251,7 @@ fn the_refused_step_is_the_one_that_is_named() {
         let options = DispatchOptions::new().schedule_pending();
         let refused = crate::engine::dispatch_steps(&mut work, &targets, &options, &executor).unwrap_err();
         assert!(
-            matches!(&refused, DispatchRefused::Refused(refusal) if refusal.step() == Some(name("b"))),
+            matches!(&refused, DispatchRefused::ByExecutor(refusal) if refusal.step() == Some(name("b"))),
             "{refused:?}"
         );
         assert!(refused.to_string().contains("/b"), "{refused}");

@@ -11,9 +11,9 @@ use uuid::Uuid;
 use crate::definition::{Definition, Priority};
 use crate::dispatch::{DispatchOptions, Intent, IntentKey, Job, JobMetadata, Lease, Refusal};
 use crate::engine::{
-    Attribution, Begin, BeginCompensation, CompensationTask, Continuation, Decision, DecisionInputs, DescribeJobs,
-    DispatchRefused, Dispatched, Limits, NewRun, Outcome, RecordOutcome, RecordedCompensation, StepTask, UnitOfWork,
-    begin, begin_compensation, cancel, dispatch_steps, record, record_compensation, start,
+    Attribution, Begin, BeginCompensation, CommandRefused, CompensationTask, Continuation, Decision, DecisionInputs,
+    DescribeJobs, DispatchRefused, Dispatched, Limits, NewRun, Outcome, RecordOutcome, RecordedCompensation, StepTask,
+    UnitOfWork, begin, begin_compensation, cancel, dispatch_steps, record, record_compensation, start,
 };
 use crate::event::EventKind;
 use crate::handler::{StepContext, StepResult};
@@ -259,7 +259,7 @@ impl Harness {
         self.decide(|work, jobs| crate::engine::settle::fail_run(work, failure, jobs)).expect("a running run");
     }
 
-    pub(super) fn cancel(&mut self) -> Result<Decided<()>, InvalidTransition> {
+    pub(super) fn cancel(&mut self) -> Result<Decided<()>, CommandRefused> {
         self.decide(|work, _| cancel(work, Attribution::default()))
     }
 
@@ -343,7 +343,7 @@ pub(super) fn inputs(now: Timestamp, token: u128) -> DecisionInputs {
 
 pub(super) fn new_run(payload: Map<String, Value>) -> NewRun {
     NewRun {
-        id: RunId::new(Uuid::from_u128(7)),
+        id: RunId::from_uuid(Uuid::from_u128(7)),
         trigger: TriggerName::new("manual").unwrap(),
         payload,
         intended_at: None,

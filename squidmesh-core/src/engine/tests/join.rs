@@ -6,7 +6,7 @@ use super::harness::{Executor, Harness, completed, failed, failed_for_now, name,
 use crate::definition::{Retry, ms};
 use crate::engine::{Begin, RecordOutcome};
 use crate::event::IgnoreReason;
-use crate::run::{Failure, RunStatus, StepStatus};
+use crate::run::{FailureKind, RunStatus, StepStatus};
 use crate::workflow::Workflow;
 
 /// root → left, right → join
@@ -129,7 +129,7 @@ fn a_dead_sibling_of_a_failed_run_is_closed_and_not_tried_again() {
     let decided = harness.begin("left");
     assert!(matches!(decided.value, Begin::Skip(IgnoreReason::RunEnded)));
     assert_eq!(harness.step_status("left"), Some(StepStatus::Failed));
-    assert_eq!(harness.step("left").last_error.as_ref().unwrap().kind, Failure::STALE_RUNNING_STEP);
+    assert_eq!(harness.step("left").last_error.as_ref().unwrap().kind, FailureKind::STALE_RUNNING_STEP);
     assert!(harness.intents.is_empty());
 }
 
@@ -150,7 +150,7 @@ fn a_refused_join_fails_the_run_and_keeps_what_was_done() {
     harness.executor = Executor::RefusesForGood;
     harness.record(&right, completed(json!({"kept": 1})));
     let error = harness.state.run.last_error.as_ref().unwrap();
-    assert_eq!((error.kind.as_str(), &error.step), (Failure::SUCCESSOR_REFUSED, &Some(name("join"))));
+    assert_eq!((error.kind.clone(), &error.step), (FailureKind::SUCCESSOR_REFUSED, &Some(name("join"))));
     assert_eq!(harness.step_status("right"), Some(StepStatus::Completed));
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::harness::{Harness, completed, name, step, workflow};
 use crate::definition::{Retry, ms};
 use crate::engine::{Begin, StepTask, lived};
-use crate::run::{AuditKind, Failure, InvalidTransition, RunStatus, StepStatus};
+use crate::run::{AuditKind, FailureKind, InvalidTransition, RunStatus, StepStatus};
 
 fn patient() -> Harness {
     let definition =
@@ -61,7 +61,7 @@ fn slow_workers_are_never_poison() {
         comes_back(&mut harness, &slow);
         assert_eq!(counts(&harness).1, 0);
         let task = harness.begin("first").task();
-        assert_eq!(harness.step("first").last_error.as_ref().unwrap().kind, Failure::STALE_RUNNING_STEP);
+        assert_eq!(harness.step("first").last_error.as_ref().unwrap().kind, FailureKind::STALE_RUNNING_STEP);
         comes_back(&mut harness, &StepTask { attempt: task.attempt - 1, ..task });
     }
     assert_eq!(harness.step_status("first"), Some(StepStatus::Running));
@@ -98,7 +98,7 @@ fn an_older_one_that_comes_back_breaks_the_row_where_it_was() {
     assert_eq!(counts(&harness), (2, 1));
     comes_back(&mut harness, &tasks[0]);
     assert_eq!(counts(&harness), (1, 0), "only the second is suspected");
-    assert_eq!(harness.step("first").last_error.as_ref().unwrap().kind, Failure::STALE_RUNNING_STEP);
+    assert_eq!(harness.step("first").last_error.as_ref().unwrap().kind, FailureKind::STALE_RUNNING_STEP);
 }
 
 #[test]

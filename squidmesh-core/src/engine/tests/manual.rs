@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::harness::{Decided, Executor, Harness, name, object, step, workflow};
 use crate::definition::{Target, hours};
-use crate::engine::{ApprovalDecision, Attribution, Begin, Limits, ManualError, decide, unblock};
+use crate::engine::{ApprovalDecision, Attribution, Begin, CommandRefused, Limits, decide, unblock};
 use crate::event::IgnoreReason;
-use crate::run::{AttemptStatus, AuditKind, Failure, RunStatus, StepStatus};
+use crate::run::{AttemptStatus, AuditKind, FailureKind, RunStatus, StepStatus};
 use crate::workflow::{COMPLETE, Step, Workflow, approval, pause};
 
 /// ask (approval) → yes, on error → no
@@ -33,7 +33,7 @@ fn ada() -> Attribution {
     Attribution { actor: Some("ada".to_owned()), comment: Some("looks right".to_owned()), ..Attribution::default() }
 }
 
-fn decide_approval(harness: &mut Harness, decision: ApprovalDecision) -> Result<Decided<()>, ManualError> {
+fn decide_approval(harness: &mut Harness, decision: ApprovalDecision) -> Result<Decided<()>, CommandRefused> {
     harness.decide(|work, jobs| decide(work, decision, ada(), jobs))
 }
 
@@ -74,7 +74,7 @@ fn a_second_decision_is_an_invalid_transition() {
     decide_approval(&mut harness, ApprovalDecision::Approve).unwrap();
     let before = harness.state.clone();
     let second = decide_approval(&mut harness, ApprovalDecision::Reject);
-    assert!(matches!(second, Err(ManualError::InvalidTransition(found)) if found.from == RunStatus::Running));
+    assert!(matches!(second, Err(CommandRefused::InvalidTransition(found)) if found.from == RunStatus::Running));
     assert_eq!(harness.state, before);
 }
 
@@ -89,7 +89,10 @@ fn a_pause_goes_on_when_it_is_unblocked_and_an_approval_does_not() {
         .unwrap();
     let mut harness = Harness::start(&paused);
     harness.begin("hold");
-    assert!(matches!(decide_approval(&mut harness, ApprovalDecision::Approve), Err(ManualError::OtherDecision { .. })));
+    assert!(matches!(
+        decide_approval(&mut harness, ApprovalDecision::Approve),
+        Err(CommandRefused::OtherDecision { .. })
+    ));
     let decided = harness.decide(|work, jobs| unblock(work, ada(), jobs)).unwrap();
     assert_eq!(decided.dispatched(), ["next"]);
     assert_eq!(harness.audit.last().unwrap().kind, AuditKind::Unblocked);
@@ -97,7 +100,7 @@ fn a_pause_goes_on_when_it_is_unblocked_and_an_approval_does_not() {
 
     let mut harness = asked();
     let refused = harness.decide(|work, jobs| unblock(work, ada(), jobs));
-    assert!(matches!(refused, Err(ManualError::OtherDecision { .. })));
+    assert!(matches!(refused, Err(CommandRefused::OtherDecision { .. })));
 }
 
 #[test]
@@ -127,14 +130,14 @@ fn a_paused_step_without_a_valid_way_on_is_a_typed_error() {
     harness.state.steps.get_mut(&name("ask")).unwrap().continuation = None;
     assert!(matches!(
         decide_approval(&mut harness, ApprovalDecision::Approve),
-        Err(ManualError::MissingContinuation { step: Some(_) })
+        Err(CommandRefused::MissingContinuation { step: Some(_) })
     ));
 
     let mut harness = asked();
     let continuation = harness.state.steps.get_mut(&name("ask")).unwrap().continuation.as_mut().unwrap();
     continuation.ok = Target::Step(name("gone"));
     assert!(
-        matches!(decide_approval(&mut harness, ApprovalDecision::Approve), Err(ManualError::InvalidTarget { target }) if target == name("gone"))
+        matches!(decide_approval(&mut harness, ApprovalDecision::Approve), Err(CommandRefused::InvalidTarget { target }) if target == name("gone"))
     );
     assert_eq!(harness.status(), RunStatus::Paused);
 }
@@ -168,7 +171,10 @@ fn a_decision_whose_successor_is_refused_is_no_decision() {
                 None => unblock(&mut work, ada(), &executor),
             };
             let follows = if decision == Some(ApprovalDecision::Reject) { "no" } else { "yes" };
-            assert!(matches!(refused, Err(ManualError::Refused { step, .. }) if step == name(follows)), "{executor:?}");
+            assert!(
+                matches!(refused, Err(CommandRefused::ByExecutor { step, .. }) if step == name(follows)),
+                "{executor:?}"
+            );
             assert_eq!(*work.state(), before, "the unit of work is as it was");
             assert!(!work.is_changed());
         }
@@ -191,7 +197,7 @@ fn a_deadline_whose_successor_is_refused_fails_the_run_and_names_it() {
     harness.begin("ask");
     assert_eq!(harness.status(), RunStatus::Failed);
     let error = harness.state.run.last_error.as_ref().unwrap();
-    assert_eq!((error.kind.as_str(), &error.step), (Failure::SUCCESSOR_REFUSED, &Some(name("late"))));
+    assert_eq!((error.kind.clone(), &error.step), (FailureKind::SUCCESSOR_REFUSED, &Some(name("late"))));
     assert_eq!(harness.step_status("ask"), Some(StepStatus::Completed));
 }
 
@@ -242,7 +248,10 @@ fn a_deadline_that_passes_takes_the_error_route_or_the_named_step() {
             (AuditKind::Expired, &None)
         );
         assert!(
-            matches!(decide_approval(&mut harness, ApprovalDecision::Approve), Err(ManualError::InvalidTransition(_))),
+            matches!(
+                decide_approval(&mut harness, ApprovalDecision::Approve),
+                Err(CommandRefused::InvalidTransition(_))
+            ),
             "it is too late"
         );
     }
@@ -296,9 +305,9 @@ fn a_decision_that_means_another_step_than_waits_is_refused() {
     harness.begin("ask_again");
     let before = harness.state.clone();
     let second = harness.decide(|work, jobs| decide(work, ApprovalDecision::Approve, of_ask(), jobs));
-    assert!(matches!(&second, Err(ManualError::OtherStep { waits, .. }) if *waits == name("ask_again")));
+    assert!(matches!(&second, Err(CommandRefused::OtherStep { waits, .. }) if *waits == name("ask_again")));
     let unblocked = harness.decide(|work, jobs| unblock(work, of_ask(), jobs));
-    assert!(matches!(unblocked, Err(ManualError::OtherStep { .. })));
+    assert!(matches!(unblocked, Err(CommandRefused::OtherStep { .. })));
     assert_eq!(harness.state, before);
 }
 
@@ -311,7 +320,7 @@ fn a_decision_that_cannot_be_the_steps_output_is_refused() {
     let mut harness = asked();
     let before = harness.state.clone();
     let refused = harness.decide(|work, jobs| decide(work, ApprovalDecision::Approve, deep, jobs));
-    assert!(matches!(&refused, Err(ManualError::Unacceptable { step, .. }) if *step == name("ask")));
+    assert!(matches!(&refused, Err(CommandRefused::Unacceptable { step, .. }) if *step == name("ask")));
     assert_eq!(harness.state, before);
     decide_approval(&mut harness, ApprovalDecision::Approve).unwrap();
 }

@@ -10,7 +10,7 @@ use crate::engine::{Outcome, RecordOutcome};
 use crate::event::EventKind;
 use crate::json::JsonLimits;
 use crate::port::IntentWrite;
-use crate::run::{AttemptStatus, AuditKind, Failure, RunStatus, StepStatus};
+use crate::run::{AttemptStatus, AuditKind, Failure, FailureKind, RunStatus, StepStatus};
 use crate::workflow::{COMPLETE, Step, Workflow, wait};
 
 fn two() -> Workflow {
@@ -202,7 +202,7 @@ fn an_output_that_is_no_object_needs_a_key() {
         let mut harness = Harness::start(&two());
         harness.complete("first", value.clone());
         assert_eq!(harness.status(), RunStatus::Failed, "{value}");
-        assert_eq!(last_error(&harness).kind, Failure::INVALID_OUTPUT);
+        assert_eq!(last_error(&harness).kind, FailureKind::INVALID_OUTPUT);
 
         let keyed = workflow().step(step("first").output("kept")).then("first", COMPLETE).build().unwrap();
         let mut harness = Harness::start(&keyed);
@@ -225,12 +225,12 @@ fn an_output_beyond_the_limits_fails_the_step_for_good() {
     harness.limits.json = JsonLimits { max_bytes: 40, max_depth: 3 };
     harness.complete("first", json!({"text": "x".repeat(100)}));
     assert_eq!(harness.status(), RunStatus::Failed);
-    assert_eq!(last_error(&harness).kind, Failure::INVALID_OUTPUT);
+    assert_eq!(last_error(&harness).kind, FailureKind::INVALID_OUTPUT);
     assert_eq!(harness.tries("first"), [(1, AttemptStatus::Failed)]);
 
     let mut harness = Harness::start(&two());
     harness.complete("first", json!({"nul": "\0"}));
-    assert_eq!(last_error(&harness).kind, Failure::INVALID_OUTPUT);
+    assert_eq!(last_error(&harness).kind, FailureKind::INVALID_OUTPUT);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_failure_beyond_the_limits_is_cut_and_recorded_all_the_same() {
     failure.chain = vec!["cause".repeat(1_000); 100];
     harness.record(&task, Outcome::Failed { failure, retryable: false, retry_after: None });
     let error = last_error(&harness);
-    assert!(!error.kind.contains('\0') && !error.message.contains('\0'));
+    assert!(!error.kind.as_str().contains('\0') && !error.message.contains('\0'));
     assert!(error.message.len() <= 1_000 && error.chain.len() <= 32);
     assert!(error.chain.iter().all(|cause| cause.len() <= 1_000));
     assert!(matches!(&error.details, Some(Value::String(_))), "what cannot be kept is replaced by the reason");
@@ -302,7 +302,7 @@ fn a_refused_successor_fails_the_run_and_keeps_the_output() {
     assert_eq!(harness.step("first").output.as_deref(), Some(&object(json!({"kept": 1}))));
     assert_eq!(harness.status(), RunStatus::Failed);
     let error = last_error(&harness);
-    assert_eq!((error.kind.as_str(), &error.step), (Failure::SUCCESSOR_REFUSED, &Some(name("second"))));
+    assert_eq!((error.kind.clone(), &error.step), (FailureKind::SUCCESSOR_REFUSED, &Some(name("second"))));
     assert!(error.message.contains("no such queue"), "the cause is named: {}", error.message);
     assert!(harness.intents.is_empty() && harness.step_status("second").is_none());
 }
@@ -335,7 +335,7 @@ fn a_step_without_a_successor_stays_completed_and_the_run_fails() {
     let mut harness = Harness::start(&loose);
     harness.complete("first", json!({"kept": 1}));
     assert_eq!(harness.status(), RunStatus::Failed);
-    assert_eq!(last_error(&harness).kind, Failure::NO_SUCCESSOR);
+    assert_eq!(last_error(&harness).kind, FailureKind::NO_SUCCESSOR);
     assert_eq!(harness.step_status("first"), Some(StepStatus::Completed));
     assert!(harness.step("first").output.is_some());
 }

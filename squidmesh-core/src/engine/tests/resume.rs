@@ -7,7 +7,7 @@ use super::harness::{Executor, Harness, completed, failed, inputs, name, new_run
 use crate::engine::{Decision, Difference, Limits, NewRun, Resumption, Unresumable, resume, resumption, resumption_in};
 use crate::handler::{Compensation, StepContext, StepResult};
 use crate::id::RunId;
-use crate::run::{AuditKind, Failure, RunSnapshot, RunStatus, StepStatus};
+use crate::run::{AuditKind, FailureKind, RunSnapshot, RunStatus, StepStatus};
 use crate::workflow::{COMPLETE, Workflow};
 
 async fn undo(_: Compensation, _: StepContext) -> StepResult<()> {
@@ -19,7 +19,7 @@ fn plan(harness: &Harness) -> Result<Resumption, Unresumable> {
 }
 
 fn resumed(harness: &Harness, resumption: &Resumption) -> Decision {
-    let new = NewRun { id: RunId::new(Uuid::from_u128(8)), ..new_run((*harness.state.run.payload).clone()) };
+    let new = NewRun { id: RunId::from_uuid(Uuid::from_u128(8)), ..new_run((*harness.state.run.payload).clone()) };
     let actor = Some("ada".to_owned());
     let definition = harness.definition.clone();
     resume(definition, resumption, new, actor, inputs(harness.now, 99), Limits::default(), &Executor::Accepts)
@@ -113,7 +113,7 @@ fn a_refused_successor_is_where_the_run_goes_on() {
     let task = harness.begin("a").task();
     harness.executor = Executor::RefusesForGood;
     harness.record(&task, completed(Value::Null));
-    assert_eq!(harness.state.run.last_error.as_ref().unwrap().kind, Failure::SUCCESSOR_REFUSED);
+    assert_eq!(harness.state.run.last_error.as_ref().unwrap().kind, FailureKind::SUCCESSOR_REFUSED);
     assert_eq!(plan(&harness).unwrap().next, [name("b")]);
 }
 
@@ -166,7 +166,7 @@ fn a_run_that_has_nowhere_to_go_has_nowhere_to_go_on() {
     let mut harness = Harness::start(&stuck);
     harness.complete("a", json!({}));
     harness.complete("b", json!({}));
-    assert_eq!(harness.state.run.last_error.as_ref().unwrap().kind, Failure::NO_SUCCESSOR);
+    assert_eq!(harness.state.run.last_error.as_ref().unwrap().kind, FailureKind::NO_SUCCESSOR);
     assert_eq!(plan(&harness), Err(Unresumable::NothingLeft { run: harness.state.run.id }));
 }
 

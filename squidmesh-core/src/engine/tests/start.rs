@@ -51,7 +51,7 @@ fn a_refused_first_dispatch_means_that_there_is_no_run() {
         Limits::default(),
         &Executor::RefusesForGood,
     );
-    assert!(matches!(refused, Err(DispatchRefused::Refused(Refusal::Unroutable { .. }))));
+    assert!(matches!(refused, Err(DispatchRefused::ByExecutor(Refusal::Unroutable { .. }))));
     let defective = start(
         definition,
         new_run(Map::new()),
@@ -59,13 +59,13 @@ fn a_refused_first_dispatch_means_that_there_is_no_run() {
         Limits::default(),
         &Executor::AnswersForTooFew,
     );
-    assert!(matches!(defective, Err(DispatchRefused::Refused(Refusal::Defective { .. }))));
+    assert!(matches!(defective, Err(DispatchRefused::ByExecutor(Refusal::Defective { .. }))));
 }
 
 #[test]
 fn a_replay_names_the_run_that_it_repeats() {
     let definition = chain(["first"]).build().unwrap().definition().clone();
-    let original = RunId::new(uuid::Uuid::from_u128(1));
+    let original = RunId::from_uuid(uuid::Uuid::from_u128(1));
     let new = NewRun { replay: Some((original, Some("ada".to_owned()))), ..new_run(Map::new()) };
     let work = start(definition, new, inputs(Timestamp::EPOCH, 1), Limits::default(), &Executor::Accepts);
     let decision = work.unwrap().close();

@@ -37,6 +37,7 @@ use self::retry::{RetryBudget, RetryPolicy};
 use self::run_cache::CachedRun;
 use self::write_group::{ClosedGroup, GroupResult, Join, Leader};
 use super::Runtime;
+use super::lookup_error::{RunNotFound, UnknownDefinition};
 use crate::definition::Fingerprint;
 use crate::engine::{Decision, UnitOfWork};
 use crate::id::RunId;
@@ -50,11 +51,11 @@ const MAX_CONFLICTS: u32 = 200;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DecideError<E> {
     /// There is no such run.
-    #[error("there is no run {0}")]
-    NotFound(RunId),
+    #[error(transparent)]
+    NotFound(#[from] RunNotFound),
     /// The version that the run is pinned to is neither registered nor stored.
-    #[error("run {0} is pinned to a version of its workflow that is not known")]
-    UnknownDefinition(RunId),
+    #[error(transparent)]
+    UnknownDefinition(#[from] UnknownDefinition),
     /// The command does not apply.
     #[error("the command does not apply")]
     Refused(E),
@@ -65,11 +66,36 @@ pub(crate) enum DecideError<E> {
     #[error("the key belongs to run {0}")]
     KeyTaken(RunId),
     /// The run kept changing.
-    #[error("run {0} kept changing")]
-    Conflict(RunId),
+    #[error(transparent)]
+    Conflict(#[from] RunKeptChanging),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A run kept changing while a call decided about it, and the call gave up after many tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("run {run} kept changing; try again")]
+pub struct RunKeptChanging {
+    /// The run.
+    pub run: RunId,
+}
+
+impl<E> DecideError<E> {
+    /// Returns the error of the host's call that decided. A lost claim or a taken key means that the run has changed.
+    pub(crate) fn into_call_error<C>(self) -> C
+    where
+        C: From<E> + From<RunNotFound> + From<UnknownDefinition> + From<RunKeptChanging> + From<StoreError>,
+    {
+        match self {
+            DecideError::NotFound(error) => error.into(),
+            DecideError::UnknownDefinition(error) => error.into(),
+            DecideError::Refused(error) => error.into(),
+            DecideError::Fenced(run) | DecideError::KeyTaken(run) => RunKeptChanging { run }.into(),
+            DecideError::Conflict(error) => error.into(),
+            DecideError::Store(error) => error.into(),
+        }
+    }
 }
 
 impl Runtime {
@@ -121,7 +147,7 @@ impl Runtime {
                 GroupResult::Conflict => {
                     conflicts += 1;
                     if conflicts >= MAX_CONFLICTS {
-                        return Err(DecideError::Conflict(cached.id()));
+                        return Err(RunKeptChanging { run: cached.id() }.into());
                     }
                 }
             }
@@ -159,7 +185,7 @@ impl Runtime {
         let _turn = cached.turn(self.turn_timeout()).await;
         match self.store.load(cached.id()).await {
             Ok(found) => {
-                cached.insert_if_newer(Arc::new(found.ok_or(DecideError::NotFound(cached.id()))?));
+                cached.insert_if_newer(Arc::new(found.ok_or(RunNotFound { run: cached.id() })?));
                 Ok(Ok(()))
             }
             Err(error) => Ok(Err(error)),
@@ -201,7 +227,7 @@ impl Runtime {
                 Some(state) => state,
                 None => match session.load(run_id).await {
                     Ok(Some(found)) => found,
-                    Ok(None) => return Err(in_doubt.or(DecideError::NotFound(run_id))),
+                    Ok(None) => return Err(in_doubt.or(RunNotFound { run: run_id }.into())),
                     Err(error) => {
                         in_doubt.wait(clock, &mut budget, error).await?;
                         continue;
@@ -218,7 +244,7 @@ impl Runtime {
             }
             let definition = match self.definition(session, &loaded.run.fingerprint).await {
                 Ok(Some(found)) => found,
-                Ok(None) => return Err(in_doubt.or(DecideError::UnknownDefinition(run_id))),
+                Ok(None) => return Err(in_doubt.or(UnknownDefinition { run: run_id }.into())),
                 Err(error) => {
                     in_doubt.wait(clock, &mut budget, error).await?;
                     state = Some(loaded);
@@ -251,7 +277,7 @@ impl Runtime {
             }
             conflicts += 1;
             if conflicts >= MAX_CONFLICTS {
-                return Err(in_doubt.or(DecideError::Conflict(run_id)));
+                return Err(in_doubt.or(RunKeptChanging { run: run_id }.into()));
             }
         }
     }

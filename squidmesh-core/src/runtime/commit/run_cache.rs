@@ -8,10 +8,11 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::write_group::SharedRun;
 use crate::id::RunId;
+use crate::lock::lock;
 
 /// The cached runs of this process. Clones share them.
 #[derive(Clone, Default)]
@@ -36,28 +37,24 @@ pub(crate) struct CachedRun {
 impl RunCache {
     /// Keeps a run cached.
     pub(crate) fn run(&self, id: RunId) -> CachedRun {
-        self.hold(id, self.runs().entry(id).or_default())
+        self.hold(id, lock(&self.runs).entry(id).or_default())
     }
 
     /// Returns the runs that need not be loaded, kept cached.
     pub(crate) fn cached(&self) -> Vec<CachedRun> {
-        let mut runs = self.runs();
+        let mut runs = lock(&self.runs);
         let cached = runs.iter_mut().filter(|(_, entry)| entry.run.is_cached());
         cached.map(|(id, entry)| self.hold(*id, entry)).collect()
     }
 
     /// Returns the number of cached runs.
     pub(crate) fn len(&self) -> usize {
-        self.runs().len()
+        lock(&self.runs).len()
     }
 
     fn hold(&self, id: RunId, entry: &mut Entry) -> CachedRun {
         entry.users += 1;
         CachedRun { cache: self.clone(), id, run: entry.run.clone() }
-    }
-
-    fn runs(&self) -> MutexGuard<'_, HashMap<RunId, Entry>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -78,7 +75,7 @@ impl Deref for CachedRun {
 
 impl Drop for CachedRun {
     fn drop(&mut self) {
-        let mut runs = self.cache.runs();
+        let mut runs = lock(&self.cache.runs);
         let Some(entry) = runs.get_mut(&self.id) else { return };
         entry.users = entry.users.saturating_sub(1);
         if entry.users == 0 {

@@ -11,11 +11,10 @@ use super::write_group::{GroupCommit, Member};
 use super::*;
 use crate::definition::secs;
 use crate::dispatch::{DispatchOptions, Job};
-use crate::engine::{DecisionInputs, Limits, dispatch_steps};
+use crate::engine::{DecisionInputs, DispatchRefused, Limits, dispatch_steps};
 use crate::id::RunId;
 use crate::port::CommitToken;
 use crate::run::{InvalidTransition, RunSnapshot};
-use crate::runtime::DispatchError;
 use crate::testing::{ManualClock, sample};
 use crate::time::Timestamp;
 
@@ -77,7 +76,7 @@ fn decide<T, E>(
     }
 }
 
-fn dispatched(work: &mut UnitOfWork) -> Result<u64, DispatchError> {
+fn dispatched(work: &mut UnitOfWork) -> Result<u64, DispatchRefused> {
     work.fence(&sample::lease(run(), "first", sample::lease_token(1)));
     let accept = |jobs: &[Job]| Ok(jobs.iter().map(Job::metadata).collect());
     dispatch_steps(work, &[sample::step_name("first")], &DispatchOptions::new(), &accept)?;
@@ -266,7 +265,7 @@ fn a_refusal_discards_its_group_and_is_decided_alone() {
     let refused = decide(
         &cached,
         |leader| control.commit(leader),
-        |work| dispatched(work).and(Err::<(), _>(DispatchError::InvalidStep(None))),
+        |work| dispatched(work).and(Err::<(), _>(DispatchRefused::InvalidStep(None))),
     );
     assert!(matches!(refused, Join::Alone));
     assert!(control.close().is_none(), "half of a decision is in it");

@@ -4,12 +4,13 @@
 //! waiter that has waited for longer than any holder may take proceeds. Correctness must not depend on it. Knows
 //! nothing of runs.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use event_listener::{Event, listener};
 use futures_util::future::{Either, select};
 
+use crate::lock::lock;
 use crate::port::Clock;
 
 /// Hands out one turn after another.
@@ -54,13 +55,13 @@ impl Turns {
             let timer = timer.get_or_insert_with(|| timeout.clock.sleep(timeout.after));
             if let Either::Right(_) = select(free, timer.as_mut()).await {
                 tracing::debug!(target: "squidmesh", "a turn to change a run was not released in time: the next waiter proceeds");
-                return self.take(&mut self.state());
+                return self.take(&mut lock(&self.state));
             }
         }
     }
 
     fn free_turn(&self) -> Option<Turn<'_>> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.holder.is_none().then(|| self.take(&mut state))
     }
 
@@ -69,15 +70,11 @@ impl Turns {
         state.holder = Some(state.turns);
         Turn { turns: self, number: state.turns }
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = self.turns.state();
+        let mut state = lock(&self.turns.state);
         if state.holder == Some(self.number) {
             state.holder = None;
             drop(state);

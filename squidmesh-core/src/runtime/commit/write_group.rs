@@ -16,7 +16,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll};
 
 use event_listener::{Event, listener};
@@ -27,6 +27,7 @@ use super::turn::{Turn, TurnTimeout, Turns};
 use crate::cage;
 use crate::definition::{Definition, Fingerprint};
 use crate::engine::{Decision, DecisionInputs, Limits, UnitOfWork};
+use crate::lock::lock;
 use crate::port::{Commit, StoreError};
 use crate::run::{Run, RunSnapshot};
 
@@ -98,7 +99,7 @@ impl SharedRun {
 
     /// Returns whether the run need not be loaded.
     pub(crate) fn is_cached(&self) -> bool {
-        let state = self.state();
+        let state = lock(&self.state);
         state.snapshot.is_some() || state.group.is_some()
     }
 
@@ -111,13 +112,13 @@ impl SharedRun {
     pub(crate) async fn read<T>(&self, timeout: TurnTimeout<'_>, read: impl FnOnce(&RunSnapshot) -> T) -> Option<T> {
         // While a commit is in progress, the cached snapshot may be one that is never committed.
         let _turn = self.turn(timeout).await;
-        let state = self.state();
+        let state = lock(&self.state);
         state.snapshot.as_ref().filter(|_| state.uncommitted.is_none()).map(read)
     }
 
     /// Caches a loaded snapshot, unless a newer one is cached.
     pub(crate) fn insert_if_newer(&self, snapshot: Arc<RunSnapshot>) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         let is_newer = |cached: &RunSnapshot| cached.run.revision < snapshot.run.revision;
         if state.group.is_none() && state.snapshot.as_ref().is_none_or(is_newer) {
             state.snapshot = Some(Arc::unwrap_or_clone(snapshot));
@@ -127,7 +128,7 @@ impl SharedRun {
 
     /// Caches the snapshot after a commit outside the write groups: decisions made meanwhile are made again.
     pub(super) fn replace(&self, snapshot: RunSnapshot) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         let discarded = state.clear();
         state.snapshot = Some(snapshot);
         drop(state);
@@ -142,7 +143,7 @@ impl SharedRun {
         definition: impl FnOnce(&Fingerprint) -> Option<Arc<Definition>>,
         decision: impl FnOnce(&mut UnitOfWork) -> Result<T, E>,
     ) -> Join<T> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         // Taken out while the decision is made: if that panics, nothing half made is left.
         if let Some(mut group) = state.group.take() {
             group.work.join(inputs);
@@ -184,7 +185,7 @@ impl SharedRun {
 
     /// Drops the snapshot of a commit that did not succeed, unless the run was loaded since.
     fn discard_commit(&self, number: u64) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         let discarded = if state.uncommitted == Some(number) { state.clear() } else { None };
         drop(state);
         retry_all(discarded);
@@ -192,12 +193,8 @@ impl SharedRun {
 
     /// Drops a write group, unless another has replaced it.
     fn discard_group(&self, number: u64) {
-        let discarded = self.state().group.take_if(|group| group.number == number).and_then(WriteGroup::discard);
+        let discarded = lock(&self.state).group.take_if(|group| group.number == number).and_then(WriteGroup::discard);
         retry_all(discarded);
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -285,7 +282,7 @@ impl Leader {
     /// Drops a group that is based on a commit still in progress: its turn was taken from one who held it for too
     /// long, so that commit may yet fail, while another process creates the revision that it was to create.
     pub(super) fn close(&mut self) -> Option<ClosedGroup> {
-        let mut state = self.run.state();
+        let mut state = lock(&self.run.state);
         let number = self.number;
         let Some(group) = state.group.take_if(|group| group.number == number) else {
             self.stage = Stage::Ended;
@@ -307,7 +304,7 @@ impl Leader {
     pub(super) fn end(mut self, result: &GroupResult) {
         if matches!(result, GroupResult::Committed(_)) {
             self.stage = Stage::Ended;
-            self.run.state().uncommitted.take_if(|number| *number == self.number);
+            lock(&self.run.state).uncommitted.take_if(|number| *number == self.number);
         }
     }
 }
@@ -348,7 +345,7 @@ impl Member {
             if let Some(result) = self.0.result.get() {
                 return result.clone();
             }
-            let idle = self.0.commit().take();
+            let idle = lock(&self.0.commit).take();
             if let Some(commit) = idle {
                 self.0.set_result(PolledCommit { members: &self.0, commit: Some(commit) }.await);
                 continue;
@@ -368,12 +365,8 @@ impl Members {
 
     /// Leaves the commit to any member.
     fn release_commit(&self, commit: GroupCommit) {
-        *self.commit() = Some(commit);
+        *lock(&self.commit) = Some(commit);
         self.changed.notify(usize::MAX);
-    }
-
-    fn commit(&self) -> MutexGuard<'_, Option<GroupCommit>> {
-        self.commit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

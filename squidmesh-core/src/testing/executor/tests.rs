@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::definition::{Retry, hours, ms, secs};
+use crate::engine::DispatchRefused;
 use crate::facade::Squidmesh;
 use crate::handler::{StepContext, StepError, StepResult};
 use crate::port::RunFilter;
 use crate::run::{Run, RunStatus};
-use crate::runtime::{DispatchError, StartError};
+use crate::runtime::StartError;
 use crate::testing::{MemoryStore, RecordingSink, block_on};
 use crate::time::Timestamp;
 use crate::workflow::{COMPLETE, Step, Trigger, Workflow, wait};
@@ -146,7 +147,7 @@ fn an_executor_that_refuses_or_panics_starts_nothing() {
     ] {
         upset(&host.executor);
         let answer = block_on(host.mesh.start_run("sample", &json!({})).into_future());
-        assert!(matches!(answer, Err(StartError::Dispatch(DispatchError::Refused(_)))), "{answer:?}");
+        assert!(matches!(answer, Err(StartError::Refused(DispatchRefused::ByExecutor(_)))), "{answer:?}");
         assert_eq!((host.store.intents(), host.sink.events()), (Vec::new(), Vec::new()));
         host.executor.accept();
     }

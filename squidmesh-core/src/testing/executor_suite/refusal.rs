@@ -5,11 +5,12 @@ use super::process::{Process, chain};
 use super::witness::Witness;
 use crate::definition::Priority;
 use crate::dispatch::{Job, Refusal};
+use crate::engine::DispatchRefused;
 use crate::inspect::StepState;
 use crate::name::QueueName;
 use crate::port::RunFilter;
-use crate::run::{Failure, RunStatus};
-use crate::runtime::{DispatchError, StartError};
+use crate::run::{FailureKind, RunStatus};
+use crate::runtime::StartError;
 use crate::testing::sample;
 
 pub async fn a_job_for_a_refused_queue_is_unroutable(fixture: &dyn ExecutorFixture) {
@@ -29,7 +30,7 @@ pub async fn a_run_that_begins_with_a_refused_job_is_not_started(fixture: &dyn E
     let process = Process::with(fixture, &store, &[workflow], executor);
     let answer = process.mesh.start_run("refused", &serde_json::json!({})).await;
     assert!(
-        matches!(answer, Err(StartError::Dispatch(DispatchError::Refused(Refusal::Unroutable { .. })))),
+        matches!(answer, Err(StartError::Refused(DispatchRefused::ByExecutor(Refusal::Unroutable { .. })))),
         "{answer:?}"
     );
     assert!(process.mesh.list_runs(&RunFilter::new()).await.unwrap().runs.is_empty());
@@ -45,7 +46,7 @@ pub async fn a_refused_successor_fails_its_run_and_keeps_the_output(fixture: &dy
     let run = process.start("refused").await;
     assert_eq!(process.end_of(run.id).await, RunStatus::Failed);
     let details = process.details(run.id).await;
-    assert_eq!(details.run.last_error.unwrap().kind, Failure::SUCCESSOR_REFUSED);
+    assert_eq!(details.run.last_error.unwrap().kind, FailureKind::SUCCESSOR_REFUSED);
     assert_eq!(details.steps[0].state, StepState::Completed);
     assert_eq!(details.intents, []);
     assert_eq!(witness.executions(), 1);

@@ -5,7 +5,7 @@ use super::process::{LOOKS, Process, chain};
 use super::witness::Witness;
 use crate::definition::{Retry, ms};
 use crate::port::{IntentRecord, Store};
-use crate::run::{AttemptStatus, Failure, RunStatus};
+use crate::run::{AttemptStatus, FailureKind, RunStatus};
 use crate::testing::store_suite::take_turns;
 
 pub async fn two_workers_on_one_store_do_each_step_once(fixture: &dyn ExecutorFixture) {
@@ -46,7 +46,7 @@ pub async fn a_dead_workers_step_is_retried_after_its_lease(fixture: &dyn Execut
     assert_eq!(heir.end_of(run.id).await, RunStatus::Completed);
     let attempts = heir.details(run.id).await.steps.remove(0).attempts;
     assert_eq!(attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(attempts[0].error.as_ref().unwrap().kind, Failure::STALE_RUNNING_STEP);
+    assert_eq!(attempts[0].error.as_ref().unwrap().kind, FailureKind::STALE_RUNNING_STEP);
     assert_eq!(attempts[1].status, AttemptStatus::Completed);
     heir.stop().await;
 }

@@ -50,7 +50,7 @@ impl Rows {
     pub(super) fn claim(&self, lease: Lease, cached_runs: &[RunId]) -> Claim {
         let id = lease.key.run_id;
         let state = (!cached_runs.contains(&id)).then(|| self.load_claimed(id).map(Arc::new));
-        Claim::new(lease, state.transpose())
+        Claim { lease, state: state.transpose() }
     }
 
     /// Returns the run that an intent belongs to. No commit removes a run, so a missing one is one that cannot be
@@ -61,12 +61,10 @@ impl Rows {
 
     pub(super) fn history(&self, id: RunId) -> Result<RunHistory, StoreError> {
         self.readable(id)?;
-        Ok(self.runs.get(&id).map_or_else(RunHistory::default, |rows| {
-            RunHistory::new(
-                rows.attempts.values().flatten().cloned().collect(),
-                rows.audit.clone(),
-                self.intents.records(Some(id)),
-            )
+        Ok(self.runs.get(&id).map_or_else(RunHistory::default, |rows| RunHistory {
+            attempts: rows.attempts.values().flatten().cloned().collect(),
+            audit: rows.audit.clone(),
+            intents: self.intents.records(Some(id)),
         }))
     }
 
@@ -97,7 +95,7 @@ impl Rows {
             self.readable(run.id)?;
         }
         let next = runs.last().filter(|_| more).map(|run| run.id);
-        Ok(RunPage::new(runs, next))
+        Ok(RunPage { runs, next })
     }
 
     fn readable(&self, id: RunId) -> Result<(), StoreError> {

@@ -201,7 +201,7 @@ impl Store for MemoryStore {
         let leases = rows.intents.claim(request, now);
         let next_in = if leases.len() < request.limit { rows.intents.next_in(request, now) } else { None };
         let claims = leases.into_iter().map(|lease| rows.claim(lease, &request.cached_runs));
-        Ok(ClaimBatch::new(claims.collect(), next_in))
+        Ok(ClaimBatch { claims: claims.collect(), next_in })
     }
 
     async fn claim_keys(&self, request: &ClaimKeysRequest) -> Result<Vec<ClaimResult>, StoreError> {

@@ -9,7 +9,9 @@ use super::StoreFixture;
 use super::setup::{apply, committed, facts, history, started, state, together, try_apply};
 use crate::definition::secs;
 use crate::port::{CommitOutcome, IntentWrite, Precondition, StepWrite};
-use crate::run::{AttemptStatus, AuditEvent, AuditKind, Failure, Run, RunSnapshot, RunStatus, StepRun, StepStatus};
+use crate::run::{
+    AttemptStatus, AuditEvent, AuditKind, Failure, FailureKind, Run, RunSnapshot, RunStatus, StepRun, StepStatus,
+};
 use crate::testing::sample;
 
 pub async fn a_started_run_reads_back_as_it_was_written(fixture: &dyn StoreFixture) {
@@ -130,7 +132,7 @@ pub async fn everything_that_may_change_of_a_run_is_changed(fixture: &dyn StoreF
     let mut commit = sample::next(&started(&*store, 1).await);
     commit.run.status = RunStatus::Failed;
     commit.run.current_step = None;
-    commit.run.last_error = Some(Failure::new(Failure::TIMEOUT, "too slow").at(&sample::step_name("first")));
+    commit.run.last_error = Some(Failure::new(FailureKind::TIMEOUT, "too slow").at(&sample::step_name("first")));
     commit.run.fingerprint = *other.fingerprint();
     commit.run.updated_at = sample::STARTED.after(secs(5));
     commit.run.finished_at = Some(sample::STARTED.after(secs(6)));

@@ -207,7 +207,7 @@ fn assert_same_text(place: &str, found: &Map<String, Value>, expected: &Map<Stri
 
 fn failure() -> Failure {
     Failure {
-        kind: "card_declined".to_owned(),
+        kind: "card_declined".into(),
         message: "the card was declined: “no funds”\nline two".to_owned(),
         step: Some(sample::step_name("first")),
         retryable: true,
