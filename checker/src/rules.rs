@@ -30,9 +30,10 @@ pub const SCHEDULES: &str = "every occurrence of a schedule is caught up with";
 pub const OFFERS: &str = "what is offered is accepted";
 pub const ALONE: &str = "a process never carries out what it is carrying out already";
 pub const PANICS: &str = "nothing panics";
+pub const LEFT: &str = "a delivery that ends leaves no attempt open";
 
 /// All rules.
-pub const ALL: [&str; 30] = [
+pub const ALL: [&str; 31] = [
     STARTS,
     ANSWERS,
     TERMINAL_STATES,
@@ -63,4 +64,5 @@ pub const ALL: [&str; 30] = [
     OFFERS,
     ALONE,
     PANICS,
+    LEFT,
 ];

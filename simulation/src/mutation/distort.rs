@@ -192,7 +192,8 @@ impl Mutation {
             | Mutation::StartedTwice
             | Mutation::SkippedOccurrence
             | Mutation::EndlessLease
-            | Mutation::RowsWithoutOutcome => {}
+            | Mutation::RowsWithoutOutcome
+            | Mutation::DroppedDelivery => {}
         }
     }
 }

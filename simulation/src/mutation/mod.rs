@@ -114,11 +114,13 @@ pub enum Mutation {
     OwnWorkTaken,
     /// The store panics.
     PanickingStore,
+    /// A worker drops a delivery, and takes it for done.
+    DroppedDelivery,
 }
 
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Mutation; 51] = [
+    pub const ALL: [Mutation; 52] = [
         Mutation::LostJoin,
         Mutation::EarlyJoin,
         Mutation::UnfencedOutcome,
@@ -170,6 +172,7 @@ impl Mutation {
         Mutation::StaleRead,
         Mutation::OwnWorkTaken,
         Mutation::PanickingStore,
+        Mutation::DroppedDelivery,
     ];
 
     /// Returns the rule that must notice the mutation.
@@ -218,6 +221,7 @@ impl Mutation {
             Mutation::StaleRead => rules::OFFERS,
             Mutation::OwnWorkTaken => rules::ALONE,
             Mutation::PanickingStore => rules::PANICS,
+            Mutation::DroppedDelivery => rules::LEFT,
         }
     }
 

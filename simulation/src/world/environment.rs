@@ -5,8 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use squidmesh_checker::{Answer, Call, Effect, EffectKind};
+use futures_util::FutureExt;
+use squidmesh_checker::{Answer, Call, Effect, EffectKind, Violation, rules};
+use squidmesh_core::dispatch::Lease;
 use squidmesh_core::event::Event;
+use squidmesh_core::port::StoreSession;
+use squidmesh_core::run::StepStatus;
 use squidmesh_core::testing::MemoryStore;
 use squidmesh_core::{StepContext, ms, secs};
 
@@ -191,6 +195,19 @@ impl Environment {
     pub(crate) fn begin_work(&self, context: &StepContext, kind: EffectKind) -> Option<Held> {
         let begun = self.executing.begin(self.scheduler.current_process(), context, kind);
         begun.map_err(|violation| self.observer().violations.push(violation)).ok()
+    }
+
+    /// Checks that no attempt is open under a claim whose delivery has ended. Siblings may be claimed together, so this
+    /// is known only of runs that execute one step at a time.
+    pub(crate) fn nothing_is_left_open(&self, lease: &Lease) {
+        let run = lease.key.run_id;
+        let load = self.store.load(run).now_or_never().expect("the store in memory answers at once");
+        let Ok(Some(state)) = load else { return };
+        let open = state.in_status(StepStatus::Running).find(|step| step.lease == Some(lease.token));
+        if let Some(open) = open.filter(|open| state.run.current_step.as_ref() == Some(&open.step)) {
+            let what = format!("attempt {} of {} is open, and its worker has left it", open.attempt, open.step);
+            self.observer().violations.push(Violation { rule: rules::LEFT, run: Some(run), what });
+        }
     }
 
     pub(crate) fn observer(&self) -> MutexGuard<'_, Observer> {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use event_listener::Event;
 use futures_util::FutureExt;
 use futures_util::future::select_all;
-use squidmesh_core::command::PerformError;
+use squidmesh_core::command::{DeliveryOutcome, HeldClaim, PerformError};
 use squidmesh_core::dispatch::{DeliveryMessage, Intent, Job, JobMetadata, Refusal};
 use squidmesh_core::port::{Clock, Executor, ExecutorError};
 use squidmesh_core::workflow::{CancelReason, Cancellation};
@@ -18,6 +18,7 @@ use squidmesh_core::{Runner, ms, secs};
 use super::clock::SimClock;
 use super::environment::Environment;
 use super::scheduler::ProcessId;
+use crate::mutation::Mutation;
 
 /// The maximum number of concurrent deliveries of a process.
 const WORKERS: usize = 4;
@@ -86,7 +87,7 @@ impl SimExecutor {
                 Some(key) if environment.conditions.relays => match runner.claim_keys(&[key]).await {
                     Ok(claims) => {
                         for claim in claims {
-                            runner.deliver(claim).await;
+                            deliver(environment, &runner, claim).await;
                         }
                         false
                     }
@@ -106,6 +107,20 @@ impl SimExecutor {
             }
         }
     }
+}
+
+/// Delivers a claim, which leaves nothing to be taken over.
+async fn deliver(environment: &Environment, runner: &Runner, claim: HeldClaim) {
+    let lease = claim.lease.clone();
+    let delivery = runner.deliver(claim).boxed();
+    if environment.mutation == Some(Mutation::DroppedDelivery) && environment.goes_wrong(20) {
+        let dropped = environment.scheduler.sleep(ms(environment.scheduler.below(200))).boxed();
+        futures_util::future::select(delivery, dropped).await;
+    } else if let DeliveryOutcome::Failed(_) = delivery.await {
+        // It is delivered again once its lease has expired.
+        return;
+    }
+    environment.nothing_is_left_open(&lease);
 }
 
 /// Puts due work into the queue from time to time, as far as this process knows its version.
@@ -189,9 +204,9 @@ impl Executor for SimExecutor {
                 match runner.claim(free).await {
                     Ok(found) => {
                         for claim in found.claims {
-                            let runner = runner.clone();
+                            let (runner, environment) = (runner.clone(), Arc::clone(environment));
                             self.carry_out(async move {
-                                runner.deliver(claim).await;
+                                deliver(&environment, &runner, claim).await;
                             });
                         }
                         found.next_in.map_or(environment.conditions.poll, |next| next.min(environment.conditions.poll))

@@ -1,4 +1,7 @@
 //! Recording the outcome of an attempt: one commit, which also begins the successor.
+//!
+//! The answer to that commit may be lost, and the database may apply it even after the run was read again. The worker
+//! then finds its attempt closed, or its claim gone, by itself: it continues with the successor that it began.
 
 use std::sync::Arc;
 
@@ -7,7 +10,7 @@ use super::shared::Runner;
 use crate::dispatch::Lease;
 use crate::engine::{self, Continuation, Outcome, RecordOutcome, StepTask, UnitOfWork};
 use crate::run::{InvalidTransition, Run, RunSnapshot};
-use crate::runtime::{CachedRun, DecideError, Held};
+use crate::runtime::{CachedRun, DecideError, Held, RetryBudget, RetryPolicy};
 
 /// The result of recording an outcome, and the run after it.
 pub(super) type RecordedRun = Result<(RecordOutcome, Arc<Run>), DecideError<InvalidTransition>>;
@@ -47,11 +50,12 @@ impl Runner {
         outcome: &'static str,
         tried: Option<&StepTask>,
     ) -> RecordedRun {
-        match self.runtime.store.load(cached.id()).await {
-            Ok(Some(found)) => Ok(self.closed(cached, task, outcome, tried, found).await),
-            _ => {
-                self.record_lived(cached.id(), task, outcome).await;
-                Err(DecideError::Fenced(cached.id()))
+        let mut budget = RetryBudget::new(RetryPolicy::retry_for(self.retry_time()));
+        loop {
+            match self.runtime.store.load(cached.id()).await {
+                Ok(Some(found)) => return Ok(self.closed(cached, task, outcome, tried, found).await),
+                Ok(None) => return Err(DecideError::Fenced(cached.id())),
+                Err(error) => budget.wait(&*self.runtime.clock, error).await?,
             }
         }
     }
