@@ -56,7 +56,7 @@ pub(super) fn check_limits(evidence: &Evidence, findings: &mut Findings) {
                     crashes = if stale { crashes + 1 } else { 0 };
                 }
                 findings.demand(crashes <= limit, *id, || {
-                    format!("{} ended with its worker {crashes} times in a row, and goes on", run.step)
+                    format!("{} ended with its worker {crashes} times in a row, and continues", run.step)
                 });
             }
         }

@@ -94,7 +94,7 @@ pub(super) fn check_beginnings(change: &Change<'_>, findings: &mut Findings) {
         let open =
             change.after.steps.values().filter(|run| matches!(run.status, StepStatus::Pending | StepStatus::Running));
         let open: Vec<&StepName> = open.map(|run| &run.step).collect();
-        findings.demand(open.len() <= 1, run.id, || format!("{open:?} of {} go on at once", definition.name()));
+        findings.demand(open.len() <= 1, run.id, || format!("{open:?} of {} run at once", definition.name()));
     }
 }
 

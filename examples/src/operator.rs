@@ -171,8 +171,8 @@ pub async fn any_unsettled(mesh: &Squidmesh) -> Result<bool, RunsError> {
         runs::of(mesh, "fulfilment", &[]).await?.into_iter().filter_map(|run| run.resumed_from).collect();
     for run in failed {
         let why = mesh.explain_run(run.id).await?;
-        let can_go_on = why.actions.contains(&NextAction::Resume) && !resumed.contains(&run.id);
-        if can_go_on || !mesh.inspect_run(run.id).await?.intents.is_empty() {
+        let can_resume = why.actions.contains(&NextAction::Resume) && !resumed.contains(&run.id);
+        if can_resume || !mesh.inspect_run(run.id).await?.intents.is_empty() {
             return Ok(true);
         }
     }

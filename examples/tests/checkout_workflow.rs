@@ -206,7 +206,7 @@ async fn a_capture_that_fails_frees_the_money_and_then_the_goods() {
 }
 
 #[tokio::test]
-async fn a_big_order_goes_on_when_an_operator_approves_it() {
+async fn a_big_order_continues_when_an_operator_approves_it() {
     let shop = Fixture::with_answers([]).await;
     let run = shop.begin(&order("oar", 301)).await;
     assert_eq!(shop.stock_of("oar").await, (99_699, 301), "its goods wait with it");
@@ -239,7 +239,7 @@ async fn a_big_order_that_nobody_approves_is_released() {
 }
 
 #[tokio::test]
-async fn a_parcel_that_customs_held_goes_on_where_it_was() {
+async fn a_parcel_that_customs_held_continues_where_it_was() {
     let shop = Fixture::with_answers([]).await;
     customs::hold(shop.shop.connection(), "1").await.unwrap();
     shop.place(&order("oar", 3)).await;

@@ -11,7 +11,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     missing_docs,
-    reason = "what cannot go on here has found a defect, and names are documentation"
+    reason = "what cannot continue here has found a defect, and names are documentation"
 )]
 
 use std::fs::File;

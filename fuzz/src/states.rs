@@ -164,13 +164,13 @@ fn command(work: &mut UnitOfWork, definition: &Definition, source: &mut Source<'
             };
             assert!(task.attempt > 0, "attempts count from 1");
             let queues = [squidmesh_core::definition::QueueName::default()];
-            let go_on = source.chance().then_some(Continuation {
+            let continuation = source.chance().then_some(Continuation {
                 token: sample::lease_token(3),
                 lease: Duration::from_secs(1),
                 queues: &queues,
                 lowest: squidmesh_core::definition::Priority::Low,
             });
-            let _ = record(work, &task, outcome(source), go_on, jobs);
+            let _ = record(work, &task, outcome(source), continuation, jobs);
         }
         1 => drop(cancel(work, decided)),
         2 => drop(unblock(work, decided, jobs)),

@@ -14,7 +14,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     missing_docs,
-    reason = "what cannot go on here has found a defect, and names are documentation"
+    reason = "what cannot continue here has found a defect, and names are documentation"
 )]
 
 pub mod mutation;

@@ -275,11 +275,11 @@ impl Store for TinyStore {
 
     async fn stranded(&self, request: &StrandedRequest) -> Result<Vec<RunId>, StoreError> {
         let (tables, now) = (self.tables.lock().unwrap(), self.clock.now());
-        let lying = tables
+        let stranded = tables
             .intents
             .values()
             .filter(|(intent, at)| at.after(request.due_for) <= now && !request.known.contains(&intent.fingerprint));
-        let mut runs: Vec<RunId> = lying
+        let mut runs: Vec<RunId> = stranded
             .map(|(intent, _)| intent.key.run_id)
             .filter(|id| request.run.is_none_or(|run| *id == run) && request.after.is_none_or(|after| *id > after))
             .collect();

@@ -12,7 +12,7 @@
 //! async fn check_deploy(store: &dyn Store, checkout: &Definition) -> Result<bool, StoreError> {
 //!     let report = compare_with_live_runs(store, checkout).await?;
 //!     println!("{report}");
-//!     Ok(report.all_can_go_on())
+//!     Ok(report.all_can_continue())
 //! }
 //! # let clock = std::sync::Arc::new(squidmesh_core::testing::ManualClock::default());
 //! # let store = squidmesh_core::testing::MemoryStore::new(clock);
@@ -96,7 +96,7 @@ pub struct FoundDifference {
 impl DeployReport {
     /// Returns whether the new version could continue every live run, if adoption is allowed: no process has to keep
     /// an older version.
-    pub fn all_can_go_on(&self) -> bool {
+    pub fn all_can_continue(&self) -> bool {
         self.versions.iter().all(|version| version.not_adoptable == 0)
     }
 }

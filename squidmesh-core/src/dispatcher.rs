@@ -1,5 +1,5 @@
-//! The dispatcher: hands dispatched targets to the configured executor, in the same atomic change as the state that
-//! caused the dispatch.
+//! The dispatcher of hosts: hands the targets that they dispatch to the configured executor, in the same atomic change
+//! as the state that caused the dispatch. The runtime does the same with what it dispatches, through the same engine.
 //!
 //! Each call has two forms. The plain form opens a unit of work, commits it and emits the events. The `…_with_events`
 //! form adds to the caller's unit of work and returns the events. The caller emits them after its commit, which also

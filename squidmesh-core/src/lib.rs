@@ -16,7 +16,7 @@
 //! }
 //!
 //! async fn reserve(order: Order, context: StepContext) -> StepResult<()> {
-//!     println!("attempt {} to reserve {}", context.attempt, order.order_id); // `?` on any error: tried again
+//!     println!("attempt {} to reserve {}", context.attempt, order.order_id); // an error returned by `?` is retried
 //!     Ok(())
 //! }
 //!
@@ -65,7 +65,7 @@
 //! | [`Lease`](dispatch::Lease) | the right to execute an intent, for a limited time, proven by a token |
 //! | fence | a commit's requirement that a lease is still held |
 //! | [`Commit`](port::Commit) | everything that one decision changes: applied completely or not at all |
-//! | [`Dispatcher`], [`Runner`] | the way out to the executor, and the way back in |
+//! | [`Dispatcher`], [`Runner`] | a host's way out to the executor, and an executor's way back in |
 //! | stranded | said of a run whose work no live process can execute, since none has registered its version |
 //! | adopt | to continue a run in another version of its workflow |
 //! | unblock, resume | to continue a paused run; to continue a failed run as a new one |

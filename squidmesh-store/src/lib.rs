@@ -1,4 +1,4 @@
-//! The store of Squidmesh on SeaORM 2. One code path serves SQLite (bundled) and Postgres.
+//! The store of Squidmesh on SeaORM 2. Serves SQLite (bundled) and Postgres.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -19,9 +19,10 @@
 //! fails. A commit that is blocked by a lock outside the store, such as that of a host's transaction, leaves its
 //! batch and waits alone for up to five seconds.
 //!
-//! **Claims** walk one index, on queue, priority and due time. An intent is due at `available_at`; a claim moves
-//! that time to the end of its lease, so the intent of a dead worker becomes due again without further work. On
-//! Postgres, claimers skip rows that others have locked; on SQLite they take turns.
+//! **Claims** walk one class after another, each by an index: expired leases, then each priority, longest due first.
+//! An intent is due at `available_at`; a claim moves that time to the end of its lease, so the intent of a dead
+//! worker becomes due again without further work. On Postgres, claimers skip rows that others have locked; on SQLite
+//! they take turns.
 //!
 //! **Time** is read from the clock of the database, which decides whether an intent is due and whether a lease has
 //! expired.

@@ -133,7 +133,7 @@ fn has_others<'a>(found: impl IntoIterator<Item = &'a RunId>) -> bool {
 }
 
 /// Runs every operation of a store, on the first and the third run beside the second.
-async fn the_others_go_on(store: &SeaOrmStore) {
+async fn the_others_continue(store: &SeaOrmStore) {
     read(store).await;
     list(store).await;
     let held = claim(store).await;
@@ -267,20 +267,20 @@ async fn start_anew(store: &SeaOrmStore) {
     }
 }
 
-async fn whatever_is_damaged(store: SeaOrmStore, values: &[&str]) {
+async fn any_damage(store: SeaOrmStore, values: &[&str]) {
     let (mut done, connection) = (0, store.connection().clone());
     let columns = columns(&connection).await;
     start_anew(&store).await;
     let keep = "CREATE TABLE kept_definitions AS SELECT * FROM squidmesh_definitions";
     connection.execute_unprepared(keep).await.unwrap();
-    the_others_go_on(&store).await;
+    the_others_continue(&store).await;
     start_anew(&store).await;
     for (table, column) in &columns {
         for value in values {
             if damage(&connection, table, column, value).await {
                 let others = tokio::spawn({
                     let store = store.clone();
-                    async move { the_others_go_on(&store).await }
+                    async move { the_others_continue(&store).await }
                 });
                 assert!(others.await.is_ok(), "{table}.{column} = {value}");
                 start_anew(&store).await;
@@ -294,7 +294,7 @@ async fn whatever_is_damaged(store: SeaOrmStore, values: &[&str]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_on_sqlite_concerns_its_own_run() {
     let store = SeaOrmStore::connect("sqlite::memory:").await.unwrap();
-    whatever_is_damaged(store, &ON_SQLITE).await;
+    any_damage(store, &ON_SQLITE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -304,5 +304,5 @@ async fn damage_on_postgres_concerns_its_own_run() {
     let quickly =
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$";
     database.connection().await.execute_unprepared(quickly).await.unwrap();
-    whatever_is_damaged(database.store().await, &ON_POSTGRES).await;
+    any_damage(database.store().await, &ON_POSTGRES).await;
 }

@@ -61,7 +61,7 @@ async fn a_handle_is_notified_by_others_in_its_process_and_not_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_has_lost_the_connection_knows_it_and_listens_again() {
+async fn a_lost_connection_is_noticed_and_listens_again() {
     let database = TestDatabase::postgres().await;
     let (one, other) = (database.store().await, database.store().await);
     listening(&one).await;
@@ -84,17 +84,17 @@ async fn frequent_notifications_are_sent_a_few_times_a_second() {
     let database = TestDatabase::postgres().await;
     let (one, other) = (database.store().await, database.store().await);
     listening(&one).await;
-    let telling = async {
+    let notifying = async {
         for _ in 0..1_000 {
             other.notify_work();
             sleep(Duration::from_millis(1)).await;
         }
     };
     let (begun, mut received) = (Instant::now(), 0);
-    tokio::pin!(telling);
+    tokio::pin!(notifying);
     loop {
         tokio::select! {
-            () = &mut telling => break,
+            () = &mut notifying => break,
             () = one.work_notified() => received += 1,
         }
     }

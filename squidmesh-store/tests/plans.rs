@@ -112,7 +112,7 @@ async fn pruning_reads_no_table_whole_and_no_more_than_the_runs_that_are_old() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pruning_reads_no_table_whole_whatever_the_server_knows_of_their_size() {
+async fn pruning_reads_no_table_whole_without_statistics() {
     let database = TestDatabase::postgres().await;
     let store = database.store().await;
     let other = database.connection().await;

@@ -130,7 +130,7 @@ async fn any_number_of_queues_and_versions_is_served() {
 }
 
 #[tokio::test]
-async fn work_of_others_hides_none_whatever_the_classes() {
+async fn work_of_others_hides_none_in_any_class() {
     for database in TestDatabase::each().await {
         let store = database.store_at(clock()).await;
         // Each class has far more than one look examines, of versions and queues that are not served here.

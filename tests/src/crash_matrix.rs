@@ -216,7 +216,7 @@ async fn approve_within(people: &Squidmesh, store: &SeaOrmStore, run: RunId) -> 
     let transaction = store.begin().await?;
     let session = store.join(&transaction);
     let joined = people.within(&session);
-    let approved = joined.approve_run(run).actor("somebody").await.is_ok();
+    let approved = joined.approve_run(run).actor("ann").await.is_ok();
     let after = joined.into_after_commit();
     drop(session);
     if approved {
@@ -233,11 +233,11 @@ fn lost(error: DbErr) -> StoreError {
 /// Decides about a run. Errors are ignored: the next look at the run decides again.
 async fn decide(people: &Squidmesh, store: &SeaOrmStore, shape: &str, run: &Run) {
     match (shape, run.status) {
-        ("approved", RunStatus::Paused) => drop(people.approve_run(run.id).actor("somebody").await),
-        ("rejected", RunStatus::Paused) => drop(people.reject_run(run.id).actor("somebody").await),
-        ("held", RunStatus::Paused) => drop(people.unblock_run(run.id).actor("somebody").await),
+        ("approved", RunStatus::Paused) => drop(people.approve_run(run.id).actor("ann").await),
+        ("rejected", RunStatus::Paused) => drop(people.reject_run(run.id).actor("ann").await),
+        ("held", RunStatus::Paused) => drop(people.unblock_run(run.id).actor("ann").await),
         ("hosted", RunStatus::Paused) => drop(approve_within(people, store, run.id).await),
-        ("cancelled", RunStatus::Running) => drop(people.cancel_run(run.id).actor("somebody").await),
+        ("cancelled", RunStatus::Running) => drop(people.cancel_run(run.id).actor("ann").await),
         _ => {}
     }
 }

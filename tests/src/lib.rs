@@ -10,7 +10,7 @@
     clippy::indexing_slicing,
     clippy::print_stderr,
     missing_docs,
-    reason = "these are tests: what cannot go on has failed, and names are documentation"
+    reason = "these are tests: what cannot continue has failed, and names are documentation"
 )]
 
 pub mod child;

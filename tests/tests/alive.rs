@@ -6,7 +6,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "these are tests: what cannot go on has failed"
+    reason = "these are tests: what cannot continue has failed"
 )]
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     missing_docs,
-    reason = "these are tests: what cannot go on has failed, and names are documentation"
+    reason = "these are tests: what cannot continue has failed, and names are documentation"
 )]
 
 use std::sync::Arc;
@@ -135,7 +135,7 @@ async fn every_column_of_every_table_may_hold_anything(backend: &Backend) {
         world.unblock_run(*run).await.unwrap();
     }
     for details in world.settle_all(others.iter().copied()).await {
-        assert_eq!(details.run.status, RunStatus::Completed, "a sound run goes on beside damaged ones");
+        assert_eq!(details.run.status, RunStatus::Completed, "a sound run continues beside damaged ones");
     }
     // Lists leave out what they cannot read, and continue after it.
     let (mut listed, mut filter) = (Vec::new(), RunFilter::new().limit(50));

@@ -9,7 +9,7 @@
     clippy::print_stderr,
     clippy::print_stdout,
     missing_docs,
-    reason = "these are tests: what cannot go on has failed, and names are documentation"
+    reason = "these are tests: what cannot continue has failed, and names are documentation"
 )]
 
 use std::collections::BTreeMap;
@@ -109,7 +109,7 @@ async fn finish(mesh: &Squidmesh, phase: Phase, progress: &Progress, ids: &[RunI
     };
     tokio::select! {
         () = ended => {}
-        () = deciding => unreachable!("it goes on for as long as it is polled"),
+        () = deciding => unreachable!("it continues for as long as it is polled"),
         worked = mesh.run_workers(std::future::pending()) => panic!("the workers ended: {worked:?}"),
     }
 }

@@ -4,7 +4,7 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "these are tests: what cannot go on has failed"
+    reason = "these are tests: what cannot continue has failed"
 )]
 
 use std::sync::Arc;
@@ -70,7 +70,7 @@ async fn leaves_the_database_alone(database: TestDatabase, executor: impl Execut
     let store = SeaOrmStore::connect(database.url()).await.unwrap();
     let store = InterceptedStore::new(store, CallCounter::default());
     let mesh = mesh(store.clone(), executor);
-    let (calls, hears) = working(&mesh, async {
+    let (calls, listens) = working(&mesh, async {
         let ended = mesh.start_run("work", &json!({})).await.unwrap();
         let paused = mesh.start_run("person", &json!({})).await.unwrap();
         mesh.start_run("timer", &json!({})).await.unwrap();
@@ -84,7 +84,7 @@ async fn leaves_the_database_alone(database: TestDatabase, executor: impl Execut
     .await;
     let sum: usize = calls.values().sum();
     eprintln!("{sum} calls in {WATCHED:?}: {calls:?}");
-    assert!(hears);
+    assert!(listens);
     assert!(sum as u64 <= WATCHED.as_secs(), "{calls:?}");
 }
 
@@ -96,7 +96,7 @@ async fn begins_at_once(database: TestDatabase, executor: impl Executor, other: 
     working(&worker, async {
         let begun = Instant::now();
         while !squidmesh_core::port::Store::is_listening(&store) {
-            assert!(begun.elapsed() < secs(20), "the process does not hear");
+            assert!(begun.elapsed() < secs(20), "the process is not listening");
             tokio::time::sleep(ms(10)).await;
         }
         for _ in 0..3 {
@@ -121,7 +121,7 @@ async fn begins_at_once_what_is_emitted(database: TestDatabase, here: bool) {
     working(&worker, async {
         let begun = Instant::now();
         while !squidmesh_core::port::Store::is_listening(&store) {
-            assert!(begun.elapsed() < secs(20), "the process does not hear");
+            assert!(begun.elapsed() < secs(20), "the process is not listening");
             tokio::time::sleep(ms(10)).await;
         }
         // Stored by the host, and not dispatched.

@@ -8,7 +8,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     missing_docs,
-    reason = "these are tests: what cannot go on has failed, and names are documentation"
+    reason = "these are tests: what cannot continue has failed, and names are documentation"
 )]
 
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! A network that swallows what is sent on open connections, and lets new ones through: a failover of an address, or
 //! a firewall that lost its state. With default settings, a process with workers continues within ten seconds.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot continue has failed")]
 
 #[path = "../../squidmesh-store/tests/silent/mod.rs"]
 mod silent;
@@ -46,18 +46,18 @@ async fn completes(mesh: &Squidmesh, run: RunId) {
     }
 }
 
-async fn goes_on(busy: bool) {
+async fn continues(busy: bool) {
     let database = TestDatabase::postgres().await;
     let network = Network::to(database.url()).await;
     let (through, direct) = (mesh(&network.url(database.url())).await, mesh(database.url()).await);
     let workers = through.clone();
     let workers = tokio::spawn(async move { workers.run_workers(std::future::pending()).await });
     completes(&direct, direct.start_run("chain", &json!({})).await.unwrap().id).await;
-    let go_on = Arc::new(AtomicBool::new(busy));
+    let running = Arc::new(AtomicBool::new(busy));
     let starters = (0..16).map(|_| {
-        let (mesh, go_on) = (through.clone(), go_on.clone());
+        let (mesh, running) = (through.clone(), running.clone());
         tokio::spawn(async move {
-            while go_on.load(Ordering::Relaxed) {
+            while running.load(Ordering::Relaxed) {
                 let _ = mesh.start_run("chain", &json!({})).await;
             }
         })
@@ -66,7 +66,7 @@ async fn goes_on(busy: bool) {
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     network.fall_silent();
-    go_on.store(false, Ordering::Relaxed);
+    running.store(false, Ordering::Relaxed);
     let begun = Instant::now();
     let run = direct.start_run("chain", &json!({})).await.unwrap().id;
     completes(&direct, run).await;
@@ -83,10 +83,10 @@ async fn goes_on(busy: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_process_recovers_from_a_silence_on_postgres() {
-    goes_on(false).await;
+    continues(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_process_recovers_from_a_silence_on_postgres() {
-    goes_on(true).await;
+    continues(true).await;
 }

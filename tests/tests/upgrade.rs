@@ -13,7 +13,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     missing_docs,
-    reason = "these are tests: what cannot go on has failed, and names are documentation"
+    reason = "these are tests: what cannot continue has failed, and names are documentation"
 )]
 
 use std::collections::BTreeSet;

@@ -217,9 +217,9 @@ impl Plan<'_> {
     ) -> Result<Outcome, Failure> {
         let calls = clients.calls();
         drop(clients);
-        let scene = Arc::into_inner(scene).ok_or("a disturbance goes on")?;
+        let scene = Arc::into_inner(scene).ok_or("a disturbance continues")?;
         let (store, _) = self.urls(&scene, false);
-        let workers = Arc::into_inner(scene.workers).ok_or("a disturbance goes on")?;
+        let workers = Arc::into_inner(scene.workers).ok_or("a disturbance continues")?;
         let roll = workers.roll.clone();
         workers.stop().await?;
         let opened = SeaOrmStore::builder(&store).migrate(false).connect().await?;

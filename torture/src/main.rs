@@ -10,7 +10,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::unwrap_used,
-    reason = "a program that reports to people; what cannot go on here has found a defect"
+    reason = "a program that reports to people; what cannot continue here has found a defect"
 )]
 
 mod arguments;

@@ -37,10 +37,34 @@ type ProseOf = fn(&str) -> Option<&str>;
 /// The extensions of files with prose: pages, and the doc comments of the code.
 const SOURCES: &[(&str, ProseOf)] = &[("md", |line| Some(line)), ("rs", doc_comment)];
 
+/// The files whose code may have words to avoid: they list them.
+const LISTS: [&str; 2] = ["xtask/src/prose.rs", "xtask/src/vocabulary.rs"];
+
 /// Returns the text of a doc comment's line.
 fn doc_comment(line: &str) -> Option<&str> {
     let line = line.trim_start();
     line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))
+}
+
+/// Returns the words to avoid in code: in names, texts and plain comments.
+fn wrong_in_code(path: &Path, text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| doc_comment(line).is_none()) {
+        let lower = line.to_lowercase();
+        if !AVOIDED.iter().flat_map(|(phrases, _)| *phrases).any(|phrase| lower.contains(first_word(phrase))) {
+            continue;
+        }
+        let words = words(&[(number, line)]);
+        for at in 0..words.len() {
+            let found = |phrase: &&&str| begins_with(words.get(at..).unwrap_or_default(), phrase);
+            for (phrases, instead) in AVOIDED {
+                if let Some(phrase) = phrases.iter().filter(|phrase| !phrase.starts_with('^')).find(found) {
+                    wrong.push(format!("{}:{number}: `{phrase}`: write {instead}", path.display()));
+                }
+            }
+        }
+    }
+    wrong
 }
 
 /// Checks the prose of every file of the work tree.
@@ -52,8 +76,15 @@ pub(crate) fn check() -> Outcome {
         let Some((_, prose)) = source else { continue };
         let text = fs::read_to_string(root.join(&path)).while_doing(format!("read {}", path.display()))?;
         wrong.extend(wrong_in(&path, &text, *prose));
+        if path.extension().is_some_and(|found| found == "rs") && !LISTS.iter().any(|list| path.ends_with(list)) {
+            wrong.extend(wrong_in_code(&path, &text));
+        }
     }
     if wrong.is_empty() { Ok(()) } else { Err(Failure::new(format!("\n  {}", wrong.join("\n  ")))) }
+}
+
+fn first_word(phrase: &str) -> &str {
+    phrase.split(' ').next().unwrap_or(phrase)
 }
 
 /// A word, and its position.
@@ -211,6 +242,15 @@ mod tests {
         for fine in [format!("| {long} |"), format!("```\n{long}\n```"), format!("- {}", "x".repeat(130))] {
             assert_eq!(wrong(&fine), [""; 0], "{fine}");
         }
+    }
+
+    #[test]
+    fn words_to_avoid_are_found_in_code() {
+        let text =
+            "/// It goes on.\nfn goes_on() { log(\"it lies there\") } // for good\nlet told_at = relies(what_was);\n";
+        let found = wrong_in_code(Path::new("a.rs"), text);
+        assert_eq!(found.iter().filter(|found| found.starts_with("a.rs:2: ")).count(), 3, "{found:?}");
+        assert_eq!(found.len(), 4, "{found:?}");
     }
 
     #[test]

@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_path_of_one_machine_is_found() {
-        let text = concat!("see /ho", "me/somebody/notes");
+        let text = concat!("see /ho", "me/ann/notes");
         assert_eq!(machine_paths_in(Path::new("notes.md"), text).len(), 1);
     }
 }

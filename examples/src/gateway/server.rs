@@ -121,8 +121,8 @@ fn carry_out(journal: &mut Journal, key: &str, payment: Payment) -> io::Result<(
             Operation::Capture => (false, say(StatusCode::UNPROCESSABLE_ENTITY, "no such amount was authorised")),
         },
     };
-    let heard = !matches!(mood, Mood::Silent | Mood::LosesAnswer);
-    let answered = heard.then(|| answer.status().as_u16());
+    let received = !matches!(mood, Mood::Silent | Mood::LosesAnswer);
+    let answered = received.then(|| answer.status().as_u16());
     journal.record(Delivery { key: key.to_owned(), payment, effect, answer: answered })?;
     Ok((answer, mood))
 }

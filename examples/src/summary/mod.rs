@@ -57,7 +57,7 @@ impl Summary {
         }
         let resumed = runs.iter().filter(|run| run.resumed_from.is_some()).count();
         if resumed > 0 {
-            writeln!(f, "resumed  {resumed} went on from where they had failed")?;
+            writeln!(f, "resumed  {resumed} continued where they had failed")?;
         }
         if !self.facts.settlements.is_empty() {
             let settled = self.facts.settlements.iter().map(|settlement| settlement.amount_cents).sum();

@@ -251,7 +251,7 @@ impl Mutation {
     }
 
     /// Returns whether a commit is answered as applied although it was not.
-    pub(crate) fn lies_about(self, commit: &Commit) -> bool {
+    pub(crate) fn answers_wrongly(self, commit: &Commit) -> bool {
         match self {
             Mutation::EventBeforeCommit => true,
             Mutation::AcknowledgedNotWritten => {

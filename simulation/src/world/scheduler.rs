@@ -260,7 +260,7 @@ impl Scheduler {
         let mut state = self.state();
         let waiting = [process, process + BEATS].map(|owner| state.frozen.remove(&owner).unwrap_or_default());
         drop(state);
-        self.note(format_args!("process {process} goes on"));
+        self.note(format_args!("process {process} continues"));
         lock(&self.ready).extend(waiting.concat());
     }
 

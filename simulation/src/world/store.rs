@@ -220,7 +220,7 @@ impl StoreSession for SimStore {
         let mut answers = Answers::new();
         for commit in commits {
             match self.environment.mutation {
-                Some(mutation) if mutation.lies_about(&commit) => {
+                Some(mutation) if mutation.answers_wrongly(&commit) => {
                     answers.push(Ok(CommitOutcome::Committed));
                     if mutation == Mutation::EventBeforeCommit {
                         let (store, scheduler) = (self.clone(), Arc::clone(&self.environment.scheduler));

@@ -28,7 +28,7 @@ pub enum Begin {
     Execute(StepTask),
     /// There was nothing to execute, and the run advanced.
     Advanced,
-    /// The delivery was a no-op.
+    /// There was nothing to execute: the intent may be removed, and the run may advance or end.
     Skip(IgnoreReason),
 }
 

@@ -85,12 +85,12 @@ pub fn record(
 }
 
 /// Finds what an earlier try to record a task's outcome has recorded: the answer to its commit was lost, and the
-/// commit was applied only after the run had been read again. `next` is the successor that the try began.
+/// commit was applied only after the run had been read again. `tried` are the successors that the tries began.
 ///
-/// Only the worker of an attempt completes it. And the try that began the successor found all of the
-/// successor's other dependencies complete, so that no sibling can have begun it under the same token.
-pub(crate) fn find_recorded(state: &RunSnapshot, task: &StepTask, next: Option<&StepTask>) -> Option<RecordOutcome> {
-    if let Some(next) = next.filter(|next| next.is_open(state)) {
+/// Nobody else begins a successor under the token of a try ([`Continuation::token`]), and only the worker of an attempt
+/// completes it.
+pub(crate) fn find_recorded(state: &RunSnapshot, task: &StepTask, tried: &[StepTask]) -> Option<RecordOutcome> {
+    if let Some(next) = tried.iter().find(|next| next.is_open(state)) {
         return Some(RecordOutcome::Recorded { next: Some(next.clone()) });
     }
     let run = state.steps.get(&task.step)?;
@@ -101,7 +101,8 @@ pub(crate) fn find_recorded(state: &RunSnapshot, task: &StepTask, next: Option<&
 /// What a worker needs to continue with the successor of its step.
 #[derive(Clone, Copy, Debug)]
 pub struct Continuation<'a> {
-    /// The token of the claim on the successor.
+    /// The token of the claim on the successor. Where steps run at the same time, no other delivery and no other try uses
+    /// it.
     pub token: LeaseToken,
     /// The duration of the lease on the successor.
     pub lease: Duration,

@@ -170,7 +170,7 @@ fn a_timer_says_when_it_is_due() {
 }
 
 #[test]
-fn exhausted_retries_differ_from_a_failure_for_good() {
+fn exhausted_retries_differ_from_a_terminal_failure() {
     let mut exhausted = Driven::start(two_steps());
     exhausted.fail("first", true);
     exhausted.fail("first", true);
@@ -197,7 +197,7 @@ fn a_paused_run_offers_what_it_waits_for() {
 }
 
 #[test]
-fn a_paused_run_that_cannot_go_on_says_so() {
+fn a_paused_run_that_cannot_continue_says_so() {
     let mut run = Driven::start(with_approval());
     run.begin("ask");
     assert_eq!(run.explain_with(false, None).reason, Reason::PausedWithUnavailableWorkflow);
@@ -248,7 +248,7 @@ fn a_step_that_is_claimed_and_not_yet_begun_waits_for_no_time() {
 }
 
 #[test]
-fn the_ends_of_a_run_are_told_apart() {
+fn the_ends_of_a_run_are_distinguished() {
     let mut cancelling = Driven::start(two_steps());
     let Begin::Execute(task) = cancelling.begin("first") else { panic!("it begins") };
     cancelling.decide(|work| engine::cancel(work, engine::Attribution::default()).unwrap());
@@ -349,7 +349,7 @@ fn a_cancelled_run_did_not_go_to_the_end() {
 }
 
 #[test]
-fn a_step_that_does_not_wait_cannot_say_how_a_paused_run_goes_on() {
+fn a_step_that_does_not_wait_cannot_say_how_a_paused_run_continues() {
     let mut run = Driven::start(with_approval());
     run.begin("ask");
     run.state.steps.get_mut("ask").unwrap().status = crate::run::StepStatus::Failed;

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_was_written_is_read_back() {
+    fn what_was_written_is_read_back() {
         for state in [State::Open, State::Shipped { parcels: 1 }, State::Closed(-1), State::Split(1, 2)] {
             let order = Order { state, ..decode(order()).unwrap() };
             assert_eq!(decode::<Order>(serde_json::to_value(&order).unwrap()).unwrap(), order);

@@ -7,7 +7,7 @@ use crate::dispatch::DispatchTarget;
 use crate::port::Claim;
 
 impl Runner {
-    /// Delivers a claim: prepares, executes and records, and continues with the successor if it is due at once.
+    /// Delivers a claim: begins, executes and records, and continues with the successor if it is due at once.
     ///
     /// Dropping the future leaves the claim until its lease expires; nothing committed is undone.
     pub async fn deliver(&self, claim: HeldClaim) -> DeliveryOutcome {

@@ -1,7 +1,7 @@
 //! The runner: the only entry for what an executor delivers.
 //!
-//! Claims, prepares, executes and records. Each of these is a decision of the engine, committed before the next. Also
-//! fires due cron triggers. Knows no queue and no async runtime; the executor provides both.
+//! Claims, begins, executes and records. Begin and record are decisions of the engine, each committed before what
+//! follows it. Also fires due cron triggers. Knows no queue and no async runtime; the executor provides both.
 //!
 //! In the order of a delivery: `claim` (or `perform`, for a message of a queue), `delivery`, `step`, `execute`,
 //! `record`, `outcome`. None of the files calls one before it; all of them know the runner in `shared`.

@@ -21,7 +21,8 @@ pub enum DeliveryOutcome {
         /// The number of executed steps or compensation callbacks, including failed ones.
         steps: usize,
     },
-    /// The delivery changed nothing.
+    /// No step was executed. The delivery may have removed its intent, advanced past a completed step, or ended a
+    /// cancelled run.
     Ignored(IgnoreReason),
     /// The store or the stored run prevented the execution. The intent is delivered again once its lease has expired.
     Failed(StoreError),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::late::name_of;
 use super::shared::Runner;
+use crate::definition::Shape;
 use crate::dispatch::Lease;
 use crate::engine::{self, Continuation, Outcome, RecordOutcome, StepTask, UnitOfWork};
 use crate::run::{InvalidTransition, Run, RunSnapshot};
@@ -17,22 +18,28 @@ pub(super) type RecordedRun = Result<(RecordOutcome, Arc<Run>), DecideError<Inva
 
 impl Runner {
     /// Records the outcome of an attempt in a commit of its own, which also begins the successor.
-    pub(super) async fn record(&self, run: &CachedRun, task: &StepTask, outcome: Outcome, held: &Held) -> RecordedRun {
+    /// `tried` are the successors that earlier tries began, whose answers were lost.
+    pub(super) async fn record(
+        &self,
+        run: &CachedRun,
+        task: &StepTask,
+        outcome: Outcome,
+        held: &Held,
+        mut tried: Vec<StepTask>,
+    ) -> RecordedRun {
         let name = name_of(&outcome);
-        // The successor that the last try began, if any.
-        let mut tried = None;
         let decision = |work: &mut UnitOfWork| {
-            let continuation = self.continuation(work.run(), &task.lease);
+            let continuation = self.continuation(work, &task.lease);
             let recorded = engine::record(work, task, outcome.clone(), continuation, &*self.runtime)?;
             if recorded == RecordOutcome::Superseded {
-                return Ok(engine::find_recorded(work.state(), task, tried.as_ref()).unwrap_or(recorded));
+                return Ok(engine::find_recorded(work.state(), task, &tried).unwrap_or(recorded));
             }
             expect_successor(held, &recorded);
-            tried = recorded.next().cloned();
+            tried.extend(recorded.next().cloned());
             Ok(recorded)
         };
         match self.runtime.decide_in_group(run, self.retry_time(), decision).await {
-            Err(DecideError::Fenced(_)) => self.fenced(run, task, name, tried.as_ref()).await,
+            Err(DecideError::Fenced(_)) => self.fenced(run, task, name, &tried).await,
             Ok((RecordOutcome::Superseded, after)) => {
                 self.record_lived(run.id(), task, name).await;
                 Ok((RecordOutcome::Superseded, after))
@@ -48,7 +55,7 @@ impl Runner {
         cached: &CachedRun,
         task: &StepTask,
         outcome: &'static str,
-        tried: Option<&StepTask>,
+        tried: &[StepTask],
     ) -> RecordedRun {
         let mut budget = RetryBudget::new(RetryPolicy::retry_for(self.retry_time()));
         loop {
@@ -67,7 +74,7 @@ impl Runner {
         cached: &CachedRun,
         task: &StepTask,
         outcome: &'static str,
-        tried: Option<&StepTask>,
+        tried: &[StepTask],
         found: RunSnapshot,
     ) -> (RecordOutcome, Arc<Run>) {
         let run = Arc::new(found.run.clone());
@@ -81,9 +88,14 @@ impl Runner {
 
     /// Returns how this worker continues with a successor. `None` while it drains, while an intent that comes before
     /// all others waits, or if the run was adopted by a version that is not registered here.
-    pub(super) fn continuation(&self, run: &Run, lease: &Lease) -> Option<Continuation<'_>> {
-        let lowest = self.lowest_priority().filter(|_| self.may_continue(run))?;
-        Some(Continuation { token: lease.token, lease: self.runtime.config.lease, queues: &self.queues, lowest })
+    pub(super) fn continuation(&self, work: &UnitOfWork, lease: &Lease) -> Option<Continuation<'_>> {
+        let lowest = self.lowest_priority().filter(|_| self.may_continue(work.run()))?;
+        // Siblings may share the token of their claim, and any of them may begin the step that waits for all.
+        let token = match work.definition().shape() {
+            Shape::Transitions => lease.token,
+            Shape::Dependencies => self.runtime.entropy.lease_token(),
+        };
+        Some(Continuation { token, lease: self.runtime.config.lease, queues: &self.queues, lowest })
     }
 }
 

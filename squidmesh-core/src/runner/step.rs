@@ -45,7 +45,7 @@ impl Runner {
                 Some(handler) => self.execute_in_transaction(handler, cached, &task, &held).await,
                 None => {
                     let outcome = self.execute(&run, &task, &held.cancellation).await;
-                    self.record(cached, &task, outcome, &held).await
+                    self.record(cached, &task, outcome, &held, Vec::new()).await
                 }
             };
             match recorded {

@@ -42,8 +42,8 @@ impl Runner {
         let mut budget = RetryBudget::new(RetryPolicy::retry_for(self.retry_time()));
         let mut conflicts = 0;
         let mut known = cached.snapshot(self.runtime.turn_timeout()).await;
-        // The successor that the last try began.
-        let mut tried = None;
+        // The successors that the tries began.
+        let mut tried: Vec<StepTask> = Vec::new();
         loop {
             let state = match known.take() {
                 Some(state) => state,
@@ -55,6 +55,9 @@ impl Runner {
                     }
                 },
             };
+            if !task.is_open(&state) {
+                return Ok(self.closed(cached, task, "completed", &tried, state).await);
+            }
             let progress = Arc::new(Mutex::new(BodyProgress::Incomplete));
             let body = StepBody {
                 runner: self.clone(),
@@ -72,40 +75,40 @@ impl Runner {
                     return Ok(self.announce_recorded(cached, *recorded));
                 }
                 (Err(error @ StoreError::OutcomeUnknown { .. }), BodyProgress::Recorded(recorded)) => {
+                    tried.extend(recorded.recorded.next().cloned());
                     match self.look_up(&recorded, error, &mut budget).await? {
                         LookedUp::Committed => return Ok(self.announce_recorded(cached, *recorded)),
                         LookedUp::Open(found) => known = Some(*found),
                         LookedUp::Closed(found) => {
-                            return Ok(self.closed(cached, task, "completed", recorded.recorded.next(), *found).await);
+                            return Ok(self.closed(cached, task, "completed", &tried, *found).await);
                         }
                     }
-                    tried = recorded.recorded.next().cloned();
                     continue;
                 }
                 (
                     Err(StoreError::Refused { source, .. }),
                     BodyProgress::HandlerSucceeded | BodyProgress::Recorded(_),
                 ) => {
-                    return self.record(cached, task, refused("was not committed", &*source), held).await;
+                    return self.record(cached, task, refused("was not committed", &*source), held, tried).await;
                 }
                 (Ok(TransactionOutcome::RolledBack), BodyProgress::HandlerEnded(outcome)) => {
-                    return self.record(cached, task, outcome, held).await;
+                    return self.record(cached, task, outcome, held, tried).await;
                 }
                 (Ok(TransactionOutcome::RolledBack), BodyProgress::Superseded(found)) => {
-                    return Ok(self.closed(cached, task, "completed", tried.as_ref(), *found).await);
+                    return Ok(self.closed(cached, task, "completed", &tried, *found).await);
                 }
                 (Ok(TransactionOutcome::RolledBack), BodyProgress::NotRecorded(DecideError::Store(error))) => {
                     match error {
                         StoreError::Refused { source, .. } => {
                             return self
-                                .record(cached, task, refused("could not be used for recording", &*source), held)
+                                .record(cached, task, refused("could not be used for recording", &*source), held, tried)
                                 .await;
                         }
                         error => error,
                     }
                 }
                 (Ok(TransactionOutcome::RolledBack), BodyProgress::NotRecorded(DecideError::Fenced(_))) => {
-                    return self.fenced(cached, task, "completed", tried.as_ref()).await;
+                    return self.fenced(cached, task, "completed", &tried).await;
                 }
                 (Ok(TransactionOutcome::RolledBack), BodyProgress::NotRecorded(error)) => return Err(error),
                 (Ok(TransactionOutcome::Conflict), _) => {
@@ -236,7 +239,7 @@ impl TransactionBody for StepBody {
         let runtime = &*self.runner.runtime;
         let (state, task) = (self.state.clone(), &self.task);
         let decision = |work: &mut UnitOfWork| {
-            let continuation = self.runner.continuation(work.run(), &task.lease);
+            let continuation = self.runner.continuation(work, &task.lease);
             let recorded = engine::record(work, task, self.outcome.clone(), continuation, runtime)?;
             expect_successor(&self.held, &recorded);
             Ok(recorded)

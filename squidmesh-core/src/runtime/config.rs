@@ -20,7 +20,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How many times in a row a step may end with its worker before it fails permanently. An attempt whose worker
     /// returns with its outcome, however late, does not count; after the last one, the step waits for one lease more
-    /// before it fails. Default 3.
+    /// before it fails. Lost attempts also use up the step's retries: if those run out first, as with the default of
+    /// three attempts, the step fails at once. Default 3.
     pub crash_limit: u32,
     /// How long due work of a version that this process does not have is left to other processes before it counts as
     /// stranded: its run is then listed as waiting for its definition, and may be adopted. Also how often this

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_started_whatever_the_policy() {
+    fn what_is_due_is_started_under_every_policy() {
         for missed in [MissedPolicy::Skip, MissedPolicy::Once, MissedPolicy::All] {
             let early = look(missed, "09:00:00", "09:59:59");
             assert_eq!(early, planned(vec![], None, Some(time("10:00:00"))));

@@ -205,7 +205,7 @@ fn what_is_wrong_with_an_expression_is_said() {
 }
 
 #[test]
-fn a_schedule_is_told_by_its_fields_and_zone() {
+fn a_schedule_is_identified_by_its_fields_and_zone() {
     let spaced = schedule("  0  3 * *\t1-5 ", "Europe/Berlin");
     assert_eq!(spaced.to_string(), "0 3 * * 1-5 Europe/Berlin");
     assert_eq!(spaced, schedule("0 3 * * 1-5", "Europe/Berlin"));

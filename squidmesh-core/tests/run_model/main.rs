@@ -68,14 +68,14 @@ macro_rules! run_models {
 
 // Split into parts that run in parallel: a hundred thousand runs in all.
 run_models! {
-    whatever_happens_the_rules_of_a_run_hold_0: 0;
-    whatever_happens_the_rules_of_a_run_hold_1: 1;
-    whatever_happens_the_rules_of_a_run_hold_2: 2;
-    whatever_happens_the_rules_of_a_run_hold_3: 3;
-    whatever_happens_the_rules_of_a_run_hold_4: 4;
-    whatever_happens_the_rules_of_a_run_hold_5: 5;
-    whatever_happens_the_rules_of_a_run_hold_6: 6;
-    whatever_happens_the_rules_of_a_run_hold_7: 7;
+    the_rules_of_a_run_always_hold_0: 0;
+    the_rules_of_a_run_always_hold_1: 1;
+    the_rules_of_a_run_always_hold_2: 2;
+    the_rules_of_a_run_always_hold_3: 3;
+    the_rules_of_a_run_always_hold_4: 4;
+    the_rules_of_a_run_always_hold_5: 5;
+    the_rules_of_a_run_always_hold_6: 6;
+    the_rules_of_a_run_always_hold_7: 7;
 }
 
 #[test]

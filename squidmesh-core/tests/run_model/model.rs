@@ -241,23 +241,23 @@ impl Model {
     /// outcome the second time.
     fn record(&mut self, tally: &mut Tally) {
         let Some(task) = self.rng.take(&mut self.tasks) else { return };
-        let (outcome, go_on) = (self.outcome(), !self.rng.one_in(3));
-        self.record_this(&task, outcome, go_on, tally);
+        let (outcome, continues) = (self.outcome(), !self.rng.one_in(3));
+        self.record_this(&task, outcome, continues, tally);
         if self.rng.one_in(5) {
             let other = self.outcome();
             self.record_this(&task, other, true, tally);
         }
     }
 
-    fn record_this(&mut self, task: &StepTask, outcome: Outcome, go_on: bool, tally: &mut Tally) {
+    fn record_this(&mut self, task: &StepTask, outcome: Outcome, continues: bool, tally: &mut Tally) {
         let queues = [QueueName::default()];
-        let go_on = go_on.then_some(Continuation {
+        let continues = continues.then_some(Continuation {
             token: task.lease.token,
             lease: LEASE,
             queues: &queues,
             lowest: Priority::Low,
         });
-        let recorded = self.decide(None, tally, |work| engine::record(work, task, outcome.clone(), go_on, &accept));
+        let recorded = self.decide(None, tally, |work| engine::record(work, task, outcome.clone(), continues, &accept));
         if let Some(RecordOutcome::Recorded { next: Some(next) }) = recorded {
             self.tasks.push(next);
         }

@@ -89,7 +89,7 @@ async fn what_is_delivered_again_and_again_is_set_aside_in_the_end() {
 }
 
 #[tokio::test]
-async fn dead_letters_survive_whatever_their_key_is_made_of() {
+async fn dead_letters_survive_a_key_of_any_type() {
     let (redis, route) = (Deployment::new(), route(Priority::Normal));
     let mut reader = redis.reader(std::slice::from_ref(&route));
     reader.read(1).await.unwrap();

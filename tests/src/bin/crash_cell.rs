@@ -1,5 +1,5 @@
 //! A process that tries cells of crash points, one after the other, until one of them ends it.
-#![allow(clippy::expect_used, reason = "part of the tests: what cannot go on has failed")]
+#![allow(clippy::expect_used, reason = "part of the tests: what cannot continue has failed")]
 
 use squidmesh_tests::crash_matrix;
 

@@ -1,5 +1,5 @@
 //! A process that executes the workflow of a phase until it is killed.
-#![allow(clippy::expect_used, reason = "part of the tests: what cannot go on has failed")]
+#![allow(clippy::expect_used, reason = "part of the tests: what cannot continue has failed")]
 
 use squidmesh_store::SeaOrmStore;
 use squidmesh_tests::crash::{self, Phase, Progress};

@@ -1,6 +1,6 @@
 //! A process of a cluster over Redis: executes chains and fans until its standard input closes, and records the steps
 //! that it begins.
-#![allow(clippy::expect_used, clippy::print_stdout, reason = "part of the tests: what cannot go on has failed")]
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "part of the tests: what cannot continue has failed")]
 
 use std::fs::OpenOptions;
 use std::io::Write;

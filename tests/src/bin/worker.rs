@@ -1,5 +1,5 @@
 //! A process of a cluster: executes the relay workflow until its standard input closes.
-#![allow(clippy::expect_used, clippy::print_stdout, reason = "part of the tests: what cannot go on has failed")]
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "part of the tests: what cannot continue has failed")]
 
 use std::time::Duration;
 

@@ -51,7 +51,7 @@ pub async fn an_input_mapping_picks_and_renames(backend: &Backend) {
     let renames = &journal.of("renames")[0];
     assert_eq!(renames.input, json!({"city": "Oslo", "place": 3}));
     let state = json!({"order": order, "reservation": {"shelf": 3}});
-    assert_eq!(Value::Object(renames.state.clone()), state, "the whole state is at hand");
+    assert_eq!(Value::Object(renames.state.clone()), state, "the whole state is visible");
     assert_eq!(step(&details, "renames").run.as_ref().unwrap().input.len(), 2, "the snapshot is what was mapped");
 }
 

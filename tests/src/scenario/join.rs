@@ -92,7 +92,7 @@ pub async fn a_retrying_sibling_does_not_stop_the_others(backend: &Backend) {
     assert_eq!(details.run.status, RunStatus::Completed);
     let order = journal.steps();
     let place = |step: &str| order.iter().rposition(|found| found == step).unwrap();
-    assert!(place("after_steady") < place("shaky"), "the others went on meanwhile: {order:?}");
+    assert!(place("after_steady") < place("shaky"), "the others continued meanwhile: {order:?}");
     assert_eq!(attempts(&details, "shaky"), ["failed", "failed", "completed"]);
     assert_eq!(order.last().map(String::as_str), Some("join"));
 }

@@ -78,7 +78,7 @@ pub async fn a_hosts_key_is_no_resumption_and_no_replay(backend: &Backend) {
     let forged = started_by_host(&world, "fragile", "manual", &format!("resume:{old}")).await;
     let resumed = world.resume_run(old).await.unwrap();
     assert_eq!((resumed.resumed_from, forged.resumed_from), (Some(old), None));
-    assert_eq!(world.resume_run(old).await.unwrap().id, resumed.id, "it goes on once");
+    assert_eq!(world.resume_run(old).await.unwrap().id, resumed.id, "it is resumed once");
     let again = started_by_host(&world, "fragile", "manual", &format!("resume:{old}")).await;
     assert_eq!(again.id, forged.id);
 

@@ -13,13 +13,13 @@ use crate::world::{attempts, step};
 use crate::{Backend, Gate};
 
 /// The reasons that handlers received, in order.
-type Heard = Arc<Mutex<Vec<CancelReason>>>;
+type Noticed = Arc<Mutex<Vec<CancelReason>>>;
 
 /// Returns a step whose first attempt waits until it is asked to stop, and then ends with `end`.
-fn asked(name: &str, gate: &Arc<Gate>, heard: &Heard, end: fn() -> StepResult<Value>) -> Step {
-    let (gate, heard) = (gate.clone(), heard.clone());
+fn asked(name: &str, gate: &Arc<Gate>, noticed: &Noticed, end: fn() -> StepResult<Value>) -> Step {
+    let (gate, noticed) = (gate.clone(), noticed.clone());
     Step::new(name, move |_: Value, context: StepContext| {
-        let (gate, heard) = (gate.clone(), heard.clone());
+        let (gate, noticed) = (gate.clone(), noticed.clone());
         async move {
             if context.attempt > 1 {
                 return Ok(json!({}));
@@ -27,7 +27,7 @@ fn asked(name: &str, gate: &Arc<Gate>, heard: &Heard, end: fn() -> StepResult<Va
             gate.open();
             gate.pass().await;
             let reason = context.cancellation.cancelled().await;
-            heard.lock().unwrap().push(reason);
+            noticed.lock().unwrap().push(reason);
             end()
         }
     })
@@ -39,18 +39,18 @@ fn single(step: Step, name: &str) -> Workflow {
 }
 
 pub async fn handlers_are_notified_when_the_drain_begins(backend: &Backend) {
-    let (gate, heard) = (Arc::new(Gate::default()), Heard::default());
+    let (gate, noticed) = (Arc::new(Gate::default()), Noticed::default());
     let world = backend.world([
-        single(asked("stops", &gate, &heard, || Err(StepError::retryable("stopped in good order"))), "stops"),
-        single(asked("fails", &gate, &heard, || Err(StepError::terminal("there is no going on"))), "fails"),
-        single(asked("completes", &gate, &heard, || Ok(json!({}))), "completes"),
+        single(asked("stops", &gate, &noticed, || Err(StepError::retryable("stopped in good order"))), "stops"),
+        single(asked("fails", &gate, &noticed, || Err(StepError::terminal("it cannot continue"))), "fails"),
+        single(asked("completes", &gate, &noticed, || Ok(json!({}))), "completes"),
     ]);
     let mut runs = Vec::new();
     for name in ["stops", "fails", "completes"] {
         runs.push(world.start_run(name, &nothing()).await.unwrap());
     }
     world.working(gate.arrived(3)).await;
-    assert_eq!(*heard.lock().unwrap(), [CancelReason::ShuttingDown; 3]);
+    assert_eq!(*noticed.lock().unwrap(), [CancelReason::ShuttingDown; 3]);
     for (run, (name, ended)) in
         runs.iter().zip([("stops", "interrupted"), ("fails", "failed"), ("completes", "completed")])
     {
@@ -89,24 +89,24 @@ pub async fn an_error_is_recorded_while_workers_drain(backend: &Backend) {
 }
 
 pub async fn a_handler_has_some_time_to_stop_at_its_timeout(backend: &Backend) {
-    let (gate, heard) = (Arc::new(Gate::default()), Heard::default());
-    let stops = asked("stops", &gate, &heard, || Ok(json!({}))).timeout(ms(80));
+    let (gate, noticed) = (Arc::new(Gate::default()), Noticed::default());
+    let stops = asked("stops", &gate, &noticed, || Ok(json!({}))).timeout(ms(80));
     let world = backend.world([single(stops, "stops")]);
     let run = world.start_run("stops", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
-    assert_eq!(*heard.lock().unwrap(), [CancelReason::TimedOut]);
+    assert_eq!(*noticed.lock().unwrap(), [CancelReason::TimedOut]);
     assert_eq!((details.run.status, attempts(&details, "stops")), (RunStatus::Failed, vec!["failed"]));
     let attempt = &step(&details, "stops").attempts[0];
     assert_eq!(
         attempt.error.as_ref().unwrap().kind,
         FailureKind::TIMEOUT,
-        "a timeout stays one, whatever is returned then"
+        "a timeout stays one, regardless of what is returned then"
     );
 }
 
 pub async fn each_callback_of_a_compensation_is_notified_by_itself(backend: &Backend) {
-    let heard = Heard::default();
-    let noted = heard.clone();
+    let noticed = Noticed::default();
+    let noted = noticed.clone();
     let late = |_: Compensation, context: StepContext| async move {
         context.cancellation.cancelled().await;
         StepResult::Ok(())
@@ -131,7 +131,7 @@ pub async fn each_callback_of_a_compensation_is_notified_by_itself(backend: &Bac
     let details = world.settle(run.id).await;
     let status = |name| step(&details, name).run.as_ref().unwrap().compensation.as_ref().unwrap().status;
     assert_eq!((status("two"), status("one")), (CompensationStatus::Failed, CompensationStatus::Completed));
-    assert_eq!(*heard.lock().unwrap(), [], "the timeout was another callback's");
+    assert_eq!(*noticed.lock().unwrap(), [], "the timeout was another callback's");
 }
 
 pub async fn the_time_to_stop_is_bounded_and_for_those_who_look(backend: &Backend) {

@@ -47,7 +47,7 @@ pub async fn ended_runs_are_pruned_by_age_and_status_and_live_ones_stay(backend:
     backend.pass(ms(50)).await;
     assert_eq!(world.prune_runs(secs(0)).await.unwrap(), 2);
     world.unblock_run(paused).await.unwrap();
-    assert_eq!(world.settle(paused).await.run.status, RunStatus::Completed, "what lived goes on");
+    assert_eq!(world.settle(paused).await.run.status, RunStatus::Completed, "the run that lived continues");
 }
 
 pub async fn the_key_of_a_pruned_run_starts_another(backend: &Backend) {

@@ -242,7 +242,7 @@ pub async fn a_failed_run_continues_once_however_often_it_is_resumed(backend: &B
     assert_eq!(ids.len(), 1, "{ids:?}");
     world.settle(ids[0]).await;
     assert_eq!(journal.of("two").len(), 2);
-    assert_eq!(world.resume_run(old).await.unwrap().id, ids[0], "also when it has gone on to its end");
+    assert_eq!(world.resume_run(old).await.unwrap().id, ids[0], "also when it has reached its end");
     assert_eq!(journal.of("two").len(), 2);
 }
 

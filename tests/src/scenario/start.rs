@@ -168,7 +168,7 @@ pub async fn a_key_starts_one_run(backend: &Backend) {
     let first = world.start_run("chain", &json!({"order": {"n": 1}})).idempotency_key("k").await.unwrap();
     let again = world.start_run("chain", &json!({"order": {"n": 2}})).idempotency_key("k").await.unwrap();
     assert_eq!(again.id, first.id);
-    assert_eq!(again.payload, first.payload, "the first start counts, whatever the payload of the second");
+    assert_eq!(again.payload, first.payload, "the first start counts, regardless of the payload of the second");
     let elsewhere = world.start_run("other", &nothing()).idempotency_key("k").await.unwrap();
     assert_ne!(elsewhere.id, first.id, "a key is one of its workflow");
     world.settle(first.id).await;

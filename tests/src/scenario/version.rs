@@ -378,11 +378,11 @@ pub async fn a_deploy_is_compared_with_the_runs_that_live(backend: &Backend) {
     let mut expected = [(first.fingerprint, false, 1, 0), (second.fingerprint, true, 1, 0)];
     expected.sort();
     assert_eq!(counts, expected);
-    assert!(report.all_can_go_on());
+    assert!(report.all_can_continue());
 
     let report =
         compare_with_live_runs(&*store, chain("chain", &journal, &["two", "three"]).definition()).await.unwrap();
-    assert!(!report.all_can_go_on());
+    assert!(!report.all_can_continue());
     for version in &report.versions {
         assert_eq!((version.adoptable, version.not_adoptable), (0, 1));
         let expected = if version.version == first.fingerprint { first.id } else { second.id };

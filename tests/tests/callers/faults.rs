@@ -84,7 +84,7 @@ impl StoreInterceptor for Faulty {
             self.0.away.store(true, Ordering::SeqCst);
             let source = "the test has lost the answer".into();
             return Err(match method {
-                // By its contract the record may have been written, whatever the error.
+                // By its contract the record may have been written, regardless of the error.
                 "compare_and_set_trigger" => StoreError::Unavailable { doing: method, source },
                 _ => StoreError::OutcomeUnknown { source },
             });
@@ -116,7 +116,16 @@ impl Harness {
 
     /// Delivers due work until there is none.
     pub(crate) async fn deliver_all(&self) {
-        deliver_all(&self.mesh).await;
+        let runner = self.mesh.runner();
+        loop {
+            let claims = runner.claim(16).await.unwrap().claims;
+            if claims.is_empty() {
+                return;
+            }
+            for claim in claims {
+                runner.deliver(claim).await;
+            }
+        }
     }
 
     pub(crate) async fn status(&self, id: RunId) -> RunStatus {
@@ -126,20 +135,6 @@ impl Harness {
     /// Lets time pass while a future runs, which must not take long.
     pub(crate) async fn within<T>(&self, time: Duration, work: impl Future<Output = T>) -> T {
         within(&self.backend, time, work).await
-    }
-}
-
-/// Delivers due work until there is none.
-pub(crate) async fn deliver_all(mesh: &Squidmesh) {
-    let runner = mesh.runner();
-    loop {
-        let claims = runner.claim(16).await.unwrap().claims;
-        if claims.is_empty() {
-            return;
-        }
-        for claim in claims {
-            runner.deliver(claim).await;
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use squidmesh_core::port::{Commit, CommitOutcome, Store, StoreError, TransactionBody, TransactionOutcome};
 use squidmesh_core::run::RunSnapshot;
@@ -17,7 +18,7 @@ use squidmesh_core::{
 };
 use squidmesh_tests::{Backend, block_on};
 
-use super::faults::{deliver_all, mesh, within};
+use super::faults::{mesh, within};
 
 /// Loses the answer to one change of a run, which the run shows only to later loads.
 #[derive(Default)]
@@ -92,6 +93,18 @@ impl StoreInterceptor for Applies {
     }
 }
 
+/// Delivers due work until there is none; what is claimed together is delivered together.
+async fn deliver_together(mesh: &Squidmesh) {
+    let runner = mesh.runner();
+    loop {
+        let claims = runner.claim(16).await.unwrap().claims;
+        if claims.is_empty() {
+            return;
+        }
+        join_all(claims.into_iter().map(|claim| runner.deliver(claim))).await;
+    }
+}
+
 /// How often the handlers of each step, and those of each compensation, were called.
 type Calls = Arc<Mutex<BTreeMap<String, usize>>>;
 
@@ -124,8 +137,8 @@ impl TransactionalHandler for Fails {
     }
 }
 
-/// A step whose writes are committed with its outcome.
-struct Books(Calls);
+/// A step whose writes are committed with its outcome, and which cannot write them twice.
+struct Books(Calls, AtomicUsize);
 
 #[async_trait]
 impl TransactionalHandler for Books {
@@ -134,6 +147,9 @@ impl TransactionalHandler for Books {
     type Output = Value;
 
     async fn run(&self, _: Value, transaction: &MemoryTransaction, context: StepContext) -> StepResult<Value> {
+        if self.1.fetch_add(1, Ordering::SeqCst) > 0 {
+            return Err(StepError::terminal("the row exists"));
+        }
         let calls = self.0.clone();
         transaction.on_commit(move || count(&calls, context.step.to_string()));
         Ok(json!({}))
@@ -144,32 +160,58 @@ impl TransactionalHandler for Books {
 fn workflow(calls: &Calls, fails: bool) -> Workflow {
     let last = if fails { Step::new("last", transactional(Fails)) } else { step(calls, "last") };
     let workflow = Workflow::builder("late").trigger(Trigger::manual("go")).step(step(calls, "first"));
-    let workflow = workflow.step(Step::new("books", transactional(Books(calls.clone()))));
+    let workflow = workflow.step(Step::new("books", transactional(Books(calls.clone(), AtomicUsize::new(0)))));
     let workflow = workflow.step(step(calls, "third")).step(last);
     workflow.then("first", "books").then("books", "third").then("third", "last").then("last", COMPLETE).build().unwrap()
 }
 
-/// Executes a run whose `change`th change is applied late, and returns whether it had so many.
-async fn execute(change: usize, loads: usize, fails: bool) -> bool {
+/// Three siblings, each with a step of its own after it, and one after all.
+fn siblings(calls: &Calls) -> Workflow {
+    let workflow = Workflow::builder("late").trigger(Trigger::manual("go")).step(step(calls, "root"));
+    let workflow = ["a", "b", "c"].into_iter().fold(workflow, |workflow, name| {
+        let next = format!("{name}2");
+        workflow.step(step(calls, name).after(["root"])).step(step(calls, &next).after([name]))
+    });
+    workflow.step(step(calls, "last").after(["a2", "b2", "c2"])).build().unwrap()
+}
+
+/// The runs of the test.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Shape {
+    Completes,
+    Fails,
+    Siblings,
+}
+
+/// Executes a run whose `change`th change is applied late, and returns whether it had that many.
+async fn execute(change: usize, loads: usize, shape: Shape) -> bool {
+    let fails = shape == Shape::Fails;
     let (calls, late, run) = (Calls::default(), Arc::new(Late::default()), Arc::new(Mutex::new(None)));
     let backend = Backend::memory().await;
     let store = InterceptedStore::new(backend.store(), Applies { late: late.clone(), run: run.clone() });
-    let mesh: Squidmesh = mesh(&backend, store, vec![workflow(&calls, fails)]);
+    let mesh: Squidmesh = mesh(
+        &backend,
+        store,
+        vec![match shape {
+            Shape::Siblings => siblings(&calls),
+            _ => workflow(&calls, fails),
+        }],
+    );
     let id = mesh.start_run("late", &json!({})).await.unwrap().id;
     *run.lock().unwrap() = Some(id);
     late.until.store(change, Ordering::SeqCst);
     late.loads.store(loads, Ordering::SeqCst);
     // Far less than a lease: no step waits for the lease of another delivery to expire.
-    within(&backend, secs(2), deliver_all(&mesh)).await;
+    within(&backend, secs(2), deliver_together(&mesh)).await;
 
-    let context = format!("change {change}, {loads} loads, {}", if fails { "fails" } else { "completes" });
+    let context = format!("change {change}, {loads} loads, {shape:?}");
     let expected = if fails { RunStatus::Failed } else { RunStatus::Completed };
     let found = mesh.inspect_run(id).await.unwrap();
     assert_eq!(found.run.status, expected, "{context}");
-    let names: &[&str] = if fails {
-        &["books", "first", "third", "undo first", "undo third"]
-    } else {
-        &["books", "first", "last", "third"]
+    let names: &[&str] = match shape {
+        Shape::Completes => &["books", "first", "last", "third"],
+        Shape::Fails => &["books", "first", "third", "undo first", "undo third"],
+        Shape::Siblings => &["a", "a2", "b", "b2", "c", "c2", "last", "root"],
     };
     let once: BTreeMap<String, usize> = names.iter().map(|name| ((*name).to_owned(), 1)).collect();
     assert_eq!(*calls.lock().unwrap(), once, "{context}");
@@ -179,12 +221,14 @@ async fn execute(change: usize, loads: usize, fails: bool) -> bool {
 #[test]
 fn a_commit_that_is_applied_late_is_found_by_its_worker() {
     block_on(async {
-        for (fails, loads) in [(false, 1), (false, 2), (true, 1), (true, 2)] {
-            let mut change = 1;
-            while execute(change, loads, fails).await {
-                change += 1;
+        for (shape, changes) in [(Shape::Completes, 5), (Shape::Fails, 7), (Shape::Siblings, 4)] {
+            for loads in 1..=3 {
+                let mut change = 1;
+                while execute(change, loads, shape).await {
+                    change += 1;
+                }
+                assert!(change > changes, "only {change} changes of {shape:?} were lost");
             }
-            assert!(change > if fails { 7 } else { 5 }, "only {change} changes were lost");
         }
     });
 }

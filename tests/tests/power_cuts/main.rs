@@ -12,7 +12,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     missing_docs,
-    reason = "these are tests: what cannot go on has failed, and names are documentation"
+    reason = "these are tests: what cannot continue has failed, and names are documentation"
 )]
 
 mod record;

@@ -124,7 +124,7 @@ impl Errands {
             let entries: Vec<(String, Vec<(String, Answer)>)> = redis::from_redis_value(answer).unwrap_or_default();
             read += entries.iter().map(|(_, entries)| entries.len()).sum::<usize>();
         }
-        assert_eq!(read, count, "so many were announced");
+        assert_eq!(read, count, "that many were announced");
     }
 
     /// Returns the group of the workers.

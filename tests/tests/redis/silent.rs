@@ -32,7 +32,7 @@ mod sqlite {
                         let begun = Instant::now();
                         errands.start(RUNS).await;
                         errands.until_all_are_done().await;
-                        eprintln!("in round {round} work went on after {:?}", begun.elapsed());
+                        eprintln!("in round {round} work continued after {:?}", begun.elapsed());
                         assert!(begun.elapsed() < WITHIN, "{:?}", begun.elapsed());
                     }
                     road.close();

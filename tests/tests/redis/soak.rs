@@ -22,7 +22,7 @@ const CHECKED: usize = 500;
 const SETTLED: usize = 480;
 const MEASURED: usize = 120;
 /// The maximum number of steps that each process may hold, including what it has read ahead.
-const IN_HAND: usize = 2 * 16 + 64;
+const CLAIMED: usize = 2 * 16 + 64;
 
 mod postgres {
     use super::*;
@@ -81,7 +81,7 @@ async fn soak() {
     }
     // Five steps of a run are never announced at once: at most three of a fan are.
     assert!(most.entries <= 3 * UNDER_WAY, "{most:?}");
-    assert!(most.pending <= workers.workers.len() * IN_HAND, "{most:?}");
+    assert!(most.pending <= workers.workers.len() * CLAIMED, "{most:?}");
     assert!(end <= middle + middle / 10 + 4_096, "resident memory grew from {middle} to {end} KiB: {memory:?}");
     workers.stop().await;
 }

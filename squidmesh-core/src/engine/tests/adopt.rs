@@ -31,7 +31,7 @@ fn adopted(harness: &mut Harness, other: &Workflow) -> Vec<String> {
 }
 
 #[test]
-fn an_adopted_run_goes_on_in_the_new_graph() {
+fn an_adopted_run_continues_in_the_new_graph() {
     let (old, new) = (chained(["one", "two", "old"]), chained(["zero", "one", "two", "new"]));
     let mut harness = Harness::start(&old);
     harness.complete("one", json!({"a": 1}));
@@ -92,7 +92,7 @@ fn the_way_on_must_not_lead_back() {
 }
 
 #[test]
-fn a_paused_run_goes_on_where_it_was_going_to() {
+fn a_paused_run_continues_where_it_was_going_to() {
     let paused = |next: &str| {
         let built = workflow().step(Step::new("hold", pause())).step(step("next")).step(step("other"));
         let (first, second) = if next == "next" { ("next", "other") } else { ("other", "next") };

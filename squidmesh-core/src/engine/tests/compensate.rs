@@ -164,7 +164,7 @@ fn siblings_that_still_run_are_awaited_and_compensated_in_their_place() {
 }
 
 #[test]
-fn whatever_ends_the_last_sibling_makes_the_compensation_due() {
+fn the_end_of_the_last_sibling_makes_the_compensation_due() {
     for outcome in [failed(), Outcome::Interrupted] {
         let fan = workflow().step(undone("early")).step(step("late")).step(step("fatal")).build().unwrap();
         let mut harness = Harness::start(&fan);
@@ -236,7 +236,7 @@ fn a_callback_that_may_be_repeated_puts_the_whole_compensation_off() {
 }
 
 #[test]
-fn a_callback_fails_for_good_when_its_attempts_are_used_up_or_no_other_helps() {
+fn a_callback_fails_terminally_when_its_attempts_are_used_up_or_no_other_helps() {
     let mut harness = patient();
     for _ in 0..3 {
         let task = callback(&harness.begin_compensation().value);

@@ -13,7 +13,7 @@ use crate::workflow::{COMPLETE, Step, approval, log, wait};
 fn recording_and_beginning_the_successor_are_one_commit() {
     let mut harness = Harness::start(&chain(["first", "second"]).build().unwrap());
     let task = harness.begin("first").task();
-    let decided = harness.record_and_go_on(&task, completed(json!({"x": 1})));
+    let decided = harness.record_and_continue(&task, completed(json!({"x": 1})));
     let next = decided.next().unwrap();
     assert_eq!(decided.events(), ["step.completed", "run.dispatched", "step.started"]);
     assert_eq!((next.step.as_str(), next.attempt), ("second", 1));
@@ -34,18 +34,18 @@ fn a_whole_chain_takes_one_commit_a_step() {
     let mut harness = Harness::start(&chain(["a", "b", "c", "d", "e"]).build().unwrap());
     let mut next = Some(harness.begin("a").task());
     while let Some(task) = next {
-        next = harness.record_and_go_on(&task, completed(json!({}))).next();
+        next = harness.record_and_continue(&task, completed(json!({}))).next();
     }
     assert_eq!(harness.status(), RunStatus::Completed);
     assert_eq!(harness.state.run.revision, 1 + 1 + 5, "one to start, one to begin, one for each of five steps");
 }
 
 #[test]
-fn a_worker_goes_on_with_no_step_that_is_due_later() {
+fn a_worker_continues_with_no_step_that_is_due_later() {
     let mut harness = Harness::start(&chain(["first", "second"]).build().unwrap());
     let task = harness.begin("first").task();
     let outcome = Outcome::Completed { value: json!({}), schedule_in: Some(secs(1)) };
-    assert_eq!(harness.record_and_go_on(&task, outcome).next(), None);
+    assert_eq!(harness.record_and_continue(&task, outcome).next(), None);
     assert_eq!(harness.step_status("second"), Some(StepStatus::Pending));
     assert_eq!(harness.intent("second").unwrap().lease, None);
 
@@ -56,12 +56,12 @@ fn a_worker_goes_on_with_no_step_that_is_due_later() {
         .then("wait", COMPLETE);
     let mut harness = Harness::start(&waiting.build().unwrap());
     let task = harness.begin("first").task();
-    assert_eq!(harness.record_and_go_on(&task, completed(json!({}))).next(), None);
+    assert_eq!(harness.record_and_continue(&task, completed(json!({}))).next(), None);
     assert_eq!(harness.intent("wait").unwrap().delay, secs(60));
 }
 
 #[test]
-fn a_worker_goes_on_with_no_step_of_a_queue_that_it_does_not_serve() {
+fn a_worker_continues_with_no_step_of_a_queue_that_it_does_not_serve() {
     let elsewhere = workflow()
         .step(step("first"))
         .step(step("second").queue("reports"))
@@ -69,24 +69,24 @@ fn a_worker_goes_on_with_no_step_of_a_queue_that_it_does_not_serve() {
         .then("second", COMPLETE);
     let mut harness = Harness::start(&elsewhere.build().unwrap());
     let task = harness.begin("first").task();
-    assert_eq!(harness.record_and_go_on(&task, completed(json!({}))).next(), None);
+    assert_eq!(harness.record_and_continue(&task, completed(json!({}))).next(), None);
     let intent = harness.intent("second").unwrap();
     assert_eq!((intent.queue.as_str(), intent.lease), ("reports", None));
 }
 
 #[test]
-fn a_retry_is_never_gone_on_with() {
+fn a_retry_is_never_continued_with() {
     let at_once = workflow()
         .step(step("first").retry(crate::definition::Retry::fixed(3, crate::definition::ms(0))))
         .then("first", COMPLETE);
     let mut harness = Harness::start(&at_once.build().unwrap());
     let task = harness.begin("first").task();
-    assert_eq!(harness.record_and_go_on(&task, failed_for_now()).next(), None);
+    assert_eq!(harness.record_and_continue(&task, failed_for_now()).next(), None);
     assert_eq!(harness.step_status("first"), Some(StepStatus::Pending));
 }
 
 #[test]
-fn a_log_step_is_gone_on_with_and_a_person_is_waited_for() {
+fn a_log_step_is_continued_with_and_a_person_is_waited_for() {
     let logged = workflow()
         .step(step("first"))
         .step(Step::new("say", log("hello", LogLevel::Info)))
@@ -97,16 +97,16 @@ fn a_log_step_is_gone_on_with_and_a_person_is_waited_for() {
         .on_error("ask", COMPLETE);
     let mut harness = Harness::start(&logged.build().unwrap());
     let task = harness.begin("first").task();
-    let say = harness.record_and_go_on(&task, completed(json!({}))).next().unwrap();
+    let say = harness.record_and_continue(&task, completed(json!({}))).next().unwrap();
     assert_eq!(say.step.as_str(), "say");
-    let decided = harness.record_and_go_on(&say, completed(json!(null)));
+    let decided = harness.record_and_continue(&say, completed(json!(null)));
     assert_eq!(decided.next(), None);
     assert_eq!((harness.status(), harness.step_status("ask")), (RunStatus::Paused, Some(StepStatus::Paused)));
     assert!(harness.intents.is_empty());
 }
 
 #[test]
-fn of_several_successors_one_is_gone_on_with_and_the_rest_are_dispatched() {
+fn of_several_successors_one_is_continued_with_and_the_rest_are_dispatched() {
     let fan = workflow()
         .step(step("root"))
         .step(step("a").after(["root"]))
@@ -114,7 +114,7 @@ fn of_several_successors_one_is_gone_on_with_and_the_rest_are_dispatched() {
         .step(step("c").after(["root"]));
     let mut harness = Harness::start(&fan.build().unwrap());
     let task = harness.begin("root").task();
-    let next = harness.record_and_go_on(&task, completed(json!({}))).next().unwrap();
+    let next = harness.record_and_continue(&task, completed(json!({}))).next().unwrap();
     let running: Vec<_> = harness.state.in_status(StepStatus::Running).map(|run| run.step.clone()).collect();
     assert_eq!(running, [next.step]);
     assert_eq!(harness.state.in_status(StepStatus::Pending).count(), 2);
@@ -122,7 +122,7 @@ fn of_several_successors_one_is_gone_on_with_and_the_rest_are_dispatched() {
 }
 
 #[test]
-fn a_superseded_worker_goes_on_with_nothing() {
+fn a_superseded_worker_continues_with_nothing() {
     let mut harness = Harness::start(&chain(["first", "second"]).build().unwrap());
     let lost = harness.begin("first").task();
     harness.begin("first");
@@ -135,10 +135,10 @@ fn a_superseded_worker_goes_on_with_nothing() {
 }
 
 #[test]
-fn a_worker_that_dies_after_going_on_leaves_a_step_that_another_takes_over() {
+fn a_worker_that_dies_after_continuing_leaves_a_step_that_another_takes_over() {
     let mut harness = Harness::start(&chain(["first", "second"]).build().unwrap());
     let task = harness.begin("first").task();
-    harness.record_and_go_on(&task, completed(json!({})));
+    harness.record_and_continue(&task, completed(json!({})));
     harness.pass(LEASE);
     assert_eq!(harness.begin("second").task().attempt, 2);
     assert!(matches!(harness.begin("first").value, crate::engine::Begin::Skip(IgnoreReason::NotCurrent)));
@@ -148,25 +148,25 @@ fn a_worker_that_dies_after_going_on_leaves_a_step_that_another_takes_over() {
 fn a_worker_that_gives_way_leaves_the_successor_to_others() {
     let low = workflow().step(step("first")).step(step("second").priority(Priority::Low)).then("first", "second");
     let low = low.then("second", COMPLETE).build().unwrap();
-    for (lowest, goes_on) in [(Priority::Low, true), (Priority::Normal, false), (Priority::High, false)] {
+    for (lowest, continues) in [(Priority::Low, true), (Priority::Normal, false), (Priority::High, false)] {
         let mut harness = Harness::start(&low);
         let task = harness.begin("first").task();
         let queues = [crate::name::QueueName::default()];
         let continuation = Continuation { token: task.lease.token, lease: LEASE, queues: &queues, lowest };
         let decided =
             harness.decide(|work, jobs| record(work, &task, completed(json!({})), Some(continuation), jobs)).unwrap();
-        assert_eq!(decided.next().is_some(), goes_on, "{lowest:?}");
-        assert_eq!(harness.intent("second").unwrap().lease.is_some(), goes_on);
+        assert_eq!(decided.next().is_some(), continues, "{lowest:?}");
+        assert_eq!(harness.intent("second").unwrap().lease.is_some(), continues);
     }
 }
 
 #[test]
-fn of_several_successors_a_worker_goes_on_with_the_most_urgent() {
+fn of_several_successors_a_worker_continues_with_the_most_urgent() {
     let wide = workflow()
         .step(step("first"))
         .step(step("calm").after(["first"]))
         .step(step("urgent").after(["first"]).priority(Priority::High));
     let mut harness = Harness::start(&wide.build().unwrap());
     let task = harness.begin("first").task();
-    assert_eq!(harness.record_and_go_on(&task, completed(json!({}))).next().unwrap().step.as_str(), "urgent");
+    assert_eq!(harness.record_and_continue(&task, completed(json!({}))).next().unwrap().step.as_str(), "urgent");
 }

@@ -176,7 +176,7 @@ fn only_a_failed_run_has_its_compensation_dispatched() {
 }
 
 #[test]
-fn a_compensation_is_dispatched_whatever_the_executor_says() {
+fn a_compensation_is_dispatched_even_if_it_is_refused() {
     for executor in [Executor::RefusesForGood, Executor::IsDown, Executor::AnswersForTooFew] {
         let mut harness = Harness::start(&independent());
         harness.fail("one");

@@ -232,7 +232,7 @@ impl Harness {
     }
 
     /// Records an outcome, and continues with the successor if it is due at once.
-    pub(super) fn record_and_go_on(&mut self, task: &StepTask, outcome: Outcome) -> Decided<RecordOutcome> {
+    pub(super) fn record_and_continue(&mut self, task: &StepTask, outcome: Outcome) -> Decided<RecordOutcome> {
         let queues = [QueueName::default()];
         let continuation =
             Continuation { token: task.lease.token, lease: LEASE, queues: &queues, lowest: Priority::Low };

@@ -40,7 +40,7 @@ fn a_step_is_dispatched_when_the_last_of_its_dependencies_has_completed() {
 }
 
 #[test]
-fn outputs_are_merged_in_the_order_of_declaration_whatever_finishes_first() {
+fn outputs_are_merged_in_the_order_of_declaration() {
     for order in [["left", "right"], ["right", "left"]] {
         let mut harness = Harness::start_with(&diamond(), object(json!({"by": "payload", "kept": true})));
         harness.complete("root", json!({"by": "root"}));

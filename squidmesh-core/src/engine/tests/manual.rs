@@ -79,7 +79,7 @@ fn a_second_decision_is_an_invalid_transition() {
 }
 
 #[test]
-fn a_pause_goes_on_when_it_is_unblocked_and_an_approval_does_not() {
+fn a_pause_continues_when_it_is_unblocked_and_an_approval_does_not() {
     let paused = workflow()
         .step(Step::new("hold", pause()))
         .step(step("next"))

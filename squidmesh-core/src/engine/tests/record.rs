@@ -220,7 +220,7 @@ fn nothing_at_all_is_an_empty_output() {
 }
 
 #[test]
-fn an_output_beyond_the_limits_fails_the_step_for_good() {
+fn an_output_beyond_the_limits_fails_the_step_terminally() {
     let mut harness = Harness::start(&retried(Retry::fixed(5, ms(1))));
     harness.limits.json = JsonLimits { max_bytes: 40, max_depth: 3 };
     harness.complete("first", json!({"text": "x".repeat(100)}));
@@ -373,7 +373,7 @@ fn an_input_mapping_picks_keys_and_follows_paths() {
 }
 
 #[test]
-fn what_the_handler_sees_is_everything_whatever_its_input_is() {
+fn the_handler_sees_everything_regardless_of_its_input() {
     let mapped = workflow().step(step("first").input(["a"])).then("first", COMPLETE).build().unwrap();
     let mut harness = Harness::start_with(&mapped, object(json!({"a": 1, "b": 2})));
     let task = harness.begin("first").task();

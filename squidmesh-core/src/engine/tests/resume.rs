@@ -37,7 +37,7 @@ fn steps(state: &RunSnapshot) -> Vec<(&str, StepStatus, u32)> {
 }
 
 #[test]
-fn a_run_goes_on_from_the_failed_step_with_what_was_completed() {
+fn a_run_continues_from_the_failed_step_with_what_was_completed() {
     let mut harness = Harness::start_with(&chain(), object(json!({"order": 7})));
     harness.complete("a", json!({"a": 1}));
     harness.fail("b");
@@ -56,7 +56,7 @@ fn a_run_goes_on_from_the_failed_step_with_what_was_completed() {
 }
 
 #[test]
-fn the_order_of_completion_goes_on_where_it_was() {
+fn the_order_of_completion_continues_where_it_was() {
     let mut harness = Harness::start(&chain());
     harness.complete("a", json!({"x": "a", "a": 1}));
     harness.complete("b", json!({"x": "b"}));
@@ -86,7 +86,7 @@ fn an_error_route_that_was_taken_is_kept() {
 }
 
 #[test]
-fn what_failed_was_cancelled_or_never_began_goes_on_in_a_dependency_workflow() {
+fn what_failed_was_cancelled_or_never_began_continues_in_a_dependency_workflow() {
     let fan = workflow()
         .step(step("done"))
         .step(step("fails").after(["done"]))
@@ -108,7 +108,7 @@ fn what_failed_was_cancelled_or_never_began_goes_on_in_a_dependency_workflow() {
 }
 
 #[test]
-fn a_refused_successor_is_where_the_run_goes_on() {
+fn a_refused_successor_is_where_the_run_continues() {
     let mut harness = Harness::start(&chain());
     let task = harness.begin("a").task();
     harness.executor = Executor::RefusesForGood;
@@ -148,7 +148,7 @@ fn what_is_compensated_cannot_be_built_on() {
 }
 
 #[test]
-fn a_run_goes_on_only_when_it_has_failed_and_nothing_of_it_runs() {
+fn a_run_continues_only_when_it_has_failed_and_nothing_of_it_runs() {
     let fan = workflow().step(step("slow")).step(step("fatal")).build().unwrap();
     let mut harness = Harness::start(&fan);
     let run = harness.state.run.id;
@@ -161,7 +161,7 @@ fn a_run_goes_on_only_when_it_has_failed_and_nothing_of_it_runs() {
 }
 
 #[test]
-fn a_run_that_has_nowhere_to_go_has_nowhere_to_go_on() {
+fn a_run_that_has_nowhere_to_go_has_nowhere_to_continue() {
     let stuck = workflow().step(step("a")).step(step("b")).then("a", "b").build().unwrap();
     let mut harness = Harness::start(&stuck);
     harness.complete("a", json!({}));
@@ -171,7 +171,7 @@ fn a_run_that_has_nowhere_to_go_has_nowhere_to_go_on() {
 }
 
 #[test]
-fn a_run_goes_on_in_another_version_that_has_what_it_needs() {
+fn a_run_continues_in_another_version_that_has_what_it_needs() {
     let mut harness = Harness::start(&chain());
     harness.complete("a", json!({"a": 1}));
     harness.fail("b");
@@ -186,7 +186,7 @@ fn a_run_goes_on_in_another_version_that_has_what_it_needs() {
 }
 
 #[test]
-fn a_run_does_not_go_on_in_a_version_that_would_lead_it_astray() {
+fn a_run_does_not_continue_in_a_version_that_would_lead_it_astray() {
     let mut harness = Harness::start(&chain());
     harness.complete("a", json!({}));
     harness.fail("b");

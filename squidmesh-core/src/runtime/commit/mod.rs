@@ -1,5 +1,5 @@
-//! The commit loop: load, decide, commit, announce; on a conflict, start again. Every change of a run passes through
-//! here.
+//! The commit loop: load, decide, commit, announce; on a conflict, start again. Every change that the runtime makes to
+//! an existing run passes through here; `start` begins runs.
 //!
 //! | file | knows | never knows |
 //! | --- | --- | --- |
