@@ -1,7 +1,7 @@
-//! One vocabulary: no code has a name that the project gave up, and `tell` is nearly gone.
+//! One vocabulary: no code, comment or page has a name that the project gave up, and `tell` is nearly gone.
 //!
-//! Knows names, not their meaning. Does not read comments, where a name may be an ordinary word, nor the changelog
-//! and the lints, which list old names.
+//! Knows names, not their meaning. In comments and pages it reads the code spans alone, since outside of them a name
+//! may be an ordinary word. Does not read the changelog and the lints, which list old names.
 
 use std::fs;
 
@@ -34,20 +34,22 @@ const GIVEN_UP: &[(&[&str], &str)] = &[
 const TELLS: usize = 50;
 
 /// The files that may have given-up names: they list them.
-const LISTS: [&str; 2] = ["xtask/src/prose.rs", "xtask/src/vocabulary.rs"];
+const LISTS: [&str; 3] = ["CHANGELOG.md", "xtask/src/prose.rs", "xtask/src/vocabulary.rs"];
 
-/// Checks the names in every source file of the work tree.
+/// Checks the names in every source file and page of the work tree.
 pub(crate) fn check() -> Outcome {
     let root = workspace::root();
     let (mut wrong, mut tells) = (Vec::new(), Vec::new());
     for path in workspace::files()? {
-        let code = path.extension().is_some_and(|extension| extension == "rs");
-        if !code || LISTS.iter().any(|list| path.ends_with(list)) {
+        let is = |kind| path.extension().is_some_and(|extension| extension == kind);
+        let (code, page) = (is("rs"), is("md"));
+        if !(code || page) || LISTS.iter().any(|list| path.ends_with(list)) {
             continue;
         }
         let text = fs::read_to_string(root.join(&path)).while_doing(format!("read {}", path.display()))?;
-        for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim_start().starts_with("//")) {
-            for name in line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+        for (number, line) in (1..).zip(text.lines()) {
+            let prose = page || line.trim_start().starts_with("//");
+            for name in names(line, prose) {
                 if let Some((_, instead)) = GIVEN_UP.iter().find(|(names, _)| names.contains(&name)) {
                     wrong.push(format!("{}:{number}: `{name}`: write {instead}", path.display()));
                 }
@@ -62,6 +64,12 @@ pub(crate) fn check() -> Outcome {
         wrong.append(&mut tells);
     }
     if wrong.is_empty() { Ok(()) } else { Err(Failure::new(format!("\n  {}", wrong.join("\n  ")))) }
+}
+
+/// Returns the names in a line; in a line of prose, those in its code spans.
+fn names(line: &str, prose: bool) -> impl Iterator<Item = &str> {
+    let spans = line.split('`').enumerate().filter(move |(place, _)| !prose || place % 2 == 1);
+    spans.flat_map(|(_, span)| span.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
 }
 
 /// Returns the number of words of a name that are `tell`, `tells` or `told`.
@@ -89,6 +97,13 @@ fn words(name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prose_has_names_in_its_code_spans() {
+        let found = |line, prose| names(line, prose).filter(|name| !name.is_empty()).collect::<Vec<_>>();
+        assert_eq!(found("/// Stopped by `Stopped::new`.", true), ["Stopped", "new"]);
+        assert_eq!(found("let x = Stopped(`y`);", false), ["let", "x", "Stopped", "y"]);
+    }
 
     #[test]
     fn words_of_a_name_are_found_in_any_case() {

@@ -199,13 +199,16 @@ impl Environment {
 
     /// Checks that no attempt is open under a claim whose delivery has ended. Siblings may be claimed together, so this
     /// is known only of runs that execute one step at a time.
-    pub(crate) fn nothing_is_left_open(&self, lease: &Lease) {
+    pub(crate) fn nothing_is_left_open(&self, lease: &Lease, outcome: &str) {
         let run = lease.key.run_id;
         let load = self.store.load(run).now_or_never().expect("the store in memory answers at once");
         let Ok(Some(state)) = load else { return };
         let open = state.in_status(StepStatus::Running).find(|step| step.lease == Some(lease.token));
         if let Some(open) = open.filter(|open| state.run.current_step.as_ref() == Some(&open.step)) {
-            let what = format!("attempt {} of {} is open, and its worker has left it", open.attempt, open.step);
+            let what = format!(
+                "attempt {} of {} is open, and its worker has left it: the delivery of {} ended as {outcome}",
+                open.attempt, open.step, lease.key
+            );
             self.observer().violations.push(Violation { rule: rules::LEFT, run: Some(run), what });
         }
     }

@@ -116,11 +116,14 @@ async fn deliver(environment: &Environment, runner: &Runner, claim: HeldClaim) {
     if environment.mutation == Some(Mutation::DroppedDelivery) && environment.goes_wrong(20) {
         let dropped = environment.scheduler.sleep(ms(environment.scheduler.below(200))).boxed();
         futures_util::future::select(delivery, dropped).await;
-    } else if let DeliveryOutcome::Failed(_) = delivery.await {
-        // It is delivered again once its lease has expired.
+        environment.nothing_is_left_open(&lease, "dropped");
         return;
     }
-    environment.nothing_is_left_open(&lease);
+    match delivery.await {
+        // It is delivered again once its lease has expired.
+        DeliveryOutcome::Failed(_) => {}
+        outcome => environment.nothing_is_left_open(&lease, &format!("{outcome:?}")),
+    }
 }
 
 /// Puts due work into the queue from time to time, as far as this process knows its version.

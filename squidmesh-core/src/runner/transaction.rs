@@ -41,13 +41,18 @@ impl Runner {
     ) -> RecordedRun {
         let mut budget = RetryBudget::new(RetryPolicy::retry_for(self.retry_time()));
         let mut conflicts = 0;
-        let mut known = cached.snapshot(self.runtime.turn_timeout()).await;
+        // The cached run may be older than the attempt: then the stored one is loaded.
+        let mut known = cached.snapshot(self.runtime.turn_timeout()).await.filter(|state| task.is_open(state));
         // The successors that the tries began.
         let mut tried: Vec<StepTask> = Vec::new();
         loop {
             let state = match known.take() {
                 Some(state) => state,
                 None => match self.runtime.store.load(cached.id()).await {
+                    // By an earlier try, or by another worker.
+                    Ok(Some(found)) if !task.is_open(&found) => {
+                        return Ok(self.closed(cached, task, "completed", &tried, found).await);
+                    }
                     Ok(found) => found.ok_or(RunNotFound { run: cached.id() })?,
                     Err(error) => {
                         budget.wait(&*self.runtime.clock, error).await?;
@@ -55,9 +60,6 @@ impl Runner {
                     }
                 },
             };
-            if !task.is_open(&state) {
-                return Ok(self.closed(cached, task, "completed", &tried, state).await);
-            }
             let progress = Arc::new(Mutex::new(BodyProgress::Incomplete));
             let body = StepBody {
                 runner: self.clone(),
