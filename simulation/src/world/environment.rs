@@ -204,7 +204,10 @@ impl Environment {
         let load = self.store.load(run).now_or_never().expect("the store in memory answers at once");
         let Ok(Some(state)) = load else { return };
         let open = state.in_status(StepStatus::Running).find(|step| step.lease == Some(lease.token));
-        if let Some(open) = open.filter(|open| state.run.current_step.as_ref() == Some(&open.step)) {
+        let Some(open) = open.filter(|open| state.run.current_step.as_ref() == Some(&open.step)) else { return };
+        // A worker that has claimed the intent meanwhile will close the attempt.
+        let history = self.store.history(run).now_or_never().expect("the store in memory answers at once");
+        if history.is_ok_and(|found| found.intents.iter().any(|intent| intent.lease == Some(lease.token))) {
             let what = format!(
                 "attempt {} of {} is open, and its worker has left it: the delivery of {} ended as {outcome}",
                 open.attempt, open.step, lease.key
