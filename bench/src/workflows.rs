@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::{Map, Value, json};
 use squidmesh_core::workflow::TransactionalHandler;
@@ -115,7 +114,6 @@ pub(crate) fn stumbling(recorder: &Recorder) -> Result<Workflow, Failure> {
 
 struct Booking(Recorder);
 
-#[async_trait]
 impl TransactionalHandler for Booking {
     type Input = Map<String, Value>;
     type Transaction = DatabaseTransaction;

@@ -78,7 +78,6 @@ struct Payment {
     number: String,
 }
 
-#[async_trait]
 impl Handler for Charge {
     type Input = Preorder;
     type Output = Payment;

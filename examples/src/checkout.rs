@@ -16,7 +16,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use serde::Serialize;
 use squidmesh_core::definition::RecoveryRoute;
 use squidmesh_core::workflow::Compensation;
@@ -106,7 +105,6 @@ struct Reservation {
     articles: usize,
 }
 
-#[async_trait]
 impl Handler for Reserve {
     type Input = Order;
     type Output = Reservation;
@@ -143,7 +141,6 @@ struct HandedOver {
     run_id: RunId,
 }
 
-#[async_trait]
 impl Handler for HandOver {
     type Input = Order;
     type Output = HandedOver;
@@ -160,7 +157,6 @@ struct Release {
     shop: Shop,
 }
 
-#[async_trait]
 impl Handler for Release {
     type Input = Order;
     type Output = ();
@@ -175,7 +171,6 @@ struct GiveBack {
     shop: Shop,
 }
 
-#[async_trait]
 impl Handler for GiveBack {
     type Input = Compensation<Order>;
     type Output = ();

@@ -10,7 +10,6 @@
 //!
 //! Knows which steps there are and what each does to the shop's tables. Knows no store, no executor and no gateway.
 
-use async_trait::async_trait;
 use schemars::JsonSchema;
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
@@ -62,7 +61,6 @@ enum Task {
     Close,
 }
 
-#[async_trait]
 impl TransactionalHandler for Desk {
     type Input = Parcel;
     type Transaction = DatabaseTransaction;

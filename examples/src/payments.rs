@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use serde::Deserialize;
 use squidmesh_core::workflow::Compensation;
 use squidmesh_core::{Handler, StepContext, StepError, StepResult};
@@ -24,7 +23,6 @@ pub struct Ask {
     pub operation: Operation,
 }
 
-#[async_trait]
 impl Handler for Ask {
     type Input = Order;
     type Output = Receipt;
@@ -40,7 +38,6 @@ pub struct Free {
     pub gateway: Arc<dyn Gateway>,
 }
 
-#[async_trait]
 impl Handler for Free {
     type Input = Compensation<Order, Receipt>;
     type Output = Receipt;
@@ -77,7 +74,6 @@ pub struct Paid {
     payment: Receipt,
 }
 
-#[async_trait]
 impl Handler for Book {
     type Input = Paid;
     type Output = ();

@@ -9,7 +9,6 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use sea_orm::{ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, PaginatorTrait, QueryFilter};
 use serde::Serialize;
 use serde_json::Value;
@@ -53,7 +52,6 @@ struct CloseDay {
     shop: Shop,
 }
 
-#[async_trait]
 impl Handler for CloseDay {
     type Input = Value;
     type Output = ();

@@ -126,4 +126,4 @@ pub use runner::Runner;
 pub use runtime::Config;
 pub use time::Timestamp;
 pub use tracing_sink::TracingSink;
-pub use workflow::{COMPLETE, Step, Trigger, Workflow, approval, log, pause, transactional, wait};
+pub use workflow::{COMPLETE, FAIL, Step, Trigger, Workflow, approval, log, pause, transactional, wait, with};

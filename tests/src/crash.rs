@@ -6,7 +6,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::{Value, json};
 use squidmesh_core::command::{CommandError, CommandRefused};
@@ -122,7 +121,6 @@ pub const LEDGER: &str =
 
 struct Booking(Progress);
 
-#[async_trait]
 impl TransactionalHandler for Booking {
     type Input = Value;
     type Transaction = DatabaseTransaction;

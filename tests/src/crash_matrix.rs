@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -353,7 +352,6 @@ pub fn workflow(cell: &Cell, ledger: &Arc<Ledger>) -> Workflow {
 
 struct Booking(Arc<Ledger>);
 
-#[async_trait]
 impl TransactionalHandler for Booking {
     type Input = Value;
     type Transaction = DatabaseTransaction;

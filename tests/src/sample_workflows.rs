@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::{Value, json};
 use squidmesh_checker::{Effect, EffectKind};
@@ -235,7 +234,6 @@ impl Ledger {
 
 struct Booking(Ledger);
 
-#[async_trait]
 impl TransactionalHandler for Booking {
     type Input = Value;
     type Transaction = DatabaseTransaction;

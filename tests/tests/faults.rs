@@ -15,7 +15,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use async_trait::async_trait;
 use serde_json::{Value, json};
 use squidmesh_core::command::{CommandError, StartError};
 use squidmesh_core::port::StoreError;
@@ -37,7 +36,6 @@ struct Booking {
     rows: Arc<AtomicU32>,
 }
 
-#[async_trait]
 impl TransactionalHandler for Booking {
     type Input = Value;
     type Transaction = MemoryTransaction;

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::{Value, json};
 use squidmesh_checker::EffectKind;
@@ -238,7 +237,6 @@ struct Booking {
     manner: Manner,
 }
 
-#[async_trait]
 impl TransactionalHandler for Booking {
     type Input = Value;
     type Transaction = DatabaseTransaction;

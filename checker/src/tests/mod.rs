@@ -47,7 +47,6 @@ fn step(name: &str, ledger: &Ledger, failures: u32) -> Step {
 
 struct Rows(Ledger);
 
-#[async_trait::async_trait]
 impl TransactionalHandler for Rows {
     type Input = Value;
     type Transaction = MemoryTransaction;

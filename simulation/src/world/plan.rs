@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use serde_json::{Value, json};
 use squidmesh_checker::{Effect, EffectKind};
 use squidmesh_core::definition::{LogLevel, MissedPolicy};
@@ -303,7 +302,6 @@ struct Rows {
     poison: bool,
 }
 
-#[async_trait]
 impl TransactionalHandler for Rows {
     type Input = Value;
     type Transaction = MemoryTransaction;

@@ -73,6 +73,15 @@ impl Contract {
         matches!(self, Self::Nothing)
     }
 
+    /// Returns the names of all fields that a payload can have; `None` if it may have others, or if they are not known.
+    pub(crate) fn field_names(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::Nothing => Some(Vec::new()),
+            Self::Fields(fields) => Some(fields.iter().map(Field::name).collect()),
+            Self::Schema(schema) => schema.field_names(),
+        }
+    }
+
     /// Returns the top-level fields of known type, for comparing triggers.
     pub(crate) fn field_kinds(&self) -> Vec<(String, FieldKind)> {
         match self {

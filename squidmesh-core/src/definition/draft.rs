@@ -100,4 +100,5 @@ pub(crate) struct TransitionDraft {
 pub(crate) enum TargetDraft {
     Step(String),
     Complete,
+    Fail,
 }

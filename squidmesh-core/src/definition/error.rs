@@ -2,63 +2,12 @@
 //!
 //! One variant for each rule, with the names involved; must never decide whether a rule is broken.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::transition::TransitionOutcome;
 use crate::contract::{FieldKind, PayloadErrors};
 use crate::json::JsonViolation;
 use crate::name::InvalidName;
-
-/// All errors of a definition.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DefinitionErrors {
-    workflow: String,
-    errors: Vec<DefinitionError>,
-}
-
-impl DefinitionErrors {
-    /// Creates the errors of a workflow. There is at least one.
-    pub(super) fn new(workflow: &str, errors: Vec<DefinitionError>) -> Self {
-        Self { workflow: workflow.chars().take(100).collect(), errors }
-    }
-
-    /// Returns the name of the workflow, cut to 100 characters.
-    pub fn workflow(&self) -> &str {
-        &self.workflow
-    }
-
-    /// Returns an iterator over the errors. There is at least one.
-    pub fn iter(&self) -> std::slice::Iter<'_, DefinitionError> {
-        self.errors.iter()
-    }
-
-    /// Returns the number of errors. It is never 0.
-    #[expect(clippy::len_without_is_empty, reason = "there is always one")]
-    pub fn len(&self) -> usize {
-        self.errors.len()
-    }
-}
-
-impl<'a> IntoIterator for &'a DefinitionErrors {
-    type Item = &'a DefinitionError;
-    type IntoIter = std::slice::Iter<'a, DefinitionError>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.errors.iter()
-    }
-}
-
-impl fmt::Display for DefinitionErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.errors.len();
-        let noun = if count == 1 { "error" } else { "errors" };
-        write!(f, "the workflow {:?} has {count} {noun}:", self.workflow)?;
-        self.errors.iter().try_for_each(|error| write!(f, "\n  - {error}"))
-    }
-}
-
-impl std::error::Error for DefinitionErrors {}
 
 /// An error of a definition.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -297,12 +246,14 @@ pub enum DefinitionError {
         kind: &'static str,
     },
     /// The deadline of an approval leads to a step that does not exist.
-    #[error("the deadline of the approval {step:?} leads to {to:?}, which is not a step of this workflow")]
+    #[error("the deadline of the approval {step:?} leads to {to:?}, which is not a step of this workflow{}", meant(.similar))]
     UnknownDeadlineTarget {
         /// The approval.
         step: String,
         /// The name that the deadline leads to.
         to: String,
+        /// The step of a similar name, if there is one.
+        similar: Option<String>,
     },
     /// The message of a log step is empty.
     #[error("the step {step:?} logs an empty message")]
@@ -341,12 +292,14 @@ pub enum DefinitionError {
         from: String,
     },
     /// A dependency does not exist.
-    #[error("the step {step:?} is after {dependency:?}, which is not a step of this workflow")]
+    #[error("the step {step:?} is after {dependency:?}, which is not a step of this workflow{}", meant(.similar))]
     UnknownDependency {
         /// The step.
         step: String,
         /// The unknown name in its `after`.
         dependency: String,
+        /// The step of a similar name, if there is one.
+        similar: Option<String>,
     },
     /// A step depends on itself.
     #[error("the step {step:?} is after itself")]
@@ -394,15 +347,17 @@ pub enum DefinitionError {
         on: TransitionOutcome,
     },
     /// A transition leaves a step that does not exist.
-    #[error("a transition on {on} leaves {from:?}, which is not a step of this workflow")]
+    #[error("a transition on {on} leaves {from:?}, which is not a step of this workflow{}", meant(.similar))]
     UnknownTransitionSource {
         /// The unknown name.
         from: String,
         /// The outcome.
         on: TransitionOutcome,
+        /// The step of a similar name, if there is one.
+        similar: Option<String>,
     },
     /// A transition leads to a step that does not exist.
-    #[error("the transition of the step {from:?} on {on} leads to {to:?}, which is not a step of this workflow")]
+    #[error("the transition of the step {from:?} on {on} leads to {to:?}, which is not a step of this workflow{}", meant(.similar))]
     UnknownTransitionTarget {
         /// The step that the transition leaves.
         from: String,
@@ -410,6 +365,45 @@ pub enum DefinitionError {
         on: TransitionOutcome,
         /// The unknown name.
         to: String,
+        /// The step of a similar name, if there is one.
+        similar: Option<String>,
+    },
+    /// A step of a transition workflow leads nowhere when it completes.
+    #[error(
+        "the step {step:?} leads nowhere when it completes: add `.then({step:?}, COMPLETE)`, or name the step that follows, or end in failure with `FAIL`"
+    )]
+    NoSuccessor {
+        /// The step.
+        step: String,
+    },
+    /// A workflow has several steps and nothing that orders them.
+    #[error(
+        "nothing says in which order the steps run: connect them with `.then(..)`, or with `.after([..])` on a step; if they \
+         are to start all at once, call `.parallel()`"
+    )]
+    NoEdges,
+    /// A workflow with edges is declared parallel.
+    #[error("the workflow is declared `parallel`, but its steps are connected: remove one of the two")]
+    ParallelWithEdges,
+    /// A step's output type is not an object, and no key is declared for it.
+    #[error(
+        "the output of the step {step:?} is {found}, which is not an object: declare a key for it with `.output(\"..\")`"
+    )]
+    OutputWithoutKey {
+        /// The step.
+        step: String,
+        /// The type of the output.
+        found: &'static str,
+    },
+    /// A step wants an input key that no payload field and no output provides.
+    #[error("the step {step:?} wants the input {key:?}, which no payload field and no step output provides{}", meant(.similar))]
+    UnknownInput {
+        /// The step.
+        step: String,
+        /// The key, or the first segment of the path.
+        key: String,
+        /// The provided key of a similar name, if there is one.
+        similar: Option<String>,
     },
     /// The workflow has no single entry step.
     #[error("exactly one step must have no transition leading to it, so that a run can begin there; here it is {}", listed(.steps))]
@@ -452,6 +446,11 @@ pub enum DefinitionError {
     /// The definition as a whole cannot be stored.
     #[error("the definition cannot be stored: {0}")]
     NotStorable(JsonViolation),
+}
+
+/// Returns the suggestion at the end of a message about an unknown name.
+fn meant(similar: &Option<String>) -> String {
+    similar.as_ref().map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
 }
 
 /// The maximum number of names in a message; the error itself has them all.

@@ -7,9 +7,11 @@ mod cycle;
 mod deadline;
 mod duration;
 mod error;
+mod errors;
 mod fingerprint;
 mod graph;
 mod retry;
+mod similar;
 mod step;
 mod transition;
 mod trigger;
@@ -19,7 +21,8 @@ pub(crate) mod draft;
 
 pub use self::deadline::Deadline;
 pub use self::duration::{hours, minutes, ms, secs};
-pub use self::error::{DefinitionError, DefinitionErrors};
+pub use self::error::DefinitionError;
+pub use self::errors::DefinitionErrors;
 pub use self::fingerprint::{Fingerprint, InvalidFingerprint};
 pub use self::retry::Retry;
 pub use self::step::{InputMapping, LogLevel, Priority, RecoveryPolicy, StepDefinition, StepKind};
@@ -32,6 +35,7 @@ pub use crate::json::{JsonLimits, JsonViolation};
 pub use crate::name::{InvalidName, NameProblem, QueueName, StepName, TriggerName, WorkflowName};
 
 pub(crate) use self::duration::{optional_millis, whole_ms};
+pub(crate) use self::similar::similar;
 
 use serde::{Deserialize, Serialize};
 

@@ -50,6 +50,8 @@ pub enum Target {
     Step(StepName),
     /// Completes the run.
     Complete,
+    /// Fails the run.
+    Fail,
 }
 
 impl Target {
@@ -57,7 +59,7 @@ impl Target {
     pub fn step(&self) -> Option<&StepName> {
         match self {
             Target::Step(step) => Some(step),
-            Target::Complete => None,
+            Target::Complete | Target::Fail => None,
         }
     }
 }

@@ -79,12 +79,6 @@ pub enum Difference {
         /// The kind in the version.
         to: String,
     },
-    /// The run's current step has no ok transition in the version.
-    #[error("nothing follows step {step}, the current step of the run")]
-    NoWayOn {
-        /// The current step.
-        step: StepName,
-    },
     /// A path from the run's position leads to a step that the run has reached.
     #[error("step {step} follows the current step of the run, and the run has reached it already")]
     LeadsBack {
@@ -241,12 +235,8 @@ fn transitions(state: &RunSnapshot, from: &Definition, to: &Definition, found: &
             }
         }
         _ => {
-            let leads_on = |version: &Definition| version.transition(current.as_str(), TransitionOutcome::Ok).is_some();
             if to.step(current.as_str()).is_none() {
                 return; // it is missing, which is reported already
-            }
-            if leads_on(from) && !leads_on(to) {
-                found.push(Difference::NoWayOn { step: current.clone() });
             }
             ahead.extend(successors(to, current));
         }

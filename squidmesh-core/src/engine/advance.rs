@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::describe::DescribeJobs;
 use super::dispatch::{AcceptedSuccessors, dispatch_successors};
 use super::dispatch_refused::DispatchRefused;
+use super::failure_path::failure_of_path;
 use super::settle::{fail_run, finish_step, settle_run};
 use super::unit_of_work::{Allowed, UnitOfWork};
 use crate::definition::{RecoveryRoute, Shape, Target, TransitionOutcome};
@@ -53,7 +54,7 @@ pub(super) fn advance(
             let target =
                 work.definition().transition(step.as_str(), TransitionOutcome::Ok).map(|found| found.to.clone());
             match target {
-                Some(target) => follow(work, &target, delay, jobs),
+                Some(target) => follow(work, step, &target, delay, jobs),
                 None => {
                     let message = format!("step {step} completed, and the workflow has no transition for that");
                     fail_run(work, Failure::new(FailureKind::NO_SUCCESSOR, message).at(step), jobs)
@@ -64,15 +65,20 @@ pub(super) fn advance(
     }
 }
 
-/// Continues with the target of a transition.
+/// Continues with the target of a transition that leaves `from`.
 pub(super) fn follow(
     work: &mut UnitOfWork,
+    from: &StepName,
     target: &Target,
     delay: Option<Duration>,
     jobs: &dyn DescribeJobs,
 ) -> Allowed {
     match target {
         Target::Complete => work.transition(RunStatus::Completed),
+        Target::Fail => {
+            let failure = declared_failure(work, from);
+            fail_run(work, failure, jobs)
+        }
         Target::Step(next) => {
             work.run_mut().current_step = Some(next.clone());
             match dispatch_successors(work, std::slice::from_ref(next), delay, jobs) {
@@ -81,6 +87,15 @@ pub(super) fn follow(
             }
         }
     }
+}
+
+/// Returns the failure of a run whose workflow leads from this step to `FAIL`: the one that led onto its path, if any.
+fn declared_failure(work: &UnitOfWork, from: &StepName) -> Failure {
+    if let Some(failure) = failure_of_path(work.state(), work.definition()) {
+        return Arc::unwrap_or_clone(failure);
+    }
+    let message = format!("the workflow fails its run after step {from}");
+    Failure::new(FailureKind::FAILED, message).at(from)
 }
 
 /// Continues with a step that the executor has described already.
@@ -153,5 +168,5 @@ pub(super) fn fail_step(work: &mut UnitOfWork, step: &StepName, failure: Failure
         };
         work.audit(kind, |event| event.step = Some(step.clone()));
     }
-    follow(work, &route.to, None, jobs)
+    follow(work, step, &route.to, None, jobs)
 }

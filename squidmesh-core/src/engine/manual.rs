@@ -165,7 +165,7 @@ pub(super) fn expire(work: &mut UnitOfWork, step: &StepName, jobs: &dyn Describe
     let Ok((paused, continuation)) = paused(work, RunStatus::Running) else { return Ok(false) };
     let Some(target) = continuation.expired.clone().filter(|_| paused == *step) else { return Ok(false) };
     complete_paused(work, step, &continuation, AuditKind::Expired, Attribution::default());
-    proceed(work, &target, jobs)?;
+    proceed(work, step, &target, jobs)?;
     Ok(true)
 }
 
@@ -235,7 +235,7 @@ fn continue_from(
             work.transition(RunStatus::Running)?;
             Ok(follow_accepted(work, next, successor, jobs)?)
         }
-        _ => Ok(proceed(work, target, jobs)?),
+        _ => Ok(proceed(work, step, target, jobs)?),
     }
 }
 
@@ -315,12 +315,12 @@ fn complete_paused(
     work.emit(EventKind::StepCompleted { step: step.clone(), attempt, duration });
 }
 
-fn proceed(work: &mut UnitOfWork, target: &Target, jobs: &dyn DescribeJobs) -> Allowed {
+fn proceed(work: &mut UnitOfWork, from: &StepName, target: &Target, jobs: &dyn DescribeJobs) -> Allowed {
     match target {
-        Target::Complete => work.transition(RunStatus::Completed),
+        Target::Complete | Target::Fail => follow(work, from, target, None, jobs),
         Target::Step(_) => {
             work.transition(RunStatus::Running)?;
-            follow(work, target, None, jobs)
+            follow(work, from, target, None, jobs)
         }
     }
 }

@@ -153,13 +153,16 @@ fn current(resumption: &Resumption, definition: &Definition) -> Option<StepName>
 }
 
 /// Returns the steps that could be next: the one that failed, or, with dependencies, all that are not completed
-/// and whose dependencies are.
+/// and whose dependencies are. A step that took its error transition is not next: its path has ended in `FAIL`.
 fn left(state: &RunSnapshot, definition: &Definition) -> Vec<StepName> {
     let done = |step: &StepName| state.is_completed(step);
     match definition.shape() {
         Shape::Transitions => {
             let failed = state.run.last_error.as_ref().and_then(|failure| failure.step.as_ref());
-            failed.filter(|step| definition.step(step.as_str()).is_some() && !done(step)).cloned().into_iter().collect()
+            // Only a failed step that took its error transition has a position in the order of advances.
+            let routed = |step: &StepName| state.steps.get(step).is_some_and(|run| run.sequence.is_some());
+            let is_next = |step: &&StepName| definition.step(step.as_str()).is_some() && !done(step) && !routed(step);
+            failed.filter(is_next).cloned().into_iter().collect()
         }
         Shape::Dependencies => {
             let runnable = definition.steps().iter().filter(|step| !done(&step.name) && step.after.iter().all(done));

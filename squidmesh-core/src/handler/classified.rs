@@ -10,6 +10,7 @@ use super::context::StepContext;
 use super::erased::ErasedHandler;
 use super::error::StepError;
 use super::output::HandlerOutput;
+use super::output_shape::OutputShape;
 use super::transactional::ErasedTransactional;
 use crate::port::TransactionType;
 
@@ -34,6 +35,10 @@ impl ErasedHandler for Classified<dyn ErasedHandler> {
     async fn call(&self, input: Value, context: StepContext) -> Result<HandlerOutput, StepError> {
         self.classify(self.inner.call(input, context).await)
     }
+
+    fn output_shape(&self) -> OutputShape {
+        self.inner.output_shape()
+    }
 }
 
 #[async_trait]
@@ -49,5 +54,9 @@ impl ErasedTransactional for Classified<dyn ErasedTransactional> {
         context: StepContext,
     ) -> Result<HandlerOutput, StepError> {
         self.classify(self.inner.call(input, transaction, context).await)
+    }
+
+    fn output_shape(&self) -> OutputShape {
+        self.inner.output_shape()
     }
 }

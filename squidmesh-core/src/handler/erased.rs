@@ -10,6 +10,7 @@ use super::Handler;
 use super::context::StepContext;
 use super::error::StepError;
 use super::output::{HandlerOutput, Output};
+use super::output_shape::OutputShape;
 use crate::json::decode;
 use crate::run::FailureKind;
 
@@ -23,6 +24,11 @@ pub trait ErasedHandler: Send + Sync {
     /// type (the handler is not called); or a terminal error of kind `invalid_output` if its output cannot be
     /// represented as JSON.
     async fn call(&self, input: Value, context: StepContext) -> Result<HandlerOutput, StepError>;
+
+    /// Returns what the type of the output says about its JSON.
+    fn output_shape(&self) -> OutputShape {
+        OutputShape::Any
+    }
 }
 
 /// A [`Handler`] with its types erased.
@@ -33,6 +39,10 @@ impl<H: Handler> ErasedHandler for Typed<H> {
     async fn call(&self, input: Value, context: StepContext) -> Result<HandlerOutput, StepError> {
         let input = decode_input::<H::Input>(input)?;
         encode_output(self.0.run(input, context).await?)
+    }
+
+    fn output_shape(&self) -> OutputShape {
+        H::Output::shape()
     }
 }
 

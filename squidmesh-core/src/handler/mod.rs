@@ -11,9 +11,11 @@ mod error;
 mod fails;
 mod heartbeat;
 mod output;
+mod output_shape;
 mod transactional;
 
-use async_trait::async_trait;
+use std::future::Future;
+
 use serde::de::DeserializeOwned;
 
 pub use self::compensation::Compensation;
@@ -23,6 +25,7 @@ pub use self::error::{StepError, StepResult};
 pub use self::fails::{StepFailure, StepResultExt};
 pub use self::heartbeat::{AttemptCancelled, Heartbeat};
 pub use self::output::{HandlerOutput, Output, WithDelay};
+pub use self::output_shape::OutputShape;
 pub use self::transactional::{ErasedTransactional, TransactionalHandler};
 
 pub(crate) use self::classified::{Classified, Rule};
@@ -32,7 +35,6 @@ pub(crate) use self::transactional::{TypedTransactional, expected};
 /// The code of a step that carries state of its own; a step without state can be a plain async function.
 ///
 /// ```
-/// use async_trait::async_trait;
 /// use serde::{Deserialize, Serialize};
 /// use squidmesh_core::{Handler, StepContext, StepResult};
 ///
@@ -44,7 +46,6 @@ pub(crate) use self::transactional::{TypedTransactional, expected};
 /// #[derive(Serialize)]
 /// struct Receipt { text: String }
 ///
-/// #[async_trait]
 /// impl Handler for Capture {
 ///     type Input = Amount;
 ///     type Output = Receipt;
@@ -54,7 +55,6 @@ pub(crate) use self::transactional::{TypedTransactional, expected};
 ///     }
 /// }
 /// ```
-#[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a step handler",
     note = "implement `Handler` for it, or use an `async fn(Input, StepContext) -> StepResult<Output>`"
@@ -65,10 +65,10 @@ pub trait Handler: Send + Sync + 'static {
     /// The output of the step, or [`WithDelay`] of it.
     type Output: Output;
 
-    /// Runs one attempt. It may be called again for the same step of the same run: after a failure, and after a
+    /// Runs one attempt; an implementation writes `async fn run(..)`. It may be called again for the same step of the same run: after a failure, and after a
     /// crash that lost its success.
     ///
     /// # Errors
     /// A [`StepError`] says whether a retry makes sense; `?` on any error makes a retryable one.
-    async fn run(&self, input: Self::Input, context: StepContext) -> StepResult<Self::Output>;
+    fn run(&self, input: Self::Input, context: StepContext) -> impl Future<Output = StepResult<Self::Output>> + Send;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::output_shape::OutputShape;
 use crate::cage;
 use crate::json::{JsonViolation, to_value};
 
@@ -29,11 +30,18 @@ pub trait Output: Send {
     /// # Errors
     /// Returns [`JsonViolation`] if JSON cannot represent the output.
     fn into_output(self) -> Result<HandlerOutput, JsonViolation>;
+
+    /// Returns what the type says about the JSON of its values.
+    fn shape() -> OutputShape;
 }
 
 impl<T: Serialize + Send> Output for T {
     fn into_output(self) -> Result<HandlerOutput, JsonViolation> {
         kept(self, None)
+    }
+
+    fn shape() -> OutputShape {
+        OutputShape::of::<T>()
     }
 }
 
@@ -54,6 +62,10 @@ impl<T> WithDelay<T> {
 impl<T: Serialize + Send> Output for WithDelay<T> {
     fn into_output(self) -> Result<HandlerOutput, JsonViolation> {
         kept(self.output, Some(self.delay))
+    }
+
+    fn shape() -> OutputShape {
+        OutputShape::of::<T>()
     }
 }
 

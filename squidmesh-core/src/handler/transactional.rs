@@ -3,6 +3,7 @@
 //! Knows that there is a transaction of some type; must never know which store provides it.
 
 use std::any::{Any, type_name};
+use std::future::Future;
 
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
@@ -12,12 +13,12 @@ use super::context::StepContext;
 use super::erased::{decode_input, encode_output};
 use super::error::{StepError, StepResult};
 use super::output::{HandlerOutput, Output};
+use super::output_shape::OutputShape;
 use crate::port::TransactionType;
 use crate::run::FailureKind;
 
 /// The code of a transactional step that carries state of its own; one without state can be a plain async
 /// function. Pass it to [`transactional`](crate::transactional), which documents the rules.
-#[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler of a transactional step",
     note = "implement `TransactionalHandler` for it, or use an `async fn(Input, &Transaction, StepContext) -> StepResult<Output>`"
@@ -30,18 +31,18 @@ pub trait TransactionalHandler: Send + Sync + 'static {
     /// The output of the step, or [`WithDelay`](crate::workflow::WithDelay) of it.
     type Output: Output;
 
-    /// Runs one attempt. Its writes in the transaction are stored if and only if this attempt is recorded as
+    /// Runs one attempt; an implementation writes `async fn run(..)`. Its writes in the transaction are stored if and only if this attempt is recorded as
     /// completed.
     ///
     /// # Errors
     /// A [`StepError`] rolls the writes back and says whether a retry makes sense; `?` on any error makes a
     /// retryable one.
-    async fn run(
+    fn run(
         &self,
         input: Self::Input,
         transaction: &Self::Transaction,
         context: StepContext,
-    ) -> StepResult<Self::Output>;
+    ) -> impl Future<Output = StepResult<Self::Output>> + Send;
 }
 
 /// A transactional handler with its types erased behind JSON and `Any`.
@@ -60,6 +61,11 @@ pub trait ErasedTransactional: Send + Sync {
         transaction: &(dyn Any + Send + Sync),
         context: StepContext,
     ) -> Result<HandlerOutput, StepError>;
+
+    /// Returns what the type of the output says about its JSON.
+    fn output_shape(&self) -> OutputShape {
+        OutputShape::Any
+    }
 }
 
 /// A [`TransactionalHandler`] with its types erased.
@@ -80,6 +86,10 @@ impl<H: TransactionalHandler> ErasedTransactional for TypedTransactional<H> {
         let transaction = expected::<H::Transaction>(transaction)?;
         let input = decode_input::<H::Input>(input)?;
         encode_output(self.0.run(input, transaction, context).await?)
+    }
+
+    fn output_shape(&self) -> OutputShape {
+        H::Output::shape()
     }
 }
 

@@ -51,6 +51,8 @@ pub struct GraphEdge {
     pub from: StepName,
     /// The step that the edge leads to; `None` is the end of the run.
     pub to: Option<StepName>,
+    /// The status in which the edge ends the run: completed or failed; `None` if it leads to a step.
+    pub ends: Option<RunStatus>,
     /// The kind of the edge.
     pub kind: EdgeKind,
     /// Whether the run took this edge.
@@ -66,9 +68,14 @@ pub fn graph(state: &RunSnapshot, definition: &Definition) -> Graph {
     });
     let scheduled = |step: &StepName| state.steps.contains_key(step);
     let edge = |from: &StepName, to: &Target, kind: EdgeKind| {
-        let taken = left_by(state, definition, from) == Some(kind)
-            && to.step().map_or(state.run.status == RunStatus::Completed, scheduled);
-        GraphEdge { from: from.clone(), to: to.step().cloned(), kind, taken }
+        let ends = match to {
+            Target::Step(_) => None,
+            Target::Complete => Some(RunStatus::Completed),
+            Target::Fail => Some(RunStatus::Failed),
+        };
+        let reached = to.step().map_or(ends == Some(state.run.status), scheduled);
+        let taken = reached && left_by(state, definition, from) == Some(kind);
+        GraphEdge { from: from.clone(), to: to.step().cloned(), ends, kind, taken }
     };
     let transitions = definition.transitions().iter().map(|transition| {
         let kind = match transition.on {
@@ -85,6 +92,7 @@ pub fn graph(state: &RunSnapshot, definition: &Definition) -> Graph {
         step.after.iter().map(|dependency| GraphEdge {
             from: dependency.clone(),
             to: Some(step.name.clone()),
+            ends: None,
             kind: EdgeKind::Dependency,
             taken: status(dependency) == Some(StepStatus::Completed) && scheduled(&step.name),
         })
@@ -115,11 +123,11 @@ impl Graph {
             let label = escaped(node.step.as_str());
             let _ = writeln!(text, "    s{place}[\"{label}<br/>{}\"]:::{}", node.state.as_str(), node.state.as_str());
         }
-        if self.edges.iter().any(|edge| edge.to.is_none()) {
-            text.push_str("    done((complete))\n");
+        for end in self.ends() {
+            let _ = writeln!(text, "    {end}(({end}))");
         }
         for edge in &self.edges {
-            let (from, to) = (self.place(&edge.from), edge.to.as_ref().map_or("done".to_owned(), |to| self.place(to)));
+            let (from, to) = (self.place(&edge.from), self.target(edge));
             let (arrow, label) = (if edge.taken { "==>" } else { "-.->" }, edge.kind.label());
             let _ = writeln!(text, "    {from} {arrow}|{label}| {to}");
         }
@@ -133,16 +141,29 @@ impl Graph {
             let label = quoted(node.step.as_str());
             let _ = writeln!(text, "    s{place} [label=\"{label}\\n{}\", shape=box];", node.state.as_str());
         }
-        if self.edges.iter().any(|edge| edge.to.is_none()) {
-            text.push_str("    done [label=\"complete\", shape=doublecircle];\n");
+        for end in self.ends() {
+            let _ = writeln!(text, "    {end} [label=\"{end}\", shape=doublecircle];");
         }
         for edge in &self.edges {
-            let (from, to) = (self.place(&edge.from), edge.to.as_ref().map_or("done".to_owned(), |to| self.place(to)));
+            let (from, to) = (self.place(&edge.from), self.target(edge));
             let style = if edge.taken { "bold" } else { "dashed" };
             let _ = writeln!(text, "    {from} -> {to} [label=\"{}\", style={style}];", edge.kind.label());
         }
         text.push_str("}\n");
         text
+    }
+
+    /// Returns the ends to draw, each once.
+    fn ends(&self) -> impl Iterator<Item = RunStatus> {
+        let is_used = |end: &RunStatus| self.edges.iter().any(|edge| edge.ends == Some(*end));
+        [RunStatus::Completed, RunStatus::Failed].into_iter().filter(is_used)
+    }
+
+    fn target(&self, edge: &GraphEdge) -> String {
+        match (&edge.to, edge.ends) {
+            (Some(step), _) => self.place(step),
+            (None, end) => end.unwrap_or(RunStatus::Completed).to_string(),
+        }
     }
 
     fn place(&self, step: &StepName) -> String {

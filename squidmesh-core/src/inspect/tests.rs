@@ -301,8 +301,9 @@ fn a_graph_shows_the_path_that_was_taken() {
 
 #[test]
 fn names_cannot_break_out_of_a_drawing() {
-    let run =
-        Driven::start(Workflow::builder("odd").step(Step::new("a\"] --> b", nothing)).step(Step::new("c\\", nothing)));
+    let run = Driven::start(
+        Workflow::builder("odd").step(Step::new("a\"] --> b", nothing)).step(Step::new("c\\", nothing)).parallel(),
+    );
     let drawn = graph(&run.state, &run.definition);
     assert!(!drawn.to_mermaid().contains("\"] -->"));
     assert!(drawn.to_dot().contains("a\\\"] --> b"));
@@ -328,7 +329,10 @@ fn a_join_names_what_it_waits_for() {
 #[test]
 fn what_still_runs_beside_a_failure_may_not_be_repeated_unasked() {
     let mut run = Driven::start(
-        Workflow::builder("fan").step(Step::new("mail", nothing).irreversible()).step(Step::new("check", nothing)),
+        Workflow::builder("fan")
+            .step(Step::new("mail", nothing).irreversible())
+            .step(Step::new("check", nothing))
+            .parallel(),
     );
     run.begin("mail");
     run.fail("check", false);

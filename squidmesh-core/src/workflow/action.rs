@@ -4,19 +4,13 @@
 //! lacks. `Action` matches anything that looks like a step; the finer traits then report what is wrong with its
 //! input or its result.
 
-use std::future::{Future, Ready};
+use std::future::Ready;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-
 use super::built_in::{Approval, ApprovalUntil, BuiltIn};
-use crate::handler::{
-    ErasedHandler, ErasedTransactional, Handler, HandlerOutput, Output, StepContext, StepError, StepFailure,
-    StepResult, Typed, decode_input, encode_output,
-};
+use super::step_function::{NoFunction, OfContext, OfInput, OfState, OfStateAndContext, StepFunction, With};
+use crate::handler::{ErasedHandler, ErasedTransactional, Handler, StepContext, StepResult, Typed};
 
 /// Something that a step can be declared with. The marker distinguishes the three forms and is always inferred.
 ///
@@ -26,10 +20,10 @@ use crate::handler::{
 /// fn ship(_: u32, _: StepContext) -> StepResult<()> { Ok(()) }
 /// Step::new("ship", ship);
 /// ```
-/// take the context:
+/// take the input first:
 /// ```compile_fail,E0277
 /// # use squidmesh_core::{Step, StepContext, StepResult};
-/// async fn ship(_: u32) -> StepResult<()> { Ok(()) }
+/// async fn ship() -> StepResult<()> { Ok(()) }
 /// Step::new("ship", ship);
 /// ```
 /// and return something that serialises:
@@ -50,7 +44,8 @@ use crate::handler::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not something that a step can run",
     label = "expected an async function, a handler or a built-in step",
-    note = "a function must be `async` and take two arguments: `async fn(input: Input, context: StepContext) -> StepResult<Output>`",
+    note = "a function must be `async` and take the input, and the context if it needs it: `async fn(input: Input, context: StepContext) -> StepResult<Output>`",
+    note = "a function that also takes a state of yours is wrapped: `with(state, function)`",
     note = "a closure needs the types of its arguments and of its error: `|input: Input, context: StepContext| async move {{ StepResult::Ok(..) }}`",
     note = "a function that borrows a transaction is wrapped: `transactional(function)`",
     note = "a type must implement `Handler`; built-in steps are `wait(..)`, `log(..)`, `pause()` and `approval()`"
@@ -61,7 +56,8 @@ pub trait Action<Marker>: Sized {
     /// The type that a call returns.
     type Returned: 'static;
     /// The type of the function, if the action is one.
-    type Function: Fn(Self::Input, StepContext) -> Self::Returned + Send + Sync + 'static;
+    #[doc(hidden)]
+    type Function: StepFunction<Self::Input, Self::Returned>;
     /// The type of the resulting step action.
     type Runs: Into<StepAction>;
 
@@ -69,16 +65,6 @@ pub trait Action<Marker>: Sized {
     /// here; a caller that has checked them passes the conversion.
     #[doc(hidden)]
     fn into_runs(self, hide: fn(Self::Function) -> Arc<dyn ErasedHandler>) -> Self::Runs;
-}
-
-/// Erases the types of a step function that is known to fit.
-pub(super) fn hide<F, I, R>(function: F) -> Arc<dyn ErasedHandler>
-where
-    F: Fn(I, StepContext) -> R + Send + Sync + 'static,
-    I: StepInput,
-    R: StepFuture + 'static,
-{
-    Arc::new(Function { function, types: PhantomData::<fn(I) -> R> })
 }
 
 /// What a step runs, with its types erased.
@@ -105,80 +91,47 @@ impl From<BuiltIn> for StepAction {
     }
 }
 
-/// An input type of step functions: anything owned that deserialises.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the input of a step",
-    label = "the input of a step is read from JSON",
-    note = "add `#[derive(serde::Deserialize)]` to `{Self}`, let it own its data, and make it `Send`"
-)]
-pub trait StepInput: DeserializeOwned + Send + 'static {}
-
-impl<T: DeserializeOwned + Send + 'static> StepInput for T {}
-
-/// The return type of step functions: a future of a [`StepResult`], or of a result with an error type of the host.
-#[diagnostic::on_unimplemented(
-    message = "a step function must be `async`, `Send` and return `StepResult<Output>`",
-    label = "this step function returns `{Self}`",
-    note = "write `async fn(input: Input, context: StepContext) -> StepResult<Output>`, where `Output` implements `Serialize`; the error may be any type that implements `std::error::Error`"
-)]
-pub trait StepFuture: Future<Output = Result<Self::Gives, Self::Fails>> + Send {
-    /// The output type.
-    type Gives: Output;
-    /// The error type.
-    type Fails: StepFailure;
-}
-
-impl<F, O, E> StepFuture for F
-where
-    F: Future<Output = Result<O, E>> + Send,
-    O: Output,
-    E: StepFailure,
-{
-    type Gives = O;
-    type Fails = E;
-}
-
-/// Marks async functions and closures.
+/// Marks functions of the input and the context.
 #[doc(hidden)]
 pub struct ByFunction<I, R>(PhantomData<fn(I) -> R>);
 
-impl<F, I, R> Action<ByFunction<I, R>> for F
-where
-    F: Fn(I, StepContext) -> R + Send + Sync + 'static,
-    I: 'static,
-    R: 'static,
-{
-    type Input = I;
-    type Returned = R;
-    type Function = F;
-    type Runs = Arc<dyn ErasedHandler>;
-
-    fn into_runs(self, hide: fn(F) -> Arc<dyn ErasedHandler>) -> Arc<dyn ErasedHandler> {
-        hide(self)
-    }
-}
-
-struct Function<F, I, R> {
-    function: F,
-    types: PhantomData<fn(I) -> R>,
-}
-
-#[async_trait]
-impl<F, I, R> ErasedHandler for Function<F, I, R>
-where
-    F: Fn(I, StepContext) -> R + Send + Sync,
-    I: StepInput,
-    R: StepFuture + 'static,
-{
-    async fn call(&self, input: Value, context: StepContext) -> Result<HandlerOutput, StepError> {
-        let input = decode_input::<I>(input)?;
-        encode_output((self.function)(input, context).await.map_err(StepFailure::into_step_error)?)
-    }
-}
-
-/// The `Function` type of actions that are not functions.
+/// Marks functions of the input.
 #[doc(hidden)]
-pub(super) type NoFunction = fn((), StepContext) -> Ready<StepResult<()>>;
+pub struct ByInput<I, R>(PhantomData<fn(I) -> R>);
+
+/// Marks functions of a state and the input.
+#[doc(hidden)]
+pub struct ByState<I, R>(PhantomData<fn(I) -> R>);
+
+/// Marks functions of a state, the input and the context.
+#[doc(hidden)]
+pub struct ByStateAndContext<I, R>(PhantomData<fn(I) -> R>);
+
+macro_rules! function_action {
+    ($marker:ident, $form:ident, [$($generic:ident),*], $function:ty, ($($argument:ty),*)) => {
+        impl<F, I, R $(, $generic)*> Action<$marker<I, R>> for $function
+        where
+            F: Fn($($argument),*) -> R + Send + Sync + 'static,
+            $($generic: Clone + Send + Sync + 'static,)*
+            I: 'static,
+            R: 'static,
+        {
+            type Input = I;
+            type Returned = R;
+            type Function = $form<$($generic,)* F>;
+            type Runs = Arc<dyn ErasedHandler>;
+
+            fn into_runs(self, hide: fn($form<$($generic,)* F>) -> Arc<dyn ErasedHandler>) -> Arc<dyn ErasedHandler> {
+                hide($form(self))
+            }
+        }
+    };
+}
+
+function_action!(ByFunction, OfContext, [], F, (I, StepContext));
+function_action!(ByInput, OfInput, [], F, (I));
+function_action!(ByState, OfState, [S], With<S, F>, (S, I));
+function_action!(ByStateAndContext, OfStateAndContext, [S], With<S, F>, (S, I, StepContext));
 
 /// Marks types that implement [`Handler`].
 #[doc(hidden)]

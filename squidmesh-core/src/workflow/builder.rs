@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use super::Workflow;
-use super::destination::Destination;
+use super::destination::{COMPLETE, Destination};
+use super::intention;
 use super::step::Step;
 use super::trigger::Trigger;
 use crate::definition::draft::{Draft, TransitionDraft};
@@ -26,6 +27,7 @@ pub struct WorkflowBuilder {
     triggers: Vec<Trigger>,
     steps: Vec<Step>,
     transitions: Vec<TransitionDraft>,
+    parallel: bool,
     errors: Vec<DefinitionError>,
 }
 
@@ -36,6 +38,7 @@ impl WorkflowBuilder {
             triggers: Vec::new(),
             steps: Vec::new(),
             transitions: Vec::new(),
+            parallel: false,
             errors: Vec::new(),
         }
     }
@@ -56,6 +59,35 @@ impl WorkflowBuilder {
     /// target is another step or [`COMPLETE`](crate::COMPLETE).
     pub fn then(self, from: impl AsRef<str>, to: impl Into<Destination>) -> Self {
         self.transition(from.as_ref(), TransitionOutcome::Ok, to.into())
+    }
+
+    /// Adds ok transitions from each step to the next, and from the last to [`COMPLETE`](crate::COMPLETE).
+    ///
+    /// ```
+    /// # use squidmesh_core::{Step, Trigger, Workflow, log, minutes, wait};
+    /// # use squidmesh_core::definition::LogLevel;
+    /// let workflow = Workflow::builder("reminder")
+    ///     .trigger(Trigger::manual("start"))
+    ///     .step(Step::new("cool_off", wait(minutes(5))))
+    ///     .step(Step::new("remind", log("still there?", LogLevel::Info)))
+    ///     .chain(["cool_off", "remind"])
+    ///     .build()?;
+    /// # Ok::<(), squidmesh_core::DefinitionErrors>(())
+    /// ```
+    pub fn chain<N: AsRef<str>>(mut self, steps: impl IntoIterator<Item = N>) -> Self {
+        let mut steps = steps.into_iter().peekable();
+        while let Some(from) = steps.next() {
+            let to: Destination = steps.peek().map_or(COMPLETE.into(), |next| next.as_ref().into());
+            self = self.then(from, to);
+        }
+        self
+    }
+
+    /// Declares that the steps of a workflow without transitions and dependencies all start at once. Without this,
+    /// several steps that nothing connects are an error.
+    pub fn parallel(mut self) -> Self {
+        self.parallel = true;
+        self
     }
 
     /// Adds the error transition of a step: where the run continues when the step fails permanently or is
@@ -88,6 +120,7 @@ impl WorkflowBuilder {
         let triggers = self.triggers.into_iter().map(|trigger| trigger.into_draft(&mut errors)).collect();
         let (steps, code): (Vec<_>, Vec<_>) = self.steps.into_iter().map(|step| step.into_parts(&mut errors)).unzip();
         let draft = Draft { name: self.name, triggers, steps, transitions: self.transitions };
+        intention::check(&draft, &code, self.parallel, &mut errors);
         let definition = draft.validate(errors)?;
         let names = definition.steps().iter().map(|step| step.name.clone());
         let code = names.zip(code).collect();

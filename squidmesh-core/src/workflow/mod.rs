@@ -7,7 +7,9 @@ mod action;
 mod builder;
 mod built_in;
 mod destination;
+mod intention;
 mod step;
+mod step_function;
 mod transactional;
 mod trigger;
 
@@ -15,18 +17,19 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::action::{Action, StepAction, StepFuture, StepInput};
+pub use self::action::{Action, StepAction};
 pub use self::builder::WorkflowBuilder;
 pub use self::built_in::{Approval, ApprovalUntil, BuiltIn, approval, log, pause, wait};
-pub use self::destination::{COMPLETE, Complete, Destination};
+pub use self::destination::{COMPLETE, Complete, Destination, FAIL, Fail};
 pub use self::step::Step;
+pub use self::step_function::{StepFuture, StepInput, With, with};
 pub use self::transactional::{Transactional, TransactionalAction, transactional};
 pub use self::trigger::Trigger;
 
 pub use crate::cancellation::{CancelReason, Cancellation};
 pub use crate::handler::{
     AttemptCancelled, Compensation, ErasedHandler, ErasedTransactional, Handler, HandlerOutput, Heartbeat, Output,
-    StepContext, StepError, StepFailure, StepResult, StepResultExt, TransactionalHandler, WithDelay,
+    OutputShape, StepContext, StepError, StepFailure, StepResult, StepResultExt, TransactionalHandler, WithDelay,
 };
 
 use crate::definition::Definition;
@@ -72,6 +75,17 @@ struct StepCode {
     handler: Option<Arc<dyn ErasedHandler>>,
     transactional: Option<Arc<dyn ErasedTransactional>>,
     compensation: Option<Arc<dyn ErasedHandler>>,
+}
+
+impl StepCode {
+    /// Returns what the type of the handler's output says about its JSON.
+    fn output_shape(&self) -> OutputShape {
+        match (&self.handler, &self.transactional) {
+            (Some(handler), _) => handler.output_shape(),
+            (None, Some(handler)) => handler.output_shape(),
+            (None, None) => OutputShape::Any,
+        }
+    }
 }
 
 impl Workflow {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::StepCode;
-use super::action::{Action, StepAction, StepFuture, StepInput, hide};
+use super::action::{Action, StepAction};
 use super::built_in::BuiltIn;
+use super::step_function::{StepFuture, StepInput, hide};
 use crate::definition::draft::StepDraft;
 use crate::definition::{DefinitionError, InputMapping, Priority, Retry, whole_ms};
 use crate::handler::{Classified, ErasedHandler, Rule, StepError};
@@ -44,8 +45,9 @@ pub struct Step {
 }
 
 impl Step {
-    /// Declares a step. It runs an `async fn(Input, StepContext) -> StepResult<Output>`, a type that implements
-    /// [`Handler`](crate::Handler), a handler in the transaction that records its outcome
+    /// Declares a step. It runs an `async fn(Input, StepContext) -> StepResult<Output>`, in which the context may be
+    /// left out and a state may be added ([`with`](crate::with)); a type that implements
+    /// [`Handler`](crate::Handler); a handler in the transaction that records its outcome
     /// ([`transactional`](crate::transactional)), or a built-in: [`wait`](crate::wait), [`log`](crate::log),
     /// [`pause`](crate::pause), [`approval`](crate::approval).
     pub fn new<A, Marker>(name: impl AsRef<str>, action: A) -> Self

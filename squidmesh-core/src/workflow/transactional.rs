@@ -11,10 +11,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::action::{Action, NoFunction, StepAction, StepInput};
+use super::action::{Action, StepAction};
+use super::step_function::{NoFunction, StepInput, With};
 use crate::handler::{
-    ErasedHandler, ErasedTransactional, HandlerOutput, Output, StepContext, StepError, StepFailure, StepResult,
-    TransactionalHandler, TypedTransactional, decode_input, encode_output, expected,
+    ErasedHandler, ErasedTransactional, HandlerOutput, Output, OutputShape, StepContext, StepError, StepFailure,
+    StepResult, TransactionalHandler, TypedTransactional, decode_input, encode_output, expected,
 };
 use crate::port::TransactionType;
 
@@ -148,6 +149,10 @@ pub trait BorrowsTransaction<'t, I, T: 't>: Send + Sync {
     type Returned: Future<Output = Result<Self::Gives, Self::Fails>> + Send + 't;
 
     fn call(&self, input: I, transaction: &'t T, context: StepContext) -> Self::Returned;
+
+    fn shape(&self) -> OutputShape {
+        Self::Gives::shape()
+    }
 }
 
 impl<'t, F, I, T, R, O, E> BorrowsTransaction<'t, I, T> for F
@@ -164,6 +169,43 @@ where
 
     fn call(&self, input: I, transaction: &'t T, context: StepContext) -> R {
         self(input, transaction, context)
+    }
+}
+
+/// A function that takes a state before its input.
+pub struct OfState<S, F>(With<S, F>);
+
+impl<'t, S, F, I, T, R, O, E> BorrowsTransaction<'t, I, T> for OfState<S, F>
+where
+    S: Clone + Send + Sync,
+    F: Fn(S, I, &'t T, StepContext) -> R + Send + Sync,
+    T: 't,
+    R: Future<Output = Result<O, E>> + Send + 't,
+    O: Output,
+    E: StepFailure,
+{
+    type Gives = O;
+    type Fails = E;
+    type Returned = R;
+
+    fn call(&self, input: I, transaction: &'t T, context: StepContext) -> R {
+        (self.0.function)(self.0.state.clone(), input, transaction, context)
+    }
+}
+
+/// Marks functions with a state.
+#[doc(hidden)]
+pub struct ByTransactionalState<I, T>(PhantomData<fn(I, T)>);
+
+impl<S, F, I, T> TransactionalAction<ByTransactionalState<I, T>> for With<S, F>
+where
+    S: Send + Sync + 'static,
+    OfState<S, F>: for<'t> BorrowsTransaction<'t, I, T> + 'static,
+    I: StepInput,
+    T: Any + Send + Sync,
+{
+    fn into_transactional(self) -> Arc<dyn ErasedTransactional> {
+        Arc::new(Function { function: OfState(self), types: PhantomData::<fn(I, T)> })
     }
 }
 
@@ -208,5 +250,9 @@ where
         let input = decode_input::<I>(input)?;
         let returned = self.function.call(input, transaction, context).await;
         encode_output(returned.map_err(StepFailure::into_step_error)?)
+    }
+
+    fn output_shape(&self) -> OutputShape {
+        self.function.shape()
     }
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use squidmesh_core::definition::{Definition, LogLevel, MissedPolicy, Priority, RecoveryRoute};
 use squidmesh_core::workflow::WorkflowBuilder;
 use squidmesh_core::{
-    COMPLETE, Field, Retry, Step, StepContext, StepResult, Trigger, Workflow, approval, log, ms, pause, secs,
+    COMPLETE, FAIL, Field, Retry, Step, StepContext, StepResult, Trigger, Workflow, approval, log, ms, pause, secs,
     transactional, wait,
 };
 
@@ -210,15 +210,18 @@ fn every_change_changes_the_fingerprint() {
         ("queue", one(step("a").queue("q"))),
         ("high priority", one(step("a").priority(Priority::High))),
         ("low priority", one(step("a").priority(Priority::Low))),
-        ("two roots", two()),
-        ("two roots, turned", base().step(step("b")).step(step("a"))),
+        ("two roots", two().parallel()),
+        ("two roots, turned", base().step(step("b")).step(step("a")).parallel()),
         ("dependency", base().step(step("a")).step(step("b").after(["a"]))),
         ("dependency, turned", base().step(step("a").after(["b"])).step(step("b"))),
-        ("transition", two().then("a", "b")),
+        ("transition", two().then("a", "b").then("b", FAIL)),
         ("two transitions", two().then("a", "b").then("b", COMPLETE)),
-        ("error transition", two().then("a", COMPLETE).on_error("a", "b")),
-        ("undo", two().then("a", COMPLETE).on_error("a", "b").recovery(RecoveryRoute::Undo)),
-        ("compensate", two().then("a", COMPLETE).on_error("a", "b").recovery(RecoveryRoute::Compensation)),
+        ("error transition", two().then("a", COMPLETE).on_error("a", "b").then("b", COMPLETE)),
+        ("undo", two().then("a", COMPLETE).then("b", COMPLETE).on_error("a", "b").recovery(RecoveryRoute::Undo)),
+        (
+            "compensate",
+            two().then("a", COMPLETE).then("b", COMPLETE).on_error("a", "b").recovery(RecoveryRoute::Compensation),
+        ),
     ];
     let mut seen = HashMap::new();
     for (change, builder) in variants {

@@ -19,6 +19,7 @@ fn stored() -> Value {
         .then("ask", "nap")
         .on_error("ask", "c")
         .then("nap", COMPLETE)
+        .then("c", COMPLETE)
         .build()
         .unwrap();
     serde_json::to_value(workflow.definition().as_ref()).unwrap()

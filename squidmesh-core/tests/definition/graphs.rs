@@ -2,7 +2,7 @@
 
 use squidmesh_core::definition::{Definition, Shape, StepDefinition, Target, TransitionOutcome};
 use squidmesh_core::workflow::WorkflowBuilder;
-use squidmesh_core::{COMPLETE, Step, approval};
+use squidmesh_core::{COMPLETE, FAIL, Step, approval};
 
 use crate::declared::{chain, step, triggered};
 
@@ -66,7 +66,7 @@ fn a_single_step_completes_by_itself() {
 
 #[test]
 fn steps_without_edges_all_begin_at_once() {
-    let definition = built(triggered().step(step("a")).step(step("b")));
+    let definition = built(triggered().step(step("a")).step(step("b")).parallel());
     assert_eq!(definition.shape(), Shape::Dependencies);
     assert_eq!(names(&definition.entry_steps()), ["a", "b"]);
 }
@@ -80,7 +80,8 @@ fn triggers_are_found_by_name() {
 
 #[test]
 fn a_step_called_complete_is_not_the_end() {
-    let definition = built(triggered().step(step("a")).step(step("complete")).then("a", "complete"));
+    let definition =
+        built(triggered().step(step("a")).step(step("complete")).then("a", "complete").then("complete", FAIL));
     let transition = definition.transition("a", TransitionOutcome::Ok).unwrap();
     assert!(matches!(&transition.to, Target::Step(step) if *step == "complete"));
     let read: Definition = serde_json::from_value(serde_json::to_value(&definition).unwrap()).unwrap();

@@ -29,7 +29,7 @@ fn context() -> StepContext {
 }
 
 fn run(step: Step, input: Value) -> Result<HandlerOutput, StepError> {
-    let workflow = triggered().step(step).build().unwrap();
+    let workflow = triggered().step(step.output("kept")).build().unwrap();
     call(workflow.handler("a").unwrap(), input)
 }
 
@@ -50,7 +50,6 @@ struct Adding {
     amount: u32,
 }
 
-#[async_trait::async_trait]
 impl Handler for Adding {
     type Input = Order;
     type Output = WithDelay<Order>;
@@ -283,7 +282,6 @@ async fn in_transaction(order: Order, transaction: &Transaction, context: StepCo
 
 struct Booking;
 
-#[async_trait::async_trait]
 impl TransactionalHandler for Booking {
     type Input = Order;
     type Transaction = Transaction;

@@ -9,6 +9,7 @@
 )]
 
 mod contracts;
+mod deadlines;
 mod declared;
 mod errors;
 mod failing;
@@ -16,5 +17,6 @@ mod fingerprints;
 mod garbage;
 mod graphs;
 mod handlers;
+mod intention;
 mod scale;
 mod schedules;

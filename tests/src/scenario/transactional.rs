@@ -4,7 +4,6 @@
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
-use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement};
@@ -52,7 +51,6 @@ impl<T> Booking<T> {
     }
 }
 
-#[async_trait]
 impl TransactionalHandler for Booking<MemoryTransaction> {
     type Input = Value;
     type Transaction = MemoryTransaction;
@@ -66,7 +64,6 @@ impl TransactionalHandler for Booking<MemoryTransaction> {
     }
 }
 
-#[async_trait]
 impl TransactionalHandler for Booking<DatabaseTransaction> {
     type Input = Value;
     type Transaction = DatabaseTransaction;
@@ -362,7 +359,6 @@ pub async fn a_sibling_that_ends_meanwhile_is_no_conflict(backend: &Backend) {
 pub async fn a_transaction_spoiled_by_its_handler_is_a_failed_attempt(backend: &Backend) {
     struct Spoiling;
 
-    #[async_trait]
     impl TransactionalHandler for Spoiling {
         type Input = Value;
         type Transaction = DatabaseTransaction;

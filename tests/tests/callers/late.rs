@@ -126,7 +126,6 @@ fn step(calls: &Calls, name: &str) -> Step {
 
 struct Fails;
 
-#[async_trait]
 impl TransactionalHandler for Fails {
     type Input = Value;
     type Transaction = MemoryTransaction;
@@ -140,7 +139,6 @@ impl TransactionalHandler for Fails {
 /// A step whose writes are committed with its outcome, and which cannot write them twice.
 struct Books(Calls, AtomicUsize);
 
-#[async_trait]
 impl TransactionalHandler for Books {
     type Input = Value;
     type Transaction = MemoryTransaction;

@@ -83,6 +83,15 @@ impl PayloadSchema {
         }
     }
 
+    /// Returns the names of all fields, if the schema is a plain object that lists them and allows no others.
+    pub(super) fn field_names(&self) -> Option<Vec<&str>> {
+        let keywords = self.schema.as_object()?;
+        let is_plain = keywords.keys().all(|keyword| PLAIN.contains(&keyword.as_str()));
+        let is_closed = keywords.get("additionalProperties") == Some(&Value::Bool(false));
+        let properties = keywords.get("properties").and_then(Value::as_object);
+        properties.filter(|_| is_plain && is_closed).map(|properties| properties.keys().map(String::as_str).collect())
+    }
+
     /// Returns the top-level fields of known type.
     pub(super) fn field_kinds(&self) -> Vec<(String, FieldKind)> {
         let Some(Value::Object(properties)) = self.schema.get("properties") else {
@@ -114,6 +123,9 @@ impl PayloadSchema {
         }
     }
 }
+
+/// The keywords of a schema that lists the fields of an object.
+const PLAIN: [&str; 6] = ["$defs", "additionalProperties", "default", "properties", "required", "type"];
 
 fn field_kind(schema: &Value) -> Option<FieldKind> {
     let name = match schema.get("type")? {

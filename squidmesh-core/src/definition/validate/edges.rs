@@ -1,6 +1,6 @@
 //! The rules about edges: dependencies and transitions, and what follows from them for the steps.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::super::Shape;
 use super::super::cycle::cycles;
@@ -9,6 +9,7 @@ use super::super::error::DefinitionError;
 use super::super::graph::{connect, slot};
 use super::super::step::StepKind;
 use super::super::transition::TransitionOutcome;
+use super::names::Names;
 
 /// The edges by the positions of the steps. Complete only if no error was found.
 #[derive(Default)]
@@ -27,38 +28,24 @@ pub(super) struct Edges {
 pub(super) type Ends = (usize, Option<usize>);
 
 pub(super) fn check(draft: &Draft, shape: Shape, errors: &mut Vec<DefinitionError>) -> Edges {
-    let places = places(draft, errors);
     let mut edges = Edges::default();
-    dependencies(draft, &places, &mut edges, errors);
-    transitions(draft, &places, &mut edges, errors);
-    deadlines(draft, &places, &mut edges, errors);
+    let found = errors.len();
+    let names = Names::of(draft, errors);
+    dependencies(draft, &names, &mut edges, errors);
+    transitions(draft, &names, &mut edges, errors);
+    deadlines(draft, &names, &mut edges, errors);
     mixture(draft, errors);
+    // What follows from a wrong name or edge is no error of its own.
+    let are_complete = errors.len() == found;
     match shape {
-        Shape::Transitions => walk(draft, &mut edges, errors),
+        Shape::Transitions => walk(draft, are_complete, &mut edges, errors),
         Shape::Dependencies => arrange(draft, &mut edges, errors),
     }
-    manual_steps(draft, shape, &edges, errors);
+    manual_steps(draft, shape, are_complete, &edges, errors);
     edges
 }
 
-/// Returns where each name is declared first, and reports duplicates.
-fn places<'a>(draft: &'a Draft, errors: &mut Vec<DefinitionError>) -> HashMap<&'a str, usize> {
-    let mut places = HashMap::with_capacity(draft.steps.len());
-    let mut twice = HashSet::new();
-    for (place, step) in draft.steps.iter().enumerate() {
-        let name = step.name.as_str();
-        if places.contains_key(name) {
-            if twice.insert(name) {
-                errors.push(DefinitionError::DuplicateStep { step: name.to_owned() });
-            }
-        } else {
-            places.insert(name, place);
-        }
-    }
-    places
-}
-
-fn dependencies(draft: &Draft, places: &HashMap<&str, usize>, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
+fn dependencies(draft: &Draft, names: &Names<'_>, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
     for step in &draft.steps {
         let mut found = Vec::new();
         if step.after.as_ref().is_some_and(Vec::is_empty) {
@@ -72,18 +59,19 @@ fn dependencies(draft: &Draft, places: &HashMap<&str, usize>, edges: &mut Edges,
                 errors.push(DefinitionError::DuplicateDependency { step, dependency });
             } else if *dependency == step.name {
                 errors.push(DefinitionError::SelfDependency { step: step.name.clone() });
-            } else if let Some(place) = places.get(dependency.as_str()) {
-                found.push(*place);
+            } else if let Some(place) = names.place(dependency) {
+                found.push(place);
             } else {
                 let (step, dependency) = named();
-                errors.push(DefinitionError::UnknownDependency { step, dependency });
+                let similar = names.similar(&dependency);
+                errors.push(DefinitionError::UnknownDependency { step, dependency, similar });
             }
         }
         edges.dependencies.push(found);
     }
 }
 
-fn transitions(draft: &Draft, places: &HashMap<&str, usize>, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
+fn transitions(draft: &Draft, names: &Names<'_>, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
     edges.transitions = vec![[None; 2]; draft.steps.len()];
     let mut seen = HashSet::new();
     for (index, transition) in draft.transitions.iter().enumerate() {
@@ -92,16 +80,18 @@ fn transitions(draft: &Draft, places: &HashMap<&str, usize>, edges: &mut Edges, 
         if on == TransitionOutcome::Ok && transition.recovery.is_some() {
             errors.push(DefinitionError::RecoveryOnOkTransition { from: leaves() });
         }
-        let from = places.get(transition.from.as_str()).copied();
+        let from = names.place(&transition.from);
         if from.is_none() {
-            errors.push(DefinitionError::UnknownTransitionSource { from: leaves(), on });
+            let similar = names.similar(&transition.from);
+            errors.push(DefinitionError::UnknownTransitionSource { from: leaves(), on, similar });
         }
         let to = match &transition.to {
-            TargetDraft::Complete => Some(None),
-            TargetDraft::Step(to) => match places.get(to.as_str()) {
-                Some(place) => Some(Some(*place)),
+            TargetDraft::Complete | TargetDraft::Fail => Some(None),
+            TargetDraft::Step(to) => match names.place(to) {
+                Some(place) => Some(Some(place)),
                 None => {
-                    errors.push(DefinitionError::UnknownTransitionTarget { from: leaves(), on, to: to.clone() });
+                    let (to, similar) = (to.clone(), names.similar(to));
+                    errors.push(DefinitionError::UnknownTransitionTarget { from: leaves(), on, to, similar });
                     None
                 }
             },
@@ -115,15 +105,16 @@ fn transitions(draft: &Draft, places: &HashMap<&str, usize>, edges: &mut Edges, 
     }
 }
 
-fn deadlines(draft: &Draft, places: &HashMap<&str, usize>, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
+fn deadlines(draft: &Draft, names: &Names<'_>, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
     for step in &draft.steps {
         let to = match step.deadline.as_ref().and_then(|deadline| deadline.to.as_ref()) {
             Some(TargetDraft::Step(to)) => Some(to),
-            Some(TargetDraft::Complete) | None => None,
+            Some(TargetDraft::Complete | TargetDraft::Fail) | None => None,
         };
-        let place = to.and_then(|to| places.get(to.as_str()).copied());
+        let place = to.and_then(|to| names.place(to));
         if let (Some(to), None) = (to, place) {
-            errors.push(DefinitionError::UnknownDeadlineTarget { step: step.name.clone(), to: to.clone() });
+            let (step, to, similar) = (step.name.clone(), to.clone(), names.similar(to));
+            errors.push(DefinitionError::UnknownDeadlineTarget { step, to, similar });
         }
         edges.deadlines.push(place);
     }
@@ -138,8 +129,9 @@ fn mixture(draft: &Draft, errors: &mut Vec<DefinitionError>) {
     }
 }
 
-/// Checks the graph of a transition workflow: one entry step, no cycle, and every step reachable.
-fn walk(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
+/// Checks the graph of a transition workflow: no cycle and, if all its edges are known, one entry step, every step
+/// reachable, and none that leads nowhere.
+fn walk(draft: &Draft, are_complete: bool, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
     let count = draft.steps.len();
     let transitions = draft.transitions.iter().zip(&edges.ends).filter_map(|(transition, ends)| {
         let (from, to) = (*ends)?;
@@ -158,12 +150,18 @@ fn walk(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
             targets.insert(to);
         }
     }
-    errors.extend(
-        cycles(&next).into_iter().map(|cycle| DefinitionError::TransitionCycle { steps: named(draft, &cycle) }),
-    );
+    let cycles = cycles(&next);
+    let has_cycle = !cycles.is_empty();
+    errors.extend(cycles.into_iter().map(|cycle| DefinitionError::TransitionCycle { steps: named(draft, &cycle) }));
     edges.entries = (0..count).filter(|place| !targets.contains(place)).collect();
     edges.dependents = vec![Vec::new(); count];
+    if !are_complete {
+        return;
+    }
+    ends(draft, edges, errors);
     match edges.entries.as_slice() {
+        // A cycle that holds the entry step was reported.
+        [] if has_cycle => {}
         [entry] => {
             let reached = reached(*entry, &reachable_next);
             let missed = (0..count).filter(|place| !reached.contains(place)).collect::<Vec<_>>();
@@ -172,6 +170,16 @@ fn walk(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
         _ if count > 0 => errors.push(DefinitionError::NotOneEntryStep { steps: named(draft, &edges.entries) }),
         _ => {}
     }
+}
+
+/// Reports steps that lead nowhere when they complete. Approvals are checked for both outcomes elsewhere.
+fn ends(draft: &Draft, edges: &Edges, errors: &mut Vec<DefinitionError>) {
+    let leads_on = |place: usize| {
+        edges.transitions.get(place).and_then(|pair| pair.get(slot(TransitionOutcome::Ok))).is_some_and(Option::is_some)
+    };
+    let stuck =
+        draft.steps.iter().enumerate().filter(|(place, step)| step.kind != StepKind::Approval && !leads_on(*place));
+    errors.extend(stuck.map(|(_, step)| DefinitionError::NoSuccessor { step: step.name.clone() }));
 }
 
 /// Returns whether a step can fail. Waiting, logging and pausing never fail, so steps that only their failure
@@ -209,13 +217,13 @@ fn arrange(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) 
 }
 
 /// Reports pauses and approvals in dependency workflows, and approvals without a transition for each decision.
-fn manual_steps(draft: &Draft, shape: Shape, edges: &Edges, errors: &mut Vec<DefinitionError>) {
+fn manual_steps(draft: &Draft, shape: Shape, are_complete: bool, edges: &Edges, errors: &mut Vec<DefinitionError>) {
     for (place, step) in draft.steps.iter().enumerate() {
         let manual = matches!(step.kind, StepKind::Pause | StepKind::Approval);
         if manual && shape == Shape::Dependencies {
             let (step, kind) = (step.name.clone(), step.kind.word());
             errors.push(DefinitionError::ManualStepInDependencyWorkflow { step, kind });
-        } else if step.kind == StepKind::Approval {
+        } else if step.kind == StepKind::Approval && are_complete {
             for on in [TransitionOutcome::Ok, TransitionOutcome::Error] {
                 if edges.transitions.get(place).is_some_and(|pair| pair.get(slot(on)).is_some_and(Option::is_none)) {
                     errors.push(DefinitionError::ApprovalTransitionMissing { step: step.name.clone(), on });

@@ -4,13 +4,15 @@
 //! about triggers, steps and edges.
 
 mod edges;
+mod names;
 mod steps;
 mod triggers;
 
 use self::edges::Edges;
 use super::deadline::Deadline;
 use super::draft::{Draft, TargetDraft};
-use super::error::{DefinitionError, DefinitionErrors};
+use super::error::DefinitionError;
+use super::errors::DefinitionErrors;
 use super::fingerprint::Fingerprint;
 use super::graph::Graph;
 use super::step::StepDefinition;
@@ -72,6 +74,7 @@ impl Draft {
                     after: deadline.after,
                     to: match deadline.to {
                         Some(TargetDraft::Complete) => Some(Target::Complete),
+                        Some(TargetDraft::Fail) => Some(Target::Fail),
                         Some(TargetDraft::Step(_)) => {
                             edges.deadlines.get(place).copied().flatten().and_then(named).map(Target::Step)
                         }
@@ -98,9 +101,10 @@ impl Draft {
         let mut transitions = Vec::with_capacity(self.transitions.len());
         for (transition, ends) in self.transitions.into_iter().zip(edges.ends) {
             let Some((from, to)) = ends else { continue };
-            let to = match to {
-                Some(to) => named(to).map(Target::Step),
-                None => Some(Target::Complete),
+            let to = match (to, &transition.to) {
+                (Some(to), _) => named(to).map(Target::Step),
+                (None, TargetDraft::Fail) => Some(Target::Fail),
+                (None, _) => Some(Target::Complete),
             };
             if let (Some(from), Some(to)) = (named(from), to) {
                 transitions.push(Transition { from, on: transition.on, to, recovery: transition.recovery });

@@ -74,7 +74,7 @@ fn a_cancelled_approval_closes_its_attempt_as_failed() {
 
 #[test]
 fn with_siblings_running_the_last_of_them_ends_the_run() {
-    let three = workflow().step(step("a")).step(step("b")).step(step("c")).build().unwrap();
+    let three = workflow().step(step("a")).step(step("b")).step(step("c")).parallel().build().unwrap();
     let mut harness = Harness::start(&three);
     let (a, b) = (harness.begin("a").task(), harness.begin("b").task());
     harness.cancel().unwrap();

@@ -151,7 +151,7 @@ fn a_run_that_has_not_failed_is_not_compensated() {
 
 #[test]
 fn siblings_that_still_run_are_awaited_and_compensated_in_their_place() {
-    let fan = workflow().step(undone("early")).step(undone("late")).step(step("fatal")).build().unwrap();
+    let fan = workflow().step(undone("early")).step(undone("late")).step(step("fatal")).parallel().build().unwrap();
     let mut harness = Harness::start(&fan);
     harness.complete("early", json!({}));
     let late = harness.begin("late").task();
@@ -166,7 +166,7 @@ fn siblings_that_still_run_are_awaited_and_compensated_in_their_place() {
 #[test]
 fn the_end_of_the_last_sibling_makes_the_compensation_due() {
     for outcome in [failed(), Outcome::Interrupted] {
-        let fan = workflow().step(undone("early")).step(step("late")).step(step("fatal")).build().unwrap();
+        let fan = workflow().step(undone("early")).step(step("late")).step(step("fatal")).parallel().build().unwrap();
         let mut harness = Harness::start(&fan);
         harness.complete("early", json!({}));
         let late = harness.begin("late").task();
@@ -180,7 +180,7 @@ fn the_end_of_the_last_sibling_makes_the_compensation_due() {
 
 #[test]
 fn a_compensation_that_begins_with_the_end_of_the_last_sibling_keeps_its_claim() {
-    let fan = workflow().step(undone("early")).step(step("late")).step(step("fatal")).build().unwrap();
+    let fan = workflow().step(undone("early")).step(step("late")).step(step("fatal")).parallel().build().unwrap();
     let mut harness = Harness::start(&fan);
     harness.complete("early", json!({}));
     let late = harness.begin("late").task();

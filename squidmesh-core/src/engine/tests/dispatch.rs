@@ -241,7 +241,7 @@ fn the_refused_step_is_the_one_that_is_named() {
     };
     let by_id = |job: &Job| Refusal::Unroutable { job_id: job.key.to_string(), reason: "no queue".to_owned() };
     let by_its_own = |_: &Job| Refusal::Unroutable { job_id: "oban-7".to_owned(), reason: "no queue".to_owned() };
-    let queued = workflow().step(step("a")).step(step("b").queue("b")).step(step("c")).build().unwrap();
+    let queued = workflow().step(step("a")).step(step("b").queue("b")).step(step("c")).parallel().build().unwrap();
     for name_it in [&by_id as &dyn Fn(&Job) -> Refusal, &by_its_own] {
         let mut harness = Harness::start(&queued);
         harness.state.steps.clear();

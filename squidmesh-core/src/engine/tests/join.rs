@@ -82,7 +82,7 @@ fn a_retrying_sibling_does_not_stop_the_others() {
 
 #[test]
 fn a_sibling_that_completes_while_another_waits_to_retry_leaves_the_run_able_to_complete() {
-    let two = workflow().step(step("a").retry(Retry::fixed(3, ms(1)))).step(step("b")).build().unwrap();
+    let two = workflow().step(step("a").retry(Retry::fixed(3, ms(1)))).step(step("b")).parallel().build().unwrap();
     let mut harness = Harness::start(&two);
     let (a, b) = (harness.begin("a").task(), harness.begin("b").task());
     harness.record(&a, failed_for_now());

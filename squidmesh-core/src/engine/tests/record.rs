@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use super::harness::{
     Decided, Executor, Harness, chain, completed, failed, failed_for_now, name, object, step, workflow,
 };
-use crate::definition::{RecoveryRoute, Retry, ms, secs};
+use crate::definition::{Field, RecoveryRoute, Retry, ms, secs};
 use crate::engine::{Outcome, RecordOutcome};
 use crate::event::EventKind;
 use crate::json::JsonLimits;
 use crate::port::IntentWrite;
 use crate::run::{AttemptStatus, AuditKind, Failure, FailureKind, RunStatus, StepStatus};
-use crate::workflow::{COMPLETE, Step, Workflow, wait};
+use crate::workflow::{COMPLETE, FAIL, Step, Trigger, Workflow, wait};
 
 fn two() -> Workflow {
     chain(["first", "second"]).build().unwrap()
@@ -324,20 +324,36 @@ fn an_executor_that_is_down_never_fails_a_run() {
 }
 
 #[test]
-fn a_step_without_a_successor_stays_completed_and_the_run_fails() {
-    let loose = workflow()
-        .step(step("first"))
-        .step(step("second"))
-        .on_error("first", "second")
-        .then("second", COMPLETE)
-        .build()
-        .unwrap();
-    let mut harness = Harness::start(&loose);
-    harness.complete("first", json!({"kept": 1}));
+fn a_step_that_leads_to_failure_stays_completed_and_the_run_fails() {
+    let mut harness = Harness::start(&workflow().step(step("first")).then("first", FAIL).build().unwrap());
+    let decided = harness.complete("first", json!({"kept": 1}));
     assert_eq!(harness.status(), RunStatus::Failed);
-    assert_eq!(last_error(&harness).kind, FailureKind::NO_SUCCESSOR);
+    let error = last_error(&harness);
+    assert_eq!((error.kind.clone(), &error.step), (FailureKind::FAILED, &Some(name("first"))));
     assert_eq!(harness.step_status("first"), Some(StepStatus::Completed));
     assert!(harness.step("first").output.is_some());
+    assert_eq!(decided.dispatched(), [""; 0]);
+}
+
+#[test]
+fn a_path_that_ends_in_failure_fails_with_what_led_onto_it() {
+    let definition = workflow()
+        .step(step("charge"))
+        .step(step("notify"))
+        .then("charge", COMPLETE)
+        .on_error("charge", "notify")
+        .then("notify", FAIL)
+        .build()
+        .unwrap();
+    let mut harness = Harness::start(&definition);
+    let task = harness.begin("charge").task();
+    harness.record(&task, failed());
+    let failure = harness.step("charge").last_error.clone().unwrap();
+    harness.complete("notify", json!({}));
+    assert_eq!(harness.status(), RunStatus::Failed);
+    let error = last_error(&harness);
+    assert_eq!((&error.kind, &error.message), (&failure.kind, &failure.message));
+    assert_eq!(error.step, Some(name("charge")));
 }
 
 #[test]
@@ -351,7 +367,9 @@ fn later_outputs_go_over_earlier_ones_and_both_over_the_payload() {
 
 #[test]
 fn an_input_mapping_picks_keys_and_follows_paths() {
+    let payload = Trigger::manual("order").field(Field::map("order")).field(Field::list("lines"));
     let mapped = workflow()
+        .trigger(payload.field(Field::string("absent").optional()))
         .step(step("keys").input(["order", "absent"]))
         .step(step("paths").input_from([
             ("city", "order.to.city"),
@@ -374,7 +392,8 @@ fn an_input_mapping_picks_keys_and_follows_paths() {
 
 #[test]
 fn the_handler_sees_everything_regardless_of_its_input() {
-    let mapped = workflow().step(step("first").input(["a"])).then("first", COMPLETE).build().unwrap();
+    let mapped = workflow().trigger(Trigger::manual("with").field(Field::integer("a")));
+    let mapped = mapped.step(step("first").input(["a"])).then("first", COMPLETE).build().unwrap();
     let mut harness = Harness::start_with(&mapped, object(json!({"a": 1, "b": 2})));
     let task = harness.begin("first").task();
     assert_eq!(*task.input, object(json!({"a": 1})));

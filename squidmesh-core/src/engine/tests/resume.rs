@@ -8,7 +8,7 @@ use crate::engine::{Decision, Difference, Limits, NewRun, Resumption, Unresumabl
 use crate::handler::{Compensation, StepContext, StepResult};
 use crate::id::RunId;
 use crate::run::{AuditKind, FailureKind, RunSnapshot, RunStatus, StepStatus};
-use crate::workflow::{COMPLETE, Workflow};
+use crate::workflow::{COMPLETE, FAIL, Workflow};
 
 async fn undo(_: Compensation, _: StepContext) -> StepResult<()> {
     Ok(())
@@ -149,7 +149,7 @@ fn what_is_compensated_cannot_be_built_on() {
 
 #[test]
 fn a_run_continues_only_when_it_has_failed_and_nothing_of_it_runs() {
-    let fan = workflow().step(step("slow")).step(step("fatal")).build().unwrap();
+    let fan = workflow().step(step("slow")).step(step("fatal")).parallel().build().unwrap();
     let mut harness = Harness::start(&fan);
     let run = harness.state.run.id;
     assert_eq!(plan(&harness), Err(Unresumable::NotFailed { run, status: RunStatus::Pending }));
@@ -161,12 +161,18 @@ fn a_run_continues_only_when_it_has_failed_and_nothing_of_it_runs() {
 }
 
 #[test]
-fn a_run_that_has_nowhere_to_go_has_nowhere_to_continue() {
-    let stuck = workflow().step(step("a")).step(step("b")).then("a", "b").build().unwrap();
+fn a_run_that_failed_deliberately_has_nothing_to_resume() {
+    let stuck = workflow().step(step("a")).step(step("b")).on_error("a", "b").then("a", FAIL).then("b", FAIL);
+    let stuck = stuck.build().unwrap();
     let mut harness = Harness::start(&stuck);
     harness.complete("a", json!({}));
+    assert_eq!(harness.state.run.last_error.as_ref().unwrap().kind, FailureKind::FAILED);
+    assert_eq!(plan(&harness), Err(Unresumable::NothingLeft { run: harness.state.run.id }));
+    // The step that failed has taken its error transition: it is not tried again.
+    let mut harness = Harness::start(&stuck);
+    harness.fail("a");
     harness.complete("b", json!({}));
-    assert_eq!(harness.state.run.last_error.as_ref().unwrap().kind, FailureKind::NO_SUCCESSOR);
+    assert_eq!(harness.state.run.last_error.as_ref().unwrap().step, Some(name("a")));
     assert_eq!(plan(&harness), Err(Unresumable::NothingLeft { run: harness.state.run.id }));
 }
 

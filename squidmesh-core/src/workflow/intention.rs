@@ -1,0 +1,89 @@
+//! Refuses declarations that are valid data and cannot be meant, as far as the types of the code say so.
+//!
+//! A stored definition has no types, and may have been meant otherwise when it was stored: these rules are for
+//! builders alone.
+
+use std::collections::HashSet;
+
+use super::StepCode;
+use crate::definition::draft::{Draft, StepDraft};
+use crate::definition::{DefinitionError, InputMapping, StepKind, similar};
+use crate::handler::OutputShape;
+
+/// Checks a draft together with the code of its steps, which are in the same order.
+pub(super) fn check(draft: &Draft, code: &[StepCode], parallel: bool, errors: &mut Vec<DefinitionError>) {
+    check_order(draft, parallel, errors);
+    check_outputs(draft, code, errors);
+    check_inputs(draft, code, errors);
+}
+
+/// Reports several steps without an order, unless they are declared parallel.
+fn check_order(draft: &Draft, parallel: bool, errors: &mut Vec<DefinitionError>) {
+    let is_connected = !draft.transitions.is_empty() || draft.steps.iter().any(|step| step.after.is_some());
+    match (parallel, is_connected) {
+        (false, false) if draft.steps.len() > 1 => errors.push(DefinitionError::NoEdges),
+        (true, true) => errors.push(DefinitionError::ParallelWithEdges),
+        _ => {}
+    }
+}
+
+/// Reports outputs that are no objects and have no key.
+fn check_outputs(draft: &Draft, code: &[StepCode], errors: &mut Vec<DefinitionError>) {
+    for (step, code) in draft.steps.iter().zip(code) {
+        if let (None, OutputShape::NoObject(found)) = (&step.output, code.output_shape()) {
+            errors.push(DefinitionError::OutputWithoutKey { step: step.name.clone(), found });
+        }
+    }
+}
+
+/// Reports input keys that nothing provides. Says nothing if a payload or an output may have any keys.
+fn check_inputs(draft: &Draft, code: &[StepCode], errors: &mut Vec<DefinitionError>) {
+    if draft.steps.iter().all(|step| step.input == InputMapping::Everything) {
+        return;
+    }
+    let Some(provided) = provided(draft, code) else { return };
+    for step in &draft.steps {
+        let mut reported = HashSet::new();
+        for key in wanted(step).filter(|key| !key.is_empty() && !provided.contains(key)) {
+            if reported.insert(key) {
+                let (step, similar) = (step.name.clone(), similar(key, provided.iter().copied()));
+                errors.push(DefinitionError::UnknownInput { step, key: key.to_owned(), similar });
+            }
+        }
+    }
+}
+
+/// Returns the keys of payload and context that the input of a step is made of.
+fn wanted(step: &StepDraft) -> Box<dyn Iterator<Item = &str> + '_> {
+    match &step.input {
+        InputMapping::Everything => Box::new(std::iter::empty()),
+        InputMapping::Keys(keys) => Box::new(keys.iter().map(String::as_str)),
+        InputMapping::Paths(paths) => Box::new(paths.values().filter_map(|path| path.first()).map(String::as_str)),
+    }
+}
+
+/// Returns every key that payloads and outputs provide; `None` if one of them may have any keys.
+fn provided<'a>(draft: &'a Draft, code: &[StepCode]) -> Option<HashSet<&'a str>> {
+    let mut provided = HashSet::new();
+    for trigger in &draft.triggers {
+        provided.extend(trigger.contract.field_names()?);
+    }
+    for (step, code) in draft.steps.iter().zip(code) {
+        match (&step.kind, &step.output) {
+            (StepKind::Wait { .. } | StepKind::Log { .. }, _) => {}
+            (_, Some(key)) => {
+                provided.insert(key.as_str());
+            }
+            (StepKind::Pause, None) => {}
+            (StepKind::Approval, None) => provided.extend(DECISION),
+            (StepKind::Handler, None) => match code.output_shape() {
+                OutputShape::Nothing | OutputShape::NoObject(_) => {}
+                _ => return None,
+            },
+        }
+    }
+    Some(provided)
+}
+
+/// The keys of an approval's output: the decision that was made.
+const DECISION: [&str; 5] = ["decision", "actor", "comment", "metadata", "at"];
