@@ -37,7 +37,7 @@ fn check_event(event: &Event, record: Option<&RunRecord>, findings: &mut Finding
         found.map(|callback| callback.status)
     };
     let holds = match &event.kind {
-        EventKind::RunTransition { from, to } => {
+        EventKind::RunTransition { from, to, .. } => {
             let status = record.state.run.status;
             life_cycle::transitions(*from).contains(to) && (!life_cycle::is_over(*to) || status == *to)
         }

@@ -81,6 +81,8 @@ pub enum EventKind {
         from: RunStatus,
         /// The new status.
         to: RunStatus,
+        /// Why the run failed, if it did.
+        failure: Option<Failure>,
     },
     /// An attempt began.
     StepStarted {
@@ -119,6 +121,8 @@ pub enum EventKind {
         duration: Duration,
         /// Why the attempt failed.
         error: Failure,
+        /// Whether neither another attempt nor an error transition follows.
+        is_final: bool,
     },
     /// The next attempt was scheduled.
     StepRetryScheduled {
@@ -181,7 +185,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Returns the event's name, as in logs.
+    /// Returns the event's name. Logs name the end of a run more precisely: see [`TracingSink`](crate::TracingSink).
     pub fn name(&self) -> &'static str {
         match self {
             EventKind::RunCreated => "run.created",

@@ -2,9 +2,16 @@
 
 use crate::event::{Event, EventKind};
 use crate::port::EventSink;
+use crate::run::{FailureKind, RunStatus};
 use crate::schedule::{TriggerEvent, TriggerEventKind};
 
 /// Logs every event with [`tracing`], under the target `squidmesh`.
+///
+/// At the level INFO the log shows a service at work: the start and the end of each run, retries, decisions. At ERROR it
+/// shows what needs a person: a run that failed (`run.failed`, with the step and the kind of the failure) and a
+/// compensation that did. A failed attempt is a WARN only if nothing follows it; one that is retried, or that an error
+/// transition takes, is an INFO. The end of a run is logged as `run.completed` or `run.failed`, every other event by its
+/// [name](EventKind::name).
 ///
 /// Logs no payload, input, output or error message: of a failure only its kind. Logs the actor of a decision if the
 /// host's [`Redaction`](crate::inspect::Redaction) shows it.
@@ -15,7 +22,7 @@ macro_rules! log {
     ($level:ident, $event:ident $(, $($fields:tt)+)?) => {
         tracing::$level!(
             target: "squidmesh",
-            event = $event.kind.name(),
+            event = name(&$event.kind),
             run_id = %$event.run_id,
             workflow = %$event.workflow,
             trigger = %$event.trigger,
@@ -29,7 +36,7 @@ macro_rules! log {
 impl EventSink for TracingSink {
     fn emit(&self, event: &Event) {
         match &event.kind {
-            EventKind::RunCreated => log!(debug, event),
+            EventKind::RunCreated => log!(info, event),
             EventKind::RunReplayed { from } => log!(info, event, replayed_from = %from),
             EventKind::RunResumed { from } => log!(info, event, resumed_from = %from),
             EventKind::RunDispatched { metadata } => log!(
@@ -39,7 +46,14 @@ impl EventSink for TracingSink {
                 queue = %metadata.queue,
                 delay_ms = metadata.schedule_in.map(millis),
             ),
-            EventKind::RunTransition { from, to } => log!(debug, event, from = %from, to = %to),
+            EventKind::RunTransition { to: RunStatus::Failed, failure, .. } => log!(
+                error,
+                event,
+                step = failure.as_ref().and_then(|failure| failure.step.as_ref()).map(tracing::field::display),
+                error = failure.as_ref().map(|failure| failure.kind.as_str()),
+            ),
+            EventKind::RunTransition { to: RunStatus::Completed, .. } => log!(info, event),
+            EventKind::RunTransition { from, to, .. } => log!(debug, event, from = %from, to = %to),
             EventKind::StepStarted { step, attempt } => log!(debug, event, step = %step, attempt = attempt),
             EventKind::DeliveryIgnored { step, attempt, duration, reason } => log!(
                 debug,
@@ -52,8 +66,20 @@ impl EventSink for TracingSink {
             EventKind::StepCompleted { step, attempt, duration } => {
                 log!(debug, event, step = %step, attempt = attempt, duration_ms = millis(*duration))
             }
-            EventKind::StepFailed { step, attempt, duration, error } => log!(
-                warn,
+            EventKind::StepFailed { step, attempt, duration, error, is_final: true }
+                if error.kind != FailureKind::CANCELLED =>
+            {
+                log!(
+                    warn,
+                    event,
+                    step = %step,
+                    attempt = attempt,
+                    duration_ms = millis(*duration),
+                    error = error.kind.as_str(),
+                )
+            }
+            EventKind::StepFailed { step, attempt, duration, error, .. } => log!(
+                info,
                 event,
                 step = %step,
                 attempt = attempt,
@@ -68,7 +94,7 @@ impl EventSink for TracingSink {
                 log!(info, event, step = %step, attempt = attempt, duration_ms = millis(*duration))
             }
             EventKind::CompensationRetryScheduled { step, attempt, duration, delay, error } => log!(
-                warn,
+                info,
                 event,
                 step = %step,
                 attempt = attempt,
@@ -123,6 +149,15 @@ impl EventSink for TracingSink {
                 "an occurrence was delivered of a workflow or trigger that is not registered here; it is left to a process that has it"
             ),
         }
+    }
+}
+
+/// Returns the name of an event in logs.
+fn name(kind: &EventKind) -> &'static str {
+    match kind {
+        EventKind::RunTransition { to: RunStatus::Completed, .. } => "run.completed",
+        EventKind::RunTransition { to: RunStatus::Failed, .. } => "run.failed",
+        _ => kind.name(),
     }
 }
 

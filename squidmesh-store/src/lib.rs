@@ -66,6 +66,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod host_transaction;
 mod identity;
 mod join;
 mod notify;

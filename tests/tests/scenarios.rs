@@ -231,7 +231,8 @@ squidmesh_tests::scenarios! {
     route:
         an_error_transition_is_taken_after_the_last_attempt
         an_error_may_lead_to_completion
-        a_step_that_leads_nowhere_fails_the_run_and_stays_completed;
+        a_step_that_leads_to_failure_fails_the_run_and_stays_completed
+        a_rejection_that_leads_to_failure_fails_the_run_as_rejected;
     start:
         a_run_goes_through_its_steps_in_order
         a_started_run_and_its_dispatch_are_stored_before_any_work

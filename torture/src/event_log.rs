@@ -29,7 +29,9 @@ enum Kind {
 impl LoggedEvent {
     pub(crate) fn of(event: &Event) -> Option<LoggedEvent> {
         let kind = match &event.kind {
-            EventKind::RunTransition { from, to } => Kind::Transition { from: from.to_string(), to: to.to_string() },
+            EventKind::RunTransition { from, to, .. } => {
+                Kind::Transition { from: from.to_string(), to: to.to_string() }
+            }
             EventKind::StepStarted { step, attempt } => Kind::Started { step: step.to_string(), attempt: *attempt },
             EventKind::StepCompleted { step, attempt, .. } => {
                 Kind::Completed { step: step.to_string(), attempt: *attempt }
@@ -48,7 +50,9 @@ impl LoggedEvent {
         let step = |text: &str| StepName::new(text).expect("a name");
         let duration = Duration::ZERO;
         let kind = match &self.kind {
-            Kind::Transition { from, to } => EventKind::RunTransition { from: status(from), to: status(to) },
+            Kind::Transition { from, to } => {
+                EventKind::RunTransition { from: status(from), to: status(to), failure: None }
+            }
             Kind::Started { step: name, attempt } => EventKind::StepStarted { step: step(name), attempt: *attempt },
             Kind::Completed { step: name, attempt } => {
                 EventKind::StepCompleted { step: step(name), attempt: *attempt, duration }
@@ -58,6 +62,7 @@ impl LoggedEvent {
                 attempt: *attempt,
                 duration,
                 error: Failure::new("torture", "as logged"),
+                is_final: false,
             },
             Kind::Compensating { step: name } => EventKind::CompensationStarted { step: step(name), attempt: 0 },
             Kind::Compensated { step: name } => {

@@ -10,8 +10,8 @@ use squidmesh_core::definition::{LogLevel, MissedPolicy};
 use squidmesh_core::testing::MemoryTransaction;
 use squidmesh_core::workflow::{TransactionalHandler, WithDelay, WorkflowBuilder};
 use squidmesh_core::{
-    COMPLETE, Field, Retry, Step, StepContext, StepError, StepResult, Trigger, Workflow, approval, hours, log, minutes,
-    ms, pause, secs, transactional, wait,
+    COMPLETE, FAIL, Field, Retry, Step, StepContext, StepError, StepResult, Trigger, Workflow, approval, hours, log,
+    minutes, ms, pause, secs, transactional, wait,
 };
 
 use super::environment::Environment;
@@ -128,6 +128,9 @@ impl Plan {
                 builder = plan.transitions(place, count, builder);
             }
         }
+        if self.dependencies && self.steps.iter().all(|plan| plan.after.is_empty()) && count > 1 {
+            builder = builder.parallel();
+        }
         builder.build().expect("a plan is valid")
     }
 }
@@ -241,6 +244,7 @@ impl StepPlan {
         match self.on_error.filter(|_| reaches_error) {
             None => builder,
             Some(to) if to < count => builder.on_error(&here, name(to)),
+            Some(_) if self.under_key => builder.on_error(&here, FAIL),
             Some(_) => builder.on_error(&here, COMPLETE),
         }
     }

@@ -9,7 +9,7 @@ use super::dispatch::{reschedule, schedule_pending};
 use super::failure_path::failure_of_path;
 use super::lived::is_suspected;
 use super::manual::expire;
-use super::settle::{finish_step, settle_run};
+use super::settle::{finish_step, has_no_way_on, settle_run};
 use super::task::StepTask;
 use super::unit_of_work::{Allowed, UnitOfWork};
 use crate::definition::{Shape, StepDefinition, StepKind, TransitionOutcome};
@@ -203,7 +203,10 @@ fn reclaim(work: &mut UnitOfWork, step: &StepName) -> Failure {
     let failure = Failure { retryable: true, ..failure };
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Failed, Some(failure.clone()));
     work.change_step(step, |run| run.failures = run.failures.saturating_add(1));
-    work.emit(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone() });
+    let failures = work.state().steps.get(step).map_or(0, |run| run.failures);
+    let attempts = work.definition().step(step.as_str()).map_or(0, |declared| declared.retry.max_attempts());
+    let is_final = failures >= attempts && has_no_way_on(work, step);
+    work.emit(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone(), is_final });
     failure
 }
 

@@ -40,6 +40,6 @@ fn end_paused(work: &mut UnitOfWork) {
         let (attempt, duration) = work.end_attempt(&step, AttemptStatus::Failed, Some(failure.clone()));
         finish_step(work, &step, StepStatus::Cancelled);
         work.remove_intent(IntentKey::step(work.run().id, step.clone()));
-        work.emit(EventKind::StepFailed { step, attempt, duration, error: failure });
+        work.emit(EventKind::StepFailed { step, attempt, duration, error: failure, is_final: true });
     }
 }

@@ -12,7 +12,7 @@ use super::describe::DescribeJobs;
 use super::dispatch::reschedule;
 use super::lived::is_suspected;
 use super::recordable::recordable;
-use super::settle::{finish_step, settle_run};
+use super::settle::{finish_step, has_no_way_on, settle_run};
 use super::task::{Outcome, StepTask};
 use super::unit_of_work::{Allowed, UnitOfWork};
 use crate::definition::Priority;
@@ -151,7 +151,8 @@ fn failed(
         run.failures = run.failures.saturating_add(1);
         run.crashes = 0;
     });
-    work.emit(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone() });
+    let is_final = retry_in.is_none() && has_no_way_on(work, step);
+    work.emit(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone(), is_final });
     if !work.run().status.may_schedule() {
         finish_step(work, step, StepStatus::Failed);
         return settle_run(work, jobs);

@@ -4,6 +4,7 @@ use super::describe::DescribeJobs;
 use super::dispatch::schedule_compensation;
 use super::recordable::recordable;
 use super::unit_of_work::{Allowed, UnitOfWork};
+use crate::definition::TransitionOutcome;
 use crate::dispatch::IntentKey;
 use crate::name::StepName;
 use crate::run::{CompensationStatus, Failure, RunStatus, StepRun, StepStatus};
@@ -17,6 +18,11 @@ pub(super) fn finish_step(work: &mut UnitOfWork, step: &StepName, status: StepSt
     });
 }
 
+/// Returns whether a run ends when this step fails for the last time: the step has no error transition to take.
+pub(super) fn has_no_way_on(work: &UnitOfWork, step: &StepName) -> bool {
+    work.definition().transition(step.as_str(), TransitionOutcome::Error).is_none()
+}
+
 /// Ends every step run that has not begun, and removes its intent.
 pub(super) fn drop_pending(work: &mut UnitOfWork) {
     let pending: Vec<StepName> = work.state().in_status(StepStatus::Pending).map(|step| step.step.clone()).collect();
@@ -28,10 +34,9 @@ pub(super) fn drop_pending(work: &mut UnitOfWork) {
 
 /// Fails the run: steps that have not begun are dropped, and completed steps are compensated.
 pub(super) fn fail_run(work: &mut UnitOfWork, failure: Failure, jobs: &dyn DescribeJobs) -> Allowed {
-    work.transition(RunStatus::Failed)?;
     // The failure may quote an executor, and nothing else bounds its texts.
     let failure = recordable(failure, work.limits());
-    work.run_mut().last_error = Some(failure);
+    work.fail(failure)?;
     drop_pending(work);
     compensate(work, jobs);
     Ok(())

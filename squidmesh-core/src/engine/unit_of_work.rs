@@ -12,7 +12,7 @@ use crate::dispatch::{Intent, IntentKey, Lease};
 use crate::event::{Event, EventKind};
 use crate::json::JsonLimits;
 use crate::name::StepName;
-use crate::run::{Attempt, AuditEvent, AuditKind, InvalidTransition, Run, RunSnapshot, RunStatus, StepRun};
+use crate::run::{Attempt, AuditEvent, AuditKind, Failure, InvalidTransition, Run, RunSnapshot, RunStatus, StepRun};
 use crate::time::Timestamp;
 use crate::token::CommitToken;
 
@@ -242,8 +242,19 @@ impl UnitOfWork {
         self.definition.step(step.as_str()).cloned()
     }
 
+    /// Fails the run.
+    pub(super) fn fail(&mut self, failure: Failure) -> Allowed {
+        self.change_status(RunStatus::Failed, Some(&failure))?;
+        self.run_mut().last_error = Some(failure);
+        Ok(())
+    }
+
     /// Changes the run's status; staying in a status is no transition.
     pub(super) fn transition(&mut self, to: RunStatus) -> Allowed {
+        self.change_status(to, None)
+    }
+
+    fn change_status(&mut self, to: RunStatus, failure: Option<&Failure>) -> Allowed {
         let from = self.state.run.status;
         if from == to {
             return Ok(());
@@ -254,7 +265,7 @@ impl UnitOfWork {
             self.state.run.finished_at = Some(self.inputs.now);
             self.state.run.current_step = None;
         }
-        self.events.push(EventKind::RunTransition { from, to });
+        self.events.push(EventKind::RunTransition { from, to, failure: failure.cloned() });
         Ok(())
     }
 

@@ -113,6 +113,12 @@ pub(crate) fn redacted<'a>(event: &'a Event, by: &dyn Redaction) -> Cow<'a, Even
                 Texts { by, workflow, step: Some(&step) }.failure(error);
             }
         }
+        EventKind::RunTransition { failure: Some(failure), .. } => {
+            let step = failure.step.clone();
+            if let EventKind::RunTransition { failure: Some(failure), .. } = &mut shown.to_mut().kind {
+                Texts { by, workflow, step: step.as_ref() }.failure(failure);
+            }
+        }
         EventKind::Audited { step, actor: Some(text), .. } => {
             let shown_actor = Texts { by, workflow, step: step.as_ref() }.show(HostTextKind::Actor, text);
             if let EventKind::Audited { actor, .. } = &mut shown.to_mut().kind {
@@ -236,7 +242,7 @@ mod tests {
         error.chain = vec!["S3CRET".to_owned()];
         error.details = Some(json!({ "card": ["S3CRET", 4111], "tried": true }));
         let (step, attempt, duration) = (sample::step_name("first"), 1, std::time::Duration::ZERO);
-        Event::new(run, sample::STARTED, EventKind::StepFailed { step, attempt, duration, error })
+        Event::new(run, sample::STARTED, EventKind::StepFailed { step, attempt, duration, error, is_final: false })
     }
 
     #[test]

@@ -7,7 +7,7 @@ use squidmesh_core::definition::{
     DefinitionError as E, FieldKind, LogLevel, RecoveryRoute, StepKind, TransitionOutcome,
 };
 use squidmesh_core::workflow::WorkflowBuilder;
-use squidmesh_core::{COMPLETE, FAIL, Field, Retry, Step, Trigger, Workflow, approval, log, ms, pause, secs, wait};
+use squidmesh_core::{COMPLETE, Field, Retry, Step, Trigger, Workflow, approval, log, ms, pause, secs, wait};
 
 use crate::declared::{chain, echo, errors, step, triggered};
 

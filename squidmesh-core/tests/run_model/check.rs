@@ -157,7 +157,7 @@ fn check_status(before: Option<&RunSnapshot>, state: &RunSnapshot, events: &[Eve
         assert_eq!(state.run.status, status, "the end is final");
     }
     for event in events {
-        if let EventKind::RunTransition { from, to } = &event.kind {
+        if let EventKind::RunTransition { from, to, .. } = &event.kind {
             assert_eq!(status, *from);
             status = from.transition(*to).expect("a legal move");
         }

@@ -45,12 +45,15 @@ fn handled(place: usize, rng: &mut Rng) -> Step {
 
 /// Adds steps that each depend on some of those before them.
 fn dependencies(mut builder: WorkflowBuilder, rng: &mut Rng) -> WorkflowBuilder {
-    for place in 0..1 + rng.below(6) {
+    let count = 1 + rng.below(6);
+    let mut connected = false;
+    for place in 0..count {
         let step = if rng.one_in(8) { Step::new(name(place), wait(ms(5))) } else { handled(place, rng) };
         let after: Vec<_> = (0..place).filter(|_| rng.one_in(2)).map(name).collect();
+        connected |= !after.is_empty();
         builder = builder.step(if after.is_empty() { step } else { step.after(after) });
     }
-    builder
+    if connected || count == 1 { builder } else { builder.parallel() }
 }
 
 /// Adds a chain, with error routes and deadlines that skip steps.

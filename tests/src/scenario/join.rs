@@ -146,6 +146,7 @@ pub async fn a_failed_run_starts_none_of_its_waiting_siblings(backend: &Backend)
     let failing = workflow("failing")
         .step(journal.step("fatal", |_| Err(StepError::terminal("no"))))
         .step(journal.step("delayed", |_| Err(StepError::retryable("no"))).retry(Retry::fixed(9, ms(300))))
+        .parallel()
         .build()
         .unwrap();
     let world = backend.world([failing]);

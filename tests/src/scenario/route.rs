@@ -3,8 +3,8 @@
 use serde_json::json;
 use squidmesh_core::definition::RecoveryRoute;
 use squidmesh_core::inspect::StepState;
-use squidmesh_core::run::AuditKind;
-use squidmesh_core::{COMPLETE, Retry, RunStatus, StepError, ms};
+use squidmesh_core::run::{AuditKind, FailureKind};
+use squidmesh_core::{COMPLETE, FAIL, Retry, RunStatus, Step, StepError, approval, ms};
 
 use super::{done, nothing, workflow};
 use crate::world::{states, step};
@@ -51,19 +51,36 @@ pub async fn an_error_may_lead_to_completion(backend: &Backend) {
     assert!(details.audit.is_empty(), "an unmarked route leaves no audit");
 }
 
-pub async fn a_step_that_leads_nowhere_fails_the_run_and_stays_completed(backend: &Backend) {
+pub async fn a_step_that_leads_to_failure_fails_the_run_and_stays_completed(backend: &Backend) {
     let journal = Journal::new();
-    let loose = workflow("loose")
+    let deliberate = workflow("deliberate")
         .step(journal.step("ends", |_| Ok(json!({"kept": 1}))))
-        .step(journal.step("rescue", done))
-        .on_error("ends", "rescue")
-        .then("rescue", COMPLETE)
+        .then("ends", FAIL)
         .build()
         .unwrap();
-    let world = backend.world([loose]);
-    let run = world.start_run("loose", &nothing()).await.unwrap();
+    let world = backend.world([deliberate]);
+    let run = world.start_run("deliberate", &nothing()).await.unwrap();
     let details = world.settle(run.id).await;
     assert_eq!((details.run.status, states(&details)[0]), (RunStatus::Failed, StepState::Completed));
-    assert_eq!(details.run.last_error.as_ref().unwrap().kind, "no_successor");
+    let error = details.run.last_error.as_ref().unwrap();
+    assert_eq!((error.kind.clone(), error.step.as_ref().unwrap().as_str()), (FailureKind::FAILED, "ends"));
     assert_eq!(details.context.get("kept"), Some(&json!(1)));
+    let graph = world.graph(run.id).await.unwrap();
+    assert!(graph.edges.iter().any(|edge| edge.ends == Some(RunStatus::Failed) && edge.taken), "{graph:?}");
+}
+
+pub async fn a_rejection_that_leads_to_failure_fails_the_run_as_rejected(backend: &Backend) {
+    let asked = workflow("asked")
+        .step(Step::new("review", approval()))
+        .then("review", COMPLETE)
+        .on_error("review", FAIL)
+        .build()
+        .unwrap();
+    let world = backend.world([asked]);
+    let run = world.start_run("asked", &nothing()).await.unwrap();
+    world.settle(run.id).await;
+    world.reject_run(run.id).actor("ann").await.unwrap();
+    let details = world.settle(run.id).await;
+    let error = details.run.last_error.as_ref().unwrap();
+    assert_eq!((details.run.status, error.kind.clone()), (RunStatus::Failed, FailureKind::REJECTED));
 }

@@ -1,0 +1,28 @@
+//! The ports are used as trait objects: their implementations need `async_trait`.
+
+use std::sync::Arc;
+
+use squidmesh_core::Runner;
+use squidmesh_core::dispatch::{Intent, Job, JobMetadata};
+use squidmesh_core::port::{Clock, Executor, ExecutorError, Refusal};
+use squidmesh_core::workflow::Cancellation;
+
+struct Mine;
+
+impl Executor for Mine {
+    fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
+        Ok(jobs.iter().map(Job::metadata).collect())
+    }
+
+    fn publish(&self, _: &[Intent]) {}
+
+    async fn run(&self, _: Runner, _: Cancellation) -> Result<(), ExecutorError> {
+        Ok(())
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        unimplemented!()
+    }
+}
+
+fn main() {}
