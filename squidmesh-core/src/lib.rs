@@ -78,6 +78,7 @@
 //! step completed. See [the guide](guide::guarantees).
 
 mod cage;
+mod chain;
 pub mod command;
 mod commit;
 pub mod deploy;

@@ -1,14 +1,17 @@
 //! Why a store cannot be opened.
 
+use std::fmt;
 use std::time::Duration;
 
 use sea_orm::DbErr;
+use squidmesh_core::port::fmt_with_causes;
 
 use crate::pool::cause;
 use crate::redact_url::redact_url;
 
-/// The error returned when a store cannot be opened. Its URLs are redacted by [`redact_url`].
-#[derive(Debug, thiserror::Error)]
+/// The error returned when a store cannot be opened. Its URLs are redacted by [`redact_url`]. `Debug` shows the text with
+/// its causes, since `main` prints that.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The URL names no database.
@@ -110,6 +113,12 @@ pub enum ConnectError {
     /// There is no tokio runtime to work on.
     #[error("a store cannot be opened outside a tokio runtime: call connect within one, such as under #[tokio::main]")]
     OutsideRuntime,
+}
+
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_with_causes(self, f)
+    }
 }
 
 impl ConnectError {

@@ -38,6 +38,7 @@ const FLOORS: &[&str] = &[
     "time",
     "token",
     "cage",
+    "chain",
     "cancellation",
     "crash_point",
     "schedule",

@@ -22,7 +22,8 @@ use crate::runtime::command::Scope;
 use crate::runtime::start::{check_key, start_all};
 use crate::runtime::{
     Call, CancelRun, CommandError, DecideApproval, PauseTrigger, PruneRuns, ReplayRun, ReplayRuns, ResumeRun,
-    ResumeRuns, Runtime, StartError, StartRun, TransactionScope, TriggerError, TriggerStatus, UnblockRun, keys,
+    ResumeRuns, RunNotFound, Runtime, StartError, StartRun, TransactionScope, TriggerError, TriggerStatus, UnblockRun,
+    keys,
 };
 use crate::time::Timestamp;
 
@@ -233,6 +234,18 @@ impl Squidmesh {
         self.bound("drawing a run", self.runtime.graph(&*self.runtime.store, id)).await
     }
 
+    /// Returns a run: its status, payload, times and last error, without its steps and history.
+    ///
+    /// # Errors
+    /// [`CommandError::NotFound`]; [`CommandError::Store`].
+    pub async fn get_run(&self, id: RunId) -> Result<Run, CommandError> {
+        let load = async {
+            let state = self.runtime.store.load(id).await?.ok_or(RunNotFound { run: id })?;
+            Ok(keys::shown(state.run))
+        };
+        self.bound("reading a run", load).await
+    }
+
     /// Returns a run with its context, steps, attempts and audit trail.
     ///
     /// # Errors
@@ -350,10 +363,20 @@ impl Squidmesh {
     /// Runs the executor's workers until `shutdown` completes, then drains: running steps may finish within the
     /// executor's bound; everything else is left to other workers, without counting an attempt.
     ///
+    /// The future borrows nothing: `tokio::spawn(mesh.run_workers(shutdown))` works beside a server that shuts down
+    /// with the same signal.
+    ///
     /// # Errors
     /// [`ExecutorError`] if the executor cannot work at all or panics, or if `shutdown` panics: the workers drain
     /// then too.
-    pub async fn run_workers(&self, shutdown: impl Future<Output = ()>) -> Result<(), ExecutorError> {
+    pub fn run_workers<F: Future<Output = ()>>(
+        &self,
+        shutdown: F,
+    ) -> impl Future<Output = Result<(), ExecutorError>> + use<F> {
+        self.clone().work_until(shutdown)
+    }
+
+    async fn work_until(self, shutdown: impl Future<Output = ()>) -> Result<(), ExecutorError> {
         let stop = Cancellation::new();
         let signalled = OnceLock::new();
         let runner = self.runner();

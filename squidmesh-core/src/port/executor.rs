@@ -5,11 +5,13 @@
 #![doc = include_str!("../../docs/custom_executor.rs")]
 //! ```
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::cancellation::Cancellation;
+use crate::chain::fmt_with_causes;
 use crate::dispatch::{Intent, Job, JobMetadata, Refusal};
 use crate::port::{Clock, DatabaseIdentity};
 use crate::runner::Runner;
@@ -122,8 +124,8 @@ impl InvalidSetting {
     }
 }
 
-/// An executor cannot continue.
-#[derive(Debug, thiserror::Error)]
+/// An executor cannot continue. `Debug` shows the text with its causes, since `main` prints that.
+#[derive(thiserror::Error)]
 #[error("the executor stopped: {reason}")]
 pub struct ExecutorError {
     /// The reason, for people.
@@ -131,4 +133,10 @@ pub struct ExecutorError {
     /// The adapter's own error.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl fmt::Debug for ExecutorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_with_causes(self, f)
+    }
 }

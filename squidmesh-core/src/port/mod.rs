@@ -38,6 +38,7 @@ pub use store::Store;
 pub use transaction::{TransactionBody, TransactionEnd, TransactionOutcome, TransactionType};
 pub use triggers::{TriggerRecords, UnreadableTrigger};
 
+pub use crate::chain::fmt_with_causes;
 pub use crate::commit::{Commit, CommitOutcome, IntentWrite, Precondition, StepWrite};
 pub use crate::token::{CommitToken, LeaseToken};
 #[cfg(feature = "testing")]

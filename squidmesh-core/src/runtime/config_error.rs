@@ -1,15 +1,17 @@
 //! Why a runtime cannot be built.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::cage::Panic;
+use crate::chain::fmt_with_causes;
 use crate::definition::Fingerprint;
 use crate::json::JsonLimits;
 use crate::name::{StepName, WorkflowName};
 use crate::port::InvalidSetting;
 
-/// The reasons why a runtime cannot be built.
-#[derive(Debug, thiserror::Error)]
+/// The reasons why a runtime cannot be built. `Debug` shows the text with its causes, since `main` prints that.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// No executor was given.
@@ -105,4 +107,10 @@ pub enum ConfigError {
     /// `crash_limit` is zero: every step would fail at once.
     #[error("crash_limit is zero: every step would fail at once")]
     CrashLimit,
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_with_causes(self, f)
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::ConfigError;
 use super::lookup_error::UnknownWorkflow;
-use crate::definition::{Fingerprint, MissedPolicy, TriggerKind};
+use crate::definition::{Definition, Fingerprint, MissedPolicy, TriggerKind};
 use crate::name::{QueueName, TriggerName, WorkflowName};
 use crate::schedule::{Schedule, TriggerRecord};
 use crate::time::Timestamp;
@@ -29,7 +29,9 @@ impl Registry {
         }
         let workflow = Arc::new(workflow);
         self.versions.insert(fingerprint, workflow.clone());
-        self.newest.insert(name, workflow);
+        if let Some(before) = self.newest.insert(name, workflow.clone()) {
+            warn_of_strangers(before.definition(), workflow.definition());
+        }
         Ok(())
     }
 
@@ -102,6 +104,18 @@ impl Registry {
         queues.sort();
         queues.dedup();
         queues
+    }
+}
+
+/// Logs a warning if two versions of one name have no step in common: they are probably two workflows.
+fn warn_of_strangers(before: &Definition, newest: &Definition) {
+    if newest.steps().iter().all(|step| before.step(step.name.as_str()).is_none()) {
+        tracing::warn!(
+            target: "squidmesh",
+            workflow = %newest.name(),
+            "two workflows of one name are registered and have no step in common: new runs start on the one registered \
+             last; give each its own name, unless they are two versions of one workflow"
+        );
     }
 }
 
