@@ -1,5 +1,5 @@
-//! A workflow with its tests, in one file, to copy and begin with. `cargo run --example preorder` lets five days pass
-//! in no real time.
+//! A workflow with its tests, in one file, to copy and begin with. `cargo run -p squidmesh-examples --example preorder`
+//! lets five days pass in no real time.
 //!
 //! Instruments that are built to order: a person approves the order within two days, building takes three, and then
 //! the customer's bank is charged, with retries. No database, no async runtime and no waiting: the tests below run in

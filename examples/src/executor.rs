@@ -16,7 +16,7 @@ pub enum ExecutorChoice {
     /// The program was built without Redis, and Redis was requested.
     #[error(
         "this program was built without Redis, so it cannot use --redis: run it with \
-         `cargo run -p squidmesh-examples --example checkout --no-default-features --features redis -- …`"
+         `cargo run -p squidmesh-examples --no-default-features --features redis -- …`"
     )]
     WithoutRedis,
     /// The program was built with Redis alone, and no URL was given.

@@ -12,11 +12,11 @@ use squidmesh_core::command::ConfigError;
 use squidmesh_core::port::{Executor, ExecutorError};
 use squidmesh_core::workflow::{CancelReason, Cancellation};
 use squidmesh_core::{DefinitionErrors, Squidmesh};
-use squidmesh_store::{ConnectError, SeaOrmStore};
 use tokio::task::JoinError;
 
 use crate::checkout::checkout;
 use crate::crew::{self, CrewError};
+use crate::database::{self, DatabaseError};
 use crate::executor::{ExecutorChoice, executor};
 use crate::fulfilment::fulfilment;
 use crate::gateway::{GatewayError, GatewayServer, HttpGateway};
@@ -69,8 +69,7 @@ pub async fn run(options: &Options, stop: impl Future<Output = ()>) -> Result<En
     std::fs::create_dir_all(&files).map_err(HostError::Files)?;
     let orders = read_orders(options)?;
 
-    let store = SeaOrmStore::connect(&options.store_url()).await?;
-    let shop = Shop::open(store).await?;
+    let shop = Shop::open(database::open(options).await?).await?;
     let journal = files.join(format!("gateway-{}.jsonl", shop.merchant().await?));
     let server = GatewayServer::open(&journal).await.map_err(HostError::Files)?;
     let gateway = Arc::new(HttpGateway::at(server.address())?);
@@ -180,9 +179,9 @@ pub enum HostError {
     /// The file of orders could not be read or written.
     #[error(transparent)]
     Orders(#[from] OrdersError),
-    /// The database could not be connected.
+    /// The database could not be opened.
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Database(#[from] DatabaseError),
     /// The shop's tables could not be opened.
     #[error(transparent)]
     Shop(#[from] ShopError),

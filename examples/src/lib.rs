@@ -12,11 +12,13 @@
 
 pub mod checkout;
 pub mod crew;
+pub mod database;
 pub mod executor;
 pub mod fulfilment;
 pub mod gateway;
 pub mod host;
 pub mod intake;
+pub mod introduction;
 pub mod inventory;
 pub mod mesh_slot;
 pub mod operator;

@@ -15,7 +15,8 @@ Takes orders through the durable workflows of a shop, and proves at the end that
 Stop it whenever you like, kill it even, and start it again.
 
   --scenario S    plain (the default), or what brings out more of the shop: approvals, saga, customs, settlement; or all
-  --store URL     sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE (default sqlite://DIR/shop.db)
+  --store URL     sqlite://FILE (default sqlite://DIR/shop.db), or postgres://USER:PASSWORD@HOST/DATABASE (a program
+                  built with the feature postgres)
   --orders FILE   orders, one JSON object a line (default the scenario's, written to DIR/orders.jsonl)
   --files DIR     where the gateway's journal and the defaults of the above are kept (default target/checkout, with
                   the name of the scenario after it if it is not plain)
@@ -23,14 +24,14 @@ Stop it whenever you like, kill it even, and start it again.
   --workers N     how many worker processes do the work (default none: this process does it)
   --concurrency N how many steps run at once in each process that works (default 32)
   --lease-ms N    how long a dead process keeps its steps (default 30000)
-  --quiet         no progress bar
+  --quiet         no introduction and no progress bar
   --help          this text
 
 RUST_LOG=squidmesh=debug shows what happens.
 ";
 
-/// The number of plain orders in the sample.
-pub const SAMPLE: usize = 1_000;
+/// The number of plain orders in the sample: enough for everything to happen, and some seconds in a debug build.
+pub const SAMPLE: usize = 250;
 
 /// The parsed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub struct Options {
     pub concurrency: usize,
     /// The duration of leases; the runtime's default if not given.
     pub lease: Option<Duration>,
-    /// Whether the progress bar is left out.
+    /// Whether introduction and progress bar are left out.
     pub quiet: bool,
     /// The gateway's address, if this process is a worker of a shop. A shop passes it to its workers; people never
     /// do.

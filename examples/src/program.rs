@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 use crate::host::{self, Ending, Journey};
+use crate::introduction::introduction;
 use crate::options::{Options, USAGE};
 use crate::{crew, worker};
 
@@ -32,6 +33,9 @@ pub async fn program(arguments: impl IntoIterator<Item = OsString>) -> ExitCode 
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => print(&mut io::stderr(), &with_causes(&error), 1),
         };
+    }
+    if !options.quiet {
+        print(&mut io::stderr(), &introduction(&options), 0);
     }
     let ctrl_c = async {
         if tokio::signal::ctrl_c().await.is_err() {

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use squidmesh_store::SeaOrmStore;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::crew::FINISH;
+use crate::database;
 use crate::executor::executor;
 use crate::gateway::HttpGateway;
 use crate::host::{HostError, open_mesh};
@@ -28,8 +28,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub async fn work(options: &Options, gateway: SocketAddr) -> Result<(), HostError> {
     let finish = finish_requested();
     let executor = executor(options)?;
-    let store = SeaOrmStore::connect(&options.store_url()).await?;
-    let shop = Shop::open(store).await?;
+    let shop = Shop::open(database::open(options).await?).await?;
     let progress = Progress::default();
     let mesh = open_mesh(options, executor, &shop, Arc::new(HttpGateway::at(gateway)?), &progress)?;
     let mut reported = (0, 0);

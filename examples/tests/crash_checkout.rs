@@ -79,6 +79,7 @@ mod sqlite {
     }
 }
 
+#[cfg(feature = "postgres")]
 mod postgres {
     use super::*;
 

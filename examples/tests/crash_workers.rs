@@ -48,7 +48,7 @@ mod sqlite {
     }
 }
 
-#[cfg(feature = "redis")]
+#[cfg(all(feature = "postgres", feature = "redis"))]
 mod postgres {
     use super::*;
 

@@ -5,6 +5,12 @@
 #[cfg_attr(not(doctest), doc = include_str!("../docs/guides/writing-workflows.md"))]
 pub mod writing_workflows {}
 
+#[cfg_attr(not(doctest), doc = include_str!("../docs/guides/your-own-errors.md"))]
+pub mod your_own_errors {}
+
+#[cfg_attr(not(doctest), doc = include_str!("../docs/guides/in-a-web-service.md"))]
+pub mod in_a_web_service {}
+
 #[cfg_attr(not(doctest), doc = include_str!("../docs/guides/testing-workflows.md"))]
 pub mod testing_workflows {}
 

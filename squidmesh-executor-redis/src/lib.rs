@@ -7,6 +7,8 @@
 //! Requires Redis 7 or newer, or Valkey. On a cluster, it uses one slot: all keys have the prefix as their hash
 //! tag.
 
+#![cfg_attr(docsrs, feature(doc_cfg))] // docs.rs shows the feature that an item needs
+
 mod announce;
 mod clock;
 mod connection;

@@ -50,6 +50,8 @@
 //! On Postgres, the store uses the default isolation level, READ COMMITTED, directly or through a pooler in
 //! session mode.
 
+#![cfg_attr(docsrs, feature(doc_cfg))] // docs.rs shows the feature that an item needs
+
 #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
 compile_error!("squidmesh-store needs a database: enable the feature `sqlite` or `postgres`");
 

@@ -23,3 +23,9 @@ pub struct UsingADatabase;
 
 #[doc = include_str!("../../squidmesh-core/docs/guides/choosing-an-executor.md")]
 pub struct ChoosingAnExecutor;
+
+#[doc = include_str!("../../squidmesh-core/docs/guides/your-own-errors.md")]
+pub struct YourOwnErrors;
+
+#[doc = include_str!("../../squidmesh-core/docs/guides/in-a-web-service.md")]
+pub struct InAWebService;

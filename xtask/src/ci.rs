@@ -4,15 +4,16 @@ use std::time::Instant;
 
 use crate::arguments::{Task, refuse_unknown};
 use crate::failure::{Failure, Outcome};
-use crate::{deny, fuzz, host_features, lint, simulate, test, torture};
+use crate::{deny, fuzz, host_features, lint, package, simulate, test, torture};
 
-/// Runs lint, deny, test, host-features, simulate, fuzz and torture, prints how long each took, and fails if any
-/// of them does.
+/// Runs lint, deny, package, test, host-features, simulate, fuzz and torture, prints how long each took, and fails if
+/// any of them does.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     refuse_unknown("ci", arguments, &[])?;
-    let parts: [(&str, Task); 7] = [
+    let parts: [(&str, Task); 8] = [
         ("lint", lint::run),
         ("deny", deny::run),
+        ("package", package::run),
         ("test", test::run),
         ("host-features", host_features::run),
         ("simulate", simulate::gate),
@@ -31,7 +32,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     }
     println!("\nit took: {}", took.join(", "));
     if failed.is_empty() {
-        println!("\nthe gate is open: lint, deny, test, host-features, simulate, fuzz and torture passed");
+        println!("\nthe gate is open: lint, deny, package, test, host-features, simulate, fuzz and torture passed");
         Ok(())
     } else {
         Err(Failure::new(format!("the gate is closed\n{}", failed.join("\n"))))

@@ -21,6 +21,7 @@ const CRATES: &[&str] = &[
     "tests",
     "fuzz",
     "examples",
+    "examples/loans",
     "xtask",
 ];
 

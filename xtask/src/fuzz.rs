@@ -88,16 +88,16 @@ fn targets() -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// Builds programs with the features of the other builds, so that their existing dependencies are reused.
+/// Builds programs with the profile and features of the tests, so that their existing dependencies are reused.
 fn build(targets: &[&String], release: bool) -> Result<Vec<PathBuf>, Failure> {
-    let mut command = cargo(["build", "--locked", "--workspace", "--all-features"]);
+    let profile = if release { "release" } else { "test" };
+    let mut command = cargo(["build", "--locked", "--profile", profile, "--workspace", "--all-features"]);
     for target in targets {
         command.args(["--bin", target]);
     }
     command.env("RUSTC_WORKSPACE_WRAPPER", workspace::root().join("fuzz/instrument.sh"));
     if release {
         // Assertions stay on, as without optimisation.
-        command.arg("--release");
         command
             .env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true")
             .env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");

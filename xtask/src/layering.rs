@@ -16,6 +16,7 @@ const XTASK: &[&str] = &["xtask"];
 const LEAVES: &[&str] = &[
     "squidmesh-tests",
     "squidmesh-examples",
+    "squidmesh-example-loans",
     "squidmesh-bench",
     "squidmesh-fuzz",
     "squidmesh-checker",
@@ -32,9 +33,12 @@ fn forbidden(package: &str) -> Option<Vec<&'static [&'static str]>> {
         "squidmesh-store" => Some(vec![QUEUES, WEB, EXECUTORS, LEAVES, XTASK]),
         "squidmesh-executor-redis" => Some(vec![DATABASES, WEB, STORE, EXECUTORS, LEAVES, XTASK]),
         "xtask" => Some(vec![CORE, STORE, EXECUTORS, LEAVES]),
-        "squidmesh-tests" | "squidmesh-examples" | "squidmesh-bench" | "squidmesh-fuzz" | "squidmesh-torture" => {
-            Some(vec![XTASK])
-        }
+        "squidmesh-tests"
+        | "squidmesh-examples"
+        | "squidmesh-example-loans"
+        | "squidmesh-bench"
+        | "squidmesh-fuzz"
+        | "squidmesh-torture" => Some(vec![XTASK]),
         "squidmesh-checker" | "squidmesh-simulation" => {
             Some(vec![RUNTIMES, DATABASES, QUEUES, WEB, STORE, EXECUTORS, XTASK])
         }

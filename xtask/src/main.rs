@@ -20,6 +20,7 @@ mod host_features;
 mod imports;
 mod layering;
 mod lint;
+mod package;
 mod postgres;
 mod process;
 mod prose;
@@ -74,6 +75,12 @@ const CHORES: &[Chore] = &[
         run: deny::run,
     },
     Chore {
+        name: "package",
+        arguments: "[--verify]",
+        summary: "Make the packages of the library crates and check what they hold; build them too",
+        run: package::run,
+    },
+    Chore {
         name: "bench",
         arguments: "[--quick] [--only WORKLOAD] [--profile] [--compare FILE] [--json FILE] [--svg FILE]",
         summary: "Measure Squidmesh beside the limits of private servers; see docs/cost-model.md",
@@ -100,7 +107,7 @@ const CHORES: &[Chore] = &[
     Chore {
         name: "ci",
         arguments: "",
-        summary: "The whole gate: lint, deny, test, host-features, simulate, fuzz and torture",
+        summary: "The whole gate: lint, deny, package, test, host-features, simulate, fuzz and torture",
         run: ci::run,
     },
     Chore {

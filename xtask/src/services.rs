@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
 /// Returns the command line that runs the checkout example on these servers.
 fn checkout(store: &str, redis: &str) -> String {
     format!(
-        "cargo run --release -p squidmesh-examples --example checkout --no-default-features --features redis -- \\\n  \
+        "cargo run -p squidmesh-examples --no-default-features --features postgres,redis -- \\\n  \
          --store {store} --redis {redis} --workers 4"
     )
 }

@@ -23,9 +23,9 @@ pub(crate) fn gate(_: &[String]) -> Outcome {
 }
 
 fn simulate<'a>(release: bool, arguments: impl IntoIterator<Item = &'a str>) -> Outcome {
-    let mut command = vec!["run", "--quiet", "--package", "squidmesh-simulation", "--bin", "simulate"];
-    command.extend(release.then_some("--release"));
-    command.push("--");
+    let profile = if release { "release" } else { "test" };
+    let mut command = vec!["run", "--quiet", "--profile", profile, "--package", "squidmesh-simulation"];
+    command.extend(["--bin", "simulate", "--"]);
     command.extend(arguments);
     process::run_bound(&cargo(command))
 }

@@ -14,8 +14,9 @@ const MINUTES: &str = "3";
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     let programs = postgres::programs()?;
     redis::program()?;
-    // The features of the test build, so that nothing is built twice.
-    process::run(&mut cargo(["build", "--workspace", "--all-features", "--tests", "--bin", "torture"]))?;
+    // The profile and features of the test build, so that nothing is built twice.
+    let build = ["build", "--profile", "test", "--workspace", "--all-features", "--tests", "--bin", "torture"];
+    process::run(&mut cargo(build))?;
     let mut program = Command::new(workspace::target_directory()?.join("debug/torture"));
     program.args(arguments).env("SQUIDMESH_TORTURE_POSTGRES", programs).current_dir(workspace::root());
     process::run_bound(&program)

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+#[cfg(feature = "postgres")]
 use sea_orm::{ConnectionTrait, Database};
 use squidmesh_examples::orders;
 use squidmesh_examples::scenario::Scenario;
@@ -45,6 +46,7 @@ impl Home {
     }
 
     /// Creates a new database on the server that the variable names.
+    #[cfg(feature = "postgres")]
     pub(crate) fn on_postgres(scenario: Scenario) -> Home {
         let Ok(server) = std::env::var("SQUIDMESH_TEST_POSTGRES") else {
             panic!("SQUIDMESH_TEST_POSTGRES is not set: run cargo xtask test");
@@ -116,7 +118,7 @@ impl Home {
     }
 
     fn start(&self) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_checkout-host"))
+        Command::new(env!("CARGO_BIN_EXE_checkout"))
             .args(["--quiet", "--lease-ms", LEASE_MS, "--concurrency", CONCURRENCY, "--store", &self.database])
             .args(["--scenario", self.scenario.name()])
             .arg("--files")

@@ -65,6 +65,7 @@ impl Bounds {
     }
 
     /// Returns the time within which a connection is acquired.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "the one file of SQLite is opened within a call"))]
     pub(crate) fn connect(&self) -> Duration {
         self.shared.connect.min(self.call())
     }
