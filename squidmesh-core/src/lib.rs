@@ -77,6 +77,8 @@
 //! database must tolerate repetition. The database writes of a [`transactional`] step are stored if and only if the
 //! step completed. See [the guide](guide::guarantees).
 
+#![cfg_attr(docsrs, feature(doc_cfg))] // docs.rs shows the feature that an item needs
+
 mod cage;
 mod chain;
 pub mod command;

@@ -88,7 +88,8 @@ impl Step {
     }
 
     /// Makes an error of type `E` terminal if the predicate matches it, for a handler that passes such errors on
-    /// with `?` or returns them. Only the first error of that type in the chain of causes is tested.
+    /// with `?` or returns them. Only the first error of that type in the chain of causes is tested. An error that `?`
+    /// has converted into an `anyhow::Error` is not found, because that type hides it.
     ///
     /// ```
     /// use std::io;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use squidmesh_core::Runner;
-use squidmesh_core::dispatch::{Intent, Job, JobMetadata};
-use squidmesh_core::port::{Clock, Executor, ExecutorError, Refusal};
+use squidmesh_core::dispatch::{Intent, Job, JobMetadata, Refusal};
+use squidmesh_core::port::{Clock, Executor, ExecutorError};
 use squidmesh_core::workflow::Cancellation;
 
 struct Mine;
