@@ -65,8 +65,8 @@ pub trait Handler: Send + Sync + 'static {
     /// The output of the step, or [`WithDelay`] of it.
     type Output: Output;
 
-    /// Runs one attempt; an implementation writes `async fn run(..)`. It may be called again for the same step of the same run: after a failure, and after a
-    /// crash that lost its success.
+    /// Runs one attempt; an implementation writes `async fn run(..)`. It may be called again for the same step of the
+    /// same run: after a failure, and after a crash that lost its success.
     ///
     /// # Errors
     /// A [`StepError`] says whether a retry makes sense; `?` on any error makes a retryable one.

@@ -31,8 +31,8 @@ pub trait TransactionalHandler: Send + Sync + 'static {
     /// The output of the step, or [`WithDelay`](crate::workflow::WithDelay) of it.
     type Output: Output;
 
-    /// Runs one attempt; an implementation writes `async fn run(..)`. Its writes in the transaction are stored if and only if this attempt is recorded as
-    /// completed.
+    /// Runs one attempt; an implementation writes `async fn run(..)`. Its writes in the transaction are stored if and
+    /// only if this attempt is recorded as completed.
     ///
     /// # Errors
     /// A [`StepError`] rolls the writes back and says whether a retry makes sense; `?` on any error makes a

@@ -1,4 +1,4 @@
-//! The functions that a step can run, whatever arguments they take.
+//! The functions that a step can run: with or without a context, with or without a state of the host.
 
 use std::future::{Future, Ready};
 use std::marker::PhantomData;
