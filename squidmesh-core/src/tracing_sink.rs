@@ -53,6 +53,9 @@ impl EventSink for TracingSink {
                 error = failure.as_ref().map(|failure| failure.kind.as_str()),
             ),
             EventKind::RunTransition { to: RunStatus::Completed, .. } => log!(info, event),
+            EventKind::RunTransition { from, to: RunStatus::Cancelled, .. } => {
+                log!(info, event, from = %from, to = %RunStatus::Cancelled)
+            }
             EventKind::RunTransition { from, to, .. } => log!(debug, event, from = %from, to = %to),
             EventKind::StepStarted { step, attempt } => log!(debug, event, step = %step, attempt = attempt),
             EventKind::DeliveryIgnored { step, attempt, duration, reason } => log!(

@@ -1,12 +1,13 @@
 //! A transaction of the host with commands of the runtime in it, in the one order that is right.
 
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use squidmesh_core::Squidmesh;
 use squidmesh_core::command::TransactionScope;
 use squidmesh_core::port::StoreError;
+use tracing::Instrument;
 
 use crate::SeaOrmStore;
-use crate::error::commit_failed;
+use crate::error::{commit_failed, failed};
 
 impl SeaOrmStore {
     /// Runs `work` in a transaction that holds the host's own writes and commands of the runtime. If `work` returns
@@ -45,8 +46,9 @@ impl SeaOrmStore {
     /// call only the given scope of the runtime inside it, never the runtime itself, which would wait for the lock.
     ///
     /// # Errors
-    /// The error of `work`; [`StoreError::Unavailable`] if the transaction cannot begin; [`StoreError::OutcomeUnknown`]
-    /// if it is not known whether the commit took effect.
+    /// The error of `work`; [`StoreError::Unavailable`] if the transaction cannot begin, or cannot be committed now;
+    /// [`StoreError::Refused`] if the database refuses the commit, on Postgres also if a statement failed and `work`
+    /// returned `Ok` all the same; [`StoreError::OutcomeUnknown`] if it is not known whether the commit took effect.
     pub async fn transaction<T, E>(
         &self,
         mesh: &Squidmesh,
@@ -64,11 +66,17 @@ impl SeaOrmStore {
         };
         match result {
             Ok(done) => {
-                let commit = tokio::spawn(async move {
+                let is_sqlite = self.is_sqlite();
+                let commit = async move {
+                    if !is_sqlite {
+                        // Postgres answers COMMIT with a rollback, and without an error, if a statement has failed.
+                        transaction.execute_unprepared("SELECT 1").await.map_err(failed("committing"))?;
+                    }
                     transaction.commit().await.map_err(commit_failed)?;
                     after.committed();
                     Ok(())
-                });
+                };
+                let commit = tokio::spawn(commit.in_current_span());
                 let unknown = |error| StoreError::OutcomeUnknown { source: Box::new(error) };
                 commit.await.unwrap_or_else(|error| Err(unknown(error)))?;
                 Ok(done)

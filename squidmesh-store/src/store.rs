@@ -88,6 +88,10 @@ impl SeaOrmStore {
         JoinedStore::new(Arc::clone(&self.database), transaction)
     }
 
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.database.is_sqlite()
+    }
+
     /// Runs `work` to completion even if the caller is dropped.
     async fn run<T: Send + 'static, W: Future<Output = Result<T, StoreError>> + Send + 'static>(
         &self,

@@ -138,7 +138,7 @@ async fn an_error_of_a_call_has_the_code_of_its_database() {
 #[tokio::test]
 async fn a_host_that_has_used_up_its_connections_learns_of_it() {
     let database = TestDatabase::postgres().await;
-    let builder = SeaOrmStore::builder(&database.url).max_connections(1).connect_timeout(Duration::from_millis(300));
+    let builder = SeaOrmStore::builder(&database.url).max_connections(1).connect_timeout(Duration::from_secs(2));
     let store = builder.connect().await.unwrap();
     let _taken = store.begin().await.unwrap();
     let error = store.begin().await.unwrap_err();

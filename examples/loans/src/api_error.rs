@@ -46,9 +46,6 @@ pub enum ApiError {
     /// The table of loans failed. Nothing was changed.
     #[error("the table of loans cannot be read or written: {0}")]
     Database(#[from] DbErr),
-    /// The commit of the service's own transaction failed, or its answer was lost.
-    #[error("it is unknown whether the transaction was committed: {0}")]
-    LostCommit(#[source] DbErr),
 }
 
 impl ApiError {
@@ -63,7 +60,6 @@ impl ApiError {
             ApiError::Store(error) => of_store(error),
             ApiError::Database(DbErr::Conn(_) | DbErr::ConnectionAcquire(_)) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Database(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            ApiError::LostCommit(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 }
@@ -179,7 +175,7 @@ mod tests {
         assert_eq!(answer(unavailable()), (503, true));
         assert_eq!(answer(StartError::Store(unavailable())), (503, true));
         assert_eq!(answer(CommandError::Store(unknown())), (504, false));
-        assert_eq!(answer(ApiError::LostCommit(DbErr::Custom("connection reset".to_owned()))), (504, false));
+        assert_eq!(answer(ApiError::Store(unknown())), (504, false));
     }
 
     #[test]

@@ -16,22 +16,19 @@ use crate::workflow::LOAN;
 /// Takes in an application: 201 for a new one, 200 for one that is repeated.
 ///
 /// # Errors
-/// Returns an [`ApiError`]. Nothing was stored, except after [`ApiError::LostCommit`], which may have stored all of it.
+/// Returns an [`ApiError`]. Nothing was stored, except after an answer of 504: then all of it may have been.
 pub async fn apply(
     State(app): State<App>,
     body: Result<Json<Application>, JsonRejection>,
 ) -> Result<(StatusCode, Json<LoanView>), ApiError> {
     let Json(application) = body?;
-    // An error on the way, or a client that disconnects, drops the transaction, which rolls it back.
-    let transaction = app.store.begin().await?;
-    let session = app.store.join(&transaction);
-    let scope = app.mesh.within(&session);
-    let run = scope.start_run(LOAN, &application).idempotency_key(&application.loan_id).await?;
-    let (loan, new) = loan::insert(&transaction, &application, run.id).await?;
-    let after_commit = scope.into_after_commit();
-    transaction.commit().await.map_err(ApiError::LostCommit)?;
-    // Emits the events and wakes the workers. Before the commit, they would find nothing.
-    after_commit.committed();
+    // An error on the way, or a client that disconnects before the commit, rolls both back.
+    let stored = app.store.transaction(&app.mesh, async |transaction, mesh| {
+        let run = mesh.start_run(LOAN, &application).idempotency_key(&application.loan_id).await?;
+        let (loan, new) = loan::insert(transaction, &application, run.id).await?;
+        Ok::<_, ApiError>((run, loan, new))
+    });
+    let (run, loan, new) = stored.await?;
 
     if !loan.is_of(&application) {
         return Err(ApiError::OtherApplication { loan_id: loan.loan_id });

@@ -14,7 +14,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use serde::{Deserialize, Serialize};
 use squidmesh_core::{
     COMPLETE, DefinitionErrors, Retry, Step, StepContext, Trigger, Workflow, approval, hours, minutes, ms, secs,
-    transactional,
+    transactional, with,
 };
 
 use crate::application::Application;
@@ -31,11 +31,10 @@ pub const REVIEW: &str = "review";
 /// # Errors
 /// Never fails as it stands; a change that breaks the definition would be reported here.
 pub fn loan(bureau: Arc<dyn Bureau>) -> Result<Workflow, DefinitionErrors> {
-    let assess = move |applicant: Applicant, _: StepContext| assess(bureau.clone(), applicant);
     Workflow::builder(LOAN)
         .trigger(Trigger::manual("applied").payload::<Application>())
         .step(
-            Step::new("assess", assess)
+            Step::new("assess", with(bureau, assess))
                 .output("assessment")
                 .terminal_if(|error: &BureauError| !error.is_transient())
                 .retry(Retry::exponential(20, secs(1)..minutes(30)).jitter(true))

@@ -23,6 +23,13 @@ pub(crate) struct Draft {
     pub(crate) transitions: Vec<TransitionDraft>,
 }
 
+impl Draft {
+    /// Returns whether nothing connects the steps.
+    pub(crate) fn is_unconnected(&self) -> bool {
+        self.transitions.is_empty() && self.steps.iter().all(|step| step.after.is_none())
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TriggerDraft {

@@ -35,7 +35,7 @@ pub use crate::json::{JsonLimits, JsonViolation};
 pub use crate::name::{InvalidName, NameProblem, QueueName, StepName, TriggerName, WorkflowName};
 
 pub(crate) use self::duration::{optional_millis, whole_ms};
-pub(crate) use self::similar::similar;
+pub(crate) use self::similar::{MAX_SUGGESTIONS, similar};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Finds the declared name that an unknown one was probably meant to be.
 
 /// The maximum number of suggestions for one definition: each compares the unknown name with every declared one.
-pub(super) const MAX_SUGGESTIONS: usize = 20;
+pub(crate) const MAX_SUGGESTIONS: usize = 20;
 
 /// Returns the declared name most similar to an unknown one, if any is similar: names that differ only in case, or by
 /// at most a third of their characters (optimal string alignment distance, see the crate `strsim`).

@@ -205,7 +205,7 @@ fn reclaim(work: &mut UnitOfWork, step: &StepName) -> Failure {
     work.change_step(step, |run| run.failures = run.failures.saturating_add(1));
     let failures = work.state().steps.get(step).map_or(0, |run| run.failures);
     let attempts = work.definition().step(step.as_str()).map_or(0, |declared| declared.retry.max_attempts());
-    let is_final = failures >= attempts && has_no_way_on(work, step);
+    let is_final = !work.run().status.may_schedule() || (failures >= attempts && has_no_way_on(work, step));
     work.emit(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone(), is_final });
     failure
 }

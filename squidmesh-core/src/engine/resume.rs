@@ -50,7 +50,10 @@ pub enum Unresumable {
     },
     /// The run did not fail in a step that could be tried again: no step is left that follows from the completed
     /// ones.
-    #[error("run {run} has nothing left to run: no step of its workflow follows the completed ones")]
+    #[error(
+        "run {run} has nothing left to run: no step of its workflow follows the completed ones, or its path has ended in \
+         `FAIL`; replay it instead"
+    )]
     NothingLeft {
         /// The run.
         run: RunId,

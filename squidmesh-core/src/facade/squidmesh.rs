@@ -234,7 +234,8 @@ impl Squidmesh {
         self.bound("drawing a run", self.runtime.graph(&*self.runtime.store, id)).await
     }
 
-    /// Returns a run: its status, payload, times and last error, without its steps and history.
+    /// Returns a run: its status, payload, times and last error. Its steps are read and not returned, its history is not
+    /// read.
     ///
     /// # Errors
     /// [`CommandError::NotFound`]; [`CommandError::Store`].

@@ -35,10 +35,10 @@ fn is_scalar(name: &str) -> bool {
     any_of!(bool, char, u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64, String, &str)
 }
 
-/// Returns whether a type is a `Vec` or a tuple.
+/// Returns whether a type is a `Vec`, an array or a tuple.
 fn is_list(name: &str) -> bool {
     let vec = type_name::<Vec<()>>().split('<').next().unwrap_or_default();
-    name.split_once('<').is_some_and(|(head, _)| head == vec) || name.starts_with('(')
+    name.split_once('<').is_some_and(|(head, _)| head == vec) || name.starts_with(['(', '['])
 }
 
 #[cfg(test)]
@@ -51,7 +51,7 @@ mod tests {
         for shape in [OutputShape::of::<u64>(), OutputShape::of::<String>(), OutputShape::of::<&'static str>()] {
             assert!(matches!(shape, OutputShape::NoObject(_)), "{shape:?}");
         }
-        for shape in [OutputShape::of::<Vec<String>>(), OutputShape::of::<(u8, u8)>()] {
+        for shape in [OutputShape::of::<Vec<String>>(), OutputShape::of::<(u8, u8)>(), OutputShape::of::<[u8; 4]>()] {
             assert!(matches!(shape, OutputShape::NoObject(_)), "{shape:?}");
         }
     }

@@ -12,7 +12,7 @@ use crate::port::{IntentRecord, RunHistory};
 use crate::run::{Attempt, AuditEvent, Run, RunSnapshot, StepRun, StepStatus};
 
 /// A run with its context and everything recorded about it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RunDetails {
     /// The run itself.
@@ -48,7 +48,7 @@ impl RunDetails {
 }
 
 /// A declared step of a run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StepView {
     /// The step's name.

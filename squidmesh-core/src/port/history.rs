@@ -1,5 +1,7 @@
 //! What a store returns of a run besides its snapshot.
 
+use serde::Serialize;
+
 use crate::definition::Priority;
 use crate::dispatch::IntentKey;
 use crate::name::QueueName;
@@ -27,7 +29,7 @@ impl RunHistory {
 }
 
 /// A live intent, as stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IntentRecord {
     /// The intent's key.
     pub key: IntentKey,

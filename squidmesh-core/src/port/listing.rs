@@ -2,6 +2,8 @@
 //!
 //! Knows what runs can be filtered by; never how they are found.
 
+use serde::Serialize;
+
 use crate::id::RunId;
 use crate::name::WorkflowName;
 use crate::run::{Run, RunStatus};
@@ -80,7 +82,7 @@ impl RunFilter {
 }
 
 /// A page of runs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunPage {
     /// The runs, newest first.
     pub runs: Vec<Run>,

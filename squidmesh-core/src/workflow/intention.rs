@@ -3,11 +3,11 @@
 //! A stored definition has no types, and may have been meant otherwise when it was stored: these rules are for
 //! builders alone.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::StepCode;
 use crate::definition::draft::{Draft, StepDraft};
-use crate::definition::{DefinitionError, InputMapping, StepKind, similar};
+use crate::definition::{DefinitionError, InputMapping, MAX_SUGGESTIONS, StepKind, similar};
 use crate::handler::OutputShape;
 
 /// Checks a draft together with the code of its steps, which are in the same order.
@@ -19,10 +19,9 @@ pub(super) fn check(draft: &Draft, code: &[StepCode], parallel: bool, errors: &m
 
 /// Reports several steps without an order, unless they are declared parallel.
 fn check_order(draft: &Draft, parallel: bool, errors: &mut Vec<DefinitionError>) {
-    let is_connected = !draft.transitions.is_empty() || draft.steps.iter().any(|step| step.after.is_some());
-    match (parallel, is_connected) {
-        (false, false) if draft.steps.len() > 1 => errors.push(DefinitionError::NoEdges),
-        (true, true) => errors.push(DefinitionError::ParallelWithEdges),
+    match (parallel, draft.is_unconnected()) {
+        (false, true) if draft.steps.len() > 1 => errors.push(DefinitionError::NoEdges),
+        (true, false) => errors.push(DefinitionError::ParallelWithEdges),
         _ => {}
     }
 }
@@ -42,11 +41,15 @@ fn check_inputs(draft: &Draft, code: &[StepCode], errors: &mut Vec<DefinitionErr
         return;
     }
     let Some(provided) = provided(draft, code) else { return };
+    let mut suggestions = MAX_SUGGESTIONS;
     for step in &draft.steps {
         let mut reported = HashSet::new();
         for key in wanted(step).filter(|key| !key.is_empty() && !provided.contains(key)) {
             if reported.insert(key) {
-                let (step, similar) = (step.name.clone(), similar(key, provided.iter().copied()));
+                let suggest = suggestions > 0;
+                suggestions = suggestions.saturating_sub(1);
+                let similar = suggest.then(|| similar(key, provided.iter().copied())).flatten();
+                let step = step.name.clone();
                 errors.push(DefinitionError::UnknownInput { step, key: key.to_owned(), similar });
             }
         }
@@ -63,18 +66,18 @@ fn wanted(step: &StepDraft) -> Box<dyn Iterator<Item = &str> + '_> {
 }
 
 /// Returns every key that payloads and outputs provide; `None` if one of them may have any keys.
-fn provided<'a>(draft: &'a Draft, code: &[StepCode]) -> Option<HashSet<&'a str>> {
-    let mut provided = HashSet::new();
+fn provided<'a>(draft: &'a Draft, code: &[StepCode]) -> Option<BTreeSet<&'a str>> {
+    let mut provided = BTreeSet::new();
     for trigger in &draft.triggers {
         provided.extend(trigger.contract.field_names()?);
     }
     for (step, code) in draft.steps.iter().zip(code) {
         match (&step.kind, &step.output) {
-            (StepKind::Wait { .. } | StepKind::Log { .. }, _) => {}
+            (StepKind::Wait { .. }, _) => {}
             (_, Some(key)) => {
                 provided.insert(key.as_str());
             }
-            (StepKind::Pause, None) => {}
+            (StepKind::Log { .. } | StepKind::Pause, None) => {}
             (StepKind::Approval, None) => provided.extend(DECISION),
             (StepKind::Handler, None) => match code.output_shape() {
                 OutputShape::Nothing | OutputShape::NoObject(_) => {}

@@ -75,6 +75,7 @@ impl<F: Fn(I) -> R + Send + Sync + 'static, I, R> StepFunction<I, R> for OfInput
 
 /// A function with a state of the host. Made by [`with`].
 #[derive(Clone, Copy, Debug)]
+#[must_use = "a function with a state runs only as the action of a step"]
 pub struct With<S, F> {
     pub(super) state: S,
     pub(super) function: F,

@@ -131,3 +131,40 @@ fn a_wrong_name_is_reported_once_with_the_name_that_was_meant() {
     let after = triggered().step(step("reserve")).step(step("ship").after(["reserv"]));
     assert!(messages(after)[0].ends_with("did you mean \"reserve\"?"));
 }
+
+#[test]
+fn independent_errors_are_found_beside_a_wrong_name() {
+    let draft = triggered()
+        .step(step("reserve"))
+        .step(Step::new("review", approval()))
+        .step(step("capture"))
+        .then("reserve", "reviw")
+        .then("review", "capture");
+    let found = errors(draft);
+    assert!(matches!(&found[0], E::UnknownTransitionTarget { .. }), "{found:?}");
+    assert!(found.contains(&E::NoSuccessor { step: "capture".to_owned() }), "{found:?}");
+    assert!(found.iter().any(|error| matches!(error, E::ApprovalTransitionMissing { .. })), "{found:?}");
+    assert_eq!(found.len(), 3, "which steps are reached is not known: {found:?}");
+}
+
+#[test]
+fn a_person_who_is_asked_without_any_edge_is_no_dependency_workflow() {
+    let asked = triggered().step(step("check")).step(Step::new("review", approval()));
+    assert_eq!(errors(asked), [E::NoEdges]);
+    let alone = errors(triggered().step(Step::new("review", approval())));
+    assert!(alone.iter().all(|error| matches!(error, E::ApprovalTransitionMissing { .. })) && alone.len() == 2);
+    let hold = triggered().step(Step::new("hold", pause()));
+    assert_eq!(errors(hold), [E::NoSuccessor { step: "hold".to_owned() }]);
+}
+
+#[test]
+fn thousands_of_wrong_inputs_are_found_quickly() {
+    let begun = std::time::Instant::now();
+    let count = 3_000;
+    let steps = (0..count).fold(triggered(), |builder, number| {
+        let step = Step::new(format!("step_{number}"), nothing).output(format!("output_{number}"));
+        builder.step(step.input([format!("outputs_{number}")]))
+    });
+    assert_eq!(errors(steps.parallel()).len(), count);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+}

@@ -7,7 +7,7 @@ use squidmesh_core::dispatch::{Intent, Job, JobMetadata, Refusal};
 use squidmesh_core::port::{Clock, Executor, ExecutorError};
 use squidmesh_core::workflow::Cancellation;
 
-struct Mine;
+struct Mine(Arc<dyn Clock>);
 
 impl Executor for Mine {
     fn describe(&self, jobs: &[Job]) -> Result<Vec<JobMetadata>, Refusal> {
@@ -21,7 +21,7 @@ impl Executor for Mine {
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
-        unimplemented!()
+        self.0.clone()
     }
 }
 

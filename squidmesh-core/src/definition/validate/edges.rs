@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::super::Shape;
 use super::super::cycle::cycles;
-use super::super::draft::{Draft, TargetDraft};
+use super::super::draft::{Draft, StepDraft, TargetDraft};
 use super::super::error::DefinitionError;
 use super::super::graph::{connect, slot};
 use super::super::step::StepKind;
@@ -35,14 +35,34 @@ pub(super) fn check(draft: &Draft, shape: Shape, errors: &mut Vec<DefinitionErro
     transitions(draft, &names, &mut edges, errors);
     deadlines(draft, &names, &mut edges, errors);
     mixture(draft, errors);
-    // What follows from a wrong name or edge is no error of its own.
-    let are_complete = errors.len() == found;
+    let known = Known::of(errors.get(found..).unwrap_or_default());
     match shape {
-        Shape::Transitions => walk(draft, are_complete, &mut edges, errors),
+        Shape::Transitions => walk(draft, known, &mut edges, errors),
         Shape::Dependencies => arrange(draft, &mut edges, errors),
     }
-    manual_steps(draft, shape, are_complete, &edges, errors);
+    manual_steps(draft, shape, known, &edges, errors);
     edges
+}
+
+/// Which ends of the edges are known. What follows from a wrong name is no error of its own.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Every edge leaves the step that it is meant to leave.
+    sources: bool,
+    /// Every edge also leads to the step that it is meant to lead to.
+    targets: bool,
+}
+
+impl Known {
+    fn of(errors: &[DefinitionError]) -> Self {
+        use DefinitionError::{DuplicateStep, UnknownDeadlineTarget, UnknownTransitionSource, UnknownTransitionTarget};
+        let no_source =
+            |error: &DefinitionError| matches!(error, DuplicateStep { .. } | UnknownTransitionSource { .. });
+        let no_target =
+            |error: &DefinitionError| matches!(error, UnknownTransitionTarget { .. } | UnknownDeadlineTarget { .. });
+        let sources = !errors.iter().any(no_source);
+        Known { sources, targets: sources && !errors.iter().any(no_target) }
+    }
 }
 
 fn dependencies(draft: &Draft, names: &Names<'_>, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
@@ -131,7 +151,7 @@ fn mixture(draft: &Draft, errors: &mut Vec<DefinitionError>) {
 
 /// Checks the graph of a transition workflow: no cycle and, if all its edges are known, one entry step, every step
 /// reachable, and none that leads nowhere.
-fn walk(draft: &Draft, are_complete: bool, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
+fn walk(draft: &Draft, known: Known, edges: &mut Edges, errors: &mut Vec<DefinitionError>) {
     let count = draft.steps.len();
     let transitions = draft.transitions.iter().zip(&edges.ends).filter_map(|(transition, ends)| {
         let (from, to) = (*ends)?;
@@ -155,10 +175,12 @@ fn walk(draft: &Draft, are_complete: bool, edges: &mut Edges, errors: &mut Vec<D
     errors.extend(cycles.into_iter().map(|cycle| DefinitionError::TransitionCycle { steps: named(draft, &cycle) }));
     edges.entries = (0..count).filter(|place| !targets.contains(place)).collect();
     edges.dependents = vec![Vec::new(); count];
-    if !are_complete {
+    if known.sources {
+        ends(draft, edges, errors);
+    }
+    if !known.targets {
         return;
     }
-    ends(draft, edges, errors);
     match edges.entries.as_slice() {
         // A cycle that holds the entry step was reported.
         [] if has_cycle => {}
@@ -217,18 +239,30 @@ fn arrange(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) 
 }
 
 /// Reports pauses and approvals in dependency workflows, and approvals without a transition for each decision.
-fn manual_steps(draft: &Draft, shape: Shape, are_complete: bool, edges: &Edges, errors: &mut Vec<DefinitionError>) {
+fn manual_steps(draft: &Draft, shape: Shape, known: Known, edges: &Edges, errors: &mut Vec<DefinitionError>) {
     for (place, step) in draft.steps.iter().enumerate() {
         let manual = matches!(step.kind, StepKind::Pause | StepKind::Approval);
-        if manual && shape == Shape::Dependencies {
+        if manual && draft.is_unconnected() {
+            // Nobody meant a dependency workflow: of several steps, their order is missing.
+            if draft.steps.len() == 1 && step.kind == StepKind::Pause {
+                errors.push(DefinitionError::NoSuccessor { step: step.name.clone() });
+            } else if draft.steps.len() == 1 {
+                missing_decisions(step, place, edges, errors);
+            }
+        } else if manual && shape == Shape::Dependencies {
             let (step, kind) = (step.name.clone(), step.kind.word());
             errors.push(DefinitionError::ManualStepInDependencyWorkflow { step, kind });
-        } else if step.kind == StepKind::Approval && are_complete {
-            for on in [TransitionOutcome::Ok, TransitionOutcome::Error] {
-                if edges.transitions.get(place).is_some_and(|pair| pair.get(slot(on)).is_some_and(Option::is_none)) {
-                    errors.push(DefinitionError::ApprovalTransitionMissing { step: step.name.clone(), on });
-                }
-            }
+        } else if step.kind == StepKind::Approval && known.sources {
+            missing_decisions(step, place, edges, errors);
+        }
+    }
+}
+
+/// Reports the outcomes of an approval that have no transition.
+fn missing_decisions(step: &StepDraft, place: usize, edges: &Edges, errors: &mut Vec<DefinitionError>) {
+    for on in [TransitionOutcome::Ok, TransitionOutcome::Error] {
+        if edges.transitions.get(place).is_some_and(|pair| pair.get(slot(on)).is_some_and(Option::is_none)) {
+            errors.push(DefinitionError::ApprovalTransitionMissing { step: step.name.clone(), on });
         }
     }
 }

@@ -1,0 +1,126 @@
+//! `SeaOrmStore::transaction`: the host's writes and the runtime's commands, committed and announced in order.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod databases;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use databases::{TestDatabase, count};
+use sea_orm::{ConnectionTrait, DbErr};
+use squidmesh_core::command::StartError;
+use squidmesh_core::port::StoreError;
+use squidmesh_core::testing::{ManualClock, MemoryExecutor, RecordingSink};
+use squidmesh_core::{RunFilter, RunId, Squidmesh, Step, StepResult, Trigger, Workflow};
+use squidmesh_store::SeaOrmStore;
+
+#[derive(Debug, thiserror::Error)]
+enum ShopError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Database(#[from] DbErr),
+}
+
+async fn pay(_: serde_json::Value) -> StepResult<()> {
+    Ok(())
+}
+
+struct Shop {
+    store: SeaOrmStore,
+    mesh: Squidmesh,
+    sink: RecordingSink,
+}
+
+impl Shop {
+    async fn open(database: &TestDatabase) -> Shop {
+        let store = database.store().await;
+        store.connection().execute_unprepared("CREATE TABLE orders (id INTEGER PRIMARY KEY)").await.unwrap();
+        let checkout = Workflow::builder("checkout").trigger(Trigger::manual("go")).step(Step::new("pay", pay));
+        let (sink, executor) = (RecordingSink::new(), MemoryExecutor::new(Arc::new(ManualClock::default())));
+        let builder = Squidmesh::builder(store.clone()).executor(executor).event_sink(sink.clone());
+        let mesh = builder.workflow(checkout.build().unwrap()).build().unwrap();
+        Shop { store, mesh, sink }
+    }
+
+    async fn place(&self, statements: [&str; 2], swallow: bool) -> Result<RunId, ShopError> {
+        let placed = self.store.transaction(&self.mesh, async |transaction, mesh| {
+            let run = mesh.start_run("checkout", &serde_json::json!({})).await?;
+            for statement in statements {
+                match transaction.execute_unprepared(statement).await {
+                    Err(error) if !swallow => return Err(error.into()),
+                    _ => {}
+                }
+            }
+            assert!(self.sink.names().is_empty(), "nothing is announced before the commit");
+            Ok::<_, ShopError>(run.id)
+        });
+        placed.await
+    }
+
+    async fn is_empty(&self) -> bool {
+        let runs = self.mesh.list_runs(&RunFilter::default()).await.unwrap().runs;
+        runs.is_empty() && count(self.store.connection(), "orders").await == 0 && self.sink.names().is_empty()
+    }
+}
+
+const ONE: &str = "INSERT INTO orders VALUES (1)";
+
+#[tokio::test]
+async fn the_row_and_the_run_are_committed_and_then_announced() {
+    for database in TestDatabase::each().await {
+        let shop = Shop::open(&database).await;
+        let run = shop.place([ONE, "SELECT 1"], false).await.unwrap();
+        assert_eq!(shop.mesh.get_run(run).await.unwrap().id, run);
+        assert_eq!(count(shop.store.connection(), "orders").await, 1);
+        assert_eq!(shop.sink.names(), ["run.created", "run.dispatched"]);
+    }
+}
+
+#[tokio::test]
+async fn after_an_error_both_vanish() {
+    for database in TestDatabase::each().await {
+        let shop = Shop::open(&database).await;
+        assert!(matches!(shop.place([ONE, ONE], false).await, Err(ShopError::Database(_))));
+        assert!(shop.is_empty().await);
+        shop.place([ONE, "SELECT 1"], false).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_failed_unseen_commits_nothing_on_postgres() {
+    let database = TestDatabase::postgres().await;
+    let shop = Shop::open(&database).await;
+    let placed = shop.place([ONE, ONE], true).await;
+    assert!(matches!(&placed, Err(ShopError::Store(StoreError::Refused { .. }))), "{placed:?}");
+    assert!(shop.is_empty().await);
+    // SQLite undoes the statement alone, and the rest is committed.
+    let database = TestDatabase::sqlite();
+    let shop = Shop::open(&database).await;
+    shop.place([ONE, ONE], true).await.unwrap();
+    assert_eq!(count(shop.store.connection(), "orders").await, 1);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_rolls_back_and_holds_up_nobody() {
+    for database in TestDatabase::each().await {
+        let shop = Shop::open(&database).await;
+        let endless = shop.store.transaction(&shop.mesh, async |transaction, mesh| {
+            mesh.start_run("checkout", &serde_json::json!({})).await?;
+            transaction.execute_unprepared(ONE).await?;
+            std::future::pending::<Result<(), ShopError>>().await
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(300), endless).await.is_err());
+        shop.place([ONE, "SELECT 1"], false).await.unwrap();
+        assert_eq!(shop.mesh.list_runs(&RunFilter::default()).await.unwrap().runs.len(), 1, "{}", database.url);
+    }
+}
+
+#[test]
+fn its_future_can_be_sent_to_another_thread() {
+    fn is_send<T: Send>(_: impl Fn(&'static Shop) -> T) {}
+    is_send(|shop| shop.place([ONE, ONE], false));
+}
