@@ -78,7 +78,7 @@ impl Errands {
             Step::new(queue.as_ref(), handler).queue(queue.as_ref())
         });
         let errand = Workflow::builder(ERRAND).trigger(Trigger::manual("manual"));
-        let errand = steps.fold(errand, |errand, step| errand.step(step)).build().unwrap();
+        let errand = steps.fold(errand, |errand, step| errand.step(step)).parallel().build().unwrap();
         let executor = executor(RedisExecutor::new(&address.url()).unwrap().concurrency(16).sweep_interval(SWEEP));
         let mesh = Squidmesh::builder(store).executor(executor.clone()).workflow(errand).build().unwrap();
         let look = Look::at(address, PREFIX);

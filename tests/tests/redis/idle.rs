@@ -55,7 +55,7 @@ fn workflow(number: usize) -> Workflow {
     };
     let steps = [Priority::High, Priority::Normal, Priority::Low].into_iter().enumerate();
     let workflow = Workflow::builder(format!("workflow-{number}")).trigger(Trigger::manual("manual"));
-    steps.fold(workflow, |workflow, (place, priority)| workflow.step(step(place, priority))).build().unwrap()
+    steps.fold(workflow, |workflow, (place, priority)| workflow.step(step(place, priority))).parallel().build().unwrap()
 }
 
 /// Executes a run, and returns how long that took.
