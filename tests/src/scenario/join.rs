@@ -60,7 +60,7 @@ pub async fn all_roots_start_at_once(backend: &Backend) {
             }
         }))
     });
-    let world = backend.world([roots.build().unwrap()]);
+    let world = backend.world([roots.parallel().build().unwrap()]);
     let run = world.start_run("roots", &nothing()).await.unwrap();
     assert_eq!(world.look(run.id).await.intents.len(), 4);
     let details = world
