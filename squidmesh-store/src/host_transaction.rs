@@ -8,6 +8,8 @@ use tracing::Instrument;
 
 use crate::SeaOrmStore;
 use crate::error::{commit_failed, failed};
+use crate::pool::calls::within;
+use crate::transact::roll_back;
 
 impl SeaOrmStore {
     /// Runs `work` in a transaction that holds the host's own writes and commands of the runtime. If `work` returns
@@ -66,13 +68,14 @@ impl SeaOrmStore {
         };
         match result {
             Ok(done) => {
-                let is_sqlite = self.is_sqlite();
+                let (is_sqlite, bound) = (self.database().is_sqlite(), self.database().bounds.call());
                 let commit = async move {
                     if !is_sqlite {
                         // Postgres answers COMMIT with a rollback, and without an error, if a statement has failed.
-                        transaction.execute_unprepared("SELECT 1").await.map_err(failed("committing"))?;
+                        let asked = within(bound, transaction.execute_unprepared("SELECT 1")).await;
+                        asked.map_err(failed("committing"))?;
                     }
-                    transaction.commit().await.map_err(commit_failed)?;
+                    within(bound, transaction.commit()).await.map_err(commit_failed)?;
                     after.committed();
                     Ok(())
                 };
@@ -83,9 +86,7 @@ impl SeaOrmStore {
             }
             Err(error) => {
                 after.rolled_back();
-                if let Err(failed) = transaction.rollback().await {
-                    tracing::debug!(error = %failed, "cannot roll back a transaction of the host; its connection does");
-                }
+                roll_back(transaction).await;
                 Err(error)
             }
         }

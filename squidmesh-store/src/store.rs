@@ -88,8 +88,8 @@ impl SeaOrmStore {
         JoinedStore::new(Arc::clone(&self.database), transaction)
     }
 
-    pub(crate) fn is_sqlite(&self) -> bool {
-        self.database.is_sqlite()
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
     }
 
     /// Runs `work` to completion even if the caller is dropped.

@@ -81,9 +81,9 @@ async fn work(
 
 /// Rolls back in a task of its own, so that the rollback is never cut off. A failure is harmless: uncommitted work
 /// is rolled back when its connection returns to the pool.
-async fn roll_back(transaction: DatabaseTransaction) {
+pub(crate) async fn roll_back(transaction: DatabaseTransaction) {
     let rolled_back = tokio::spawn(transaction.rollback());
     if timeout(ROLLBACK_TIMEOUT, rolled_back).await.is_err() {
-        tracing::warn!("a transaction is still running a statement of its step while it is rolled back");
+        tracing::warn!("a transaction is still running a statement of the host while it is rolled back");
     }
 }
