@@ -151,13 +151,13 @@ fn sextant(order_id: &str, customer: &str) -> Preorder {
 fn main() -> Result<(), Box<dyn Error>> {
     let (mesh, executor) = in_memory(Arc::new(MoodyBank { closed_for: 2, ..MoodyBank::default() }))?;
     let order = sextant("A-17", "Ada");
-    let run = block_on(mesh.start_run("preorder", &order).into_future())?;
+    let run = block_on(mesh.start_run("preorder", &order))?;
 
     block_on(executor.drain(&mesh))?;
     let why = block_on(mesh.explain_run(run.id))?;
     println!("{:?} at {:?}, until {:?}; now could: {:?}", why.reason, why.step, why.at, why.actions);
 
-    block_on(mesh.approve_run(run.id).actor("grace").comment("a good customer").into_future())?;
+    block_on(mesh.approve_run(run.id).actor("grace").comment("a good customer"))?;
     block_on(executor.run_to_rest(&mesh))?;
     let details = block_on(mesh.inspect_run(run.id))?;
     println!("{} at {:?}: {}", details.run.status, details.run.finished_at, serde_json::Value::Object(details.context));
@@ -191,13 +191,13 @@ mod tests {
             let bank = Arc::new(bank);
             let (mesh, executor) = in_memory(bank.clone()).unwrap();
             let order = sextant("A-17", customer);
-            let run = block_on(mesh.start_run("preorder", &order).into_future()).unwrap().id;
+            let run = block_on(mesh.start_run("preorder", &order)).unwrap().id;
             block_on(executor.drain(&mesh)).unwrap(); // what is due now; the deadline is not
             Fixture { mesh, executor, bank, run }
         }
 
         fn approve(&self) {
-            block_on(self.mesh.approve_run(self.run).actor("grace").into_future()).unwrap();
+            block_on(self.mesh.approve_run(self.run).actor("grace")).unwrap();
         }
 
         /// Lets time pass until no work is left, and returns the details of the run.
@@ -253,7 +253,7 @@ mod tests {
         // built again.
         assert!(why.actions.contains(&NextAction::ResumeAllowingIrreversible), "{:?}", why.actions);
         let resumed = shop.mesh.resume_run(shop.run).allow_irreversible().actor("grace");
-        let resumed = block_on(resumed.into_future()).unwrap();
+        let resumed = block_on(resumed).unwrap();
         block_on(shop.executor.run_to_rest(&shop.mesh)).unwrap();
         let details = block_on(shop.mesh.inspect_run(resumed.id)).unwrap();
         assert_eq!(details.run.status, RunStatus::Completed);
@@ -275,7 +275,7 @@ mod tests {
     fn a_rejected_order_is_declined_in_writing_and_never_charged() {
         let shop = Fixture::ordered_by("Ada", MoodyBank::default());
         let reject = shop.mesh.reject_run(shop.run).actor("grace").comment("sextants are sold out");
-        block_on(reject.into_future()).unwrap();
+        block_on(reject).unwrap();
         let details = shop.to_its_end();
 
         assert_eq!(details.run.status, RunStatus::Completed);
@@ -284,7 +284,7 @@ mod tests {
         let decision = details.audit.iter().find(|event| event.kind == AuditKind::Rejected).unwrap();
         assert_eq!(decision.actor.as_deref(), Some("grace"));
         // A second decision comes too late, and is refused.
-        let late = block_on(shop.mesh.approve_run(shop.run).actor("ada").into_future());
+        let late = block_on(shop.mesh.approve_run(shop.run).actor("ada"));
         assert!(matches!(late, Err(CommandError::Refused(CommandRefused::InvalidTransition(_)))), "{late:?}");
     }
 

@@ -46,7 +46,7 @@ fn host() -> Host {
         .workflow(workflow)
         .build()
         .expect("it is configured");
-    let run = block_on(mesh.start_run("shop", &json!({})).trigger("buy").into_future()).expect("it starts").id;
+    let run = block_on(mesh.start_run("shop", &json!({})).trigger("buy")).expect("it starts").id;
     for _ in 0..3 {
         let _ = block_on(mesh.runner().perform(&step(run, "pack")));
     }

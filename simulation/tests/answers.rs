@@ -30,7 +30,7 @@ fn released(workflow: WorkflowBuilder) -> (RunStatus, usize) {
         (builder.workflow(workflow.clone()).build().unwrap(), executor)
     };
     let ((client, _), (worker, executor)) = (process(), process());
-    let run = block_on(client.start_run("held", &json!({})).into_future()).unwrap().id;
+    let run = block_on(client.start_run("held", &json!({}))).unwrap().id;
     block_on(executor.run_to_rest(&worker)).unwrap();
 
     store.fail_next_commit(Fault::ErrorAfterApply);

@@ -100,9 +100,7 @@ fn a_runtime_without_an_executor_says_so_also_in_main() {
 #[test]
 fn a_start_says_what_is_registered_and_what_does_not_fit() {
     let (mesh, _) = mesh([orders().step(Step::new("pay", done))]);
-    let start = |workflow: &str, payload: &Value| {
-        block_on(mesh.start_run(workflow, payload).into_future()).unwrap_err().to_string()
-    };
+    let start = |workflow: &str, payload: &Value| block_on(mesh.start_run(workflow, payload)).unwrap_err().to_string();
     assert_eq!(start("chekout", &order()), "no workflow \"chekout\" is registered; registered are: checkout");
     let misfit = start("checkout", &json!({ "order_id": 17, "amount": 5 }));
     assert!(misfit.starts_with("the payload does not fit trigger place_order of workflow checkout: "), "{misfit}");
@@ -124,7 +122,7 @@ async fn capture(_: Reserved) -> StepResult<()> {
 #[test]
 fn an_input_that_lacks_a_field_names_the_type_and_the_field() {
     let (mesh, executor) = mesh([orders().step(Step::new("capture", capture))]);
-    let run = block_on(mesh.start_run("checkout", &order()).into_future()).unwrap();
+    let run = block_on(mesh.start_run("checkout", &order())).unwrap();
     block_on(executor.run_to_rest(&mesh)).unwrap();
     let error = block_on(mesh.get_run(run.id)).unwrap().last_error.unwrap();
     assert_eq!(error.kind, "invalid_input");
@@ -140,12 +138,12 @@ fn a_decision_says_why_it_is_refused() {
         .then("review", COMPLETE)
         .on_error("review", FAIL);
     let (mesh, executor) = mesh([asked]);
-    let run = block_on(mesh.start_run("checkout", &order()).into_future()).unwrap();
-    let approve = |id: RunId| block_on(mesh.approve_run(id).actor("ann").into_future());
+    let run = block_on(mesh.start_run("checkout", &order())).unwrap();
+    let approve = |id: RunId| block_on(mesh.approve_run(id).actor("ann"));
     let early = approve(run.id).unwrap_err().to_string();
-    assert_eq!(early, "a pending run cannot become running", "before it is asked");
+    assert_eq!(early, "a pending run cannot become running: no step of it waits for a person");
     block_on(executor.run_to_rest(&mesh)).unwrap();
-    let unsigned = block_on(mesh.approve_run(run.id).into_future()).unwrap_err().to_string();
+    let unsigned = block_on(mesh.approve_run(run.id)).unwrap_err().to_string();
     assert_eq!(unsigned, "the actor is missing or empty: name who acts");
     approve(run.id).unwrap();
     let twice = approve(run.id).unwrap_err().to_string();
@@ -158,7 +156,7 @@ fn a_decision_says_why_it_is_refused() {
 fn two_workflows_of_one_name_are_both_served_and_starts_take_the_last() {
     let other = Workflow::builder("checkout").trigger(Trigger::manual("go")).step(Step::new("refund", done));
     let (mesh, executor) = mesh([orders().step(Step::new("pay", done)), other]);
-    let run = block_on(mesh.start_run("checkout", &json!({})).into_future()).unwrap();
+    let run = block_on(mesh.start_run("checkout", &json!({}))).unwrap();
     block_on(executor.run_to_rest(&mesh)).unwrap();
     let details = block_on(mesh.inspect_run(run.id)).unwrap();
     let steps: Vec<_> = details.steps.iter().map(|step| step.name.to_string()).collect();

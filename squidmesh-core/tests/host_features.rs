@@ -128,7 +128,7 @@ fn numbers_pass_through_a_run_exactly() {
     let executor = MemoryExecutor::new(clock.clone());
     let mesh =
         Squidmesh::builder(MemoryStore::new(clock)).executor(executor.clone()).workflow(workflow()).build().unwrap();
-    let run = block_on(mesh.start_run("numbers", &order()).into_future()).unwrap();
+    let run = block_on(mesh.start_run("numbers", &order())).unwrap();
     block_on(executor.run_to_rest(&mesh)).unwrap();
     let details = block_on(mesh.inspect_run(run.id)).unwrap();
     assert_eq!(details.run.status, RunStatus::Completed, "{:?}", details.run.last_error);

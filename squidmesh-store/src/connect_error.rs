@@ -38,10 +38,12 @@ pub enum ConnectError {
         url: String,
     },
     /// This build has no driver for the database.
-    #[error("{url:?} has no driver in this build: enable the feature `sqlite` or `postgres` of squidmesh-store")]
+    #[error("{url:?} has no driver in this build: {remedy}")]
     UnsupportedDatabase {
         /// The URL.
         url: String,
+        /// What to do: enable a feature, or use a database that is supported.
+        remedy: &'static str,
     },
     /// The database cannot be opened or reached, or rejects the login.
     #[error("cannot connect to {url}: {cause}")]

@@ -147,7 +147,7 @@ fn a_payload_that_is_refused_starts_nothing() {
         .prop_map(|(article, count, extra)| json!({ "article": article, "count": count, extra: 1 }));
     check(8_000, prop_oneof![any_json(), near], |payload| {
         let before = host.newest();
-        match block_on(host.mesh.start_run("shop", &payload).into_future()) {
+        match block_on(host.mesh.start_run("shop", &payload)) {
             Ok(run) => {
                 prop_assert!(run.payload.get("article").is_some_and(Value::is_string));
                 prop_assert!(run.payload.get("count").is_some_and(|count| count.is_i64() || count.is_u64()));
@@ -167,11 +167,11 @@ fn a_start_under_odd_names_and_keys_starts_nothing_odd() {
     check(6_000, (text(), text(), text()), |(workflow, trigger, key)| {
         let before = host.newest();
         let payload = json!({ "article": "pen" });
-        let started = block_on(host.mesh.start_run(&workflow, &payload).trigger(trigger).into_future());
+        let started = block_on(host.mesh.start_run(&workflow, &payload).trigger(trigger));
         let unknown = matches!(started, Err(StartError::UnknownWorkflow(_) | StartError::UnknownTrigger(_)));
         prop_assert!(unknown);
         prop_assert_eq!(host.newest(), before);
-        let keyed = block_on(host.mesh.start_run("shop", &payload).idempotency_key(key.clone()).into_future());
+        let keyed = block_on(host.mesh.start_run("shop", &payload).idempotency_key(key.clone()));
         match keyed {
             Ok(run) => prop_assert_eq!(run.idempotency_key, Some(key)),
             Err(StartError::InvalidKey) => prop_assert!(key.is_empty() || key.len() > 255 || key.contains('\0')),
@@ -184,7 +184,7 @@ fn a_start_under_odd_names_and_keys_starts_nothing_odd() {
 #[test]
 fn a_delivered_payload_that_is_refused_touches_nothing() {
     let host = host();
-    let run = block_on(host.mesh.start_run("shop", &json!({ "article": "pen" })).into_future()).expect("it starts");
+    let run = block_on(host.mesh.start_run("shop", &json!({ "article": "pen" }))).expect("it starts");
     let before = block_on(host.store.load(run.id)).expect("the store is there");
     let runner = host.mesh.runner();
     let valid = json!({ "v": 1, "kind": "step", "run_id": run.id, "step": "pack" });
@@ -248,13 +248,13 @@ fn commands_on_runs_that_do_not_exist_say_so() {
         let mesh = &host.mesh;
         let not_found =
             |answer: Result<_, CommandError>| matches!(answer, Err(CommandError::NotFound(found)) if found.run == id);
-        let cancelled = block_on(mesh.cancel_run(id).actor(&*actor).comment(&*comment).into_future());
+        let cancelled = block_on(mesh.cancel_run(id).actor(&*actor).comment(&*comment));
         // Text that cannot be stored, and an actor without a name, are refused before anything is looked up.
         let storable = !actor.contains('\0') && !comment.contains('\0') && !actor.trim().is_empty();
         prop_assert!(!storable || not_found(cancelled.map(|_| ())));
-        let approved = block_on(mesh.approve_run(id).actor(&*actor).into_future());
+        let approved = block_on(mesh.approve_run(id).actor(&*actor));
         prop_assert!(approved.is_err());
-        prop_assert!(not_found(block_on(mesh.unblock_run(id).into_future()).map(|_| ())));
+        prop_assert!(not_found(block_on(mesh.unblock_run(id)).map(|_| ())));
         prop_assert!(not_found(block_on(mesh.inspect_run(id)).map(|_| ())));
         prop_assert!(not_found(block_on(mesh.explain_run(id)).map(|_| ())));
         prop_assert!(not_found(block_on(mesh.graph(id)).map(|_| ())));

@@ -36,7 +36,7 @@ fn logged(workflow: Workflow) -> Log {
         let name = workflow.definition().name().to_string();
         let builder = Squidmesh::builder(MemoryStore::new(clock)).executor(executor.clone());
         let mesh = builder.workflow(workflow).build().unwrap();
-        block_on(mesh.start_run(&name, &serde_json::json!({})).into_future()).unwrap();
+        block_on(mesh.start_run(&name, &serde_json::json!({}))).unwrap();
         block_on(executor.run_to_rest(&mesh)).unwrap();
     });
     log
@@ -47,6 +47,31 @@ fn events(log: &Log, level: &str) -> Vec<String> {
     let event =
         |line: &String| line.split("event=\"").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned);
     lines.iter().filter_map(event).collect()
+}
+
+#[test]
+fn two_workflows_of_one_name_are_a_warning_that_says_what_to_do() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+    let build = |second: &str| {
+        let clock = Arc::new(ManualClock::default());
+        let of = |step: &str| {
+            let workflow = Workflow::builder("checkout").trigger(Trigger::manual("go")).step(Step::new(step, done));
+            workflow.build().unwrap()
+        };
+        let builder = Squidmesh::builder(MemoryStore::new(clock.clone())).executor(MemoryExecutor::new(clock));
+        builder.workflow(of("pay")).workflow(of(second)).build().unwrap();
+    };
+    tracing::subscriber::with_default(subscriber, || {
+        build("pay");
+        assert_eq!(log.lines("WARN").len(), 0, "{}", log.text());
+        build("refund");
+    });
+    let warnings = log.lines("WARN");
+    assert_eq!(warnings.len(), 1, "{}", log.text());
+    for part in ["two workflows of one name", "give each its own name", "workflow=checkout"] {
+        assert!(warnings[0].contains(part), "{part}: {}", warnings[0]);
+    }
 }
 
 #[test]

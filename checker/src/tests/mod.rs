@@ -85,13 +85,12 @@ fn history() -> (Evidence, [RunId; 3]) {
     let (store, executor, sink) = (MemoryStore::new(clock.clone()), MemoryExecutor::new(clock), RecordingSink::new());
     let builder = Squidmesh::builder(store.clone()).executor(executor.clone()).event_sink(sink.clone());
     let mesh = builder.workflow(orders).workflow(shipments).build().unwrap();
-    let start = |workflow: &str, key: &str| {
-        block_on(mesh.start_run(workflow, &json!({})).idempotency_key(key).into_future()).unwrap().id
-    };
+    let start =
+        |workflow: &str, key: &str| block_on(mesh.start_run(workflow, &json!({})).idempotency_key(key)).unwrap().id;
     let runs = [start("orders", "first"), start("shipments", "second"), start("orders", "third")];
     block_on(executor.run_to_rest(&mesh)).unwrap();
-    block_on(mesh.approve_run(runs[0]).actor("she").into_future()).unwrap();
-    block_on(mesh.cancel_run(runs[2]).into_future()).unwrap();
+    block_on(mesh.approve_run(runs[0]).actor("she")).unwrap();
+    block_on(mesh.cancel_run(runs[2])).unwrap();
     block_on(executor.run_to_rest(&mesh)).unwrap();
 
     let mut evidence = block_on(Evidence::read(&store)).unwrap();

@@ -24,7 +24,7 @@ pub async fn apply(
     let Json(application) = body?;
     // An error on the way, or a client that disconnects before the commit, rolls both back.
     let stored = app.store.transaction(&app.mesh, async |transaction, mesh| {
-        let run = mesh.start_run(LOAN, &application).idempotency_key(&application.loan_id).await?;
+        let run = mesh.start(LOAN, &application).idempotency_key(&application.loan_id).await?;
         let (loan, new) = loan::insert(transaction, &application, run.id).await?;
         Ok::<_, ApiError>((run, loan, new))
     });

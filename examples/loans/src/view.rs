@@ -42,7 +42,7 @@ impl LoanView {
 /// Returns an [`ApiError`].
 pub async fn show(State(app): State<App>, Path(loan_id): Path<String>) -> Result<Json<LoanView>, ApiError> {
     let loan = app.loan(&loan_id).await?;
-    let run = app.mesh.find_run(LOAN, &loan_id).await?;
+    let run = app.mesh.find_run(LOAN.name(), &loan_id).await?;
     Ok(Json(LoanView::of(loan, run)))
 }
 

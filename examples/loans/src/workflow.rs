@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use sea_orm::{DatabaseTransaction, DbErr};
 use serde::{Deserialize, Serialize};
+use squidmesh_core::workflow::WorkflowRef;
 use squidmesh_core::{
     COMPLETE, DefinitionErrors, Retry, Step, StepContext, Trigger, Workflow, approval, hours, minutes, ms, secs,
     transactional, with,
@@ -21,8 +22,8 @@ use crate::application::Application;
 use crate::bureau::{Bureau, BureauError};
 use crate::loan::{self, State};
 
-/// The name of the workflow.
-pub const LOAN: &str = "loan";
+/// The workflow, with the type that its runs take.
+pub const LOAN: WorkflowRef<Application> = WorkflowRef::new("loan");
 /// The step that waits for a person's decision.
 pub const REVIEW: &str = "review";
 
@@ -31,7 +32,7 @@ pub const REVIEW: &str = "review";
 /// # Errors
 /// Never fails as it stands; a change that breaks the definition would be reported here.
 pub fn loan(bureau: Arc<dyn Bureau>) -> Result<Workflow, DefinitionErrors> {
-    Workflow::builder(LOAN)
+    LOAN.builder()
         .trigger(Trigger::manual("applied").payload::<Application>())
         .step(
             Step::new("assess", with(bureau, assess))

@@ -49,7 +49,7 @@ impl Fixture {
         let app = App::open(store, executor.clone(), bureau.clone()).await.unwrap();
 
         let application = Application { loan_id: "L-1".to_owned(), customer: "Ada".to_owned(), amount_cents: 250_000 };
-        let run = app.mesh.start_run(LOAN, &application).await.unwrap().id;
+        let run = app.mesh.start(LOAN, &application).await.unwrap().id;
         loan::insert(app.store.connection(), &application, run).await.unwrap();
         executor.drain(&app.mesh).await.unwrap();
         Fixture { app, executor, bureau, run }

@@ -101,37 +101,37 @@ impl fmt::Display for FieldKind {
 
 impl Field {
     /// Declares a required string.
-    pub fn string(name: impl Into<String>) -> Self {
+    pub fn string(name: impl AsRef<str>) -> Self {
         Self::required(name, FieldKind::String)
     }
 
     /// Declares a required whole number of at most 64 bits.
-    pub fn integer(name: impl Into<String>) -> Self {
+    pub fn integer(name: impl AsRef<str>) -> Self {
         Self::required(name, FieldKind::Integer)
     }
 
     /// Declares a required number; whole numbers are numbers too.
-    pub fn float(name: impl Into<String>) -> Self {
+    pub fn float(name: impl AsRef<str>) -> Self {
         Self::required(name, FieldKind::Float)
     }
 
     /// Declares a required boolean.
-    pub fn boolean(name: impl Into<String>) -> Self {
+    pub fn boolean(name: impl AsRef<str>) -> Self {
         Self::required(name, FieldKind::Boolean)
     }
 
     /// Declares a required object with any content.
-    pub fn map(name: impl Into<String>) -> Self {
+    pub fn map(name: impl AsRef<str>) -> Self {
         Self::required(name, FieldKind::Map)
     }
 
     /// Declares a required list with any content.
-    pub fn list(name: impl Into<String>) -> Self {
+    pub fn list(name: impl AsRef<str>) -> Self {
         Self::required(name, FieldKind::List)
     }
 
-    fn required(name: impl Into<String>, kind: FieldKind) -> Self {
-        Self { name: name.into(), kind, presence: Presence::Required }
+    fn required(name: impl AsRef<str>, kind: FieldKind) -> Self {
+        Self { name: name.as_ref().to_owned(), kind, presence: Presence::Required }
     }
 
     /// Sets the value to use when the field is missing. A value that does not fit the kind is refused when the

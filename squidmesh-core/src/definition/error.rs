@@ -40,6 +40,17 @@ pub enum DefinitionError {
         /// Why the schema is not usable.
         reason: String,
     },
+    /// A manual trigger does not take the payload of the [`WorkflowRef`](crate::workflow::WorkflowRef) that its workflow was built from.
+    #[error(
+        "the trigger {trigger:?} does not take what `WorkflowRef` says this workflow is started with: declare \
+         `.payload::<{payload}>()`, or none if that is `()`"
+    )]
+    PayloadOfAnotherType {
+        /// The trigger.
+        trigger: String,
+        /// The name of the payload type.
+        payload: &'static str,
+    },
     /// A payload type is not an object.
     #[error("the payload type of the trigger {trigger:?} is not a struct or map: a payload is always a JSON object")]
     PayloadNotAnObject {
@@ -403,6 +414,18 @@ pub enum DefinitionError {
         /// The key, or the first segment of the path.
         key: String,
         /// The provided key of a similar name, if there is one.
+        similar: Option<String>,
+    },
+    /// The type of the result requires a field that no output provides.
+    #[error(
+        "the result that `WorkflowRef` names for this workflow has the field {key:?}, which no output provides{}: \
+         correct the name, or give a step that output",
+        meant(.similar)
+    )]
+    UnknownResult {
+        /// The field.
+        key: String,
+        /// The key of a similar name that an output provides, if there is one.
         similar: Option<String>,
     },
     /// The workflow has no single entry step.

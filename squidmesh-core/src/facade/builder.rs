@@ -69,8 +69,8 @@ impl SquidmeshBuilder {
     /// A run is adopted when its work has been due for [`Config::stranded_after`] without any process with its
     /// version claiming it, so that the processes of a rolling deploy leave each other's runs alone. An audit event
     /// `adopted` records the old and the new version.
-    pub fn adopt(mut self, workflow: impl Into<String>) -> Self {
-        self.adopting.push(workflow.into());
+    pub fn adopt(mut self, workflow: impl AsRef<str>) -> Self {
+        self.adopting.push(workflow.as_ref().to_owned());
         self
     }
 

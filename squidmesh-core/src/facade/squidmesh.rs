@@ -26,6 +26,7 @@ use crate::runtime::{
     keys,
 };
 use crate::time::Timestamp;
+use crate::workflow::WorkflowRef;
 
 /// The operation of reading cron triggers, as errors name it.
 const READING_TRIGGERS: &str = "reading cron triggers";
@@ -69,8 +70,17 @@ impl Squidmesh {
     ///
     /// # Errors
     /// [`StartError`](crate::command::StartError) states whether anything was stored.
-    pub fn start_run<P: Serialize + ?Sized>(&self, workflow: &str, payload: &P) -> StartRun<'static> {
-        StartRun::new(self.runtime.clone(), workflow, payload).timeout(self.timeout)
+    pub fn start_run<P: Serialize + ?Sized>(&self, workflow: impl AsRef<str>, payload: &P) -> StartRun<'static> {
+        StartRun::new(self.runtime.clone(), workflow.as_ref(), payload).timeout(self.timeout)
+    }
+
+    /// Starts a run as [`start_run`](Self::start_run) does, with a payload of the type that the reference names:
+    /// `mesh.start(CHECKOUT, &order).await?`. See [`WorkflowRef`].
+    ///
+    /// # Errors
+    /// [`StartError`](crate::command::StartError) states whether anything was stored.
+    pub fn start<P: Serialize, R>(&self, workflow: WorkflowRef<P, R>, payload: &P) -> StartRun<'static> {
+        self.start_run(workflow.name(), payload)
     }
 
     /// Starts many runs and returns one result per start, in order. The starts are committed together as far as the
@@ -260,7 +270,12 @@ impl Squidmesh {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn find_run(&self, workflow: &str, idempotency_key: &str) -> Result<Option<Run>, StoreError> {
+    pub async fn find_run(
+        &self,
+        workflow: impl AsRef<str>,
+        idempotency_key: impl AsRef<str>,
+    ) -> Result<Option<Run>, StoreError> {
+        let idempotency_key = idempotency_key.as_ref();
         let Ok(workflow) = WorkflowName::new(workflow) else { return Ok(None) };
         // Databases differ in how they treat a query for a value that they cannot store.
         if check_key(Some(idempotency_key)).is_err() {
@@ -309,11 +324,11 @@ impl Squidmesh {
     /// [`TriggerError`].
     pub async fn next_occurrences(
         &self,
-        workflow: &str,
-        trigger: &str,
+        workflow: impl AsRef<str>,
+        trigger: impl AsRef<str>,
         count: usize,
     ) -> Result<Vec<Timestamp>, TriggerError> {
-        self.bound(READING_TRIGGERS, self.runtime.next_occurrences(workflow, trigger, count)).await
+        self.bound(READING_TRIGGERS, self.runtime.next_occurrences(workflow.as_ref(), trigger.as_ref(), count)).await
     }
 
     /// Pauses a cron trigger in every process and for every version of the workflow, until it is resumed. Runs that
@@ -322,8 +337,8 @@ impl Squidmesh {
     ///
     /// # Errors
     /// [`TriggerError`] states whether anything was changed.
-    pub fn pause_trigger(&self, workflow: &str, trigger: &str) -> PauseTrigger {
-        PauseTrigger::new(self.runtime.clone(), workflow, trigger, true).timeout(self.timeout)
+    pub fn pause_trigger(&self, workflow: impl AsRef<str>, trigger: impl AsRef<str>) -> PauseTrigger {
+        PauseTrigger::new(self.runtime.clone(), workflow.as_ref(), trigger.as_ref(), true).timeout(self.timeout)
     }
 
     /// Resumes a paused cron trigger. Skips the occurrences during the pause, regardless of the trigger's policy on
@@ -331,8 +346,8 @@ impl Squidmesh {
     ///
     /// # Errors
     /// [`TriggerError`] states whether anything was changed.
-    pub fn resume_trigger(&self, workflow: &str, trigger: &str) -> PauseTrigger {
-        PauseTrigger::new(self.runtime.clone(), workflow, trigger, false).timeout(self.timeout)
+    pub fn resume_trigger(&self, workflow: impl AsRef<str>, trigger: impl AsRef<str>) -> PauseTrigger {
+        PauseTrigger::new(self.runtime.clone(), workflow.as_ref(), trigger.as_ref(), false).timeout(self.timeout)
     }
 
     /// Lists stranded runs: those that only a version not registered here can continue, and whose work no process

@@ -35,6 +35,7 @@ pub trait Output: Send {
     fn shape() -> OutputShape;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + Send> Output for T {
     fn into_output(self) -> Result<HandlerOutput, JsonViolation> {
         kept(self, None)

@@ -8,6 +8,7 @@ mod details;
 mod explain;
 mod graph;
 mod redaction;
+mod result;
 #[cfg(test)]
 mod tests;
 
@@ -15,5 +16,6 @@ pub use details::{RunDetails, StepState, StepView};
 pub use explain::{Evidence, Explanation, MissingVersion, NextAction, Reason, Subject, WaitsFor, explain};
 pub use graph::{EdgeKind, Graph, GraphEdge, GraphNode, graph};
 pub use redaction::{HostText, HostTextKind, Redaction, ShowEverything, ShowNothing, WITHHELD};
+pub use result::NoResult;
 
 pub(crate) use redaction::redacted;

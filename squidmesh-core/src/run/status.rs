@@ -94,7 +94,7 @@ impl FromStr for RunStatus {
 
 /// A transition that the life cycle of a run does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a {from} run cannot become {to}{}", past_decision_text(.decided))]
+#[error("a {from} run cannot become {to}{}", why_not(*.to, .decided))]
 pub struct InvalidTransition {
     /// The status of the run.
     pub from: RunStatus,
@@ -115,6 +115,14 @@ pub struct PastDecision {
     pub actor: Option<String>,
     /// The time of the decision.
     pub at: Timestamp,
+}
+
+/// Returns what is known about why, as the end of a sentence. Only a decision of a person lets a run continue.
+fn why_not(to: RunStatus, decided: &Option<Box<PastDecision>>) -> String {
+    match (to, decided) {
+        (RunStatus::Running, None) => ": no step of it waits for a person".to_owned(),
+        _ => past_decision_text(decided),
+    }
 }
 
 /// Returns the earlier decision as the end of a sentence.

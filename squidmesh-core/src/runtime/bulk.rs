@@ -129,8 +129,8 @@ macro_rules! bulk {
             }
 
             /// Sets the actor, for the audit trails.
-            pub fn actor(mut self, actor: impl Into<String>) -> Self {
-                self.options.actor = Some(actor.into());
+            pub fn actor(mut self, actor: impl AsRef<str>) -> Self {
+                self.options.actor = Some(actor.as_ref().to_owned());
                 self
             }
 
@@ -201,8 +201,8 @@ bulk!(
 impl ReplayRuns {
     /// Starts at most one run from each under this key, however often the call is repeated. Skips runs that were
     /// themselves started under it. A key has 1 to 200 bytes.
-    pub fn batch_key(mut self, key: impl Into<String>) -> Self {
-        self.options.batch_key = Some(key.into());
+    pub fn batch_key(mut self, key: impl AsRef<str>) -> Self {
+        self.options.batch_key = Some(key.as_ref().to_owned());
         self
     }
 }

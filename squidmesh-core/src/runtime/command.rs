@@ -123,14 +123,14 @@ macro_rules! manual_command {
             }
 
             /// Sets the actor.
-            pub fn actor(mut self, actor: impl Into<String>) -> Self {
-                self.decided.actor = Some(actor.into());
+            pub fn actor(mut self, actor: impl AsRef<str>) -> Self {
+                self.decided.actor = Some(actor.as_ref().to_owned());
                 self
             }
 
             /// Sets the actor's comment, for the audit trail.
-            pub fn comment(mut self, comment: impl Into<String>) -> Self {
-                self.decided.comment = Some(comment.into());
+            pub fn comment(mut self, comment: impl AsRef<str>) -> Self {
+                self.decided.comment = Some(comment.as_ref().to_owned());
                 self
             }
 
@@ -175,8 +175,8 @@ impl CancelRun<'_> {
 impl UnblockRun<'_> {
     /// Sets the step that the command is for: if a different one waits when the call is applied, the command is
     /// refused. By default, the command is for the step that waits.
-    pub fn step(mut self, step: impl Into<String>) -> Self {
-        self.decided.step = Some(step.into());
+    pub fn step(mut self, step: impl AsRef<str>) -> Self {
+        self.decided.step = Some(step.as_ref().to_owned());
         self
     }
 
@@ -190,8 +190,8 @@ impl UnblockRun<'_> {
 impl DecideApproval<'_> {
     /// Sets the step that the command is for: if a different one waits when the call is applied, the command is
     /// refused. By default, the command is for the step that waits.
-    pub fn step(mut self, step: impl Into<String>) -> Self {
-        self.decided.step = Some(step.into());
+    pub fn step(mut self, step: impl AsRef<str>) -> Self {
+        self.decided.step = Some(step.as_ref().to_owned());
         self
     }
 

@@ -27,8 +27,8 @@ impl PauseTrigger {
     }
 
     /// Sets the actor. Recorded with the trigger, and shown in its [`TriggerStatus::actor`].
-    pub fn actor(mut self, actor: impl Into<String>) -> Self {
-        self.actor = Some(actor.into());
+    pub fn actor(mut self, actor: impl AsRef<str>) -> Self {
+        self.actor = Some(actor.as_ref().to_owned());
         self
     }
 

@@ -83,14 +83,14 @@ impl ReplayRun {
     }
 
     /// Sets the actor, for the audit trail.
-    pub fn actor(mut self, actor: impl Into<String>) -> Self {
-        self.actor = Some(actor.into());
+    pub fn actor(mut self, actor: impl AsRef<str>) -> Self {
+        self.actor = Some(actor.as_ref().to_owned());
         self
     }
 
     /// Replays at most once under this key; see [`StartRun::idempotency_key`].
-    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
-        self.idempotency_key = Some(key.into());
+    pub fn idempotency_key(mut self, key: impl AsRef<str>) -> Self {
+        self.idempotency_key = Some(key.as_ref().to_owned());
         self
     }
 

@@ -93,8 +93,8 @@ impl ResumeRun {
     }
 
     /// Sets the actor, for the audit trail.
-    pub fn actor(mut self, actor: impl Into<String>) -> Self {
-        self.actor = Some(actor.into());
+    pub fn actor(mut self, actor: impl AsRef<str>) -> Self {
+        self.actor = Some(actor.as_ref().to_owned());
         self
     }
 

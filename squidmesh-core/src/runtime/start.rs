@@ -112,8 +112,8 @@ impl<'a> StartRun<'a> {
     }
 
     /// Sets the trigger; may be omitted if the workflow has only one.
-    pub fn trigger(mut self, name: impl Into<String>) -> Self {
-        self.trigger = Some(name.into());
+    pub fn trigger(mut self, name: impl AsRef<str>) -> Self {
+        self.trigger = Some(name.as_ref().to_owned());
         self
     }
 
@@ -121,8 +121,8 @@ impl<'a> StartRun<'a> {
     /// run, regardless of its payload. The payload is still validated first: an invalid one is refused although the
     /// key is taken. Keys have 1 to 255 bytes. A host's key never collides with a key that the runtime itself
     /// creates.
-    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
-        self.idempotency_key = Some(key.into());
+    pub fn idempotency_key(mut self, key: impl AsRef<str>) -> Self {
+        self.idempotency_key = Some(key.as_ref().to_owned());
         self
     }
 

@@ -11,6 +11,7 @@ use super::{AfterCommit, CancelRun, DecideApproval, Runtime, StartRun, UnblockRu
 use crate::engine::ApprovalDecision;
 use crate::id::RunId;
 use crate::port::StoreSession;
+use crate::workflow::WorkflowRef;
 
 /// The runtime joined to a transaction of the host. Created by [`Squidmesh::within`](crate::Squidmesh::within).
 ///
@@ -32,8 +33,15 @@ impl<'a> TransactionScope<'a> {
     }
 
     /// Starts a run in the transaction, as [`Squidmesh::start_run`](crate::Squidmesh::start_run) does.
-    pub fn start_run<P: Serialize + ?Sized>(&self, workflow: &str, payload: &P) -> StartRun<'_> {
-        StartRun::new(self.runtime.clone(), workflow, payload).timeout(self.timeout).within(self.session, &self.after)
+    pub fn start_run<P: Serialize + ?Sized>(&self, workflow: impl AsRef<str>, payload: &P) -> StartRun<'_> {
+        StartRun::new(self.runtime.clone(), workflow.as_ref(), payload)
+            .timeout(self.timeout)
+            .within(self.session, &self.after)
+    }
+
+    /// Starts a run in the transaction, as [`Squidmesh::start`](crate::Squidmesh::start) does.
+    pub fn start<P: Serialize, R>(&self, workflow: WorkflowRef<P, R>, payload: &P) -> StartRun<'_> {
+        self.start_run(workflow.name(), payload)
     }
 
     /// Cancels a run in the transaction, as [`Squidmesh::cancel_run`](crate::Squidmesh::cancel_run) does.

@@ -12,6 +12,7 @@
 
 mod block_on;
 mod clock;
+mod context;
 mod entropy;
 mod executor;
 mod intercepted_store;
@@ -31,6 +32,7 @@ pub mod store_suite;
 
 pub use block_on::{block_on, spawn_thread};
 pub use clock::ManualClock;
+pub use context::step_context;
 pub use entropy::SeededEntropy;
 pub use executor::{DrainError, MemoryExecutor};
 pub use intercepted_store::{InterceptedStore, StoreInterceptor};

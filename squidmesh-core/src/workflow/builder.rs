@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Workflow;
 use super::destination::{COMPLETE, Destination};
 use super::intention;
+use super::reference::Expected;
 use super::step::Step;
 use super::trigger::Trigger;
 use crate::definition::draft::{Draft, TransitionDraft};
@@ -16,7 +17,7 @@ use crate::definition::{DefinitionError, DefinitionErrors, RecoveryRoute, Transi
 impl Workflow {
     /// Returns a builder for a workflow. Nothing is checked before [`WorkflowBuilder::build`].
     pub fn builder(name: impl AsRef<str>) -> WorkflowBuilder {
-        WorkflowBuilder::new(name.as_ref())
+        WorkflowBuilder::new(name.as_ref(), None)
     }
 }
 
@@ -28,17 +29,19 @@ pub struct WorkflowBuilder {
     steps: Vec<Step>,
     transitions: Vec<TransitionDraft>,
     parallel: bool,
+    expected: Option<Expected>,
     errors: Vec<DefinitionError>,
 }
 
 impl WorkflowBuilder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str, expected: Option<Expected>) -> Self {
         Self {
             name: name.to_owned(),
             triggers: Vec::new(),
             steps: Vec::new(),
             transitions: Vec::new(),
             parallel: false,
+            expected,
             errors: Vec::new(),
         }
     }
@@ -120,7 +123,7 @@ impl WorkflowBuilder {
         let triggers = self.triggers.into_iter().map(|trigger| trigger.into_draft(&mut errors)).collect();
         let (steps, code): (Vec<_>, Vec<_>) = self.steps.into_iter().map(|step| step.into_parts(&mut errors)).unzip();
         let draft = Draft { name: self.name, triggers, steps, transitions: self.transitions };
-        intention::check(&draft, &code, self.parallel, &mut errors);
+        intention::check(&draft, &code, self.parallel, self.expected.as_ref(), &mut errors);
         let definition = draft.validate(errors)?;
         let names = definition.steps().iter().map(|step| step.name.clone());
         let code = names.zip(code).collect();

@@ -6,15 +6,26 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::StepCode;
+use super::reference::Expected;
 use crate::definition::draft::{Draft, StepDraft};
-use crate::definition::{DefinitionError, InputMapping, MAX_SUGGESTIONS, StepKind, similar};
+use crate::definition::{DefinitionError, InputMapping, MAX_SUGGESTIONS, StepKind, TriggerKind, similar};
 use crate::handler::OutputShape;
 
 /// Checks a draft together with the code of its steps, which are in the same order.
-pub(super) fn check(draft: &Draft, code: &[StepCode], parallel: bool, errors: &mut Vec<DefinitionError>) {
+pub(super) fn check(
+    draft: &Draft,
+    code: &[StepCode],
+    parallel: bool,
+    expected: Option<&Expected>,
+    errors: &mut Vec<DefinitionError>,
+) {
     check_order(draft, parallel, errors);
     check_outputs(draft, code, errors);
     check_inputs(draft, code, errors);
+    if let Some(expected) = expected {
+        check_payloads(draft, expected, errors);
+        check_result(draft, code, expected, errors);
+    }
 }
 
 /// Reports several steps without an order, unless they are declared parallel.
@@ -56,6 +67,26 @@ fn check_inputs(draft: &Draft, code: &[StepCode], errors: &mut Vec<DefinitionErr
     }
 }
 
+/// Reports manual triggers whose payload is not of the type that the reference to the workflow names. A schedule has
+/// no caller, so its payload may differ.
+fn check_payloads(draft: &Draft, expected: &Expected, errors: &mut Vec<DefinitionError>) {
+    for trigger in draft.triggers.iter().filter(|trigger| trigger.kind == TriggerKind::Manual) {
+        if trigger.contract != expected.payload {
+            let (trigger, payload) = (trigger.name.clone(), expected.payload_type);
+            errors.push(DefinitionError::PayloadOfAnotherType { trigger, payload });
+        }
+    }
+}
+
+/// Reports fields that the type of the result requires and that no output provides.
+fn check_result(draft: &Draft, code: &[StepCode], expected: &Expected, errors: &mut Vec<DefinitionError>) {
+    let Some(provided) = provided_by_steps(draft, code) else { return };
+    for key in expected.result.iter().filter(|key| !provided.contains(key.as_str())) {
+        let similar = similar(key, provided.iter().copied());
+        errors.push(DefinitionError::UnknownResult { key: key.clone(), similar });
+    }
+}
+
 /// Returns the keys of payload and context that the input of a step is made of.
 fn wanted(step: &StepDraft) -> Box<dyn Iterator<Item = &str> + '_> {
     match &step.input {
@@ -71,6 +102,13 @@ fn provided<'a>(draft: &'a Draft, code: &[StepCode]) -> Option<BTreeSet<&'a str>
     for trigger in &draft.triggers {
         provided.extend(trigger.contract.field_names()?);
     }
+    provided.extend(provided_by_steps(draft, code)?);
+    Some(provided)
+}
+
+/// Returns every key that outputs provide; `None` if one of them may have any keys.
+fn provided_by_steps<'a>(draft: &'a Draft, code: &[StepCode]) -> Option<BTreeSet<&'a str>> {
+    let mut provided = BTreeSet::new();
     for (step, code) in draft.steps.iter().zip(code) {
         match (&step.kind, &step.output) {
             (StepKind::Wait { .. }, _) => {}

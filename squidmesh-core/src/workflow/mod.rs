@@ -8,6 +8,7 @@ mod builder;
 mod built_in;
 mod destination;
 mod intention;
+mod reference;
 mod step;
 mod step_function;
 mod transactional;
@@ -21,10 +22,11 @@ pub use self::action::{Action, StepAction};
 pub use self::builder::WorkflowBuilder;
 pub use self::built_in::{Approval, ApprovalUntil, BuiltIn, approval, log, pause, wait};
 pub use self::destination::{COMPLETE, Complete, Destination, FAIL, Fail};
+pub use self::reference::WorkflowRef;
 pub use self::step::Step;
 pub use self::step_function::{StepFuture, StepInput, With, with};
 pub use self::transactional::{Transactional, TransactionalAction, transactional};
-pub use self::trigger::Trigger;
+pub use self::trigger::{Trigger, TriggerPayload};
 
 pub use crate::cancellation::{CancelReason, Cancellation};
 pub use crate::handler::{

@@ -8,6 +8,17 @@ use crate::contract::{Contract, Field, PayloadSchema};
 use crate::definition::draft::TriggerDraft;
 use crate::definition::{DefinitionError, MissedPolicy, TriggerKind};
 
+/// The payload of a trigger: anything that describes itself by a JSON Schema.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the payload of a trigger",
+    label = "the payload of a trigger is described by its JSON Schema",
+    note = "add `#[derive(schemars::JsonSchema)]` to `{Self}`, with `schemars = \"1\"` in `Cargo.toml`: what another version of that crate derives is another trait"
+)]
+pub trait TriggerPayload: JsonSchema {}
+
+#[diagnostic::do_not_recommend]
+impl<T: JsonSchema> TriggerPayload for T {}
+
 /// The declaration of a trigger. A trigger without a declared payload takes none.
 #[derive(Clone, Debug)]
 #[must_use = "a trigger counts only once it is given to a workflow"]
@@ -89,7 +100,7 @@ impl Trigger {
     /// Takes a payload of this type, which must be an object without other fields. The payload is checked against
     /// the JSON Schema of the type, in which a field has one name: a payload that serde would accept through an
     /// `alias` is refused.
-    pub fn payload<T: JsonSchema>(mut self) -> Self {
+    pub fn payload<T: TriggerPayload>(mut self) -> Self {
         self.twice |= self.schema.is_some();
         self.schema = Some(PayloadSchema::of::<T>());
         self

@@ -5,27 +5,19 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use squidmesh_core::definition::{StepName, WorkflowName};
+use serde_json::{Value, json};
 use squidmesh_core::port::TransactionType;
 use squidmesh_core::run::FailureKind;
-use squidmesh_core::workflow::{
-    Cancellation, Compensation, ErasedHandler, HandlerOutput, TransactionalHandler, WithDelay,
-};
-use squidmesh_core::{Handler, RunId, Step, StepContext, StepError, StepResult, StepResultExt, secs, transactional};
-use uuid::Uuid;
+use squidmesh_core::testing::step_context;
+use squidmesh_core::workflow::{Compensation, ErasedHandler, HandlerOutput, TransactionalHandler, WithDelay};
+use squidmesh_core::{Handler, Step, StepContext, StepError, StepResult, StepResultExt, secs, transactional};
 
 use crate::declared::triggered;
 
 fn context() -> StepContext {
-    StepContext::new(
-        RunId::from_uuid(Uuid::nil()),
-        WorkflowName::new("orders").unwrap(),
-        StepName::new("a").unwrap(),
-        2,
-        Arc::new(Map::new()),
-        Cancellation::new(),
-    )
+    let mut context = step_context("orders", "a").unwrap();
+    context.attempt = 2;
+    context
 }
 
 fn run(step: Step, input: Value) -> Result<HandlerOutput, StepError> {

@@ -18,5 +18,6 @@ mod garbage;
 mod graphs;
 mod handlers;
 mod intention;
+mod references;
 mod scale;
 mod schedules;

@@ -41,6 +41,27 @@ impl MemoryExecutor {
         Ok(deliveries)
     }
 
+    /// Delivers all due work, moves the clock to the next due time, whether of a wait, a delay, a backoff or a
+    /// deadline, and delivers what is due then. Returns by how much the clock was moved, and `None` if no work is
+    /// scheduled.
+    ///
+    /// # Errors
+    /// Returns a [`DrainError`] at the first delivery that fails.
+    pub async fn run_to_next_timer(&self, mesh: &Squidmesh) -> Result<Option<Duration>, DrainError> {
+        let runner = mesh.runner();
+        let mut deliveries = 0;
+        let after = loop {
+            match deliver_one(&runner, &mut deliveries).await? {
+                Next::Delivered => {}
+                Next::Due(after) => break after,
+                Next::Nothing => return Ok(None),
+            }
+        };
+        self.shared.clock.advance(after);
+        while let Next::Delivered = deliver_one(&runner, &mut deliveries).await? {}
+        Ok(Some(after))
+    }
+
     /// Delivers all due work, then moves the clock to the next due time and repeats, until no work is scheduled:
     /// waits, delays and backoffs take no real time. Cron triggers fire as the clock moves, but the clock is never
     /// moved for them alone. Returns the number of deliveries.

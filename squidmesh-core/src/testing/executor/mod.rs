@@ -55,7 +55,7 @@ use crate::runner::Runner;
 /// let executor = MemoryExecutor::new(clock);
 /// let mesh = Squidmesh::builder(store).executor(executor.clone()).workflow(welcome).build()?;
 ///
-/// let run = block_on(mesh.start_run("welcome", &json!({})).into_future())?;
+/// let run = block_on(mesh.start_run("welcome", &json!({})))?;
 /// block_on(executor.run_to_rest(&mesh))?; // three days pass
 /// assert_eq!(block_on(mesh.inspect_run(run.id))?.run.status, RunStatus::Completed);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

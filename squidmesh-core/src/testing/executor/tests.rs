@@ -34,7 +34,7 @@ fn host(workflow: Workflow) -> Host {
 
 impl Host {
     fn start(&self) -> Run {
-        block_on(self.mesh.start_run("sample", &json!({})).into_future()).unwrap()
+        block_on(self.mesh.start_run("sample", &json!({}))).unwrap()
     }
 
     fn status(&self, run: &Run) -> RunStatus {
@@ -77,6 +77,21 @@ fn draining_delivers_what_is_due_and_no_more() {
     host.executor.manual_clock().advance(hours(72));
     assert!(block_on(host.executor.drain(&host.mesh)).unwrap() >= 2);
     assert!(runs.iter().all(|run| host.status(run) == RunStatus::Completed));
+}
+
+#[test]
+fn the_next_timer_is_reached_and_no_later_one() {
+    let host = host(waiting());
+    let (run, began) = (host.start(), host.now());
+    assert_eq!(block_on(host.executor.run_to_next_timer(&host.mesh)).unwrap(), Some(hours(72)));
+    assert_eq!((host.status(&run), host.now().since(began)), (RunStatus::Completed, hours(72)));
+    assert_eq!(block_on(host.executor.run_to_next_timer(&host.mesh)).unwrap(), None, "nothing is scheduled");
+    let failing = |_: Value, _: StepContext| async { Err::<(), _>(StepError::retryable("never")) };
+    let retried = self::host(solo(Step::new("only", failing).retry(Retry::fixed(3, hours(1)))));
+    retried.start();
+    assert_eq!(block_on(retried.executor.run_to_next_timer(&retried.mesh)).unwrap(), Some(hours(1)));
+    assert_eq!(block_on(retried.executor.run_to_next_timer(&retried.mesh)).unwrap(), Some(hours(1)));
+    assert_eq!(block_on(retried.executor.run_to_next_timer(&retried.mesh)).unwrap(), None);
 }
 
 #[test]
@@ -146,7 +161,7 @@ fn an_executor_that_refuses_or_panics_starts_nothing() {
         MemoryExecutor::panic_in_describe,
     ] {
         upset(&host.executor);
-        let answer = block_on(host.mesh.start_run("sample", &json!({})).into_future());
+        let answer = block_on(host.mesh.start_run("sample", &json!({})));
         assert!(matches!(answer, Err(StartError::Refused(DispatchRefused::ByExecutor(_)))), "{answer:?}");
         assert_eq!((host.store.intents(), host.sink.events()), (Vec::new(), Vec::new()));
         host.executor.accept();
@@ -171,7 +186,7 @@ fn a_run_started_in_a_hosts_transaction_vanishes_with_it() {
     for commits in [false, true] {
         let transaction = host.store.begin();
         let joined = host.mesh.within(&transaction);
-        let run = block_on(joined.start_run("sample", &json!({})).into_future()).unwrap();
+        let run = block_on(joined.start_run("sample", &json!({}))).unwrap();
         let after = joined.into_after_commit();
         assert!(host.sink.events().is_empty(), "nothing is emitted before the commit");
         if commits {
@@ -237,7 +252,7 @@ fn schedules_fire_while_time_passes_for_other_work() {
     let builder = Squidmesh::builder(store).executor(executor.clone());
     let mesh = builder.workflow(waiting()).workflow(nightly()).build().unwrap();
     assert_eq!(block_on(executor.run_to_rest(&mesh)).unwrap(), 0, "a schedule alone is at rest");
-    block_on(mesh.start_run("sample", &json!({})).into_future()).unwrap();
+    block_on(mesh.start_run("sample", &json!({}))).unwrap();
     block_on(executor.run_to_rest(&mesh)).unwrap();
     let fired = block_on(mesh.list_runs(&RunFilter::new().workflow("nightly".parse().unwrap()))).unwrap().runs;
     assert_eq!(fired.len(), 3, "three nights pass in 72 hours");
