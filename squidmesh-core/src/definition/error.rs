@@ -40,11 +40,9 @@ pub enum DefinitionError {
         /// Why the schema is not usable.
         reason: String,
     },
-    /// A manual trigger does not take the payload of the [`WorkflowRef`](crate::workflow::WorkflowRef) that its workflow was built from.
-    #[error(
-        "the trigger {trigger:?} does not take what `WorkflowRef` says this workflow is started with: declare \
-         `.payload::<{payload}>()`, or none if that is `()`"
-    )]
+    /// A manual trigger does not take the payload of the [`WorkflowRef`](crate::workflow::WorkflowRef) that its
+    /// workflow was built from.
+    #[error("the trigger {trigger:?} must take what `WorkflowRef` names: `.payload::<{payload}>()`, or none for `()`")]
     PayloadOfAnotherType {
         /// The trigger.
         trigger: String,
@@ -417,11 +415,7 @@ pub enum DefinitionError {
         similar: Option<String>,
     },
     /// The type of the result requires a field that no output provides.
-    #[error(
-        "the result that `WorkflowRef` names for this workflow has the field {key:?}, which no output provides{}: \
-         correct the name, or give a step that output",
-        meant(.similar)
-    )]
+    #[error("no output provides the field {key:?} of the result that `WorkflowRef` names{}", meant(.similar))]
     UnknownResult {
         /// The field.
         key: String,

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use super::Workflow;
 use super::destination::{COMPLETE, Destination};
-use super::intention;
-use super::reference::Expected;
+use super::intention::{self, Expected};
 use super::step::Step;
 use super::trigger::Trigger;
 use crate::definition::draft::{Draft, TransitionDraft};

@@ -3,13 +3,39 @@
 //! A stored definition has no types, and may have been meant otherwise when it was stored: these rules are for
 //! builders alone.
 
+use std::any::type_name;
 use std::collections::{BTreeSet, HashSet};
 
+use schemars::JsonSchema;
+use serde_json::Value;
+
 use super::StepCode;
-use super::reference::Expected;
+use crate::contract::{Contract, PayloadSchema};
 use crate::definition::draft::{Draft, StepDraft};
 use crate::definition::{DefinitionError, InputMapping, MAX_SUGGESTIONS, StepKind, TriggerKind, similar};
 use crate::handler::OutputShape;
+
+/// What a declaration must agree with, if its builder was made from a reference to the workflow.
+pub(super) struct Expected {
+    /// The contract of every manual trigger.
+    payload: Contract,
+    /// The name of the payload type, for messages.
+    payload_type: &'static str,
+    /// The fields that the result requires.
+    result: Vec<String>,
+}
+
+impl Expected {
+    pub(super) fn of<P: JsonSchema, R: JsonSchema>() -> Self {
+        let schema = PayloadSchema::of::<P>();
+        let is_nothing = schema.as_json().get("type").is_some_and(|kind| kind == "null");
+        let payload = if is_nothing { Contract::Nothing } else { Contract::Schema(schema) };
+        let schema = PayloadSchema::of::<R>();
+        let required = schema.as_json().get("required").and_then(Value::as_array).into_iter().flatten();
+        let result = required.filter_map(Value::as_str).map(str::to_owned).collect();
+        Self { payload, payload_type: type_name::<P>(), result }
+    }
+}
 
 /// Checks a draft together with the code of its steps, which are in the same order.
 pub(super) fn check(

@@ -2,7 +2,6 @@
 //!
 //! Knows types and what a declaration must agree with; must never know runs or how they are started.
 
-use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -10,7 +9,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
 use super::builder::WorkflowBuilder;
-use crate::contract::{Contract, PayloadSchema};
+use super::intention::Expected;
 
 /// The name of a workflow with the types of its payload and its result, so that the compiler checks every start.
 ///
@@ -103,27 +102,5 @@ impl<P, R> Copy for WorkflowRef<P, R> {}
 impl<P, R> fmt::Debug for WorkflowRef<P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("WorkflowRef").field(&self.name).finish()
-    }
-}
-
-/// What a declaration must agree with.
-pub(super) struct Expected {
-    /// The contract of every manual trigger.
-    pub(super) payload: Contract,
-    /// The name of the payload type, for messages.
-    pub(super) payload_type: &'static str,
-    /// The fields that the result requires.
-    pub(super) result: Vec<String>,
-}
-
-impl Expected {
-    fn of<P: JsonSchema, R: JsonSchema>() -> Self {
-        let schema = PayloadSchema::of::<P>();
-        let is_nothing = schema.as_json().get("type").is_some_and(|kind| kind == "null");
-        let payload = if is_nothing { Contract::Nothing } else { Contract::Schema(schema) };
-        let schema = PayloadSchema::of::<R>();
-        let required = schema.as_json().get("required").and_then(Value::as_array).into_iter().flatten();
-        let result = required.filter_map(Value::as_str).map(str::to_owned).collect();
-        Self { payload, payload_type: type_name::<P>(), result }
     }
 }

@@ -65,8 +65,7 @@ fn a_declaration_that_agrees_is_the_same_as_without_a_reference() {
 #[test]
 fn every_manual_trigger_takes_the_payload_of_the_reference() {
     let message = format!(
-        "the trigger \"place_order\" does not take what `WorkflowRef` says this workflow is started with: declare \
-         `.payload::<{}>()`, or none if that is `()`",
+        "the trigger \"place_order\" must take what `WorkflowRef` names: `.payload::<{}>()`, or none for `()`",
         std::any::type_name::<Order>()
     );
     refused(declared(placed().payload::<Parcel>(), "receipt"), &message);
@@ -94,8 +93,7 @@ fn nothing_is_the_payload_of_a_trigger_without_one() {
 fn outputs_provide_what_the_result_requires() {
     refused(
         declared(placed().payload::<Order>(), "reciept"),
-        "the result that `WorkflowRef` names for this workflow has the field \"receipt\", which no output provides; did \
-         you mean \"reciept\"?: correct the name, or give a step that output",
+        "no output provides the field \"receipt\" of the result that `WorkflowRef` names; did you mean \"reciept\"?",
     );
 }
 
