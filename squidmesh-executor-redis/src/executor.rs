@@ -81,8 +81,8 @@ impl RedisExecutor {
     ///
     /// # Errors
     /// Returns [`RedisExecutorError::InvalidAddress`], which does not show the address.
-    pub fn new(address: &str) -> Result<Self, RedisExecutorError> {
-        RedisExecutor::on(Server::at(address)?)
+    pub fn new(address: impl AsRef<str>) -> Result<Self, RedisExecutorError> {
+        RedisExecutor::on(Server::at(address.as_ref())?)
     }
 
     /// Creates an executor on the master of this name, as known to the sentinels at these addresses.
@@ -132,7 +132,7 @@ impl RedisExecutor {
     ///
     /// # Errors
     /// Returns [`InvalidName`] if `name` is not a valid queue name.
-    pub fn queue(mut self, name: &str, steps: usize) -> Result<Self, InvalidName> {
+    pub fn queue(mut self, name: impl AsRef<str>, steps: usize) -> Result<Self, InvalidName> {
         self.lanes.own.insert(QueueName::new(name)?, steps);
         Ok(self)
     }
@@ -176,8 +176,8 @@ impl RedisExecutor {
     ///
     /// # Errors
     /// Returns [`RedisExecutorError::InvalidPrefix`] if the prefix is invalid.
-    pub fn prefix(mut self, prefix: &str) -> Result<Self, RedisExecutorError> {
-        self.shared = Arc::new(Shared::new(self.shared.server.clone(), Keys::new(prefix)?));
+    pub fn prefix(mut self, prefix: impl AsRef<str>) -> Result<Self, RedisExecutorError> {
+        self.shared = Arc::new(Shared::new(self.shared.server.clone(), Keys::new(prefix.as_ref())?));
         Ok(self)
     }
 

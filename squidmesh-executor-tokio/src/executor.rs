@@ -73,7 +73,7 @@ impl TokioExecutor {
     ///
     /// # Errors
     /// Returns [`InvalidName`] if `name` is not a valid queue name.
-    pub fn queue(mut self, name: &str, steps: usize) -> Result<Self, InvalidName> {
+    pub fn queue(mut self, name: impl AsRef<str>, steps: usize) -> Result<Self, InvalidName> {
         self.lanes.own.insert(QueueName::new(name)?, steps);
         Ok(self)
     }

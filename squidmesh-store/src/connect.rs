@@ -32,7 +32,7 @@ impl SeaOrmStore {
     ///
     /// # Errors
     /// Returns a [`ConnectError`] if the URL is invalid, or the database or its tables cannot be used.
-    pub async fn connect(url: &str) -> Result<SeaOrmStore, ConnectError> {
+    pub async fn connect(url: impl AsRef<str>) -> Result<SeaOrmStore, ConnectError> {
         SeaOrmStore::builder(url).connect().await
     }
 
@@ -51,8 +51,8 @@ impl SeaOrmStore {
     }
 
     /// Like [`connect`](Self::connect), with options.
-    pub fn builder(url: &str) -> StoreBuilder {
-        StoreBuilder::on_url(url)
+    pub fn builder(url: impl AsRef<str>) -> StoreBuilder {
+        StoreBuilder::on_url(url.as_ref())
     }
 
     /// Like [`from_connection`](Self::from_connection), with options.
@@ -138,8 +138,8 @@ impl StoreBuilder {
     ///
     /// The host's connections use the same search path. Setting a schema is an error on SQLite and on a connection
     /// that the host brought.
-    pub fn schema(mut self, schema: &str) -> Self {
-        self.schema = Some(schema.to_owned());
+    pub fn schema(mut self, schema: impl AsRef<str>) -> Self {
+        self.schema = Some(schema.as_ref().to_owned());
         self
     }
 

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod databases;
+mod silent;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use databases::{TestDatabase, count};
 use sea_orm::{ConnectionTrait, DbErr};
+use silent::Network;
 use squidmesh_core::command::StartError;
 use squidmesh_core::port::StoreError;
 use squidmesh_core::testing::{ManualClock, MemoryExecutor, RecordingSink};
@@ -37,7 +39,10 @@ struct Shop {
 
 impl Shop {
     async fn open(database: &TestDatabase) -> Shop {
-        let store = database.store().await;
+        Shop::over(database.store().await).await
+    }
+
+    async fn over(store: SeaOrmStore) -> Shop {
         store.connection().execute_unprepared("CREATE TABLE orders (id INTEGER PRIMARY KEY)").await.unwrap();
         let checkout = Workflow::builder("checkout").trigger(Trigger::manual("go")).step(Step::new("pay", pay));
         let (sink, executor) = (RecordingSink::new(), MemoryExecutor::new(Arc::new(ManualClock::default())));
@@ -47,6 +52,7 @@ impl Shop {
     }
 
     async fn place(&self, statements: [&str; 2], swallow: bool) -> Result<RunId, ShopError> {
+        let announced = self.sink.names().len();
         let placed = self.store.transaction(&self.mesh, async |transaction, mesh| {
             let run = mesh.start_run("checkout", &serde_json::json!({})).await?;
             for statement in statements {
@@ -55,7 +61,7 @@ impl Shop {
                     _ => {}
                 }
             }
-            assert!(self.sink.names().is_empty(), "nothing is announced before the commit");
+            assert_eq!(self.sink.names().len(), announced, "nothing is announced before the commit");
             Ok::<_, ShopError>(run.id)
         });
         placed.await
@@ -117,6 +123,45 @@ async fn a_caller_that_leaves_rolls_back_and_holds_up_nobody() {
         shop.place([ONE, "SELECT 1"], false).await.unwrap();
         assert_eq!(shop.mesh.list_runs(&RunFilter::default()).await.unwrap().runs.len(), 1, "{}", database.url);
     }
+}
+
+/// Makes the network fall silent at the commit of an order, and returns how many runs and orders the database then has.
+async fn placed_into_silence(arrives: bool) -> (usize, i64) {
+    let database = TestDatabase::postgres().await;
+    let network = Network::to(&database.url).await;
+    let builder = SeaOrmStore::builder(network.url(&database.url)).call_timeout(Duration::from_secs(1));
+    let shop = Shop::over(builder.connect().await.unwrap()).await;
+    shop.place([ONE, "SELECT 1"], false).await.unwrap();
+    let announced = shop.sink.names().len();
+    let begun = Instant::now();
+    let placed = shop.store.transaction(&shop.mesh, async |transaction, mesh| {
+        let run = mesh.start_run("checkout", &serde_json::json!({})).await?;
+        transaction.execute_unprepared("INSERT INTO orders VALUES (2)").await?;
+        network.fall_silent_at(b"COMMIT", arrives);
+        Ok::<_, ShopError>(run.id)
+    });
+    let placed = placed.await;
+    assert!(matches!(&placed, Err(ShopError::Store(StoreError::OutcomeUnknown { .. }))), "{placed:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    assert_eq!(shop.sink.names().len(), announced, "nothing is announced that may not have happened");
+
+    // The pool may still hold other connections that are silent.
+    while let Err(error) = shop.place(["INSERT INTO orders VALUES (3)", "SELECT 1"], false).await {
+        assert!(matches!(error, ShopError::Store(StoreError::Unavailable { .. })), "nothing changed: {error}");
+        assert!(begun.elapsed() < Duration::from_secs(15), "{error}");
+    }
+    let runs = shop.mesh.list_runs(&RunFilter::default()).await.unwrap().runs.len();
+    (runs, count(shop.store.connection(), "orders").await)
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_unknown_and_took_effect_on_postgres() {
+    assert_eq!(placed_into_silence(true).await, (3, 3));
+}
+
+#[tokio::test]
+async fn a_commit_that_is_lost_is_unknown_and_took_no_effect_on_postgres() {
+    assert_eq!(placed_into_silence(false).await, (2, 2));
 }
 
 #[test]

@@ -20,7 +20,7 @@ const BOUND: Duration = Duration::from_millis(1_500);
 const LEEWAY: Duration = Duration::from_secs(3);
 
 async fn over(network: &Network, database: &TestDatabase) -> SeaOrmStore {
-    let builder = SeaOrmStore::builder(&network.url(&database.url)).call_timeout(BOUND);
+    let builder = SeaOrmStore::builder(network.url(&database.url)).call_timeout(BOUND);
     builder.connect_timeout(Duration::from_secs(1)).max_connections(3).connect().await.unwrap()
 }
 

@@ -30,7 +30,7 @@ impl TestRedis {
 
     /// Returns an executor, as each process of the test has one.
     pub fn executor(&self) -> RedisExecutor {
-        let executor = RedisExecutor::new(&TestRedis::address()).expect("the address of the server can be used");
+        let executor = RedisExecutor::new(TestRedis::address()).expect("the address of the server can be used");
         executor.prefix(&self.prefix).expect("the prefix can be used")
     }
 }

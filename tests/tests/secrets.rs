@@ -126,7 +126,7 @@ async fn addresses() -> Vec<String> {
         "http://shop:SECRET@h/",
         "redis://shop:SECRET@h:x/",
     ] {
-        match RedisExecutor::new(&address.replace("SECRET", &secret())) {
+        match RedisExecutor::new(address.replace("SECRET", &secret())) {
             Err(error) => said.push(text_of(&error)),
             Ok(executor) => {
                 said.push(format!("{executor:?}"));

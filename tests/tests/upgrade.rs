@@ -293,6 +293,6 @@ mod postgres {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn runs_of_an_earlier_version_are_migrated_under_load_and_end() {
-        upgraded(&TestDatabase::postgres().await, "0.1.0").await;
+        upgraded(&TestDatabase::empty_postgres().await, "0.1.0").await;
     }
 }

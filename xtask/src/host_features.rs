@@ -28,5 +28,5 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     }
     command.arg("--features").arg(FEATURES.join(","));
     // The time that large definitions take is measured with the number type that most hosts use.
-    run_command(command.args(["--target-dir", "target/host-features", "--", "--skip", "scale::"]))
+    run_command(command.args(["--", "--skip", "scale::"]))
 }

@@ -8,7 +8,7 @@ use crate::{RedisExecutor, RedisExecutorError};
 fn executor(redis: &Deployment) -> RedisExecutor {
     let dead = redis.keys.dead_letters();
     let prefix = dead.trim_start_matches('{').split('}').next().unwrap();
-    RedisExecutor::new(&server()).unwrap().prefix(prefix).unwrap()
+    RedisExecutor::new(server()).unwrap().prefix(prefix).unwrap()
 }
 
 async fn add(redis: &Deployment, route: &Route, fields: &[&[u8]]) {

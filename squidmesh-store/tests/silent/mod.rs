@@ -2,8 +2,8 @@
 //! arrives.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -13,6 +13,14 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) struct Network {
     port: u16,
     silences: Arc<AtomicU64>,
+    trap: Arc<Mutex<Option<Trap>>>,
+}
+
+/// A request at which the open connections become silent.
+#[derive(Clone, Copy)]
+struct Trap {
+    request: &'static [u8],
+    arrives: bool,
 }
 
 impl Network {
@@ -20,16 +28,17 @@ impl Network {
     pub(crate) async fn to(url: &str) -> Self {
         let (host, port) = address(url);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let network = Network { port: listener.local_addr().unwrap().port(), silences: Arc::default() };
-        let silences = Arc::clone(&network.silences);
+        let network =
+            Network { port: listener.local_addr().unwrap().port(), silences: Arc::default(), trap: Arc::default() };
+        let (silences, trap) = (Arc::clone(&network.silences), Arc::clone(&network.trap));
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let server = TcpStream::connect((host.as_str(), port)).await.unwrap();
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                tokio::spawn(carry(from_client, to_server, Arc::clone(&silences)));
-                tokio::spawn(carry(from_server, to_client, Arc::clone(&silences)));
+                tokio::spawn(carry(from_client, to_server, Arc::clone(&silences), Arc::clone(&trap)));
+                tokio::spawn(carry(from_server, to_client, Arc::clone(&silences), Arc::default()));
             }
         });
         network
@@ -45,9 +54,20 @@ impl Network {
     pub(crate) fn fall_silent(&self) {
         self.silences.fetch_add(1, Ordering::SeqCst);
     }
+
+    /// Falls silent when a client next sends these bytes, which still arrive at the server or do not.
+    #[allow(dead_code, reason = "each test binary uses some of it")]
+    pub(crate) fn fall_silent_at(&self, request: &'static [u8], arrives: bool) {
+        *self.trap.lock().unwrap() = Some(Trap { request, arrives });
+    }
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, silences: Arc<AtomicU64>) {
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    silences: Arc<AtomicU64>,
+    trap: Arc<Mutex<Option<Trap>>>,
+) {
     let born = silences.load(Ordering::SeqCst);
     let mut bytes = vec![0; 65_536];
     loop {
@@ -56,10 +76,24 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, silences: Arc<At
             // Neither side learns that the other has gone.
             std::future::pending::<()>().await;
         }
+        let sprung = sprung(&mut trap.lock().unwrap(), bytes.get(..count).unwrap_or_default());
+        if let Some(trap) = sprung {
+            // Before the request is passed on, so that its answer is not.
+            silences.fetch_add(1, Ordering::SeqCst);
+            if !trap.arrives {
+                std::future::pending::<()>().await;
+            }
+        }
         if count == 0 || to.write_all(bytes.get(..count).unwrap_or_default()).await.is_err() {
             return;
         }
     }
+}
+
+/// Takes the trap if the request is in these bytes.
+fn sprung(trap: &mut Option<Trap>, bytes: &[u8]) -> Option<Trap> {
+    let request = trap.as_ref()?.request;
+    if bytes.windows(request.len()).any(|window| window == request) { trap.take() } else { None }
 }
 
 fn address(url: &str) -> (String, u16) {

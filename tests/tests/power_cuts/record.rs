@@ -74,7 +74,7 @@ pub(crate) fn log_of(file: &Path) -> PathBuf {
 }
 
 pub(crate) async fn open(file: &Path, clock: &Arc<ManualClock>) -> SeaOrmStore {
-    SeaOrmStore::builder(&format!("sqlite://{}", file.display()))
+    SeaOrmStore::builder(format!("sqlite://{}", file.display()))
         .max_connections(1)
         .clock(clock.clone())
         .connect()

@@ -27,7 +27,7 @@ mod sqlite {
             let user = GUIDE.lines().find(|line| line.starts_with("user squidmesh ")).expect("the guide has the line");
             let redis = RedisServer::with_settings(user).await;
             let (address, port) = (*redis, redis.port());
-            let executor = RedisExecutor::new(&format!("redis://squidmesh:password@127.0.0.1:{port}")).unwrap();
+            let executor = RedisExecutor::new(format!("redis://squidmesh:password@127.0.0.1:{port}")).unwrap();
             let executor = executor.concurrency(16).sweep_interval(SWEEP);
             let errands = Errands::at(redis, address, &["default"], |_| executor).await;
             // Everything that an executor ever does: it announces, reads, waits, takes over, sets aside and resends.
@@ -88,7 +88,7 @@ mod sqlite {
             // works.
             let database = TestDatabase::sqlite();
             let store = SeaOrmStore::connect(database.url()).await.unwrap();
-            let builder = Squidmesh::builder(store).executor(RedisExecutor::new(&redis.url()).unwrap());
+            let builder = Squidmesh::builder(store).executor(RedisExecutor::new(redis.url()).unwrap());
             let builder = workflows(ms(0), &(Arc::new(|_: &_| {}) as _))
                 .into_iter()
                 .fold(builder, |mesh, workflow| mesh.workflow(workflow));

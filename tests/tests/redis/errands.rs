@@ -79,7 +79,7 @@ impl Errands {
         });
         let errand = Workflow::builder(ERRAND).trigger(Trigger::manual("manual"));
         let errand = steps.fold(errand, |errand, step| errand.step(step)).parallel().build().unwrap();
-        let executor = executor(RedisExecutor::new(&address.url()).unwrap().concurrency(16).sweep_interval(SWEEP));
+        let executor = executor(RedisExecutor::new(address.url()).unwrap().concurrency(16).sweep_interval(SWEEP));
         let mesh = Squidmesh::builder(store).executor(executor.clone()).workflow(errand).build().unwrap();
         let look = Look::at(address, PREFIX);
         Errands { look, redis, mesh, executor, begun, queues: queues.len(), _database: database }

@@ -23,7 +23,7 @@ mod sqlite {
         block_on(async {
             let (redis, database) = (RedisServer::start().await, TestDatabase::sqlite());
             let store = SeaOrmStore::connect(database.url()).await.unwrap();
-            let builder = Squidmesh::builder(store).executor(RedisExecutor::new(&redis.url()).unwrap());
+            let builder = Squidmesh::builder(store).executor(RedisExecutor::new(redis.url()).unwrap());
             let builder = (0..100).fold(builder, |builder, number| builder.workflow(workflow(number)));
             let mesh = builder.build().unwrap();
             let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -61,7 +61,7 @@ fn workflow(number: usize) -> Workflow {
 /// Executes a run, and returns how long that took.
 async fn done(mesh: &Squidmesh, number: usize) -> Duration {
     let begun = Instant::now();
-    let run = mesh.start_run(&format!("workflow-{number}"), &json!({})).await.unwrap();
+    let run = mesh.start_run(format!("workflow-{number}"), &json!({})).await.unwrap();
     while mesh.inspect_run(run.id).await.unwrap().run.status != RunStatus::Completed {
         assert!(begun.elapsed() < secs(30), "no worker carries a run out");
         tokio::time::sleep(ms(5)).await;

@@ -41,7 +41,7 @@ mod sqlite {
         block_on(async {
             let server = RedisServer::with_settings("user worker on >right ~* +@all").await;
             let (address, port) = (*server, server.port());
-            let wrong = RedisExecutor::new(&format!("redis://worker:wrong@127.0.0.1:{port}")).unwrap();
+            let wrong = RedisExecutor::new(format!("redis://worker:wrong@127.0.0.1:{port}")).unwrap();
             let errands = Errands::at(server, address, &["default"], |_| wrong).await;
             let working = errands.working(async {
                 errands.start(5).await;
@@ -63,7 +63,7 @@ mod sqlite {
         block_on(async {
             let server = RedisServer::with_settings("user worker on >right ~* +@all -xreadgroup").await;
             let (address, port) = (*server, server.port());
-            let executor = RedisExecutor::new(&format!("redis://worker:right@127.0.0.1:{port}")).unwrap();
+            let executor = RedisExecutor::new(format!("redis://worker:right@127.0.0.1:{port}")).unwrap();
             let errands =
                 Errands::at(server, address, &["default"], |_| executor.concurrency(4).sweep_interval(SWEEP)).await;
             let working = errands.working(async {
@@ -89,7 +89,7 @@ mod sqlite_without_xautoclaim {
         block_on(async {
             let server = RedisServer::with_settings("user worker on >right ~* +@all -xautoclaim").await;
             let (address, port) = (*server, server.port());
-            let executor = RedisExecutor::new(&format!("redis://worker:right@127.0.0.1:{port}")).unwrap();
+            let executor = RedisExecutor::new(format!("redis://worker:right@127.0.0.1:{port}")).unwrap();
             let executor = executor.sweep_interval(SWEEP);
             let errands = Errands::at(server, address, &["default"], |_| executor).await;
             errands.announce(RUNS).await;

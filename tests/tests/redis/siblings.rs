@@ -28,7 +28,7 @@ mod postgres {
             let redis = RedisServer::start().await;
             for width in [250, 1_000] {
                 let without = read(TokioExecutor::new().concurrency(CONCURRENCY), width).await;
-                let over_redis = RedisExecutor::new(&redis.url()).unwrap().concurrency(CONCURRENCY);
+                let over_redis = RedisExecutor::new(redis.url()).unwrap().concurrency(CONCURRENCY);
                 let over_redis = read(over_redis, width).await;
                 eprintln!("{width} siblings: {over_redis} step runs were read, and without Redis {without}");
                 let most = FOR_EACH * i64::try_from(width).unwrap();

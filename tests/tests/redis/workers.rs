@@ -42,7 +42,7 @@ impl Workers {
         let database = TestDatabase::postgres().await;
         let redis = RedisServer::start().await;
         let store = SeaOrmStore::connect(database.url()).await.unwrap();
-        let executor = RedisExecutor::new(&redis.url()).unwrap();
+        let executor = RedisExecutor::new(redis.url()).unwrap();
         let builder = workflows(step, &(Arc::new(|_: &_| {}) as _)).into_iter();
         let builder =
             builder.fold(Squidmesh::builder(store).executor(executor), |builder, workflow| builder.workflow(workflow));
