@@ -118,44 +118,25 @@ impl Operator {
         if matches!(why.status, RunStatus::Completed | RunStatus::Cancelled) {
             return Ok(why); // it did not wait for long
         }
-        let (reason, sentence) = (word(&why.reason), sentence(run, &why));
+        let (reason, sentence) = (why.reason.to_string(), sentence(run, &why));
         let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         reasons.entry((run.workflow.to_string(), reason)).or_insert(sentence);
         Ok(why)
     }
 }
 
-/// Returns a sentence such as `checkout of order-000007 is paused: paused_for_approval at review, until 2026-…; could
-/// be: approve, reject, cancel`.
+/// Returns a sentence such as `checkout of order-000007 is paused: paused_for_approval at review, deadline 2026-…;
+/// possible: approve, reject, cancel`.
 fn sentence(run: &Run, why: &Explanation) -> String {
     let mut text = run.workflow.to_string();
     if let Some(order_id) = run.payload.get("order_id").and_then(|id| id.as_str()) {
         let _ = write!(text, " of {order_id}");
     }
-    let _ = write!(text, " is {}: {}", why.status, word(&why.reason));
-    if let Some(step) = &why.step {
-        let _ = write!(text, " at {step}");
-    }
-    if let Some(attempt) = why.attempt {
-        let _ = write!(text, ", attempt {attempt}");
-    }
-    if let Some(at) = why.at {
-        let _ = write!(text, ", until {at}");
-    }
+    let _ = write!(text, " is {why}");
     if let Some(failure) = &why.failure {
         let _ = write!(text, " ({})", failure.message);
     }
-    let actions: Vec<String> = why.actions.iter().map(word).collect();
-    let _ = write!(text, "; could be: {}", actions.join(", "));
     text
-}
-
-/// Returns the JSON name of a value.
-fn word(value: &impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
 }
 
 /// Returns whether any failed run is neither fully compensated nor resumed: there is still something to wait for.

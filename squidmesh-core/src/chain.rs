@@ -3,6 +3,19 @@
 use std::error::Error;
 use std::fmt;
 
+/// Shows errors in their `Debug` form as their text with its causes: `main` prints that form when it returns an error.
+macro_rules! debug_as_text {
+    ($($error:ty),+ $(,)?) => {
+        $(impl std::fmt::Debug for $error {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                $crate::chain::fmt_with_causes(self, f)
+            }
+        })+
+    };
+}
+
+pub(crate) use debug_as_text;
+
 /// Writes an error and its causes, except causes that the text before them quotes. For the `Debug` form of start-up
 /// errors, which `main` prints when it returns one.
 ///

@@ -103,7 +103,7 @@ fn a_start_says_what_is_registered_and_what_does_not_fit() {
     let start = |workflow: &str, payload: &Value| block_on(mesh.start_run(workflow, payload)).unwrap_err().to_string();
     assert_eq!(start("chekout", &order()), "no workflow \"chekout\" is registered; registered are: checkout");
     let misfit = start("checkout", &json!({ "order_id": 17, "amount": 5 }));
-    assert!(misfit.starts_with("the payload does not fit trigger place_order of workflow checkout: "), "{misfit}");
+    assert!(misfit.starts_with("trigger place_order of workflow checkout: the payload does not fit: "), "{misfit}");
     for path in ["order_id", "amount", "cents"] {
         assert!(misfit.contains(path), "every mismatch is named by its path: {misfit}");
     }
@@ -141,7 +141,7 @@ fn a_decision_says_why_it_is_refused() {
     let run = block_on(mesh.start_run("checkout", &order())).unwrap();
     let approve = |id: RunId| block_on(mesh.approve_run(id).actor("ann"));
     let early = approve(run.id).unwrap_err().to_string();
-    assert_eq!(early, "a pending run cannot become running: no step of it waits for a person");
+    assert_eq!(early, "a pending run cannot become running: no step of it waits for a person yet, if one ever does");
     block_on(executor.run_to_rest(&mesh)).unwrap();
     let unsigned = block_on(mesh.approve_run(run.id)).unwrap_err().to_string();
     assert_eq!(unsigned, "the actor is missing or empty: name who acts");

@@ -24,7 +24,9 @@ pub enum ConnectError {
         url: String,
     },
     /// The URL has a parameter that would be ignored.
-    #[error("{url:?} has a parameter {parameter:?} that is not supported: leave it out, or set it on the server")]
+    #[error(
+        "{url:?} has a parameter {parameter:?} that is not supported: correct it, leave it out, or set it on the server"
+    )]
     UnsupportedParameter {
         /// The URL.
         url: String,

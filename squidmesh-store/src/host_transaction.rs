@@ -37,8 +37,9 @@ impl SeaOrmStore {
     /// async fn place(store: &SeaOrmStore, mesh: &Squidmesh, order: &str) -> Result<RunId, ShopError> {
     ///     store
     ///         .transaction(mesh, async |transaction, mesh| {
+    ///             let run = mesh.start_run("checkout", &serde_json::json!({ "order": order })).await?;
     ///             transaction.execute_unprepared("INSERT INTO orders (state) VALUES ('placed')").await?;
-    ///             Ok(mesh.start_run("checkout", &serde_json::json!({ "order": order })).await?.id)
+    ///             Ok(run.id)
     ///         })
     ///         .await
     /// }

@@ -146,7 +146,7 @@ async fn what_cannot_be_connected_to_is_named_without_its_password() {
     let refused = async |url: &str| SeaOrmStore::connect(url).await.unwrap_err();
     assert!(matches!(refused("shop.db").await, ConnectError::InvalidUrl { .. }));
     assert!(matches!(refused("sqlite://").await, ConnectError::InvalidUrl { .. }));
-    assert!(matches!(refused("sqlite://x?mode=odd").await, ConnectError::InvalidUrl { .. }));
+    assert!(matches!(refused("sqlite://x?mode=odd").await, ConnectError::UnsupportedParameter { .. }));
     assert!(matches!(refused("mysql://u:S3CRET@h/d").await, ConnectError::UnsupportedDatabase { .. }));
     assert!(matches!(refused("sqlite:///no/such/place/x.db").await, ConnectError::Unreachable { .. }));
     let unreachable = refused("postgres://u:S3CRET@127.0.0.1:1/shop?sslmode=disable").await;

@@ -9,6 +9,7 @@ mod explain;
 mod graph;
 mod redaction;
 mod result;
+mod sentence;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::details::RunDetails;
+use crate::chain::debug_as_text;
 use crate::id::RunId;
 use crate::json::decode;
 use crate::name::WorkflowName;
@@ -11,7 +12,7 @@ use crate::run::RunStatus;
 use crate::workflow::WorkflowRef;
 
 /// Why a run has no result of the requested type.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum NoResult {
     /// The run has not completed.
@@ -43,6 +44,8 @@ pub enum NoResult {
         reason: String,
     },
 }
+
+debug_as_text!(NoResult);
 
 impl RunDetails {
     /// Returns the result of the completed run, its context, as the type that the reference names.

@@ -1,9 +1,11 @@
 //! The errors of a store.
 
+use crate::chain::debug_as_text;
+
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// The errors of a store. The adapter classifies them; callers rely on the class.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The database cannot be reached or is too busy; nothing was changed. Retrying later may succeed.
@@ -46,6 +48,8 @@ pub enum StoreError {
         source: Source,
     },
 }
+
+debug_as_text!(StoreError);
 
 impl StoreError {
     /// Copies the error for another caller of the same operation; its source becomes text.

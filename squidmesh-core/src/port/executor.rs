@@ -4,6 +4,12 @@
 //! ```
 #![doc = include_str!("../../docs/custom_executor.rs")]
 //! ```
+//!
+//! # Its suite
+//!
+//! ```ignore
+#![doc = include_str!("../../docs/custom_executor_suite.rs")]
+//! ```
 
 use std::fmt;
 use std::sync::Arc;

@@ -94,7 +94,7 @@ impl FromStr for RunStatus {
 
 /// A transition that the life cycle of a run does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a {from} run cannot become {to}{}", why_not(*.to, .decided))]
+#[error("{}", transition_text(*.from, *.to, .decided))]
 pub struct InvalidTransition {
     /// The status of the run.
     pub from: RunStatus,
@@ -117,20 +117,31 @@ pub struct PastDecision {
     pub at: Timestamp,
 }
 
-/// Returns what is known about why, as the end of a sentence. Only a decision of a person lets a run continue.
-fn why_not(to: RunStatus, decided: &Option<Box<PastDecision>>) -> String {
-    match (to, decided) {
-        (RunStatus::Running, None) => ": no step of it waits for a person".to_owned(),
-        _ => past_decision_text(decided),
+/// Returns the whole text: of a decision that was made before, first that. Only a decision of a person lets a run
+/// continue.
+fn transition_text(from: RunStatus, to: RunStatus, decided: &Option<Box<PastDecision>>) -> String {
+    let cannot = format!("a {from} run cannot become {to}");
+    match decided {
+        Some(decided) => format!("{}: {cannot}", decided.text()),
+        None if to == RunStatus::Running && !from.is_terminal() => {
+            format!("{cannot}: no step of it waits for a person yet, if one ever does")
+        }
+        None => cannot,
+    }
+}
+
+impl PastDecision {
+    /// Returns the decision as a clause.
+    fn text(&self) -> String {
+        let PastDecision { step, decision, at, actor } = self;
+        let by = actor.as_ref().map(|actor| format!(" by {}", truncate_text(actor.clone(), 100))).unwrap_or_default();
+        format!("step {step} was {decision}{by} at {at}")
     }
 }
 
 /// Returns the earlier decision as the end of a sentence.
 pub(crate) fn past_decision_text(decided: &Option<Box<PastDecision>>) -> String {
-    let Some(decided) = decided else { return String::new() };
-    let PastDecision { step, decision, at, actor } = &**decided;
-    let by = actor.as_ref().map(|actor| format!(" by {}", truncate_text(actor.clone(), 100))).unwrap_or_default();
-    format!(": step {step} was {decision}{by} at {at}")
+    decided.as_ref().map_or_else(String::new, |decided| format!(": {}", decided.text()))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::outcome::{DeliveryOutcome, tried};
 use super::schedule::occur;
 use super::shared::Runner;
+use crate::chain::debug_as_text;
 use crate::dispatch::{DeliveryMessage, IntentKey, InvalidMessage};
 use crate::event::IgnoreReason;
 use crate::name::{TriggerName, WorkflowName};
@@ -14,7 +15,7 @@ use crate::runtime::{Occurs, StartError};
 use crate::schedule::{LATE, TriggerEvent, TriggerEventKind};
 
 /// The reasons why a message was not executed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum PerformError {
     /// The message is invalid: park it where an operator sees it. Leave an unknown version for a newer process.
@@ -46,6 +47,8 @@ pub enum PerformError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+debug_as_text!(PerformError);
 
 impl Runner {
     /// Executes a message as it came from a queue. Duplicate, stale and late deliveries change nothing.

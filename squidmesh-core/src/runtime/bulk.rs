@@ -9,6 +9,7 @@ use super::awaited::awaited;
 use super::call::Timer;
 use super::start::check_key;
 use super::{Call, ReplayError, ReplayRun, ResumeError, ResumeRun, RetryPolicy, Runtime, keys};
+use crate::chain::debug_as_text;
 use crate::id::RunId;
 use crate::port::{RunFilter, StoreError};
 use crate::run::Run;
@@ -47,7 +48,7 @@ pub enum BulkOutcome<E> {
 }
 
 /// The reasons why no run was processed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BulkError {
     /// The batch key is empty, too long, or contains a NUL.
@@ -57,6 +58,8 @@ pub enum BulkError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+debug_as_text!(BulkError);
 
 /// The maximum length of a batch key, in bytes: together with a run's id it is still an idempotency key.
 const LONGEST_KEY: usize = 200;

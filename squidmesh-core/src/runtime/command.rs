@@ -11,6 +11,7 @@ use super::awaited::awaited;
 use super::commit::{DecideError, RunKeptChanging};
 use super::lookup_error::{RunNotFound, UnknownDefinition};
 use super::{AfterCommit, Call, RetryPolicy, Runtime, keys};
+use crate::chain::debug_as_text;
 use crate::engine::{self, ApprovalDecision, Attribution, CommandRefused, UnitOfWork};
 use crate::id::RunId;
 use crate::json::JsonViolation;
@@ -19,7 +20,7 @@ use crate::run::Run;
 
 /// The reasons why a command was not applied. The run is unchanged, except that after [`StoreError::OutcomeUnknown`]
 /// the command may have been applied, or may yet be.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// There is no run with this id.
@@ -49,6 +50,8 @@ pub enum CommandError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+debug_as_text!(CommandError);
 
 /// Where a command is applied: the runtime, or a transaction of the host.
 pub(crate) struct Scope<'a> {

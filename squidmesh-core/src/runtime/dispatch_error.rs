@@ -2,12 +2,13 @@
 
 use super::commit::RunKeptChanging;
 use super::lookup_error::{RunNotFound, UnknownDefinition};
+use crate::chain::debug_as_text;
 use crate::engine::DispatchRefused;
 use crate::name::StepName;
 use crate::port::StoreError;
 
 /// The reason why nothing was dispatched. Changes that the call had begun are undone.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DispatchError {
     /// There is no run with this id.
@@ -26,6 +27,8 @@ pub enum DispatchError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+debug_as_text!(DispatchError);
 
 impl DispatchError {
     /// Returns the step that the executor refused; `None` for any other error, or if the refusal is about no

@@ -7,6 +7,7 @@ use super::actor::InvalidActor;
 use super::awaited::awaited;
 use super::lookup_error::RunNotFound;
 use super::{Call, RetryPolicy, Runtime, StartError, StartRun};
+use crate::chain::debug_as_text;
 use crate::engine::unsafe_to_replay;
 use crate::id::RunId;
 use crate::name::{StepName, listed};
@@ -15,7 +16,7 @@ use crate::run::{Run, RunStatus};
 
 /// The reasons why a run was not replayed. Nothing was stored, except that after [`StoreError::OutcomeUnknown`] the
 /// new run may have been stored, or may yet be.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
     /// There is no run with this id.
@@ -50,6 +51,8 @@ pub enum ReplayError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+debug_as_text!(ReplayError);
 
 /// The replay of a run. Created by [`Squidmesh::replay_run`](crate::Squidmesh::replay_run).
 #[must_use = "a run is replayed when this is awaited"]

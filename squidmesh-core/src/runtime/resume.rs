@@ -8,6 +8,7 @@ use super::awaited::awaited;
 use super::lookup_error::RunNotFound;
 use super::start::start_in;
 use super::{Call, RetryPolicy, Runtime, StartError, keys};
+use crate::chain::debug_as_text;
 use crate::definition::Fingerprint;
 use crate::engine::{self, DispatchRefused, NewRun, Resumption, UnitOfWork, Unresumable, resumption, resumption_in};
 use crate::id::RunId;
@@ -21,7 +22,7 @@ const RESUMING: &str = "resuming a run";
 
 /// The reasons why a run was not resumed. Nothing was stored, except that after [`StoreError::OutcomeUnknown`] the
 /// new run may have been stored, or may yet be.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeError {
     /// There is no run with this id.
@@ -64,6 +65,8 @@ pub enum ResumeError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+debug_as_text!(ResumeError);
 
 /// The resumption of a failed run. Created by [`Squidmesh::resume_run`](crate::Squidmesh::resume_run).
 #[must_use = "a run is resumed when this is awaited"]

@@ -14,6 +14,7 @@ use super::commit::announcement::Announcement;
 use super::commit::resolve::{self, Resolution};
 use super::lookup_error::{UnknownTrigger, UnknownWorkflow, declared_trigger, trigger_names};
 use super::{AfterCommit, Call, RetryBudget, RetryPolicy, Runtime, keys};
+use crate::chain::debug_as_text;
 use crate::contract::PayloadErrors;
 use crate::engine::{self, Decision, DispatchRefused, NewRun, UnitOfWork};
 use crate::id::RunId;
@@ -31,7 +32,7 @@ const LONGEST_KEY: usize = 255;
 
 /// The reasons why a run was not started. Nothing was stored, except that after [`StoreError::OutcomeUnknown`] the
 /// run may have been stored, or may yet be.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// No workflow of this name is registered in this process.
@@ -52,7 +53,7 @@ pub enum StartError {
     #[error("the payload was refused: {0}")]
     UnacceptablePayload(#[from] JsonViolation),
     /// The payload does not fit the trigger's contract.
-    #[error("the payload does not fit trigger {trigger} of workflow {workflow}: {errors}")]
+    #[error("trigger {trigger} of workflow {workflow}: {errors}")]
     InvalidPayload {
         /// The workflow.
         workflow: WorkflowName,
@@ -74,6 +75,8 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+debug_as_text!(StartError);
 
 /// A start of a run, to be configured and awaited. Created by [`Squidmesh::start_run`](crate::Squidmesh::start_run).
 #[must_use = "a run is started when this is awaited"]
@@ -218,7 +221,6 @@ impl<'a> StartRun<'a> {
                 return Err(StartError::TriggerNeeded { workflow, triggers });
             }
         };
-        check_key(self.idempotency_key.as_deref())?;
         let payload = self.payload?;
         let now = runtime.clock.now();
         let resolved = trigger.contract().resolve(payload, now.date(), &runtime.config.json);
@@ -230,6 +232,8 @@ impl<'a> StartRun<'a> {
                 errors,
             },
         })?;
+        // Last: the key is often a part of the payload, whose errors name the field.
+        check_key(self.idempotency_key.as_deref())?;
         Ok(NewRun {
             id: runtime.entropy.run_id(now),
             trigger: trigger.name().clone(),

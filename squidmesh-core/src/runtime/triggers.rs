@@ -9,6 +9,7 @@ use super::keys::occurrence as occurrence_key;
 use super::lookup_error::{UnknownTrigger, UnknownWorkflow, declared_trigger};
 use super::registry::Scheduled;
 use super::{Call, RetryBudget, RetryPolicy, Runtime};
+use crate::chain::debug_as_text;
 use crate::definition::MissedPolicy;
 use crate::name::{TriggerName, WorkflowName};
 use crate::port::{StoreError, TriggerRecords};
@@ -24,7 +25,7 @@ const MOST: usize = 10_000;
 
 /// The reasons why a call about a cron trigger failed. Nothing was changed, except that after
 /// [`StoreError::OutcomeUnknown`] the change may have been applied, or may yet be.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum TriggerError {
     /// No workflow of this name is registered in this process.
@@ -56,6 +57,8 @@ pub enum TriggerError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+debug_as_text!(TriggerError);
 
 /// The state of a cron trigger of a registered workflow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

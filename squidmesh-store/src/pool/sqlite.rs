@@ -21,8 +21,15 @@ use crate::redact_url::redact_url;
 /// The delay before a file that could not be opened is opened again.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
+/// The modes of opening a file.
+const MODES: [&str; 4] = ["mode=rwc", "mode=rw", "mode=ro", "mode=memory"];
+
 pub(super) async fn open(url: &str, opening: &Opening) -> Result<Pools, ConnectError> {
     let invalid = || ConnectError::InvalidUrl { url: redact_url(url) };
+    let mode = url.split_once('?').and_then(|(_, parameters)| parameters.split('&').find(|p| p.starts_with("mode=")));
+    if let Some(mode) = mode.filter(|mode| !MODES.contains(mode)) {
+        return Err(ConnectError::UnsupportedParameter { url: redact_url(url), parameter: mode.to_owned() });
+    }
     let parsed = SqliteConnectOptions::from_str(url).map_err(|_| invalid())?;
     // A URL with a login is that of a server, and must not create a file.
     let login = url.split_once('@').is_some_and(|(before, _)| before.trim_start_matches("sqlite:").contains(':'));

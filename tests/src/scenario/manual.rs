@@ -368,7 +368,7 @@ pub async fn a_second_decision_is_answered_with_the_first(backend: &Backend) {
                 ("ask", "approved", Some("ada"))
             );
             let expected =
-                format!("a {status} run cannot become running: step ask was approved by ada at {}", first.at);
+                format!("step ask was approved by ada at {}: a {status} run cannot become running", first.at);
             assert_eq!(error.to_string(), expected);
         }
         world.settle(run.id).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::MemoryExecutor;
+use crate::chain::debug_as_text;
 use crate::facade::Squidmesh;
 use crate::port::StoreError;
 use crate::runner::{DeliveryOutcome, Runner};
@@ -11,7 +12,7 @@ use crate::runner::{DeliveryOutcome, Runner};
 pub(super) const RESTLESS: usize = 100_000;
 
 /// Why draining stopped before all work was delivered.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DrainError {
     /// The store failed, or the run of a delivery could not be read. Undelivered work stays in the store.
@@ -24,6 +25,8 @@ pub enum DrainError {
         deliveries: usize,
     },
 }
+
+debug_as_text!(DrainError);
 
 impl MemoryExecutor {
     /// Delivers all due work, one by one, and returns the number of deliveries. Work that becomes due later stays in

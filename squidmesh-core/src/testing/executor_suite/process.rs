@@ -16,6 +16,7 @@ use crate::inspect::RunDetails;
 use crate::port::{Executor, RunHistory, Store};
 use crate::run::{Run, RunSnapshot, RunStatus};
 use crate::testing::RecordingSink;
+use crate::testing::limit::awaiting;
 use crate::testing::store_suite::take_turns;
 use crate::workflow::{Step, Trigger, Workflow};
 
@@ -105,6 +106,10 @@ impl Process {
 
     /// Waits until the workers, which were asked to stop, have ended.
     pub(super) async fn ended(&mut self) {
+        awaiting(
+            "the end of the workers: `Executor::run` returns after the shutdown, once its deliveries have ended or were \
+             interrupted",
+        );
         self.workers.take().expect("the workers were started").await;
     }
 
@@ -125,6 +130,10 @@ impl Process {
         let ended = |event: &Event| {
             event.run_id == id && matches!(event.kind, EventKind::RunTransition { to, .. } if to.is_terminal())
         };
+        awaiting(format!(
+            "the end of run {id}: a step of it is not delivered; `publish` announces some work, and `Runner::claim` finds \
+             all that is due, whether it was announced or not"
+        ));
         self.sink.wait_for(ended).await.status
     }
 

@@ -10,6 +10,7 @@ use crate::cancellation::{CancelReason, Cancellation};
 use crate::handler::{StepContext, StepError, StepResult};
 use crate::id::RunId;
 use crate::name::StepName;
+use crate::testing::limit::awaiting;
 use crate::workflow::Step;
 
 /// Counts the executions of every step, and can hold chosen steps at a gate. Clones share everything.
@@ -92,6 +93,7 @@ impl Witness {
 
     /// Waits until there were at least `executions` executions in all.
     pub(super) async fn seen(&self, executions: u32) {
+        awaiting(format!("execution {executions} of the case's steps: due work is not delivered"));
         loop {
             let seen = self.shared.seen.listen();
             if self.executions() >= executions {
