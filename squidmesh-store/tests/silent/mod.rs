@@ -1,6 +1,8 @@
 //! A proxy to a server on which connections can become silent: they stay open, and nothing that is sent on them
 //! arrives.
 
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -56,7 +58,6 @@ impl Network {
     }
 
     /// Falls silent when a client next sends these bytes, which still arrive at the server or do not.
-    #[allow(dead_code, reason = "each test binary uses some of it")]
     pub(crate) fn fall_silent_at(&self, request: &'static [u8], arrives: bool) {
         *self.trap.lock().unwrap() = Some(Trap { request, arrives });
     }
