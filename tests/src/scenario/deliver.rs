@@ -88,7 +88,7 @@ pub async fn a_late_delivery_is_a_no_op_with_a_reason(backend: &Backend) {
 pub async fn an_early_delivery_waits_for_its_time(backend: &Backend) {
     let journal = Journal::new();
     let waiting = workflow("waiting")
-        .step(Step::new("wait", wait(ms(100))))
+        .step(Step::new("wait", wait(ms(500))))
         .step(journal.step("after", done))
         .then("wait", "after")
         .then("after", squidmesh_core::COMPLETE)
