@@ -53,19 +53,20 @@ fn events(log: &Log, level: &str) -> Vec<String> {
 fn two_workflows_of_one_name_are_a_warning_that_says_what_to_do() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
-    let build = |second: &str| {
+    let build = |second: &[&str]| {
         let clock = Arc::new(ManualClock::default());
-        let of = |step: &str| {
-            let workflow = Workflow::builder("checkout").trigger(Trigger::manual("go")).step(Step::new(step, done));
-            workflow.build().unwrap()
+        let of = |steps: &[&str]| {
+            let empty = Workflow::builder("checkout").trigger(Trigger::manual("go"));
+            let all = steps.iter().fold(empty, |workflow, step| workflow.step(Step::new(step, done)));
+            all.chain(steps).build().unwrap()
         };
         let builder = Squidmesh::builder(MemoryStore::new(clock.clone())).executor(MemoryExecutor::new(clock));
-        builder.workflow(of("pay")).workflow(of(second)).build().unwrap();
+        builder.workflow(of(&["pay"])).workflow(of(second)).build().unwrap();
     };
     tracing::subscriber::with_default(subscriber, || {
-        build("pay");
+        build(&["pay", "ship"]);
         assert_eq!(log.lines("WARN").len(), 0, "{}", log.text());
-        build("refund");
+        build(&["refund"]);
     });
     let warnings = log.lines("WARN");
     assert_eq!(warnings.len(), 1, "{}", log.text());
