@@ -83,11 +83,11 @@ mod tests {
     #[test]
     fn a_case_that_waits_for_ever_fails_with_what_it_awaits() {
         let case = || {
-            awaiting("the second coming of a step");
+            awaiting("a step that is never delivered");
             block_on(std::future::pending())
         };
         let message = message_of(case, Duration::from_millis(200)).unwrap();
-        assert!(message.ends_with("it waits for the second coming of a step"), "{message}");
+        assert!(message.ends_with("it waits for a step that is never delivered"), "{message}");
     }
 
     #[test]
