@@ -1,5 +1,7 @@
-//! Two processes that act on one run at once: ten thousand races for each pair of acts, on Postgres. One wins; the
+//! Two processes that act on one run at once: thousands of races for each pair of acts, on Postgres. One wins; the
 //! other's act is refused with a typed error, or is a legal successor; and the stored data matches.
+//!
+//! `SQUIDMESH_RACES=10000 cargo xtask test -p squidmesh-tests races` is the long form.
 //!
 //! The two are runtimes on separate stores, so that only the database stands between them. Runs are inserted into the
 //! database in batches, in the state that the race is about, and the results are read back in bulk.
@@ -16,7 +18,7 @@
 )]
 
 use std::collections::BTreeMap;
-
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
@@ -36,8 +38,9 @@ use squidmesh_executor_tokio::{SystemClock, TokioExecutor};
 use squidmesh_store::SeaOrmStore;
 use squidmesh_tests::{TestDatabase, block_on};
 
-/// The number of races of each pair of acts.
-const RACES: u64 = 10_000;
+/// The number of races of each pair of acts: the gate has little time.
+static RACES: LazyLock<u64> =
+    LazyLock::new(|| std::env::var("SQUIDMESH_RACES").map_or(2_000, |text| text.parse().expect("a number")));
 /// The number of concurrent races.
 const OPEN: usize = 48;
 /// The number of runs inserted at once.
@@ -153,14 +156,14 @@ impl Arena {
 
     /// Inserts all the runs of a race into the database.
     async fn place(&mut self, workflow: &Workflow, stage: Stage) -> Vec<RunId> {
-        for from in (0..RACES).step_by(BATCH as usize) {
+        for from in (0..*RACES).step_by(BATCH as usize) {
             let batch = (from..from + BATCH).map(|number| placed(workflow, stage, number)).collect();
             for answer in self.stores[0].commit(batch).await.unwrap() {
                 assert_eq!(answer.unwrap(), CommitOutcome::Committed);
             }
         }
         self.began = Instant::now();
-        (0..RACES).map(sample::run_id).collect()
+        (0..*RACES).map(sample::run_id).collect()
     }
 
     /// Runs every race, some concurrently, and returns the results by run.
@@ -215,7 +218,7 @@ impl Arena {
         kinds: usize,
         story: impl Fn(&T) -> String,
     ) {
-        assert_eq!(results.len() as u64, RACES);
+        assert_eq!(results.len() as u64, *RACES);
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         let stories = self.stories().await;
         for (run, result) in results {
@@ -425,9 +428,9 @@ fn two_replays_under_one_key_are_one_run() {
                      WHERE replayed_from IS NOT NULL GROUP BY replayed_from",
             )
             .await;
-        assert_eq!(replays.len() as u64, RACES);
+        assert_eq!(replays.len() as u64, *RACES);
         let stories = arena.stories().await;
-        assert_eq!(stories.len() as u64, 2 * RACES);
+        assert_eq!(stories.len() as u64, 2 * *RACES);
         let mut winners: BTreeMap<&str, usize> = BTreeMap::new();
         for (run, replay) in &results {
             assert_eq!(replays[run], replay.to_string(), "one run each");

@@ -27,6 +27,8 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         command.args(["--test", test]);
     }
     command.arg("--features").arg(FEATURES.join(","));
+    // These tests are few: it takes longer to optimise them than to run them.
+    command.args(["--config", "profile.test.package.squidmesh-core.opt-level=0"]);
     // The time that large definitions take is measured with the number type that most hosts use.
     run_command(command.args(["--", "--skip", "scale::"]))
 }

@@ -31,7 +31,7 @@ mod sqlite {
             let seed = uuid::Uuid::new_v4().as_u64_pair().0;
             eprintln!("seed {seed}");
             let rng = SeededEntropy::new(seed);
-            let batches = usize::try_from(chosen("SQUIDMESH_HOSTILE_ENTRIES", 20_000)).unwrap() / BATCH;
+            let batches = usize::try_from(chosen("SQUIDMESH_HOSTILE_ENTRIES", 5_000)).unwrap() / BATCH;
             let errands = Errands::new().await;
             errands.announce(1).await;
             let stream = errands.look.streams().await.unwrap().remove(0);
