@@ -33,13 +33,13 @@ pub(crate) fn goals() -> &'static [Goal] {
 const GOALS: &[Goal] = &[
     Goal {
         name: "Postgres: durable steps / limit₁",
-        bound: AtLeast(4.0),
+        bound: AtLeast(7.0),
         formed: "steps/s of chain-10k-postgres ÷ limit₁: hops/s of the bare SQL, one per transaction, 16 clients, the faster form",
         value: |of| Some(of.median(name::CHAIN_10K_POSTGRES, "steps/s")? / limit_1(of)?),
     },
     Goal {
         name: "Postgres: durable steps / limit₁₀₀",
-        bound: AtLeast(0.25),
+        bound: AtLeast(0.4),
         formed: "the same ÷ limit₁₀₀: hops/s of the bare SQL, 100 per transaction, 2 connections, the faster form",
         value: |of| Some(of.median(name::CHAIN_10K_POSTGRES, "steps/s")? / limit_100(of)?),
     },
@@ -60,7 +60,7 @@ const GOALS: &[Goal] = &[
     },
     Goal {
         name: "SQLite: durable steps / limit₁",
-        bound: AtLeast(4.0),
+        bound: AtLeast(6.0),
         formed: "steps/s of chain-10k-sqlite ÷ hops/s of the bare SQL, one per transaction, one writer",
         value: |of| {
             Some(
@@ -71,7 +71,7 @@ const GOALS: &[Goal] = &[
     },
     Goal {
         name: "SQLite: durable steps / limit₁₀₀",
-        bound: AtLeast(0.2),
+        bound: AtLeast(0.33),
         formed: "the same ÷ hops/s of the bare SQL in batches of 100",
         value: |of| {
             Some(
@@ -79,6 +79,12 @@ const GOALS: &[Goal] = &[
                     / of.median(name::LIMITS_SQLITE, "batches of 100: hops/s")?,
             )
         },
+    },
+    Goal {
+        name: "Postgres: starts and work at once / limit₁",
+        bound: AtLeast(5.0),
+        formed: "steps/s of starts-and-work, from the first start to the last completion, ÷ limit₁",
+        value: |of| Some(of.median(name::STARTS_AND_WORK, "steps/s")? / limit_1(of)?),
     },
     Goal {
         name: "Postgres: starts in batches / limit₁",
@@ -99,14 +105,21 @@ const GOALS: &[Goal] = &[
     },
     Goal {
         name: "hop of a run alone / bare hop as one statement",
-        bound: AtMost(1.5),
+        bound: AtMost(1.15),
         formed: "the same ÷ p50 of the bare hop by one client as one statement, which is its own transaction",
-        value: |of| {
-            Some(
-                of.median(name::ALONE, "hop p50 ms")?
-                    / of.median(name::LIMITS_POSTGRES, "1 client, one statement: p50 ms")?,
-            )
-        },
+        value: |of| Some(of.median(name::ALONE, "hop p50 ms")? / one_statement(of)?),
+    },
+    Goal {
+        name: "start of a run alone until its first handler / bare hop as one statement",
+        bound: AtMost(2.5),
+        formed: "pickup p50 of alone ÷ the same p50 of the bare hop",
+        value: |of| Some(of.median(name::ALONE, "pickup p50 ms")? / one_statement(of)?),
+    },
+    Goal {
+        name: "commits a step of a run alone",
+        bound: AtMost(1.3),
+        formed: "xact_commit of the database during alone ÷ steps; the start, the end and every other transaction included",
+        value: |of| of.median(name::ALONE, "commits/step"),
     },
     Goal {
         name: "hop p99 at half of peak, ms",
@@ -127,6 +140,12 @@ const GOALS: &[Goal] = &[
         value: |of| ratio_of(of, "WAL bytes/step"),
     },
     Goal {
+        name: "WAL bytes of a step with a large output / the output",
+        bound: AtMost(1.2),
+        formed: "WAL bytes of outputs-64k ÷ steps ÷ 64 KiB: five steps, none of which asks for the output of another",
+        value: |of| Some(of.median(name::OUTPUTS_64K, "WAL bytes/step")? / name::LARGE_OUTPUT as f64),
+    },
+    Goal {
         name: "dead tuples a step / bare hop",
         bound: AtMost(1.5),
         formed: "rows updated and deleted (n_tup_upd + n_tup_del) during chain-10k-postgres ÷ steps ÷ the same of the bare hop",
@@ -134,7 +153,7 @@ const GOALS: &[Goal] = &[
     },
     Goal {
         name: "fan-out 1 → 1,000 → 1: a sibling / a chain step",
-        bound: AtMost(1.5),
+        bound: AtMost(1.2),
         formed: "steps/s of chain-10k-postgres ÷ steps/s of fan-1000",
         value: |of| Some(of.median(name::CHAIN_10K_POSTGRES, "steps/s")? / of.median(name::FAN_1000, "steps/s")?),
     },
@@ -189,6 +208,11 @@ pub(super) fn limit_100(of: &Figures) -> Option<f64> {
 fn faster(of: &Figures, one: &str, other: &str) -> Option<f64> {
     let limit = |measure| of.median(name::LIMITS_POSTGRES, measure);
     Some(limit(one)?.max(limit(other)?))
+}
+
+/// Returns the p50 of the bare hop by one client as one statement, in milliseconds.
+fn one_statement(of: &Figures) -> Option<f64> {
+    of.median(name::LIMITS_POSTGRES, "1 client, one statement: p50 ms")
 }
 
 fn cpu(of: &Figures, workload: &str) -> Option<f64> {

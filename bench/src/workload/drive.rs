@@ -152,6 +152,42 @@ pub(crate) async fn work_off(database: &Database, load: &Load<'_>) -> Result<Rou
         .with("peak MiB", peak))
 }
 
+/// Starts and completes the runs of a load in one process at once, as a service under load does. Counts from the first
+/// start to the last completion.
+pub(crate) async fn at_once(database: &Database, load: &Load<'_>) -> Result<Round, Failure> {
+    let steps = load.runs * load.steps;
+    let recorder = Recorder::new();
+    let workflow = (load.workflow)(&recorder)?;
+    let name = workflow.definition().name().to_string();
+    let (earlier, before) = (database.recorded().await?, database.read().await?);
+    let (starting, elapsed) = {
+        let mesh = Squidmesh::builder(database.store().await?)
+            .executor(load.via.executor()?)
+            .workflow(workflow)
+            .event_sink(recorder.clone())
+            .build()?;
+        let mut times: Result<(Duration, Duration), Failure> = Err("nothing was measured".into());
+        mesh.run_workers(async {
+            times = async {
+                let begun = Instant::now();
+                start_singly(&mesh, &name, load.runs).await?;
+                let starting = begun.elapsed();
+                recorder.completed(load.runs, TIMEOUT).await?;
+                Ok((starting, begun.elapsed()))
+            }
+            .await;
+        })
+        .await?;
+        times?
+    };
+    let after = database.read().await?;
+    database.check(&earlier, load.runs, steps, load.attempts).await?;
+    Ok(after
+        .since(&before, steps)
+        .with("steps/s", steps as f64 / elapsed.as_secs_f64())
+        .with("starts/s", load.runs as f64 / starting.as_secs_f64()))
+}
+
 /// Awaits spawned calls and returns their results.
 pub(crate) async fn joined<T>(calls: Vec<tokio::task::JoinHandle<Result<T, Failure>>>) -> Result<Vec<T>, Failure> {
     try_join_all(calls.into_iter().map(|call| async { call.await? })).await

@@ -4,6 +4,7 @@ pub(crate) const LIMITS_POSTGRES: &str = "limits-postgres";
 pub(crate) const LIMITS_SQLITE: &str = "limits-sqlite";
 pub(crate) const CHAIN_1K_POSTGRES: &str = "chain-1k-postgres";
 pub(crate) const CHAIN_10K_POSTGRES: &str = "chain-10k-postgres";
+pub(crate) const STARTS_AND_WORK: &str = "starts-and-work";
 pub(crate) const CHAIN_1K_SQLITE: &str = "chain-1k-sqlite";
 pub(crate) const CHAIN_10K_SQLITE: &str = "chain-10k-sqlite";
 pub(crate) const ALONE: &str = "alone";
@@ -13,6 +14,8 @@ pub(crate) const FAN_10: &str = "fan-10";
 pub(crate) const FAN_1000: &str = "fan-1000";
 pub(crate) const OUTPUTS_1K: &str = "outputs-1k";
 pub(crate) const OUTPUTS_64K: &str = "outputs-64k";
+/// The bytes of an output of [`OUTPUTS_64K`].
+pub(crate) const LARGE_OUTPUT: usize = 65_536;
 pub(crate) const DELAYED: &str = "delayed";
 pub(crate) const RETRIES: &str = "retries";
 pub(crate) const TRANSACTIONAL: &str = "transactional";

@@ -37,6 +37,7 @@ const fn on_sqlite(name: &'static str, quick: usize, full: usize) -> Entry {
 const PLAN: &[Entry] = &[
     entry(name::LIMITS_POSTGRES, 3, 5),
     entry(name::CHAIN_10K_POSTGRES, 3, 5),
+    entry(name::STARTS_AND_WORK, 2, 5),
     entry(name::STARTS_BATCH, 2, 5),
     entry(name::ALONE, 2, 3),
     on_sqlite(name::LIMITS_SQLITE, 2, 5),
@@ -55,7 +56,7 @@ const PLAN: &[Entry] = &[
     entry(name::STARTS_IN_TRANSACTION, 0, 3),
     entry(name::FAN_10, 0, 3),
     entry(name::OUTPUTS_1K, 0, 3),
-    entry(name::OUTPUTS_64K, 0, 3),
+    entry(name::OUTPUTS_64K, 1, 3),
     entry(name::RETRIES, 0, 3),
     entry(name::TRANSACTIONAL, 0, 3),
     entry(name::DELAYED, 0, 3),
@@ -187,13 +188,14 @@ impl Plan {
             name::FAN_10 => fan(&database, 10, 1_000).await?,
             name::FAN_1000 => fan(&database, 1_000, 10).await?,
             name::OUTPUTS_1K => carrying(&database, 1_024, 1_000).await?,
-            name::OUTPUTS_64K => carrying(&database, 65_536, 100).await?,
+            name::OUTPUTS_64K => carrying(&database, name::LARGE_OUTPUT, 100).await?,
             name::RETRIES => drive::round(&database, &Load::new(&workflows::stumbling, 1_000, 5).in_attempt(2)).await?,
             name::TRANSACTIONAL => {
                 database.execute(workflows::BOOKINGS).await?;
                 drive::round(&database, &Load::new(&workflows::booking, 500, 5)).await?
             }
             name::DELAYED => delayed::round(&database, size(10_000, 100_000)).await?,
+            name::STARTS_AND_WORK => drive::at_once(&database, &Load::new(&chain, 10_000, 5)).await?,
             name::STARTS_SINGLE => starts::round(&database, 10_000, Manner::Single).await?,
             name::STARTS_BATCH => starts::round(&database, 20_000, Manner::Batch).await?,
             name::STARTS_IN_TRANSACTION => starts::round(&database, 2_000, Manner::InTransaction).await?,
