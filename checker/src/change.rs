@@ -21,9 +21,7 @@ pub struct Change<'a> {
 
 /// Returns the step runs of which a commit begins an attempt.
 pub fn begun<'a>(commit: &'a Commit, before: Option<&'a RunSnapshot>) -> impl Iterator<Item = &'a StepRun> {
-    let steps = commit.steps.iter().map(|write| match write {
-        StepWrite::Create(step) | StepWrite::Update(step) => step,
-    });
+    let steps = commit.steps.iter().map(StepWrite::step);
     steps.filter(move |step| {
         let old = before.and_then(|before| before.steps.get(&step.step));
         step.attempt > old.map_or(0, |old| old.attempt)
@@ -36,10 +34,8 @@ pub fn ended(commit: &Commit, before: Option<&RunSnapshot>) -> Vec<Attempt> {
         let old = before.and_then(|before| before.steps.get(step));
         old.is_some_and(|old| old.status == StepStatus::Completed)
     };
-    let completed = commit.steps.iter().filter_map(|write| match write {
-        StepWrite::Create(step) | StepWrite::Update(step) if !done(&step.step) => step.last_attempt(),
-        _ => None,
-    });
+    let open = commit.steps.iter().map(StepWrite::step).filter(|step| !done(&step.step));
+    let completed = open.filter_map(StepRun::last_attempt);
     let completed = completed.filter(|attempt| attempt.status == AttemptStatus::Completed);
     commit.attempts.iter().cloned().chain(completed).collect()
 }
@@ -50,7 +46,7 @@ pub(super) fn written<'a>(
 ) -> impl Iterator<Item = (&'a StepRun, Option<&'a CompensationRun>, &'a CompensationRun)> {
     let before = change.before;
     change.commit.steps.iter().filter_map(move |write| {
-        let (StepWrite::Create(step) | StepWrite::Update(step)) = write;
+        let step = write.step();
         let old = before.and_then(|before| before.steps.get(&step.step)?.compensation.as_ref());
         Some((step, old, step.compensation.as_ref()?))
     })

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use squidmesh_core::definition::{Definition, Fingerprint, StepName, WorkflowName};
 use squidmesh_core::event::Event;
 use squidmesh_core::port::{RunHistory, StoreError, StoreSession};
-use squidmesh_core::run::{Attempt, AuditKind, RunSnapshot};
+use squidmesh_core::run::{Attempt, AuditKind, RunSnapshot, StepRun};
 use squidmesh_core::{RunFilter, RunId, Timestamp};
 
 use crate::tries::Try;
@@ -60,6 +60,11 @@ impl RunRecord {
     pub(super) fn attempts(&self, step: &StepName) -> impl Iterator<Item = Attempt> {
         let run = self.state.steps.get(step);
         run.map(|run| self.history.attempts_of(run)).unwrap_or_default().into_iter()
+    }
+
+    /// Returns the input of a step, if the version that derives it is known.
+    pub(super) fn input(&self, step: &StepRun) -> Option<Arc<Map<String, Value>>> {
+        Some(self.state.input_of(step, self.definition.as_deref()?))
     }
 
     /// Returns the version that the run is pinned to, unless the run was adopted.

@@ -7,8 +7,9 @@ use crate::findings::Findings;
 
 pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
     for effect in &evidence.effects {
-        let run = evidence.runs.get(&effect.run_id).and_then(|record| record.state.steps.get(&effect.step));
-        let Some(run) = run else {
+        let record = evidence.runs.get(&effect.run_id);
+        let found = record.and_then(|record| Some((record, record.state.steps.get(&effect.step)?)));
+        let Some((record, run)) = found else {
             findings.add(effect.run_id, format!("{} was carried out, and has no step run", effect.step));
             continue;
         };
@@ -17,7 +18,8 @@ pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
             EffectKind::Compensation => effect.input.get("input").unwrap_or(&Value::Null),
             EffectKind::Row => continue,
         };
-        findings.demand(given.as_object() == Some(&*run.input), effect.run_id, || {
+        let Some(snapshot) = record.input(run) else { continue };
+        findings.demand(given.as_object() == Some(&*snapshot), effect.run_id, || {
             format!("attempt {} of {} ({:?}) was not given its snapshot", effect.attempt, effect.step, effect.kind)
         });
     }

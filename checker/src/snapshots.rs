@@ -22,9 +22,10 @@ pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
                 visible.extend(output.clone());
             }
             let Some(wanted) = mapped(visible, &declared.input) else { continue };
-            findings.demand(*run.input == wanted, *id, || {
+            let Some(input) = record.input(run) else { continue };
+            findings.demand(*input == wanted, *id, || {
                 let of: Vec<&StepName> = before.iter().map(|step| &step.step).collect();
-                format!("the snapshot of {} is {:?}; of the payload and {of:?} comes {wanted:?}", run.step, run.input)
+                format!("the snapshot of {} is {input:?}; of the payload and {of:?} comes {wanted:?}", run.step)
             });
         }
     }

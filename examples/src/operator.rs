@@ -13,6 +13,7 @@ use sea_orm::DbErr;
 use squidmesh_core::command::{CommandError, ResumeError};
 use squidmesh_core::inspect::{Explanation, NextAction};
 use squidmesh_core::port::StoreError;
+use squidmesh_core::run::RunSummary;
 use squidmesh_core::{Run, RunFilter, RunId, RunStatus, Squidmesh};
 use tokio::time::sleep;
 
@@ -97,13 +98,14 @@ impl Operator {
     }
 
     /// Resumes a failed run if that is possible; returns whether the operator is done with it.
-    async fn settle(&self, run: &Run) -> Result<bool, OperatorError> {
+    async fn settle(&self, run: &RunSummary) -> Result<bool, OperatorError> {
         let why = self.explain(run).await?;
         if !why.actions.contains(&NextAction::Resume) {
             // A sibling of the failed step may still run; a run that is compensated needs nothing more.
             return Ok(run.workflow != "fulfilment");
         }
-        let Some(order_id) = run.payload.get("order_id").and_then(|id| id.as_str()) else { return Ok(true) };
+        let payload = self.mesh.get_run(run.id).await?.payload;
+        let Some(order_id) = payload.get("order_id").and_then(|id| id.as_str()) else { return Ok(true) };
         customs::clear(self.shop.connection(), order_id).await?;
         let resume = self.mesh.resume_run(run.id).actor("otto");
         match resume.await {
@@ -113,12 +115,12 @@ impl Operator {
         }
     }
 
-    async fn explain(&self, run: &Run) -> Result<Explanation, OperatorError> {
+    async fn explain(&self, run: &RunSummary) -> Result<Explanation, OperatorError> {
         let why = self.mesh.explain_run(run.id).await?;
         if matches!(why.status, RunStatus::Completed | RunStatus::Cancelled) {
             return Ok(why); // it did not wait for long
         }
-        let (reason, sentence) = (why.reason.to_string(), sentence(run, &why));
+        let (reason, sentence) = (why.reason.to_string(), sentence(&self.mesh.get_run(run.id).await?, &why));
         let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         reasons.entry((run.workflow.to_string(), reason)).or_insert(sentence);
         Ok(why)

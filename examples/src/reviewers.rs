@@ -27,7 +27,7 @@ const REJECTED_ABOVE_CENTS: i64 = 2_000_000;
 pub async fn review(mesh: &Squidmesh, reviewer: &str) -> Result<Infallible, RunsError> {
     loop {
         for run in runs::of(mesh, "checkout", &[RunStatus::Paused]).await? {
-            decide(mesh, reviewer, &run).await?;
+            decide(mesh, reviewer, &mesh.get_run(run.id).await?).await?;
         }
         sleep(PAUSE).await;
     }

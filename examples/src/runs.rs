@@ -3,7 +3,8 @@
 use squidmesh_core::command::CommandError;
 use squidmesh_core::definition::{InvalidName, WorkflowName};
 use squidmesh_core::port::StoreError;
-use squidmesh_core::{Run, RunFilter, RunStatus, Squidmesh};
+use squidmesh_core::run::RunSummary;
+use squidmesh_core::{RunFilter, RunStatus, Squidmesh};
 
 /// Why runs could not be read or commanded.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +25,7 @@ pub enum RunsError {
 ///
 /// # Errors
 /// Returns a [`RunsError`].
-pub async fn of(mesh: &Squidmesh, workflow: &str, statuses: &[RunStatus]) -> Result<Vec<Run>, RunsError> {
+pub async fn of(mesh: &Squidmesh, workflow: &str, statuses: &[RunStatus]) -> Result<Vec<RunSummary>, RunsError> {
     let filter = RunFilter::new().workflow(WorkflowName::new(workflow)?);
     all(mesh, statuses.iter().copied().fold(filter, RunFilter::status)).await.map_err(RunsError::from)
 }
@@ -33,7 +34,7 @@ pub async fn of(mesh: &Squidmesh, workflow: &str, statuses: &[RunStatus]) -> Res
 ///
 /// # Errors
 /// Returns the store's error.
-pub async fn all(mesh: &Squidmesh, filter: RunFilter) -> Result<Vec<Run>, StoreError> {
+pub async fn all(mesh: &Squidmesh, filter: RunFilter) -> Result<Vec<RunSummary>, StoreError> {
     let mut filter = filter.limit(500);
     let mut runs = Vec::new();
     loop {

@@ -245,7 +245,7 @@ async fn a_parcel_that_customs_held_continues_where_it_was() {
     shop.place(&order("oar", 3)).await;
     let failed = shop.mesh.list_runs(&RunFilter::new().status(RunStatus::Failed)).await.unwrap().runs;
     assert_eq!(failed.len(), 1);
-    assert_eq!(failed[0].last_error.as_ref().unwrap().kind, "held");
+    assert_eq!(failed[0].failure.as_ref().unwrap().kind, "held");
 
     customs::clear(shop.shop.connection(), "1").await.unwrap();
     let resumed = shop.mesh.resume_run(failed[0].id).await.unwrap();

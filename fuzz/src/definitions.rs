@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 use squidmesh_core::definition::{Definition, Shape, TransitionOutcome};
 use squidmesh_core::inspect::graph;
-use squidmesh_core::run::{RunSnapshot, StepRun};
+use squidmesh_core::run::{InputSnapshot, RunSnapshot, StepRun};
 use squidmesh_core::testing::sample;
 
 use crate::source::Source;
@@ -99,10 +99,9 @@ fn hold(definition: &Definition) {
         assert!(matches!(transition.on, TransitionOutcome::Ok | TransitionOutcome::Error) && found == Some(transition));
     }
     let run = sample::run_of(definition, 1);
-    let steps =
-        definition.steps().iter().step_by(2).map(|step| {
-            StepRun::pending(step.name.clone(), Default::default(), step.recovery.clone(), sample::STARTED)
-        });
+    let steps = definition.steps().iter().step_by(2).map(|step| {
+        StepRun::pending(step.name.clone(), InputSnapshot::AsOf(0), step.recovery.clone(), sample::STARTED)
+    });
     let graph = graph(&RunSnapshot::new(run, steps), definition);
     let ends = usize::from(graph.edges.iter().any(|edge| edge.to.is_none()));
     let drawn = graph.nodes.len() + graph.edges.len() + ends;

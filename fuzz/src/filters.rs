@@ -4,18 +4,19 @@
 use std::cell::OnceCell;
 
 use squidmesh_core::port::StoreSession;
+use squidmesh_core::run::RunSummary;
 use squidmesh_core::testing::{ManualClock, MemoryStore, block_on, sample};
-use squidmesh_core::{Run, RunFilter, RunId, RunStatus, Timestamp};
+use squidmesh_core::{RunFilter, RunId, RunStatus, Timestamp};
 
 use crate::source::Source;
 
 const RUNS: u64 = 40;
 
 thread_local! {
-    static STORED: OnceCell<(MemoryStore, Vec<Run>)> = const { OnceCell::new() };
+    static STORED: OnceCell<(MemoryStore, Vec<RunSummary>)> = const { OnceCell::new() };
 }
 
-fn stored() -> (MemoryStore, Vec<Run>) {
+fn stored() -> (MemoryStore, Vec<RunSummary>) {
     let store = MemoryStore::new(std::sync::Arc::new(ManualClock::default()));
     let definitions = [sample::definition(), sample::definition_of("other", &["first"])];
     for number in 1..=RUNS {
@@ -56,7 +57,7 @@ pub fn run(data: &[u8]) {
     });
 }
 
-fn filter(source: &mut Source<'_>, all: &[Run]) -> RunFilter {
+fn filter(source: &mut Source<'_>, all: &[RunSummary]) -> RunFilter {
     let mut filter = RunFilter::new();
     filter.workflow = source.maybe(|source| {
         let text = source.text();
@@ -80,7 +81,7 @@ fn filter(source: &mut Source<'_>, all: &[Run]) -> RunFilter {
 }
 
 /// Returns whether a run matches, according to the documentation of the filter.
-fn matches(run: &Run, filter: &RunFilter) -> bool {
+fn matches(run: &RunSummary, filter: &RunFilter) -> bool {
     filter.workflow.as_ref().is_none_or(|workflow| run.workflow == *workflow)
         && (filter.statuses.is_empty() || filter.statuses.contains(&run.status))
         && filter.created_from.is_none_or(|from| run.created_at >= from)

@@ -10,7 +10,7 @@ use squidmesh_core::definition::Definition;
 use squidmesh_core::dispatch::{DispatchTarget, IntentKey, Job, JobMetadata, Lease, Refusal};
 use squidmesh_core::inspect::{Subject, explain, graph};
 use squidmesh_core::port::RunHistory;
-use squidmesh_core::run::{Failure, RunSnapshot, StepRun, StepStatus};
+use squidmesh_core::run::{Failure, InputSnapshot, RunSnapshot, StepRun, StepStatus};
 use squidmesh_core::testing::engine::{
     ApprovalDecision, Attribution, BeginCompensation, Continuation, DecisionInputs, Limits, Outcome, UnitOfWork, begin,
     begin_compensation, cancel, decide, differences, record, record_compensation, resumption, unblock,
@@ -65,7 +65,11 @@ fn state(definition: &Definition, source: &mut Source<'_>) -> Option<RunSnapshot
     let Decoded::Run(run) = through(Table::Runs, Decoded::Run(Box::new(run)), source)? else { return None };
     let mut steps = Vec::new();
     for step in definition.steps() {
-        let mut found = StepRun::pending(step.name.clone(), Default::default(), step.recovery.clone(), sample::STARTED);
+        let input = match source.chance() {
+            true => InputSnapshot::AsOf(u64::from(source.byte() % 8)),
+            false => InputSnapshot::Copy(Arc::new(source.object(&["a", "b"], 1))),
+        };
+        let mut found = StepRun::pending(step.name.clone(), input, step.recovery.clone(), sample::STARTED);
         found.status = match source.below(7) {
             0 => continue,
             place => StepStatus::ALL[place - 1],

@@ -12,7 +12,7 @@ use squidmesh_core::port::{
     DueRequest, IntentRecord, IntentWrite, LeaseState, LeaseToken, Precondition, RunHistory, RunPage, StepWrite, Store,
     StoreError, StoreSession, StrandedRequest, TriggerRecords,
 };
-use squidmesh_core::run::{Attempt, AuditEvent, RunSnapshot};
+use squidmesh_core::run::{Attempt, AuditEvent, RunSnapshot, RunSummary};
 use squidmesh_core::schedule::TriggerRecord;
 use squidmesh_core::{RunFilter, RunId, Timestamp};
 
@@ -64,8 +64,8 @@ impl Tables {
         // From here on nothing can fail: all of it is applied.
         let state = self.runs.entry(id).or_insert_with(|| RunSnapshot::new(commit.run.clone(), []));
         state.run = commit.run;
-        for write in commit.steps {
-            let (StepWrite::Create(step) | StepWrite::Update(step)) = write;
+        for write in &commit.steps {
+            let step = write.step().clone();
             state.steps.insert(step.step.clone(), step);
         }
         for attempt in commit.attempts {
@@ -161,7 +161,7 @@ impl StoreSession for TinyStore {
                 && filter.created_before.is_none_or(|before| run.created_at < before)
                 && filter.after.is_none_or(|after| run.id < after)
         });
-        let mut runs: Vec<_> = matching.take(filter.page_size() + 1).cloned().collect();
+        let mut runs: Vec<_> = matching.take(filter.page_size() + 1).map(RunSummary::from).collect();
         let more = runs.len() > filter.page_size();
         runs.truncate(filter.page_size());
         let next = runs.last().filter(|_| more).map(|run| run.id);

@@ -66,6 +66,25 @@ pub enum StepWrite {
     Create(StepRun),
     /// Updates an existing step run. Its `input`, `recovery` and `created_at` have not changed.
     Update(StepRun),
+    /// Updates an existing step run, and stores its `input`, which is a copy, in place of the reference. Its `recovery`
+    /// and `created_at` have not changed.
+    CopyInput(StepRun),
+}
+
+impl StepWrite {
+    /// Returns the step run as it is written.
+    pub fn step(&self) -> &StepRun {
+        match self {
+            StepWrite::Create(step) | StepWrite::Update(step) | StepWrite::CopyInput(step) => step,
+        }
+    }
+
+    /// Returns the step run as it is written, to change it.
+    pub fn step_mut(&mut self) -> &mut StepRun {
+        match self {
+            StepWrite::Create(step) | StepWrite::Update(step) | StepWrite::CopyInput(step) => step,
+        }
+    }
 }
 
 /// A write to an intent.

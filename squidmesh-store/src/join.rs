@@ -2,11 +2,12 @@
 //!
 //! Knows nothing of the host's other work in the transaction. Begins and ends nothing but savepoints of its own.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sea_orm::{DatabaseTransaction, TransactionTrait};
+use sea_orm::{DatabaseTransaction, DbErr, TransactionTrait};
 use squidmesh_core::definition::{Definition, Fingerprint, WorkflowName};
 use squidmesh_core::port::{Commit, CommitOutcome, RunHistory, RunPage, StoreError, StoreSession};
 use squidmesh_core::run::RunSnapshot;
@@ -18,6 +19,8 @@ use crate::crash_point::at;
 use crate::database::Database;
 use crate::error::failed;
 use crate::query::{history, list, load, lookup};
+use crate::rows::DEFINITION_COLUMNS;
+use crate::sql::Sql;
 
 /// A [`StoreSession`] inside a host's transaction. Created by [`SeaOrmStore::join`](crate::SeaOrmStore::join).
 ///
@@ -33,6 +36,32 @@ impl<'a> JoinedStore<'a> {
         JoinedStore { database, transaction }
     }
 
+    /// Returns the versions that need not be written in the host's transaction. A new one is written in a transaction of
+    /// its own: otherwise all other starts of that version would wait for the host. A transaction that would not see it
+    /// then, since it reads a snapshot, writes it itself.
+    async fn known_definitions(
+        &self,
+        savepoint: &DatabaseTransaction,
+        commit: &EncodedCommit,
+    ) -> Result<HashSet<Fingerprint>, DbErr> {
+        let known = self.database.known_definitions();
+        let Some(version) = commit.version().filter(|version| !known.contains(version)) else { return Ok(known) };
+        let isolation = Sql::on(savepoint).push("SELECT current_setting('transaction_isolation') AS isolation");
+        let isolation = isolation.fetch(savepoint).await?;
+        let isolation: Option<String> = isolation.first().and_then(|row| row.try_get_by("isolation").ok());
+        if isolation.as_deref() != Some("read committed") {
+            return Ok(known);
+        }
+        let Some(row) = commit.definition_row()? else { return Ok(known) };
+        let writer = self.database.writer();
+        let sql = Sql::on(writer).insert("squidmesh_definitions", DEFINITION_COLUMNS, &[&row]);
+        // Without a connection for it, the host's transaction writes it.
+        if sql.push(" ON CONFLICT DO NOTHING").execute(writer).await.is_ok() {
+            self.database.remember_definitions([*version]);
+        }
+        Ok(self.database.known_definitions())
+    }
+
     async fn commit_one(&self, commit: &EncodedCommit) -> Result<CommitOutcome, StoreError> {
         let doing = failed("committing in a joined transaction");
         let mut retries = 0;
@@ -42,7 +71,7 @@ impl<'a> JoinedStore<'a> {
             let written = if self.database.is_sqlite() {
                 sqlite_batch::write(&savepoint, clock, &[commit]).await
             } else {
-                let known = self.database.known_definitions();
+                let known = self.known_definitions(&savepoint, commit).await.map_err(&doing)?;
                 postgres_batch::write(&savepoint, clock, &known, &[commit], Within::Hosts).await
             };
             let abort = match written {

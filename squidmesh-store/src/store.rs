@@ -149,7 +149,9 @@ impl StoreSession for SeaOrmStore {
     }
 
     async fn list(&self, filter: &RunFilter) -> Result<RunPage, StoreError> {
-        at("list", list::list(self.database.reader(), filter)).await
+        let filter = filter.clone();
+        let reading = self.run("listing runs", |database| async move { list::in_snapshot(&database, &filter).await });
+        at("list", reading).await
     }
 }
 

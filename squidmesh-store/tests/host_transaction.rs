@@ -5,6 +5,7 @@
 mod databases;
 mod silent;
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -123,6 +124,29 @@ async fn a_caller_that_leaves_rolls_back_and_holds_up_nobody() {
         shop.place([ONE, "SELECT 1"], false).await.unwrap();
         assert_eq!(shop.mesh.list_runs(&RunFilter::default()).await.unwrap().runs.len(), 1, "{}", database.url);
     }
+}
+
+#[tokio::test]
+async fn the_first_start_of_a_version_holds_up_no_other_on_postgres() {
+    let database = TestDatabase::postgres().await;
+    let shop = Shop::open(&database).await;
+    let (other, transaction) = (database.store().await, shop.store.begin().await.unwrap());
+    let session = shop.store.join(&transaction);
+    let joined = shop.mesh.within(&session);
+    joined.start_run("checkout", &serde_json::json!({})).await.unwrap();
+
+    let checkout = Workflow::builder("checkout").trigger(Trigger::manual("go")).step(Step::new("pay", pay));
+    let executor = MemoryExecutor::new(Arc::new(ManualClock::default()));
+    let mesh = Squidmesh::builder(other).executor(executor).workflow(checkout.build().unwrap()).build().unwrap();
+    let started =
+        tokio::time::timeout(Duration::from_secs(3), mesh.start_run("checkout", &serde_json::json!({})).into_future());
+    started.await.expect("it does not wait for the host").unwrap();
+
+    let after = joined.into_after_commit();
+    drop(session);
+    transaction.rollback().await.unwrap();
+    after.rolled_back();
+    assert_eq!(mesh.list_runs(&RunFilter::default()).await.unwrap().runs.len(), 1);
 }
 
 /// Makes the network fall silent at the commit of an order, and returns how many runs and orders the database then has.

@@ -45,9 +45,12 @@ async fn a_run_and_the_hosts_row_vanish_together() {
         transaction.execute_unprepared("INSERT INTO orders VALUES (1)").await.unwrap();
         assert_eq!(commit(&store.join(&transaction), sample::start(1)).await.unwrap(), CommitOutcome::Committed);
         transaction.rollback().await.unwrap();
-        for table in ["orders", "squidmesh_runs", "squidmesh_intents", "squidmesh_definitions"] {
+        for table in ["orders", "squidmesh_runs", "squidmesh_intents"] {
             assert_eq!(count(store.connection(), table).await, 0, "{table} of {database:?}");
         }
+        // On Postgres, the definition is written by itself: in the host's transaction, it would hold up other starts.
+        let kept = if database.url.starts_with("sqlite") { 0 } else { 1 };
+        assert_eq!(count(store.connection(), "squidmesh_definitions").await, kept, "{database:?}");
         // A definition that was rolled back is not cached as stored.
         assert_eq!(commit(&store, sample::start(2)).await.unwrap(), CommitOutcome::Committed);
         assert_eq!(count(store.connection(), "squidmesh_definitions").await, 1);

@@ -1,7 +1,7 @@
 //! Lists of runs: each filter finds all matching runs, and rare ones are found by an index, however long the
 //! history is.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
 mod databases;
 mod work;
@@ -11,8 +11,9 @@ use std::sync::Arc;
 use databases::TestDatabase;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend};
 use squidmesh_core::port::StoreSession;
+use squidmesh_core::run::RunSummary;
 use squidmesh_core::testing::{ManualClock, sample};
-use squidmesh_core::{Run, RunFilter, RunStatus, Timestamp};
+use squidmesh_core::{RunFilter, RunStatus, Timestamp};
 use squidmesh_store::SeaOrmStore;
 use work::Work;
 
@@ -61,7 +62,7 @@ fn at(number: i64) -> Timestamp {
     Timestamp::from_millis(BEGAN + number * 1_000)
 }
 
-async fn pages(store: &SeaOrmStore, filter: &RunFilter) -> Vec<Run> {
+async fn pages(store: &SeaOrmStore, filter: &RunFilter) -> Vec<RunSummary> {
     let (mut filter, mut runs) = (filter.clone(), Vec::new());
     loop {
         let page = store.list(&filter).await.unwrap();
@@ -72,7 +73,7 @@ async fn pages(store: &SeaOrmStore, filter: &RunFilter) -> Vec<Run> {
     }
 }
 
-fn matches(filter: &RunFilter, run: &Run) -> bool {
+fn matches(filter: &RunFilter, run: &RunSummary) -> bool {
     filter.workflow.as_ref().is_none_or(|workflow| *workflow == run.workflow)
         && (filter.statuses.is_empty() || filter.statuses.contains(&run.status))
         && filter.created_from.is_none_or(|from| run.created_at >= from)
@@ -176,5 +177,52 @@ async fn what_is_rare_is_found_without_reading_all_history() {
         }
         let cost = work.end().await - before;
         assert!(cost < 10_000, "{database:?}: {cost}, {costs:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_large_is_not_read_for_a_list() {
+    for database in TestDatabase::each().await {
+        let work = Work::on(&database, Arc::new(ManualClock::default())).await;
+        let filling = database.connection().await;
+        let status = "CASE n % 200 WHEN 0 THEN 'failed' WHEN 1 THEN 'cancelled' ELSE 'completed' END";
+        Runs { count: 100_000, workflow: "'flow'", status, later: "0" }.put(&filling).await;
+        let noise = match filling.get_database_backend() {
+            DbBackend::Postgres => {
+                "(SELECT string_agg(md5(id::text || i), '') FROM generate_series(1, 2048) AS noise(i))"
+            }
+            _ => "hex(randomblob(32768))",
+        };
+        let failure = r#"{"kind":"odd","message":"it went wrong""#;
+        let statements = [
+            format!(r#"UPDATE squidmesh_runs SET payload = '{{"text":"{}"}}'"#, "x".repeat(190)),
+            format!(
+                r#"UPDATE squidmesh_runs SET payload = '{{"text":"' || {noise} || '"}}', failure = '{failure}}}',
+                   last_error = '{failure},"details":"' || {noise} || '"}}' WHERE status = 'failed'"#
+            ),
+        ];
+        for statement in statements {
+            filling.execute_unprepared(&statement).await.unwrap();
+        }
+        if filling.get_database_backend() == DbBackend::Postgres {
+            filling.execute_unprepared("VACUUM ANALYZE squidmesh_runs").await.unwrap();
+        }
+        work.after(filling).await;
+        work.end().await;
+        let mut costs = Vec::new();
+        for status in [RunStatus::Cancelled, RunStatus::Failed] {
+            let work = Work::on(&database, Arc::new(ManualClock::default())).await;
+            let before = work.so_far().await;
+            let begun = std::time::Instant::now();
+            let page = work.store().list(&RunFilter::new().status(status).limit(50)).await.unwrap();
+            println!("{database:?}: 50 {status} runs in {:?}", begun.elapsed());
+            assert_eq!((page.runs.len(), page.next.is_some()), (50, true));
+            let failed = status == RunStatus::Failed;
+            assert!(page.runs.iter().all(|run| run.failure.as_ref().is_some_and(|it| it.kind == "odd") == failed));
+            costs.push(work.end().await - before);
+        }
+        let [small, large] = *costs else { unreachable!("two lists") };
+        println!("{database:?}: small runs cost {small}, large ones {large}");
+        assert!(large < small + 50, "{database:?}: small runs cost {small}, large ones {large}");
     }
 }

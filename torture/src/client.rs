@@ -11,6 +11,7 @@ use squidmesh_checker::{Act, Answer, Call};
 use squidmesh_core::command::{CommandError, ReplayError, ResumeError, StartError};
 use squidmesh_core::definition::WorkflowName;
 use squidmesh_core::port::StoreError;
+use squidmesh_core::run::RunSummary;
 use squidmesh_core::{Run, RunFilter, RunId, RunStatus, Squidmesh, ms, secs};
 use tokio::task::JoinSet;
 
@@ -194,7 +195,7 @@ impl Clients {
     }
 
     /// Returns the runs that have not ended and are not left alone by those who decide.
-    pub(crate) async fn restless(&self) -> Result<Vec<Run>, StoreError> {
+    pub(crate) async fn restless(&self) -> Result<Vec<RunSummary>, StoreError> {
         let open = RunStatus::ALL.into_iter().filter(|status| !status.is_terminal());
         let open = open.fold(RunFilter::new().limit(1_000), RunFilter::status);
         let mut runs = self.mesh.list_runs(&open).await?.runs;

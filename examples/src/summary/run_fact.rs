@@ -50,7 +50,7 @@ pub struct Compensated {
 pub(super) async fn gather(mesh: &Squidmesh) -> Result<Vec<RunFact>, RunsError> {
     let mut facts = Vec::new();
     for run in runs::all(mesh, RunFilter::new()).await? {
-        facts.push(fact(mesh, run).await?);
+        facts.push(fact(mesh, mesh.get_run(run.id).await?).await?);
     }
     Ok(facts)
 }

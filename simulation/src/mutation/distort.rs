@@ -8,7 +8,7 @@ use squidmesh_core::definition::{Definition, Shape, StepDefinition, StepKind};
 use squidmesh_core::dispatch::{DispatchTarget, Intent, IntentKey};
 use squidmesh_core::port::{Commit, IntentWrite, Precondition, StepWrite};
 use squidmesh_core::run::{
-    AttemptStatus, AuditKind, CompensationRun, CompensationStatus, RunSnapshot, StepRun, StepStatus,
+    AttemptStatus, AuditKind, CompensationRun, CompensationStatus, InputSnapshot, RunSnapshot, StepRun, StepStatus,
 };
 use squidmesh_core::{Run, RunStatus};
 
@@ -97,9 +97,8 @@ impl Mutation {
             Mutation::ChangedSnapshot => {
                 for write in &mut commit.steps {
                     if let StepWrite::Create(step) = write {
-                        let mut input: Map<String, Value> = (*step.input).clone();
-                        input.insert("more".to_owned(), Value::Null);
-                        step.input = Arc::new(input);
+                        let more = Map::from_iter([("more".to_owned(), Value::Null)]);
+                        step.input = InputSnapshot::Copy(Arc::new(more));
                     }
                 }
             }
@@ -108,7 +107,23 @@ impl Mutation {
                     if let (StepWrite::Create(step), Some(definition)) = (write, definition)
                         && definition.step(step.step.as_str()).is_some_and(|declared| !declared.after.is_empty())
                     {
-                        step.input = Arc::clone(&commit.run.payload);
+                        step.input = InputSnapshot::Copy(Arc::clone(&commit.run.payload));
+                    }
+                }
+            }
+            Mutation::LateSnapshot => {
+                for write in &mut commit.steps {
+                    if let StepWrite::Create(step) = write {
+                        step.input = InputSnapshot::AsOf(u64::MAX);
+                    }
+                }
+            }
+            Mutation::ForgottenCopy => {
+                for write in &mut commit.steps {
+                    let stored = stored.and_then(|stored| stored.steps.get(&write.step().step));
+                    if let (StepWrite::CopyInput(step), Some(stored)) = (&mut *write, stored) {
+                        step.input = stored.input.clone();
+                        *write = StepWrite::Update(step.clone());
                     }
                 }
             }
@@ -199,10 +214,7 @@ impl Mutation {
 }
 
 fn steps(commit: &mut Commit) -> impl Iterator<Item = &mut StepRun> {
-    commit.steps.iter_mut().map(|write| {
-        let (StepWrite::Create(step) | StepWrite::Update(step)) = write;
-        step
-    })
+    commit.steps.iter_mut().map(StepWrite::step_mut)
 }
 
 fn audited(commit: &Commit, kind: AuditKind) -> bool {
@@ -250,7 +262,7 @@ fn early_join(commit: &mut Commit, stored: Option<&RunSnapshot>, definition: Opt
     let (queue, priority, fingerprint) = (early.queue.clone(), early.priority, *definition.fingerprint());
     commit.steps.push(StepWrite::Create(StepRun::pending(
         early.name.clone(),
-        Arc::default(),
+        InputSnapshot::AsOf(0),
         early.recovery.clone(),
         now,
     )));
@@ -311,7 +323,7 @@ fn schedule_afterwards(commit: &mut Commit, stored: Option<&RunSnapshot>, defini
         return;
     }
     let (step, now) = (declared.name.clone(), commit.run.updated_at);
-    let mut late = StepRun::pending(step, Arc::default(), declared.recovery.clone(), now);
+    let mut late = StepRun::pending(step, InputSnapshot::AsOf(0), declared.recovery.clone(), now);
     (late.status, late.finished_at) = (StepStatus::Cancelled, Some(now));
     commit.steps.push(StepWrite::Create(late));
 }

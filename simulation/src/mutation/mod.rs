@@ -62,6 +62,10 @@ pub enum Mutation {
     ChangedSnapshot,
     /// A step is not given the outputs of its dependencies.
     ForgottenOutput,
+    /// The input refers to what is there at the end of the run.
+    LateSnapshot,
+    /// A run is moved to another version without the copies of its inputs.
+    ForgottenCopy,
     /// A decision is not written to the trail.
     UnauditedDecision,
     /// A cancellation is confirmed and has no effect.
@@ -120,7 +124,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Mutation; 52] = [
+    pub const ALL: [Mutation; 54] = [
         Mutation::LostJoin,
         Mutation::EarlyJoin,
         Mutation::UnfencedOutcome,
@@ -146,6 +150,8 @@ impl Mutation {
         Mutation::LostOutput,
         Mutation::ChangedSnapshot,
         Mutation::ForgottenOutput,
+        Mutation::LateSnapshot,
+        Mutation::ForgottenCopy,
         Mutation::UnauditedDecision,
         Mutation::LostCancellation,
         Mutation::CancelledGoesOn,
@@ -196,8 +202,8 @@ impl Mutation {
             Mutation::UncountedFailures | Mutation::UncountedCrashes => rules::LIMITS,
             Mutation::LostAttempt => rules::NUMBERS,
             Mutation::FailureAsSuccess | Mutation::LostOutput => rules::RESULTS,
-            Mutation::ChangedSnapshot => rules::INPUTS,
-            Mutation::ForgottenOutput => rules::SNAPSHOTS,
+            Mutation::ChangedSnapshot | Mutation::ForgottenCopy => rules::INPUTS,
+            Mutation::ForgottenOutput | Mutation::LateSnapshot => rules::SNAPSHOTS,
             Mutation::UnauditedDecision => rules::DECISIONS,
             Mutation::LostCancellation => rules::CANCELS,
             Mutation::StartedTwice => rules::ANSWERS,

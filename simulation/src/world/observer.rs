@@ -43,7 +43,7 @@ impl Observer {
     fn write_down(&mut self, commit: &Commit, now: Timestamp) {
         let id = commit.run.id;
         for write in &commit.steps {
-            let (StepWrite::Create(step) | StepWrite::Update(step)) = write;
+            let step = write.step();
             if matches!(write, StepWrite::Create(_)) {
                 self.times.scheduled.insert((id, step.step.clone()), now);
             }

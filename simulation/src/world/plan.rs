@@ -41,6 +41,8 @@ struct StepPlan {
     on_error: Option<usize>,
     after: Vec<usize>,
     under_key: bool,
+    /// Whether the step asks for one key of all that is visible to it.
+    picks: bool,
     /// Whether the handler tends to kill its worker.
     poison: bool,
 }
@@ -87,9 +89,10 @@ impl Plan {
         let mut plan = self.clone();
         let place = scheduler.below(plan.steps.len() as u64) as usize;
         let has_code = matches!(plan.steps[place].kind, Kind::Handler | Kind::Transactional);
-        match scheduler.below(3) {
+        match scheduler.below(4) {
             0 if has_code => plan.steps[place].timeout = Some(secs(77)),
             1 if has_code => plan.steps[place].retry = Retry::fixed(4, ms(777)),
+            2 if has_code => plan.steps[place].picks = !plan.steps[place].picks,
             _ => {
                 let mut last = StepPlan::draw(scheduler, true, 0, 1);
                 last.kind = Kind::Log;
@@ -120,6 +123,10 @@ impl Plan {
         let count = self.steps.len();
         for (place, plan) in self.steps.iter().enumerate() {
             let mut step = plan.step(place, count, environment);
+            let has_code = matches!(plan.kind, Kind::Handler | Kind::Transactional);
+            if plan.picks && has_code && missed.is_none() {
+                step = step.input(["number"]);
+            }
             if self.dependencies && !plan.after.is_empty() {
                 step = step.after(plan.after.iter().map(|place| name(*place)));
             }
@@ -172,6 +179,7 @@ impl StepPlan {
             on_error: (person || scheduler.one_in(3)).then(|| later(scheduler)),
             after: (0..place).filter(|_| dependencies && scheduler.one_in(2)).collect(),
             under_key: scheduler.one_in(3),
+            picks: scheduler.one_in(4),
             poison: scheduler.one_in(12),
             kind,
         }

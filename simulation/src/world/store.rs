@@ -13,8 +13,8 @@ use squidmesh_core::definition::{Definition, Fingerprint, StepName, WorkflowName
 use squidmesh_core::dispatch::{IntentKey, Lease};
 use squidmesh_core::port::{
     ClaimBatch, ClaimKeysRequest, ClaimRequest, ClaimResult, Commit, CommitOutcome, DuePage, DueRequest, IntentRecord,
-    IntentWrite, LeaseState, RunHistory, RunPage, StepWrite, Store, StoreError, StoreSession, StrandedRequest,
-    Takeover, TransactionBody, TransactionEnd, TransactionOutcome, TransactionType, TriggerRecords,
+    IntentWrite, LeaseState, RunHistory, RunPage, Store, StoreError, StoreSession, StrandedRequest, Takeover,
+    TransactionBody, TransactionEnd, TransactionOutcome, TransactionType, TriggerRecords,
 };
 use squidmesh_core::run::RunSnapshot;
 use squidmesh_core::schedule::TriggerRecord;
@@ -75,7 +75,7 @@ struct Changes<'a>(&'a Commit);
 impl fmt::Display for Changes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for write in &self.0.steps {
-            let (StepWrite::Create(step) | StepWrite::Update(step)) = write;
+            let step = write.step();
             write!(f, ", {} {} ({})", step.step, step.status.as_str(), step.attempt)?;
         }
         for write in &self.0.intents {

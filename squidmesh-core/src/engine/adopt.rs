@@ -4,8 +4,8 @@
 //!
 //! - It is of the same workflow and shape.
 //! - It has every step that the run has reached or waits for, and each is of the same kind. Options may differ:
-//!   the step run keeps what it was scheduled with (its input, its recovery policy, when it is due), and the new
-//!   options apply from here on.
+//!   the step run keeps what it was scheduled with (its input, of which it stores a copy if the new version's mapping
+//!   would change it; its recovery policy; when it is due), and the new options apply from here on.
 //! - Its edges are *compatible*: they lead on from the run's current position, and never to a step that the run
 //!   has reached. In a transition workflow, the current step has an ok transition if it had one, and no path from
 //!   there leads to a step that the run has reached. In a dependency workflow, no step that the run has reached
@@ -174,6 +174,9 @@ pub fn adopt(work: &mut UnitOfWork, to: &Arc<Definition>, jobs: &dyn DescribeJob
         return Err(AdoptError::Differs(found));
     }
     let from = work.run().fingerprint;
+    for (step, input) in inputs_to_keep(work.state(), work.definition(), to) {
+        work.copy_input(&step, input);
+    }
     work.pin(to);
     for write in repinned(work, to) {
         work.write_intent(write);
@@ -186,6 +189,31 @@ pub fn adopt(work: &mut UnitOfWork, to: &Arc<Definition>, jobs: &dyn DescribeJob
         dispatch_successors(work, &runnable, None, jobs)?;
     }
     Ok(())
+}
+
+/// Returns the inputs that another version's mapping would change: the steps that have them keep copies.
+pub(super) fn inputs_to_keep(
+    state: &RunSnapshot,
+    from: &Definition,
+    to: &Definition,
+) -> Vec<(StepName, Arc<Map<String, Value>>)> {
+    let mapping = |version: &Definition, step: &StepRun| version.step(step.step.as_str()).map(|it| it.input.clone());
+    let same_outputs = sees_same_outputs(state, from, to);
+    let is_moved =
+        |step: &&StepRun| step.input.copy().is_none() && (!same_outputs || mapping(from, step) != mapping(to, step));
+    let moved = state.steps.values().filter(is_moved).map(|step| (step, state.input_of(step, from)));
+    let changed = moved.filter(|(step, input)| state.input_of(step, to) != *input);
+    changed.map(|(step, input)| (step.step.clone(), input)).collect()
+}
+
+/// Returns whether every step that the run has reached receives the same outputs in both versions, merged in the same
+/// order. Usually it does, which is known without deriving any input.
+fn sees_same_outputs(state: &RunSnapshot, from: &Definition, to: &Definition) -> bool {
+    let reached = |version: &Definition| {
+        let reached = version.steps().iter().filter(|step| state.steps.contains_key(&step.name));
+        reached.map(|step| (step.name.clone(), step.after.clone())).collect::<Vec<_>>()
+    };
+    from.shape() == Shape::Transitions || reached(from) == reached(to)
 }
 
 /// Returns the audit metadata of a change of version.

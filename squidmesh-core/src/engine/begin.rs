@@ -183,14 +183,16 @@ fn open_task(work: &UnitOfWork, definition: &StepDefinition, lease: &Lease) -> O
 }
 
 fn task(work: &UnitOfWork, definition: &StepDefinition, attempt: u32, lease: &Lease) -> StepTask {
-    let input = work.state().steps.get(&definition.name).map(|run| run.input.clone()).unwrap_or_default();
+    let (state, version) = (work.state(), work.definition());
+    let visible = Arc::new(state.visible_to(definition.name.as_str(), version));
+    let run = state.steps.get(&definition.name);
     StepTask {
         step: definition.name.clone(),
         attempt,
         lease: lease.clone(),
-        input,
-        visible: Arc::new(work.state().visible_to(definition.name.as_str(), work.definition())),
-        failure: failure_of_path(work.state(), work.definition()),
+        input: run.map(|run| state.input_among(&visible, run, version)).unwrap_or_default(),
+        visible,
+        failure: failure_of_path(state, version),
     }
 }
 

@@ -205,7 +205,7 @@ fn task(work: &UnitOfWork, step: StepName, attempt: u32, lease: &Lease) -> Compe
         lease: lease.clone(),
         payload: work.run().payload.clone(),
         context: Arc::new(work.state().context(work.definition())),
-        input: run.map(|run| run.input.clone()).unwrap_or_default(),
+        input: run.map(|run| work.state().input_of(run, work.definition())).unwrap_or_default(),
         output: run.and_then(|run| run.output.clone()).unwrap_or_default(),
         failure: work.run().last_error.clone(),
         step,

@@ -4,14 +4,11 @@
 //! The executor describes the jobs before anything is changed, so a refusal leaves the unit of work as it was.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
-
-use serde_json::{Map, Value};
 
 use super::describe::{DescribeJobs, describe, describe_compensation};
 use super::{DispatchRefused, UnitOfWork, WhyNotRunnable};
-use crate::definition::{InputMapping, Priority, Shape, StepDefinition, StepKind};
+use crate::definition::{Priority, Shape, StepDefinition, StepKind};
 use crate::dispatch::{DispatchOptions, Intent, IntentKey, Job, JobMetadata, Lease, Refusal};
 use crate::event::{Event, EventKind};
 use crate::name::{QueueName, StepName};
@@ -256,38 +253,12 @@ fn apply(work: &mut UnitOfWork, planned: Vec<Job>, schedule: bool, mut show: imp
     }
 }
 
-/// Creates the pending step run of a step: its input snapshot and recovery policy.
+/// Creates the pending step run of a step: its input, by reference, and its recovery policy.
 pub(super) fn schedule_pending(work: &mut UnitOfWork, step: &StepName) {
     let Some(definition) = work.step_definition(step) else { return };
-    let visible = work.state().visible_to(step.as_str(), work.definition());
-    let input = Arc::new(mapped_input(visible, &definition.input));
-    let pending = StepRun::pending(definition.name, input, definition.recovery, work.now());
+    let pending =
+        StepRun::pending(definition.name, work.state().input_now(work.definition()), definition.recovery, work.now());
     work.create_step(pending);
-}
-
-fn mapped_input(visible: Map<String, Value>, mapping: &InputMapping) -> Map<String, Value> {
-    match mapping {
-        InputMapping::Everything => visible,
-        InputMapping::Keys(keys) => {
-            keys.iter().filter_map(|key| Some((key.clone(), visible.get(key)?.clone()))).collect()
-        }
-        InputMapping::Paths(paths) => paths
-            .iter()
-            .filter_map(|(key, path)| {
-                let (first, rest) = path.split_first()?;
-                let found = rest.iter().try_fold(visible.get(first)?, |value, segment| inside(value, segment))?;
-                Some((key.clone(), found.clone()))
-            })
-            .collect(),
-    }
-}
-
-/// Returns a member of an object, or an element of a list by its index.
-fn inside<'a>(value: &'a Value, segment: &str) -> Option<&'a Value> {
-    match value {
-        Value::Array(list) => list.get(segment.parse::<usize>().ok()?),
-        _ => value.get(segment),
-    }
 }
 
 /// Releases a claim, and makes its intent due again after `delay`.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::adopt::{Difference, differences, sentences, versions};
+use super::adopt::{Difference, differences, inputs_to_keep, sentences, versions};
 use super::describe::DescribeJobs;
 use super::dispatch::{dispatch_steps, emit};
 use super::dispatch_refused::DispatchRefused;
@@ -18,7 +18,7 @@ use crate::dispatch::DispatchOptions;
 use crate::event::EventKind;
 use crate::id::RunId;
 use crate::name::{StepName, listed};
-use crate::run::{AuditKind, Failure, RunSnapshot, RunStatus, StepRun, StepStatus};
+use crate::run::{AuditKind, Failure, InputSnapshot, RunSnapshot, RunStatus, StepRun, StepStatus};
 
 /// The reason why a run cannot be resumed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -139,7 +139,11 @@ pub fn resumption_in(state: &RunSnapshot, from: &Definition, to: &Definition) ->
         differences => Err(Unresumable::Differs { run: state.run.id, differences }),
     };
     check(state)?;
-    let planned = resumption(state, to)?;
+    let mut planned = resumption(state, to)?;
+    for (step, input) in inputs_to_keep(state, from, to) {
+        let carried = planned.carried.iter_mut().find(|carried| carried.step == step);
+        carried.into_iter().for_each(|carried| carried.input = InputSnapshot::Copy(Arc::clone(&input)));
+    }
     let mut run = state.run.clone();
     run.status = RunStatus::Running;
     run.current_step = current(&planned, to);

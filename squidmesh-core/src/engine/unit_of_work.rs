@@ -6,13 +6,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use crate::commit::{Commit, IntentWrite, Precondition, StepWrite};
 use crate::definition::{Definition, StepDefinition};
 use crate::dispatch::{Intent, IntentKey, Lease};
 use crate::event::{Event, EventKind};
 use crate::json::JsonLimits;
 use crate::name::StepName;
-use crate::run::{Attempt, AuditEvent, AuditKind, Failure, InvalidTransition, Run, RunSnapshot, RunStatus, StepRun};
+use crate::run::{
+    Attempt, AuditEvent, AuditKind, Failure, InputSnapshot, InvalidTransition, Run, RunSnapshot, RunStatus, StepRun,
+};
 use crate::time::Timestamp;
 use crate::token::CommitToken;
 
@@ -66,11 +70,20 @@ pub struct UnitOfWork {
     run_changed: bool,
     /// The position in the order of completion that was assigned last, if any.
     last_sequence: Option<u64>,
-    created: BTreeMap<StepName, bool>,
+    steps: BTreeMap<StepName, StepChange>,
     attempts: Vec<Attempt>,
     intents: BTreeMap<IntentKey, IntentWrite>,
     audit: Vec<AuditEvent>,
     events: Vec<EventKind>,
+}
+
+/// How a unit of work changes a step run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StepChange {
+    Created,
+    Changed,
+    /// Changed, and its input is stored as a copy from now on.
+    InputCopied,
 }
 
 /// A decision: apply the commit, then emit the events.
@@ -118,7 +131,7 @@ impl UnitOfWork {
             before,
             run_changed: precondition == Precondition::Absent,
             last_sequence: None,
-            created: BTreeMap::new(),
+            steps: BTreeMap::new(),
             attempts: Vec::new(),
             intents: BTreeMap::new(),
             audit: Vec::new(),
@@ -181,7 +194,7 @@ impl UnitOfWork {
     /// Returns whether anything was decided. If not, there is nothing to commit.
     pub fn is_changed(&self) -> bool {
         self.run_changed
-            || !self.created.is_empty()
+            || !self.steps.is_empty()
             || !self.attempts.is_empty()
             || !self.intents.is_empty()
             || !self.audit.is_empty()
@@ -203,9 +216,13 @@ impl UnitOfWork {
         attempts.retain(|attempt| {
             state.steps.get(&attempt.step).and_then(StepRun::last_attempt).is_none_or(|written| written != *attempt)
         });
-        let steps = self.created.into_iter().filter_map(|(name, created)| {
+        let steps = self.steps.into_iter().filter_map(|(name, change)| {
             let step = state.steps.get(&name)?.clone();
-            Some(if created { StepWrite::Create(step) } else { StepWrite::Update(step) })
+            Some(match change {
+                StepChange::Created => StepWrite::Create(step),
+                StepChange::Changed => StepWrite::Update(step),
+                StepChange::InputCopied => StepWrite::CopyInput(step),
+            })
         });
         let commit = Commit {
             steps: steps.collect(),
@@ -272,7 +289,7 @@ impl UnitOfWork {
     /// Adds a step run; an existing one is kept.
     pub(super) fn create_step(&mut self, step: StepRun) {
         if !self.state.steps.contains_key(&step.step) {
-            self.created.insert(step.step.clone(), true);
+            self.steps.insert(step.step.clone(), StepChange::Created);
             self.state.steps.insert(step.step.clone(), step);
         }
     }
@@ -280,8 +297,19 @@ impl UnitOfWork {
     /// Changes a step run.
     pub(super) fn change_step(&mut self, step: &StepName, change: impl FnOnce(&mut StepRun)) {
         if let Some(found) = self.state.steps.get_mut(step) {
-            self.created.entry(step.clone()).or_insert(false);
+            self.steps.entry(step.clone()).or_insert(StepChange::Changed);
             change(found);
+        }
+    }
+
+    /// Replaces the reference to a step's input by a copy.
+    pub(super) fn copy_input(&mut self, step: &StepName, input: Arc<Map<String, Value>>) {
+        if let Some(found) = self.state.steps.get_mut(step) {
+            found.input = InputSnapshot::Copy(input);
+            let change = self.steps.entry(step.clone()).or_insert(StepChange::InputCopied);
+            if *change == StepChange::Changed {
+                *change = StepChange::InputCopied;
+            }
         }
     }
 

@@ -299,13 +299,15 @@ impl Squidmesh {
         self.bound("finding a run", find).await
     }
 
-    /// Lists the runs that match, newest first, page by page.
+    /// Lists the runs that match, newest first, page by page. A page shows the runs as they were at one moment.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn list_runs(&self, filter: &RunFilter) -> Result<RunPage, StoreError> {
         let mut page = self.bound("listing runs", self.runtime.store.list(filter)).await?;
-        page.runs = page.runs.into_iter().map(keys::shown).collect();
+        for run in &mut page.runs {
+            run.idempotency_key = run.idempotency_key.take().map(keys::unmarked);
+        }
         Ok(page)
     }
 

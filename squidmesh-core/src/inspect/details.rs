@@ -9,7 +9,7 @@ use super::redaction::{HostTextKind, Redaction, Texts};
 use crate::definition::Definition;
 use crate::name::{StepName, names};
 use crate::port::{IntentRecord, RunHistory};
-use crate::run::{Attempt, AuditEvent, Run, RunSnapshot, StepRun, StepStatus};
+use crate::run::{Attempt, AuditEvent, InputSnapshot, Run, RunSnapshot, StepRun, StepStatus};
 
 /// A run with its context and everything recorded about it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -57,7 +57,7 @@ pub struct StepView {
     pub state: StepState,
     /// The steps that it depends on, in a dependency workflow.
     pub after: Vec<StepName>,
-    /// The stored step run, once the step was scheduled.
+    /// The step run, once the step was scheduled. Its input is a [copy](InputSnapshot::Copy).
     pub run: Option<StepRun>,
     /// The step's attempts, first to last.
     pub attempts: Vec<Attempt>,
@@ -131,7 +131,8 @@ fn steps(state: &RunSnapshot, definition: &Definition, history: &RunHistory) -> 
                 name: step.name.clone(),
                 state: run.map_or(StepState::Waiting, |run| run.status.into()),
                 after: step.after.clone(),
-                run: run.cloned(),
+                run: run
+                    .map(|run| StepRun { input: InputSnapshot::Copy(state.input_of(run, definition)), ..run.clone() }),
                 attempts: run.map(|run| history.attempts_of(run)).unwrap_or_default(),
             }
         })

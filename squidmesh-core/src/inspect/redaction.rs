@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::cage;
 use crate::event::{Event, EventKind};
 use crate::name::{StepName, WorkflowName};
-use crate::run::{AuditEvent, Failure, FailureKind, StepRun};
+use crate::run::{AuditEvent, Failure, FailureKind, InputSnapshot, StepRun};
 
 /// The replacement for a text that is withheld.
 pub const WITHHELD: &str = "withheld: it is recorded with the run";
@@ -165,7 +165,9 @@ impl Texts<'_> {
     }
 
     pub(crate) fn step_run(&self, run: &mut StepRun) {
-        self.object(std::sync::Arc::make_mut(&mut run.input));
+        if let InputSnapshot::Copy(input) = &mut run.input {
+            self.object(std::sync::Arc::make_mut(input));
+        }
         run.output.iter_mut().for_each(|output| self.object(std::sync::Arc::make_mut(output)));
         self.optional(&mut run.last_error);
         if let Some(manual) = &mut run.manual {

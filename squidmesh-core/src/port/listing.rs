@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::id::RunId;
 use crate::name::WorkflowName;
-use crate::run::{Run, RunStatus};
+use crate::run::{RunStatus, RunSummary};
 use crate::time::Timestamp;
 
 /// Selects the runs to list.
@@ -85,7 +85,7 @@ impl RunFilter {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunPage {
     /// The runs, newest first.
-    pub runs: Vec<Run>,
+    pub runs: Vec<RunSummary>,
     /// The value for [`RunFilter::after`] that continues with the next page; `None` at the end.
     pub next: Option<RunId>,
 }

@@ -42,6 +42,7 @@ pub trait StoreSession: Send + Sync {
     /// Returns the attempts, audit trail and intents of a run; empty for an unknown run.
     async fn history(&self, id: RunId) -> Result<RunHistory, StoreError>;
 
-    /// Lists the runs that match, newest first (by id).
+    /// Lists the runs that match, newest first (by id). A page shows the runs as they were at one moment, except inside a
+    /// host's transaction that does not read a snapshot itself.
     async fn list(&self, filter: &RunFilter) -> Result<RunPage, StoreError>;
 }

@@ -6,17 +6,22 @@ mod attempt;
 mod audit;
 mod failure;
 mod failure_kind;
+mod input;
+mod input_snapshot;
 mod state;
 mod status;
 mod step_run;
+mod summary;
 
 pub use attempt::{Attempt, AttemptStatus};
 pub use audit::{AuditEvent, AuditKind};
 pub use failure::Failure;
 pub use failure_kind::FailureKind;
+pub use input_snapshot::InputSnapshot;
 pub use state::{Run, RunSnapshot};
 pub use status::{InvalidTransition, PastDecision, RunStatus};
 pub use step_run::{CompensationRun, CompensationStatus, ManualAction, PausedContinuation, StepRun, StepStatus};
+pub use summary::{FailureSummary, RunSummary};
 
 pub use crate::id::{InvalidRunId, RunId};
 pub use crate::time::{InvalidTimestamp, Timestamp};

@@ -121,12 +121,18 @@ impl RunSnapshot {
     /// over it. In a dependency workflow the context holds only the outputs of the step's direct and indirect
     /// dependencies, so that it does not depend on what else has finished.
     pub fn visible_to(&self, step: &str, definition: &Definition) -> Map<String, Value> {
+        self.visible_as_of(u64::MAX, step, definition)
+    }
+
+    /// Returns what was [visible](RunSnapshot::visible_to) to a step as of the completion with a sequence number. What
+    /// a step depends on has completed when the step is scheduled, so in a dependency workflow the number does not
+    /// matter.
+    pub(crate) fn visible_as_of(&self, sequence: u64, step: &str, definition: &Definition) -> Map<String, Value> {
         let payload = (*self.run.payload).clone();
         match definition.shape() {
             Shape::Transitions => {
-                let mut all = payload;
-                all.extend(self.context(definition));
-                all
+                let completed = self.completed(definition).into_iter();
+                merged(payload, completed.filter(|step| step.sequence.is_none_or(|position| position <= sequence)))
             }
             Shape::Dependencies => {
                 let ancestors = definition.ancestors(step);

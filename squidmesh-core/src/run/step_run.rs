@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Attempt, AttemptStatus, Failure};
+use super::{Attempt, AttemptStatus, Failure, InputSnapshot};
 use crate::definition::{RecoveryPolicy, RecoveryRoute, Target};
 use crate::json::given;
 use crate::name::{StepName, names};
@@ -44,7 +44,8 @@ names! {
 
 /// The durable state of one step of one run.
 ///
-/// `input` and `recovery` are written once, when the step run is created; everything else changes with its status.
+/// `recovery` is written once, when the step run is created; everything else changes with its status. `input` never
+/// changes its meaning, only from a reference to a copy, see [`InputSnapshot`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRun {
     /// The name of the step.
@@ -52,7 +53,7 @@ pub struct StepRun {
     /// The status of the step.
     pub status: StepStatus,
     /// The input as it was when the step was scheduled; every attempt receives the same.
-    pub input: Arc<Map<String, Value>>,
+    pub input: InputSnapshot,
     /// The recovery policy, as declared when the step was scheduled.
     pub recovery: RecoveryPolicy,
     /// The output, under the key that the step declares; it is merged into the run's context.
@@ -95,12 +96,7 @@ pub struct StepRun {
 
 impl StepRun {
     /// Creates a step run that has just been scheduled.
-    pub fn pending(
-        step: StepName,
-        input: Arc<Map<String, Value>>,
-        recovery: RecoveryPolicy,
-        created_at: Timestamp,
-    ) -> Self {
+    pub fn pending(step: StepName, input: InputSnapshot, recovery: RecoveryPolicy, created_at: Timestamp) -> Self {
         StepRun {
             step,
             status: StepStatus::Pending,

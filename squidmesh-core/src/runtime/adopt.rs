@@ -6,7 +6,7 @@ use super::{Call, RetryPolicy, Runtime};
 use crate::engine::{self, AdoptError};
 use crate::id::RunId;
 use crate::port::{RunPage, StoreError, StrandedRequest};
-use crate::run::Run;
+use crate::run::{Run, RunSummary};
 
 /// The maximum number of stranded runs per page.
 const PAGE: usize = 100;
@@ -38,7 +38,7 @@ impl Runtime {
         let mut runs = Vec::with_capacity(ids.len());
         for id in ids {
             match self.store.load(id).await {
-                Ok(state) => runs.extend(state.map(|state| state.run)),
+                Ok(state) => runs.extend(state.map(|state| RunSummary::from(&state.run))),
                 Err(error @ StoreError::Corrupt { .. }) => {
                     tracing::error!(target: "squidmesh", run_id = %id, %error, "a stranded run cannot be read and is not listed");
                 }

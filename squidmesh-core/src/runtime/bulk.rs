@@ -12,7 +12,7 @@ use super::{Call, ReplayError, ReplayRun, ResumeError, ResumeRun, RetryPolicy, R
 use crate::chain::debug_as_text;
 use crate::id::RunId;
 use crate::port::{RunFilter, StoreError};
-use crate::run::Run;
+use crate::run::{Run, RunSummary};
 
 /// The result of processing one page of runs.
 #[derive(Debug)]
@@ -82,20 +82,20 @@ impl Options {
     }
 
     /// Returns the runs of the page, except those that this batch has started itself.
-    async fn page(&self) -> Result<(Vec<Run>, Option<RunId>), BulkError> {
+    async fn page(&self) -> Result<(Vec<RunSummary>, Option<RunId>), BulkError> {
         let sound = |key: &str| key.len() <= LONGEST_KEY && check_key(Some(key)).is_ok();
         if !self.batch_key.as_deref().is_none_or(sound) {
             return Err(BulkError::InvalidKey);
         }
         let page = self.runtime.store.list(&self.filter).await?;
-        let started = |run: &Run| {
+        let started = |run: &RunSummary| {
             run.idempotency_key.is_some() && run.idempotency_key == run.replayed_from.and_then(|from| self.key(from))
         };
         Ok((page.runs.into_iter().filter(|run| !started(run)).collect(), page.next))
     }
 
     /// Returns the run that was started from another under this key, if any.
-    async fn started(&self, run: &Run, key: Option<&str>) -> Result<Option<Box<Run>>, StoreError> {
+    async fn started(&self, run: &RunSummary, key: Option<&str>) -> Result<Option<Box<Run>>, StoreError> {
         let Some(key) = key else { return Ok(None) };
         match self.runtime.store.find_by_idempotency_key(&run.workflow, key).await? {
             Some(id) => Ok(self.runtime.store.load(id).await?.map(|state| Box::new(keys::shown(state.run)))),
@@ -165,7 +165,7 @@ macro_rules! bulk {
                 Ok(BulkPage { runs, next })
             }
 
-            async fn each(&self, run: &Run, policy: RetryPolicy<'_>) -> Result<BulkOutcome<$error>, $error> {
+            async fn each(&self, run: &RunSummary, policy: RetryPolicy<'_>) -> Result<BulkOutcome<$error>, $error> {
                 let options = &self.options;
                 let key: Option<String> = $key(options, run.id);
                 if let Some(started) = options.started(run, key.as_deref()).await? {

@@ -38,13 +38,16 @@ pub(crate) fn stored(key: &str) -> Cow<'_, str> {
 }
 
 /// Returns a run as a host sees it, with the key that the host gave.
-pub(crate) fn shown(mut run: Run) -> Run {
-    if let Some(key) = &mut run.idempotency_key
-        && key.starts_with(MARK)
-    {
+pub(crate) fn shown(run: Run) -> Run {
+    Run { idempotency_key: run.idempotency_key.map(unmarked), ..run }
+}
+
+/// Returns a stored key as the host gave it.
+pub(crate) fn unmarked(mut key: String) -> String {
+    if key.starts_with(MARK) {
         key.remove(0);
     }
-    run
+    key
 }
 
 /// Returns the run that a host's key started before such keys were marked, if the key looks like one of the

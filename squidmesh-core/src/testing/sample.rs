@@ -15,7 +15,7 @@ use crate::dispatch::{Intent, IntentKey, Lease};
 use crate::id::RunId;
 use crate::name::{QueueName, StepName, TriggerName, WorkflowName};
 use crate::port::{Commit, CommitToken, IntentWrite, LeaseToken, Precondition, StepWrite};
-use crate::run::{Attempt, Run, RunStatus, StepRun};
+use crate::run::{Attempt, InputSnapshot, Run, RunStatus, StepRun};
 use crate::time::Timestamp;
 
 /// The name of the workflow of [`definition`].
@@ -121,7 +121,7 @@ pub fn run_of(definition: &Definition, number: u64) -> Run {
 
 /// Returns a step run that has just been scheduled.
 pub fn step(name: &str) -> StepRun {
-    StepRun::pending(step_name(name), object(json!({ "step": name })), RecoveryPolicy::default(), STARTED)
+    StepRun::pending(step_name(name), InputSnapshot::AsOf(0), RecoveryPolicy::default(), STARTED)
 }
 
 /// Returns an attempt that has just begun.

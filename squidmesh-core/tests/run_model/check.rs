@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use squidmesh_core::RunStatus;
 use squidmesh_core::definition::{Definition, Shape, StepName};
 use squidmesh_core::event::{Event, EventKind};
-use squidmesh_core::port::{Commit, IntentWrite, RunHistory, StepWrite};
+use squidmesh_core::port::{Commit, IntentWrite, RunHistory};
 use squidmesh_core::run::{AttemptStatus, AuditKind, CompensationStatus, RunSnapshot, StepRun, StepStatus};
 
 /// The part of a run that later checks need.
@@ -274,7 +274,7 @@ fn check_events(state: &RunSnapshot, commit: &Commit, events: &[Event], history:
         }
     }
     for write in &commit.steps {
-        let (StepWrite::Create(step) | StepWrite::Update(step)) = write;
+        let step = write.step();
         assert_eq!(state.steps.get(&step.step), Some(step));
     }
 }

@@ -4,9 +4,9 @@ WITH lock_timeout AS MATERIALIZED (
     SELECT set_config('lock_timeout', '250ms', true)
 ),
 run_changes(run, expected, new_status, new_step, new_error, new_version, new_revision, new_token,
-    new_updated_at, new_finished_at) AS (
+    new_updated_at, new_finished_at, new_failure) AS (
     SELECT run, expected, new_status, nullif(new_step, ''::text), NULL::text, new_version, new_revision,
-        new_token, new_updated_at, nullif(new_finished_at, '-9223372036854775808'::bigint)
+        new_token, new_updated_at, nullif(new_finished_at, '-9223372036854775808'::bigint), NULL::text
     FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::uuid[],
         $8::bigint[],
         $9::bigint[]) AS listed(run, expected, new_status, new_step, new_version, new_revision, new_token,
@@ -15,7 +15,8 @@ run_changes(run, expected, new_status, new_step, new_error, new_version, new_rev
 changed_runs AS (
     UPDATE squidmesh_runs
     SET status = new_status, current_step = new_step, last_error = new_error, fingerprint = new_version,
-        revision = new_revision, token = new_token, updated_at = new_updated_at, finished_at = new_finished_at
+        revision = new_revision, token = new_token, updated_at = new_updated_at,
+        finished_at = new_finished_at, failure = new_failure
     FROM lock_timeout
     CROSS JOIN run_changes
     CROSS JOIN LATERAL (
@@ -47,13 +48,13 @@ new_steps AS (
 ),
 step_changes(run, name, new_status, new_output, new_error, new_attempt, new_failures, new_crashes, new_lease,
     new_sequence, new_successors_at, new_resume, new_manual, new_routes, new_compensation, new_started_at,
-    new_attempt_started_at, new_finished_at) AS (
+    new_attempt_started_at, new_finished_at, new_input) AS (
     SELECT run, name, new_status, nullif(new_output, ''::text), NULL::text, new_attempt, new_failures,
         new_crashes, nullif(new_lease, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid),
         nullif(new_sequence, '-9223372036854775808'::bigint), NULL::bigint, NULL::text, NULL::text,
         NULL::text, NULL::text, nullif(new_started_at, '-9223372036854775808'::bigint),
         nullif(new_attempt_started_at, '-9223372036854775808'::bigint),
-        nullif(new_finished_at, '-9223372036854775808'::bigint)
+        nullif(new_finished_at, '-9223372036854775808'::bigint), NULL::text
     FROM unnest($22::uuid[], $23::text[], $24::text[], $25::text[], $26::bigint[], $27::bigint[],
         $28::bigint[], $29::uuid[], $30::bigint[], $31::bigint[], $32::bigint[],
         $33::bigint[]) AS listed(run, name, new_status, new_output, new_attempt, new_failures, new_crashes,
@@ -65,7 +66,8 @@ changed_steps AS (
         failures = new_failures, crashes = new_crashes, lease = new_lease, sequence = new_sequence,
         successors_at = new_successors_at, resume = new_resume, manual = new_manual, routes = new_routes,
         compensation = new_compensation, started_at = new_started_at,
-        attempt_started_at = new_attempt_started_at, finished_at = new_finished_at
+        attempt_started_at = new_attempt_started_at, finished_at = new_finished_at,
+        input = coalesce(new_input, input)
     FROM step_changes
     CROSS JOIN LATERAL (
         SELECT ctid AS row_ctid

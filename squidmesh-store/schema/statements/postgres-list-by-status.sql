@@ -38,8 +38,9 @@ matched(matched_id) AS MATERIALIZED (
     ORDER BY id DESC
     LIMIT $2 + 0
 )
-SELECT id, workflow, fingerprint, trigger_name, status, payload, current_step, last_error, replayed_from,
-    resumed_from, intended_at, idempotency_key, revision, token, created_at, updated_at, finished_at
+SELECT id, workflow, fingerprint, trigger_name, status, current_step, failure, CASE WHEN failure IS NULL
+    THEN last_error END AS last_error, replayed_from, resumed_from, intended_at, idempotency_key, revision,
+    created_at, updated_at, finished_at
 FROM matched
 CROSS JOIN LATERAL (SELECT * FROM squidmesh_runs WHERE id = matched_id OFFSET 0) AS run
 ORDER BY id DESC;

@@ -1,12 +1,13 @@
 -- Records a completed step, and begins its successor for the same worker.
 
 WITH change(run, expected, new_status, new_step, new_error, new_version, new_revision, new_token,
-    new_updated_at, new_finished_at) AS (
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    new_updated_at, new_finished_at, new_failure) AS (
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 )
 UPDATE squidmesh_runs
 SET status = new_status, current_step = new_step, last_error = new_error, fingerprint = new_version,
-    revision = new_revision, token = new_token, updated_at = new_updated_at, finished_at = new_finished_at
+    revision = new_revision, token = new_token, updated_at = new_updated_at, finished_at = new_finished_at,
+    failure = new_failure
 FROM change
 WHERE id = run AND revision = expected
 RETURNING id;
@@ -18,15 +19,15 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 WITH change(run, name, new_status, new_output, new_error, new_attempt, new_failures, new_crashes, new_lease,
     new_sequence, new_successors_at, new_resume, new_manual, new_routes, new_compensation, new_started_at,
-    new_attempt_started_at, new_finished_at) AS (
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    new_attempt_started_at, new_finished_at, new_input) AS (
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 )
 UPDATE squidmesh_step_runs
 SET status = new_status, output = new_output, last_error = new_error, attempt = new_attempt,
     failures = new_failures, crashes = new_crashes, lease = new_lease, sequence = new_sequence,
     successors_at = new_successors_at, resume = new_resume, manual = new_manual, routes = new_routes,
     compensation = new_compensation, started_at = new_started_at, attempt_started_at = new_attempt_started_at,
-    finished_at = new_finished_at
+    finished_at = new_finished_at, input = coalesce(new_input, input)
 FROM change
 WHERE run_id = run AND step = name;
 

@@ -75,7 +75,7 @@ impl Committer {
         if self.queue.send(Request { commits, reply }).await.is_err() {
             return Err(StoreError::Unavailable { doing: "committing", source: Box::new(WriterGone) });
         }
-        answers.await.map_err(|_| StoreError::OutcomeUnknown { source: Box::new(WriterGone) })
+        answers.await.map_err(|_| StoreError::OutcomeUnknown { source: Box::new(NoAnswer) })
     }
 }
 
@@ -83,6 +83,11 @@ impl Committer {
 #[derive(Debug, thiserror::Error)]
 #[error("the store's writer has stopped")]
 struct WriterGone;
+
+/// The task that wrote the commit is gone: it panicked, or the async runtime shuts down. The writer may continue.
+#[derive(Debug, thiserror::Error)]
+#[error("the task that wrote the commit ended without an answer")]
+struct NoAnswer;
 
 /// Starts transactions as calls arrive and transactions end.
 async fn run(database: Arc<Database>, mut inbox: mpsc::Receiver<Request>, at_once: usize) {

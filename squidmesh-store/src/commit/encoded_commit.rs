@@ -75,7 +75,11 @@ impl EncodedCommit {
         for write in &commit.steps {
             match write {
                 StepWrite::Create(step) => encoded.created_steps.push(step_run_to_row(run.id, step)?),
-                StepWrite::Update(step) => encoded.changed_steps.push(changed_step_run_to_row(run.id, step)?),
+                StepWrite::Update(step) => encoded.changed_steps.push(changed_step_run_to_row(run.id, step, None)?),
+                StepWrite::CopyInput(step) => {
+                    let input = Some(&step.input);
+                    encoded.changed_steps.push(changed_step_run_to_row(run.id, step, input)?);
+                }
             }
         }
         for attempt in &commit.attempts {

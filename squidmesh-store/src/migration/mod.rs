@@ -32,6 +32,7 @@ mod identity;
 mod lineage;
 mod lists;
 mod statements;
+mod summaries;
 mod tables;
 mod trigger_notes;
 
@@ -57,6 +58,7 @@ impl MigratorTrait for Migrator {
             Box::new(lists::LIST_INDEXES),
             Box::new(trigger_notes::TRIGGER_NOTES),
             Box::new(identity::IDENTITY),
+            Box::new(summaries::SUMMARIES),
         ]
     }
 

@@ -48,6 +48,17 @@ impl Calls {
         Ok(file.filter(|file| !file.is_empty()))
     }
 
+    /// Begins a transaction that reads one snapshot of the database, and ends within the call timeout. Must be called in
+    /// a task that is not cancelled: a SQLite connection that is given back within it would read the old snapshot.
+    pub(crate) async fn begin_reading(&self) -> Result<Transaction, DbErr> {
+        let deadline = Instant::now() + self.bounds().call();
+        match self {
+            Calls::Sqlite(pool, _) => Ok(Transaction::Sqlite(with_deadline(deadline, pool.begin()).await?, deadline)),
+            #[cfg(feature = "postgres")]
+            Calls::Postgres(own) => begin_as(own, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", deadline).await,
+        }
+    }
+
     /// Begins a write transaction that ends within the call timeout. On SQLite, it takes the write lock at once: a
     /// transaction that reads first and writes later fails immediately if another one wrote in between, regardless
     /// of the busy timeout.
@@ -58,15 +69,18 @@ impl Calls {
                 Ok(Transaction::Sqlite(begin_immediate(pool, self.bounds().call()).await?, deadline))
             }
             #[cfg(feature = "postgres")]
-            Calls::Postgres(own) => {
-                let mut lent = own.lend().await?;
-                let sent = Instant::now();
-                match lent.simple("BEGIN", deadline).await {
-                    Ok(_) => Ok(Transaction::Postgres(Mutex::new(lent), deadline)),
-                    Err(error) => Err(lent.end::<()>(Err(error), sent).err().unwrap_or_else(no_answer)),
-                }
-            }
+            Calls::Postgres(own) => begin_as(own, "BEGIN", deadline).await,
         }
+    }
+}
+
+#[cfg(feature = "postgres")]
+async fn begin_as(own: &Arc<Own>, command: &str, deadline: Instant) -> Result<Transaction, DbErr> {
+    let mut lent = own.lend().await?;
+    let sent = Instant::now();
+    match lent.simple(command, deadline).await {
+        Ok(_) => Ok(Transaction::Postgres(Mutex::new(lent), deadline)),
+        Err(error) => Err(lent.end::<()>(Err(error), sent).err().unwrap_or_else(no_answer)),
     }
 }
 

@@ -3,19 +3,32 @@
 //! A time span is a span of ids, because ids begin with their time of creation; the few whose ids differ have an
 //! index of their own. For a workflow or status, the newest runs are examined first, since most pages are filled
 //! from them; rarer ones are found by the index on workflows and statuses. The cost of a page does not depend on
-//! the length of the history.
+//! the length of the history, nor on the size of payloads and failures, which are not read.
 
 use sea_orm::prelude::Uuid;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use squidmesh_core::port::{RunPage, StoreError};
 use squidmesh_core::{RunFilter, RunStatus, Timestamp};
 
+use crate::database::Database;
 use crate::error::failed;
-use crate::rows::{RUN_COLUMNS, VALID_ID, run_from_row, run_id_from_row};
-use crate::sql::{Kept, Sql, names};
+use crate::rows::{SUMMARY_COLUMNS, VALID_ID, run_id_from_row, summary_from_row};
+use crate::sql::{Kept, Sql};
 
 /// The number of newest runs to examine per requested run.
 const EXAMINED_PER_RUN: usize = 8;
+
+/// Returns one page, read from one snapshot of the database, so that a page that is empty was empty at one moment. Must
+/// be called in a task that is not cancelled.
+pub(crate) async fn in_snapshot(database: &Database, filter: &RunFilter) -> Result<RunPage, StoreError> {
+    let snapshot = database.reader().begin_reading().await.map_err(failed("listing runs"))?;
+    let page = list(&snapshot, filter).await;
+    // Nothing was written, so how the transaction ends does not matter to the answer.
+    if let Err(error) = snapshot.rollback().await {
+        tracing::debug!(%error, "the end of a snapshot was not confirmed");
+    }
+    page
+}
 
 /// Returns one page. An unreadable run is skipped and logged: it must not hide the others.
 pub(crate) async fn list<C: ConnectionTrait>(connection: &C, filter: &RunFilter) -> Result<RunPage, StoreError> {
@@ -27,7 +40,7 @@ pub(crate) async fn list<C: ConnectionTrait>(connection: &C, filter: &RunFilter)
     let last = rows.iter().rev().find_map(|row| run_id_from_row(row, "id").ok());
     let mut runs = Vec::with_capacity(rows.len());
     for row in &rows {
-        match run_from_row(row) {
+        match summary_from_row(row) {
             Ok(run) => runs.push(run),
             Err(unreadable) => {
                 let id = run_id_from_row(row, "id").map(|id| id.to_string()).unwrap_or_default();
@@ -44,25 +57,26 @@ async fn found<C: ConnectionTrait>(
     filter: &RunFilter,
     limit: usize,
 ) -> Result<Vec<QueryResult>, DbErr> {
-    let mut span = Span::of(filter);
-    let mut rows;
-    if filter.workflow.is_some() || !filter.statuses.is_empty() {
-        let look = limit.saturating_mul(EXAMINED_PER_RUN);
-        let edge = edge(connection, span, look).await?;
-        rows = newest(Sql::on(connection), filter, span, (look, limit)).fetch(connection).await?;
-        if let Some(edge) = edge.filter(|_| rows.len() < limit) {
-            span.before = Some(edge);
-            let rest = of_kinds(Sql::numbered(connection), filter, span, limit - rows.len());
-            rows.extend(rest.fetch(connection).await?);
-        }
-    } else {
-        rows = newest(Sql::on(connection), filter, span, (limit, limit)).fetch(connection).await?;
+    let span = Span::of(filter);
+    let is_any = filter.workflow.is_none() && filter.statuses.is_empty();
+    let look = if is_any { limit } else { limit.saturating_mul(EXAMINED_PER_RUN) };
+    let mut rows = newest(Sql::on(connection), filter, span, (look, limit)).fetch(connection).await?;
+    // In a host's transaction, which may read no snapshot, runs that start between two of these queries move the edge
+    // towards newer runs: what is older than the edge then overlaps with what was examined, and no run is in neither.
+    if !is_any
+        && rows.len() < limit
+        && let Some(edge) = edge(connection, span, look).await?
+    {
+        let older = Span { before: Some(edge), ..span };
+        rows.extend(of_kinds(Sql::numbered(connection), filter, older, limit).fetch(connection).await?);
     }
     if filter.created_from.is_some() || filter.created_before.is_some() {
         rows.extend(odd(Sql::on(connection), filter, limit).fetch(connection).await?);
-        rows.sort_by_cached_key(|row| std::cmp::Reverse(row.try_get_by::<Uuid, _>("id").ok()));
-        rows.truncate(limit);
     }
+    let id = |row: &QueryResult| row.try_get_by::<Uuid, _>("id").ok();
+    rows.sort_by_cached_key(|row| std::cmp::Reverse(id(row)));
+    rows.dedup_by_key(|row| id(row));
+    rows.truncate(limit);
     Ok(rows)
 }
 
@@ -128,8 +142,7 @@ async fn edge<C: ConnectionTrait>(connection: &C, span: Span, look: usize) -> Re
 ///
 /// The rows of the inner query come in its order, one at a time.
 pub(crate) fn newest(sql: Sql, filter: &RunFilter, span: Span, (look, limit): (usize, usize)) -> Sql {
-    let columns = names(RUN_COLUMNS);
-    let sql = sql.push(&format!("SELECT * FROM (SELECT {columns} FROM squidmesh_runs WHERE true"));
+    let sql = sql.push(&format!("SELECT * FROM (SELECT {SUMMARY_COLUMNS} FROM squidmesh_runs WHERE true"));
     let sql = in_time(span.condition(sql), filter).push(" ORDER BY id DESC LIMIT ").bind(number(look));
     let sql = in_kind(sql.on_sqlite(" + 0").push(") AS newest WHERE true"), filter).on_postgres(" ORDER BY id DESC");
     sql.push(" LIMIT ").bind(number(limit)).on_sqlite(" + 0")
@@ -137,7 +150,7 @@ pub(crate) fn newest(sql: Sql, filter: &RunFilter, span: Span, (look, limit): (u
 
 /// Returns the matching runs with odd ids. There are hardly any.
 fn odd(sql: Sql, filter: &RunFilter, limit: usize) -> Sql {
-    let sql = sql.push("WITH odd AS MATERIALIZED (SELECT ").push(&names(RUN_COLUMNS));
+    let sql = sql.push("WITH odd AS MATERIALIZED (SELECT ").push(SUMMARY_COLUMNS);
     let sql = in_time(is_odd(sql.push(" FROM squidmesh_runs WHERE ")), filter).push(" ORDER BY created_at");
     let sql = sql.push(") SELECT * FROM odd WHERE true");
     let of_span = Span::of(filter);
@@ -202,7 +215,7 @@ pub(crate) fn of_kinds(sql: Sql, filter: &RunFilter, span: Span, limit: usize) -
     } else {
         newest(sql.push("SELECT run.id FROM first CROSS JOIN squidmesh_runs AS run WHERE run.id IN (")).push(")")
     };
-    let sql = sql.push(" ORDER BY id DESC LIMIT ").put(limit).push(" + 0) SELECT ").push(&names(RUN_COLUMNS));
+    let sql = sql.push(" ORDER BY id DESC LIMIT ").put(limit).push(" + 0) SELECT ").push(SUMMARY_COLUMNS);
     let sql = if sql.is_postgres() {
         sql.push(
             " FROM matched CROSS JOIN LATERAL (SELECT * FROM squidmesh_runs WHERE id = matched_id OFFSET 0) AS run",

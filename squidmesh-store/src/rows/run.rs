@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use squidmesh_core::port::{CommitToken, StoreError};
+use squidmesh_core::run::{Failure, FailureSummary, RunSummary};
 use squidmesh_core::{Run, RunId};
 
 use super::cell::{
@@ -31,7 +32,13 @@ pub(crate) const RUN_COLUMNS: &[Column] = &[
     fixed("created_at"),
     fixed("updated_at"),
     rare("finished_at"),
+    rare("failure"),
 ];
+
+/// The columns of a summary. A failure that was stored before there were summaries is summarised from the whole of it.
+pub(crate) const SUMMARY_COLUMNS: &str = "id, workflow, fingerprint, trigger_name, status, current_step, failure, \
+    CASE WHEN failure IS NULL THEN last_error END AS last_error, replayed_from, resumed_from, intended_at, \
+    idempotency_key, revision, created_at, updated_at, finished_at";
 
 /// The columns of [`changed_run_to_row`].
 pub(crate) const CHANGED_RUN: &[Column] = &[
@@ -45,6 +52,7 @@ pub(crate) const CHANGED_RUN: &[Column] = &[
     fixed("new_token"),
     fixed("new_updated_at"),
     nullable("new_finished_at"),
+    rare("new_failure"),
 ];
 
 /// On SQLite, a column may hold a value of any type: adds to a condition that a row has a valid id, so that it can be a
@@ -70,11 +78,16 @@ pub(crate) fn run_to_row(run: &Run) -> Result<Row, StoreError> {
         to_millis(run.created_at).into(),
         to_millis(run.updated_at).into(),
         to_optional_millis(run.finished_at).into(),
+        failure_of(run)?.into(),
     ])
 }
 
+fn failure_of(run: &Run) -> Result<Option<String>, StoreError> {
+    to_optional_json(run.last_error.as_ref().map(FailureSummary::from).as_ref())
+}
+
 /// Encodes the changes to an existing run: its id, the revision that it must have, and the columns that change
-/// (status, current step, last error, fingerprint, revision, token, updated at, finished at).
+/// (status, current step, last error, fingerprint, revision, token, updated at, finished at, failure).
 pub(crate) fn changed_run_to_row(run: &Run, expected: u64) -> Result<Row, StoreError> {
     Ok(vec![
         run.id.as_uuid().into(),
@@ -87,6 +100,7 @@ pub(crate) fn changed_run_to_row(run: &Run, expected: u64) -> Result<Row, StoreE
         (*run.token.as_uuid()).into(),
         to_millis(run.updated_at).into(),
         to_optional_millis(run.finished_at).into(),
+        failure_of(run)?.into(),
     ])
 }
 
@@ -114,4 +128,27 @@ pub(crate) fn run_from_row(row: &impl Columns) -> Result<Run, Unreadable> {
         updated_at: time(row, "updated_at")?,
         finished_at: optional_time(row, "finished_at")?,
     })
+}
+
+/// Decodes the [summary](SUMMARY_COLUMNS) of a run.
+pub(crate) fn summary_from_row(row: &impl Columns) -> Result<RunSummary, Unreadable> {
+    let whole: Option<Failure> = optional_json(row, "last_error")?;
+    let mut summary = RunSummary::new(
+        run_id_from_row(row, "id")?,
+        parsed(row, "workflow")?,
+        parsed(row, "fingerprint")?,
+        parsed(row, "trigger_name")?,
+        parsed(row, "status")?,
+        time(row, "created_at")?,
+    );
+    summary.current_step = optional_parsed(row, "current_step")?;
+    summary.failure = optional_json(row, "failure")?.or_else(|| whole.as_ref().map(FailureSummary::from));
+    summary.replayed_from = optional_uuid(row, "replayed_from")?.map(RunId::from_uuid);
+    summary.resumed_from = optional_uuid(row, "resumed_from")?.map(RunId::from_uuid);
+    summary.intended_at = optional_time(row, "intended_at")?;
+    summary.idempotency_key = optional_text(row, "idempotency_key")?;
+    summary.revision = count(row, "revision")?;
+    summary.updated_at = time(row, "updated_at")?;
+    summary.finished_at = optional_time(row, "finished_at")?;
+    Ok(summary)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use squidmesh_core::RunId;
 use squidmesh_core::definition::RecoveryRoute;
 use squidmesh_core::port::{LeaseToken, StoreError};
-use squidmesh_core::run::{StepRun, StepStatus};
+use squidmesh_core::run::{InputSnapshot, StepRun, StepStatus};
 
 use super::cell::{
     Columns, Unreadable, count, json, optional_count, optional_json, optional_time, optional_uuid, parsed, time,
@@ -59,17 +59,29 @@ pub(crate) const CHANGED_STEP_RUN: &[Column] = &[
     nullable("new_started_at"),
     nullable("new_attempt_started_at"),
     nullable("new_finished_at"),
+    rare("new_input"),
 ];
 
 /// Encodes a new step run.
 pub(crate) fn step_run_to_row(run: RunId, step: &StepRun) -> Result<Row, StoreError> {
-    let mut row = changed_step_run_to_row(run, step)?;
-    row.extend([to_json(&*step.input)?.into(), to_json(&step.recovery)?.into(), to_millis(step.created_at).into()]);
+    let mut row = changing_part(run, step)?;
+    row.extend([to_json(&step.input)?.into(), to_json(&step.recovery)?.into(), to_millis(step.created_at).into()]);
     Ok(row)
 }
 
-/// Encodes a changed step run: all but the three last columns, which never change.
-pub(crate) fn changed_step_run_to_row(run: RunId, step: &StepRun) -> Result<Row, StoreError> {
+/// Encodes a changed step run, and its input if that is stored anew. The recovery policy and the time of creation never
+/// change.
+pub(crate) fn changed_step_run_to_row(
+    run: RunId,
+    step: &StepRun,
+    input: Option<&InputSnapshot>,
+) -> Result<Row, StoreError> {
+    let mut row = changing_part(run, step)?;
+    row.push(to_optional_json(input)?.into());
+    Ok(row)
+}
+
+fn changing_part(run: RunId, step: &StepRun) -> Result<Row, StoreError> {
     let routes = Some(&step.routes).filter(|routes| !routes.is_empty());
     Ok(vec![
         run.as_uuid().into(),
@@ -97,7 +109,7 @@ pub(crate) fn step_run_from_row(row: &impl Columns) -> Result<StepRun, Unreadabl
     Ok(StepRun {
         step: parsed(row, "step")?,
         status: word(row, "status", StepStatus::from_name)?,
-        input: Arc::new(json(row, "input")?),
+        input: json(row, "input")?,
         recovery: json(row, "recovery")?,
         output: optional_json(row, "output")?.map(Arc::new),
         last_error: optional_json(row, "last_error")?,

@@ -102,7 +102,8 @@ impl Counter {
             Counter::Steps(steps) => steps.load(Ordering::Relaxed),
             Counter::Blocks(connection) => {
                 let blocks = "SELECT (sum(heap_blks_hit + heap_blks_read + coalesce(idx_blks_hit, 0) \
-                              + coalesce(idx_blks_read, 0)))::bigint AS number FROM pg_statio_user_tables";
+                              + coalesce(idx_blks_read, 0) + coalesce(toast_blks_hit, 0) \
+                              + coalesce(toast_blks_read, 0)))::bigint AS number FROM pg_statio_user_tables";
                 u64::try_from(number(connection, blocks).await).unwrap()
             }
         }

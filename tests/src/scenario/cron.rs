@@ -11,9 +11,10 @@ use squidmesh_core::definition::{MissedPolicy, QueueName, TriggerName, WorkflowN
 use squidmesh_core::dispatch::InvalidMessage;
 use squidmesh_core::event::{EventKind, IgnoreReason};
 use squidmesh_core::port::StoreError;
+use squidmesh_core::run::RunSummary;
 use squidmesh_core::schedule::{Schedule, TriggerEventKind, TriggerRecord};
 use squidmesh_core::testing::Fault;
-use squidmesh_core::{COMPLETE, Field, Run, RunFilter, RunStatus, Timestamp, Trigger, Workflow, hours, minutes};
+use squidmesh_core::{COMPLETE, Field, RunFilter, RunStatus, Timestamp, Trigger, Workflow, hours, minutes};
 
 use super::{done, nothing};
 use crate::{Backend, Behavior, Journal, World};
@@ -72,7 +73,7 @@ async fn fire(world: &World) -> usize {
     }
 }
 
-async fn runs(world: &World) -> Vec<Run> {
+async fn runs(world: &World) -> Vec<RunSummary> {
     let mut runs = world.list_runs(&RunFilter::new().limit(1_000)).await.unwrap().runs;
     runs.sort_by_key(|run| run.intended_at);
     runs

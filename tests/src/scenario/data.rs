@@ -52,7 +52,11 @@ pub async fn an_input_mapping_picks_and_renames(backend: &Backend) {
     assert_eq!(renames.input, json!({"city": "Oslo", "place": 3}));
     let state = json!({"order": order, "reservation": {"shelf": 3}});
     assert_eq!(Value::Object(renames.state.clone()), state, "the whole state is visible");
-    assert_eq!(step(&details, "renames").run.as_ref().unwrap().input.len(), 2, "the snapshot is what was mapped");
+    assert_eq!(
+        step(&details, "renames").run.as_ref().unwrap().input.copy().unwrap().len(),
+        2,
+        "the snapshot is what was mapped"
+    );
 }
 
 pub async fn dependencies_are_merged_in_the_order_of_declaration(backend: &Backend) {

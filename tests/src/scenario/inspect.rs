@@ -27,7 +27,7 @@ pub async fn an_inspection_shows_every_declared_step(backend: &Backend) {
     let left = step(&details, "left");
     let (attempt, stored) = (&left.attempts[0], left.run.as_ref().unwrap());
     assert!(attempt.started_at <= attempt.finished_at.unwrap());
-    assert_eq!(stored.input.get("order"), Some(&json!({"n": 1})));
+    assert_eq!(stored.input.copy().unwrap().get("order"), Some(&json!({"n": 1})));
     assert_eq!(stored.output.as_ref().unwrap().get("x"), Some(&json!(1)));
     let right = step(&details, "right");
     assert_eq!(right.run.as_ref().unwrap().last_error, right.attempts[0].error);

@@ -12,7 +12,7 @@ use squidmesh_core::definition::StepName;
 use squidmesh_core::deploy::{Difference, compare_with_live_runs};
 use squidmesh_core::event::{EventKind, IgnoreReason};
 use squidmesh_core::inspect::{NextAction, Reason};
-use squidmesh_core::run::AuditKind;
+use squidmesh_core::run::{AuditKind, RunSummary};
 use squidmesh_core::{COMPLETE, Retry, Run, RunStatus, Squidmesh, Step, StepError, Workflow, ms, pause};
 
 use super::{chain, done, nothing, workflow};
@@ -153,7 +153,7 @@ pub async fn a_run_of_an_unknown_version_waits_until_it_is_back(backend: &Backen
     assert!(patient.stranded_runs(None).await.unwrap().runs.is_empty(), "another process may still take it");
     strand(backend).await;
     let listed = newer.stranded_runs(None).await.unwrap();
-    assert_eq!((listed.runs, listed.next), (vec![before.run.clone()], None));
+    assert_eq!((listed.runs, listed.next), (vec![RunSummary::from(&before.run)], None));
     assert_eq!(newer.runner().adopt_stranded().await.unwrap(), 0);
     let explanation = newer.explain_run(run.id).await.unwrap();
     assert_eq!(explanation.reason, Reason::WaitingForDefinition);

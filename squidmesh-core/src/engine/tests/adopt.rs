@@ -1,14 +1,16 @@
 //! What another version must have to adopt a run, and how the run changes.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::harness::{Executor, Harness, chain, completed, name, object, step, workflow};
-use crate::definition::{Priority, secs};
+use crate::definition::{Field, Priority, secs};
 use crate::dispatch::DispatchOptions;
 use crate::engine::{AdoptError, Attribution, Difference, adopt, differences, unblock};
 use crate::handler::{StepContext, StepResult};
 use crate::run::{AttemptStatus, AuditKind, RunStatus, StepStatus};
-use crate::workflow::{COMPLETE, Step, Workflow, approval, log, pause};
+use crate::workflow::{COMPLETE, Step, Trigger, Workflow, approval, log, pause};
 
 async fn give_back(_: Value, _: StepContext) -> StepResult<()> {
     Ok(())
@@ -55,6 +57,53 @@ fn an_adopted_run_continues_in_the_new_graph() {
     assert_eq!(metadata["to"], json!(new.definition().fingerprint()));
 }
 
+/// Returns a chain whose last step asks for some keys; `None` for everything.
+fn picking(keys: Option<&[&str]>) -> Workflow {
+    let last = keys.iter().fold(step("two"), |step, keys| step.input(keys.iter().copied()));
+    let declared = workflow().trigger(Trigger::manual("with").field(Field::integer("a")).field(Field::integer("b")));
+    declared.step(step("one").output("c")).step(last).chain(["one", "two"]).build().unwrap()
+}
+
+#[test]
+fn a_step_keeps_its_input_in_a_version_that_maps_another_one() {
+    let mut harness = Harness::start_with(&picking(Some(&["a", "c"])), object(json!({"a": 1, "b": 2})));
+    harness.complete("one", json!(3));
+    let input = Arc::new(object(json!({"a": 1, "c": 3})));
+    assert_eq!((harness.step("two").input.copy(), harness.input("two")), (None, input.clone()));
+
+    adopted(&mut harness, &picking(Some(&["b"])));
+    assert_eq!(harness.step("two").input.copy(), Some(&input));
+    assert_eq!(harness.step("one").input.copy(), None, "both versions map the same for it");
+    assert_eq!(harness.begin("two").task().input, input);
+
+    adopted(&mut harness, &picking(None));
+    assert_eq!(harness.input("two"), input, "a copy stays the copy that it is");
+}
+
+#[test]
+fn an_input_that_another_version_maps_to_the_same_is_not_copied() {
+    let mut harness = Harness::start_with(&picking(None), object(json!({"a": 1, "b": 2})));
+    harness.complete("one", json!(3));
+    adopted(&mut harness, &picking(Some(&["a", "b", "c"])));
+    assert_eq!(harness.step("two").input.copy(), None);
+}
+
+#[test]
+fn outputs_that_another_version_merges_in_another_order_are_copied() {
+    let joined = |roots: [&str; 2]| {
+        let declared = roots.iter().fold(workflow(), |builder, root| builder.step(step(root)));
+        declared.step(step("join").after(["a", "b"])).build().unwrap()
+    };
+    let mut harness = Harness::start(&joined(["a", "b"]));
+    harness.complete("a", json!({"by": "a"}));
+    harness.complete("b", json!({"by": "b"}));
+    let by_b = Arc::new(object(json!({"by": "b"})));
+    assert_eq!(harness.input("join"), by_b);
+    adopted(&mut harness, &joined(["b", "a"]));
+    assert_eq!(harness.step("join").input.copy(), Some(&by_b));
+    assert_eq!(harness.step("a").input.copy(), None);
+}
+
 #[test]
 fn steps_that_are_reached_must_exist_with_the_same_kind() {
     let mut harness = Harness::start(&chained(["one", "two", "three"]));
@@ -78,7 +127,7 @@ fn shapes_and_workflows_are_not_mixed() {
     let harness = Harness::start(&chained(["one", "two"]));
     let joined = workflow().step(step("one")).step(step("two").after(["one"])).build().unwrap();
     assert!(matches!(to(&harness, &joined)[..], [Difference::OtherShape { .. }]));
-    let named = Workflow::builder("another").trigger(crate::workflow::Trigger::manual("manual")).step(step("one"));
+    let named = Workflow::builder("another").trigger(Trigger::manual("manual")).step(step("one"));
     assert!(matches!(to(&harness, &named.build().unwrap())[..], [Difference::OtherWorkflow { .. }]));
 }
 

@@ -103,7 +103,7 @@ fn a_completed_current_step_found_again_drives_the_run_on_without_running_twice(
     assert_eq!(decided.dispatched(), ["second"]);
     assert_eq!(harness.state.run.current_step, Some(name("second")));
     assert_eq!(harness.tries("first").len(), 1, "it is not run twice");
-    assert_eq!(harness.step("second").input.get("kept"), Some(&json!(true)), "its recorded output counts");
+    assert_eq!(harness.input("second").get("kept"), Some(&json!(true)), "its recorded output counts");
 }
 
 #[test]

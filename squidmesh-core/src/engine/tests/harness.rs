@@ -156,6 +156,10 @@ impl Harness {
         &self.state.steps[&name(step)]
     }
 
+    pub(super) fn input(&self, step: &str) -> Arc<Map<String, Value>> {
+        self.state.input_of(self.step(step), &self.definition)
+    }
+
     pub(super) fn step_status(&self, step: &str) -> Option<StepStatus> {
         self.state.steps.get(&name(step)).map(|run| run.status)
     }
@@ -295,12 +299,14 @@ impl Harness {
         for write in &commit.steps {
             let (step, created) = match write {
                 StepWrite::Create(step) => (step, true),
-                StepWrite::Update(step) => (step, false),
+                StepWrite::Update(step) | StepWrite::CopyInput(step) => (step, false),
             };
             let before = self.state.steps.insert(step.step.clone(), step.clone());
             assert_eq!(before.is_none(), created, "step {} is created once and updated afterwards", step.step);
             if let Some(before) = before {
-                assert_eq!((&before.input, &before.recovery), (&step.input, &step.recovery), "snapshots are final");
+                assert_eq!(before.recovery, step.recovery, "a recovery policy is final");
+                let copied = matches!(write, StepWrite::CopyInput(_));
+                assert_eq!(before.input != step.input, copied, "an input is final, and copied only where that is said");
             }
         }
         assert_eq!(self.state, decision.state, "the commit holds all that the decision changed");

@@ -62,7 +62,7 @@ fn each_verdict_takes_its_transition_and_is_the_steps_output() {
         );
         let answer = &harness.step("ask").output.as_ref().unwrap()["answer"];
         assert_eq!((&answer["decision"], &answer["actor"]), (&json!(word), &json!("ada")));
-        assert_eq!(harness.step(follows).input["answer"]["comment"], json!("looks right"));
+        assert_eq!(harness.input(follows)["answer"]["comment"], json!("looks right"));
         assert_eq!(harness.audit.last().unwrap().kind, kind);
         assert_eq!(harness.tries("ask"), [(1, AttemptStatus::Completed)]);
     }

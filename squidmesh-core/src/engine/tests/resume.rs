@@ -1,14 +1,17 @@
 //! Resuming a failed run.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::harness::{Executor, Harness, completed, failed, inputs, name, new_run, object, step, workflow};
+use crate::definition::Field;
 use crate::engine::{Decision, Difference, Limits, NewRun, Resumption, Unresumable, resume, resumption, resumption_in};
 use crate::handler::{Compensation, StepContext, StepResult};
 use crate::id::RunId;
 use crate::run::{AuditKind, FailureKind, RunSnapshot, RunStatus, StepStatus};
-use crate::workflow::{COMPLETE, FAIL, Workflow};
+use crate::workflow::{COMPLETE, FAIL, Trigger, Workflow};
 
 async fn undo(_: Compensation, _: StepContext) -> StepResult<()> {
     Ok(())
@@ -48,7 +51,8 @@ fn a_run_continues_from_the_failed_step_with_what_was_completed() {
     assert_eq!((run.status, run.resumed_from), (RunStatus::Pending, Some(harness.state.run.id)));
     assert_eq!((run.current_step.clone(), &run.payload), (Some(name("b")), &harness.state.run.payload));
     assert_eq!(steps(&decision.state), [("a", StepStatus::Completed, 0), ("b", StepStatus::Pending, 0)]);
-    assert_eq!(decision.state.steps[&name("b")].input, harness.step("b").input, "it is given the same again");
+    let b = &decision.state.steps[&name("b")];
+    assert_eq!(decision.state.input_of(b, &harness.definition), harness.input("b"), "it is given the same again");
     let decided: Vec<_> = decision.events.iter().map(|event| event.kind.name()).collect();
     assert_eq!(decided, ["run.resumed", "audit.resumed", "run.dispatched"]);
     let entry = &decision.commit.audit[0];
@@ -189,6 +193,31 @@ fn a_run_continues_in_another_version_that_has_what_it_needs() {
     assert_eq!(decision.state.run.fingerprint, *longer.definition().fingerprint());
     let kinds: Vec<_> = decision.commit.audit.iter().map(|entry| entry.kind).collect();
     assert_eq!(kinds, [AuditKind::Resumed, AuditKind::Adopted]);
+}
+
+#[test]
+fn a_step_that_is_carried_into_another_version_keeps_its_input() {
+    let version = |key: &'static str| {
+        let declared =
+            workflow().trigger(Trigger::manual("with").field(Field::integer("x")).field(Field::integer("y")));
+        let steps = declared.step(step("a").input([key])).step(step("b").input(["x"])).step(step("c"));
+        steps.chain(["a", "b", "c"]).build().unwrap()
+    };
+    let mut harness = Harness::start_with(&version("x"), object(json!({"x": 1, "y": 2})));
+    harness.complete("a", json!({"a": 1}));
+    harness.complete("b", json!({"b": 1}));
+    harness.fail("c");
+    let other = version("y");
+    let plan = resumption_in(&harness.state, &harness.definition, other.definition()).unwrap();
+    harness.definition = other.definition().clone();
+    let resumed = resumed(&harness, &plan).state;
+    let carried = |step: &str| {
+        (resumed.steps[&name(step)].input.copy(), resumed.input_of(&resumed.steps[&name(step)], other.definition()))
+    };
+    let x = Arc::new(object(json!({"x": 1})));
+    assert_eq!(carried("a"), (Some(&x), x.clone()));
+    assert_eq!(carried("b"), (None, x), "both versions map the same for it");
+    assert_eq!(*carried("c").1, object(json!({"x": 1, "y": 2, "a": 1, "b": 1})));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn all_roots_of_a_dependency_workflow_start_together() {
 #[test]
 fn the_payload_is_the_input_of_the_first_step() {
     let harness = Harness::start_with(&chain(["first"]).build().unwrap(), object(json!({"order": 7})));
-    assert_eq!(*harness.step("first").input, object(json!({"order": 7})));
+    assert_eq!(*harness.input("first"), object(json!({"order": 7})));
 }
 
 #[test]

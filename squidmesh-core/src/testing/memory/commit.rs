@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::ContractBreach;
 use super::rows::{Rows, RunRows};
 use crate::port::{Commit, CommitOutcome, IntentWrite, Precondition, StepWrite};
-use crate::run::{Attempt, Run, StepRun};
+use crate::run::{Attempt, Run};
 use crate::time::Timestamp;
 
 /// The outcome of a commit, and whether it left work to be found.
@@ -76,7 +76,7 @@ impl RunRows {
     fn write(&mut self, commit: &Commit) {
         self.run = commit.run.clone();
         for write in &commit.steps {
-            let step = step_of(write);
+            let step = write.step();
             self.steps.insert(step.step.clone(), step.clone());
         }
         for attempt in &commit.attempts {
@@ -96,7 +96,7 @@ fn check_alone(commit: &Commit) -> Result<(), ContractBreach> {
     if made != expected {
         return Err(ContractBreach::Revision { made, expected });
     }
-    once(commit.steps.iter().map(|write| &step_of(write).step), |step| format!("the step run of {step}"))?;
+    once(commit.steps.iter().map(|write| &write.step().step), |step| format!("the step run of {step}"))?;
     let attempts = commit.attempts.iter().map(|attempt| (&attempt.step, attempt.number));
     once(attempts, |(step, number)| format!("attempt {number} of {step}"))?;
     let keys = commit.intents.iter().map(IntentWrite::key);
@@ -121,13 +121,21 @@ fn check_against(commit: &Commit, rows: &RunRows) -> Result<(), ContractBreach> 
         return Err(ContractBreach::FixedRunField);
     }
     for write in &commit.steps {
-        let step = &step_of(write).step;
+        let step = &write.step().step;
         match (write, rows.steps.get(step)) {
             (StepWrite::Create(_), None) => {}
             (StepWrite::Create(_), Some(_)) => return Err(ContractBreach::StepExists { step: step.clone() }),
-            (StepWrite::Update(_), None) => return Err(ContractBreach::StepMissing { step: step.clone() }),
+            (StepWrite::Update(_) | StepWrite::CopyInput(_), None) => {
+                return Err(ContractBreach::StepMissing { step: step.clone() });
+            }
             (StepWrite::Update(new), Some(old)) => {
                 if (&new.input, &new.recovery, new.created_at) != (&old.input, &old.recovery, old.created_at) {
+                    return Err(ContractBreach::FixedStepField { step: step.clone() });
+                }
+            }
+            (StepWrite::CopyInput(new), Some(old)) => {
+                let copied = new.input.copy().is_some() && old.input.copy().is_none();
+                if !copied || (&new.recovery, new.created_at) != (&old.recovery, old.created_at) {
                     return Err(ContractBreach::FixedStepField { step: step.clone() });
                 }
             }
@@ -177,18 +185,12 @@ fn once<T: Ord + Copy + fmt::Debug>(
     Ok(())
 }
 
-fn step_of(write: &StepWrite) -> &StepRun {
-    match write {
-        StepWrite::Create(step) | StepWrite::Update(step) => step,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dispatch::IntentKey;
     use crate::id::RunId;
-    use crate::run::{AuditEvent, AuditKind};
+    use crate::run::{AuditEvent, AuditKind, InputSnapshot, StepRun};
     use crate::testing::sample;
 
     fn rows() -> Rows {
@@ -224,11 +226,15 @@ mod tests {
     #[test]
     fn what_is_fixed_of_a_step_run_cannot_change() {
         let step = sample::step_name("first");
-        let changed = StepRun { input: sample::object(serde_json::json!({ "x": 1 })), ..sample::step("first") };
-        assert_eq!(
-            refused(|commit| commit.steps.push(StepWrite::Update(changed))),
-            ContractBreach::FixedStepField { step }
-        );
+        let copied = InputSnapshot::Copy(sample::object(serde_json::json!({ "x": 1 })));
+        let changed = StepRun { input: copied, ..sample::step("first") };
+        let later = StepRun { input: InputSnapshot::AsOf(1), ..sample::step("first") };
+        for write in [StepWrite::Update(changed), StepWrite::Update(later.clone()), StepWrite::CopyInput(later)] {
+            assert_eq!(
+                refused(|commit| commit.steps.push(write)),
+                ContractBreach::FixedStepField { step: step.clone() }
+            );
+        }
     }
 
     #[test]

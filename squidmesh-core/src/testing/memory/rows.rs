@@ -10,7 +10,7 @@ use crate::dispatch::Lease;
 use crate::id::RunId;
 use crate::name::{StepName, TriggerName, WorkflowName};
 use crate::port::{Claim, RunFilter, RunHistory, RunPage, StoreError};
-use crate::run::{Attempt, AuditEvent, Run, RunSnapshot, RunStatus, StepRun};
+use crate::run::{Attempt, AuditEvent, Run, RunSnapshot, RunStatus, RunSummary, StepRun};
 use crate::schedule::TriggerRecord;
 
 /// All stored data. Runs are shared until they change, so that a transaction can start from a copy.
@@ -87,8 +87,8 @@ impl Rows {
         let below = filter.after.map_or(Bound::Unbounded, Bound::Excluded);
         let newest_first = self.runs.range((Bound::Unbounded, below)).rev().map(|(_, rows)| &rows.run);
         let size = filter.page_size();
-        let mut runs: Vec<Run> =
-            newest_first.filter(|run| matches(filter, run)).take(size.saturating_add(1)).cloned().collect();
+        let found = newest_first.filter(|run| matches(filter, run)).take(size.saturating_add(1));
+        let mut runs: Vec<RunSummary> = found.map(RunSummary::from).collect();
         let more = runs.len() > size;
         runs.truncate(size);
         for run in &runs {

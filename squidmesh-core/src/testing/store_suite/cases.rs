@@ -159,6 +159,7 @@ macro_rules! __store_cases {
                 the_shape_of_json_reads_back
                 an_empty_object_reads_back
                 a_mebibyte_reads_back
+                a_copy_of_an_input_takes_the_place_of_the_reference
                 every_field_of_a_step_run_reads_back
                 every_status_of_a_step_run_reads_back
                 a_failure_reads_back_with_its_details
@@ -232,7 +233,8 @@ macro_rules! __store_cases {
             list:
                 runs_are_listed_newest_first
                 an_empty_store_lists_an_empty_page
-                a_listed_run_is_whole
+                a_listed_run_is_its_summary
+                a_run_is_listed_while_others_start
                 runs_are_listed_by_workflow
                 runs_are_listed_by_status
                 a_run_is_listed_under_its_latest_status

@@ -9,7 +9,8 @@ use crate::dispatch::IntentKey;
 use crate::name::WorkflowName;
 use crate::port::StepWrite;
 use crate::run::{
-    AttemptStatus, CompensationRun, CompensationStatus, Failure, ManualAction, PausedContinuation, StepRun, StepStatus,
+    AttemptStatus, CompensationRun, CompensationStatus, Failure, InputSnapshot, ManualAction, PausedContinuation,
+    StepRun, StepStatus,
 };
 use crate::testing::sample;
 use crate::time::Timestamp;
@@ -67,6 +68,30 @@ pub async fn a_mebibyte_reads_back(fixture: &dyn StoreFixture) {
     let text: String = line.chars().cycle().take(900_000).collect();
     let list: Vec<u64> = (0..20_000).collect();
     reads_back(fixture, json!({ "text": text, "list": list })).await;
+}
+
+pub async fn a_copy_of_an_input_takes_the_place_of_the_reference(fixture: &dyn StoreFixture) {
+    let (store, _) = fixture.fresh().await;
+    let run = started(&*store, 1).await;
+    let copied = StepRun { input: full_step().input, ..sample::step("first") };
+    let mut commit = sample::next(&run);
+    commit.steps.push(StepWrite::CopyInput(copied.clone()));
+    let mut run = committed(&*store, commit).await;
+    assert_eq!(state(&*store, run.id).await.steps[&copied.step], copied);
+
+    // An ordinary update leaves it as it is, also beside the copy of another step.
+    for second in [
+        StepWrite::Create(sample::step("second")),
+        StepWrite::CopyInput(StepRun { step: sample::step_name("second"), ..copied.clone() }),
+    ] {
+        let mut commit = sample::next(&run);
+        commit.steps.push(StepWrite::Update(StepRun { attempt: 1, ..copied.clone() }));
+        commit.steps.push(second.clone());
+        run = committed(&*store, commit).await;
+        let steps = state(&*store, run.id).await.steps;
+        assert_eq!((&steps[&copied.step].input, steps[&copied.step].attempt), (&copied.input, 1));
+        assert_eq!(&steps[&second.step().step], second.step());
+    }
 }
 
 pub async fn every_field_of_a_step_run_reads_back(fixture: &dyn StoreFixture) {
@@ -176,14 +201,17 @@ async fn reads_back(fixture: &dyn StoreFixture, value: Value) {
     let object = sample::object(value);
     let mut commit = sample::start(1);
     commit.run.payload = object.clone();
-    let step = StepRun { input: object.clone(), output: Some(object.clone()), ..sample::step("first") };
+    let input = InputSnapshot::Copy(object.clone());
+    let step = StepRun { input, output: Some(object.clone()), ..sample::step("first") };
     commit.steps = vec![StepWrite::Create(step)];
     let run = committed(&*store, commit).await;
     let stored = state(&*store, run.id).await;
     let step = &stored.steps[&sample::step_name("first")];
-    for (place, found) in
-        [("payload", &stored.run.payload), ("input", &step.input), ("output", step.output.as_ref().unwrap())]
-    {
+    for (place, found) in [
+        ("payload", &stored.run.payload),
+        ("input", step.input.copy().unwrap()),
+        ("output", step.output.as_ref().unwrap()),
+    ] {
         assert_same_text(place, found, &object);
     }
 }
@@ -221,7 +249,7 @@ fn full_step() -> StepRun {
     StepRun {
         step: sample::step_name("first"),
         status: StepStatus::Completed,
-        input: sample::object(json!({ "in": [1, 2.5, "drei"] })),
+        input: InputSnapshot::Copy(sample::object(json!({ "in": [1, 2.5, "drei"] }))),
         recovery: RecoveryPolicy::IRREVERSIBLE,
         output: Some(sample::object(json!({ "out": { "nested": true } }))),
         last_error: Some(failure()),

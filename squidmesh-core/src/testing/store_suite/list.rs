@@ -1,11 +1,16 @@
 //! Listing runs: filters, and pages that stay correct while runs are added.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
 use super::StoreFixture;
-use super::setup::{apply_all, committed, started};
+use super::setup::{apply_all, committed, started, take_turns};
 use crate::definition::ms;
 use crate::id::RunId;
 use crate::port::{RunFilter, Store, StoreSession};
-use crate::run::{Run, RunStatus};
+use crate::run::{Failure, RunStatus, RunSummary};
 use crate::testing::sample;
 
 pub async fn runs_are_listed_newest_first(fixture: &dyn StoreFixture) {
@@ -22,15 +27,51 @@ pub async fn an_empty_store_lists_an_empty_page(fixture: &dyn StoreFixture) {
     assert_eq!((page.runs, page.next), (Vec::new(), None));
 }
 
-pub async fn a_listed_run_is_whole(fixture: &dyn StoreFixture) {
+pub async fn a_listed_run_is_its_summary(fixture: &dyn StoreFixture) {
     let (store, _) = fixture.fresh().await;
     let mut commit = sample::next(&started(&*store, 1).await);
     commit.run.status = RunStatus::Failed;
     commit.run.current_step = None;
-    commit.run.last_error = Some(crate::run::Failure::new("odd", "it went wrong"));
+    let failure = Failure { details: Some(json!({ "code": 51 })), ..Failure::new("odd", "it went wrong ".repeat(100)) };
+    commit.run.last_error = Some(failure.at(&sample::step_name("first")));
     commit.run.finished_at = Some(sample::STARTED);
     let run = committed(&*store, commit).await;
-    assert_eq!(store.list(&RunFilter::new()).await.unwrap().runs, [run]);
+    assert_eq!(store.list(&RunFilter::new()).await.unwrap().runs, [RunSummary::from(&run)]);
+
+    // A failure that is taken back is not listed any more.
+    let mut commit = sample::next(&run);
+    commit.run.last_error = None;
+    let run = committed(&*store, commit).await;
+    assert_eq!(store.list(&RunFilter::new()).await.unwrap().runs, [RunSummary::from(&run)]);
+}
+
+pub async fn a_run_is_listed_while_others_start(fixture: &dyn StoreFixture) {
+    const ROUNDS: u64 = 30;
+    const STARTS: u64 = 40;
+    let (store, _) = fixture.fresh().await;
+    for round in 0..ROUNDS {
+        let numbers = round * (STARTS + 1)..(round + 1) * (STARTS + 1);
+        let mut paused = sample::start(numbers.start);
+        paused.run.status = RunStatus::Paused;
+        let paused = committed(&*store, paused).await;
+        let (starting, ended) = (Arc::clone(&store), Arc::new(AtomicBool::new(false)));
+        let done = Arc::clone(&ended);
+        let starts = fixture.spawn(Box::pin(async move {
+            for number in numbers.skip(1) {
+                committed(&*starting, sample::start(number)).await;
+                take_turns().await;
+            }
+            done.store(true, Ordering::SeqCst);
+        }));
+        let lists = async {
+            while !ended.load(Ordering::SeqCst) {
+                let page = store.list(&RunFilter::new().status(RunStatus::Paused).limit(1)).await.unwrap();
+                assert_eq!(page.runs.iter().map(|run| run.id).collect::<Vec<_>>(), [paused.id], "round {round}");
+                take_turns().await;
+            }
+        };
+        futures_util::future::join(starts, lists).await;
+    }
 }
 
 pub async fn runs_are_listed_by_workflow(fixture: &dyn StoreFixture) {
@@ -141,7 +182,7 @@ pub async fn a_page_has_fifty_runs_by_default_and_at_most_a_thousand(fixture: &d
 
 async fn listed(store: &dyn Store, filter: RunFilter) -> Vec<RunId> {
     let page = store.list(&filter).await.unwrap();
-    page.runs.iter().map(|run: &Run| run.id).collect()
+    page.runs.iter().map(|run| run.id).collect()
 }
 
 /// Returns the ids on all pages of this size.
