@@ -8,6 +8,8 @@ use sea_orm::sqlx::Error as SqlxError;
 use sea_orm::{DbErr, RuntimeErr};
 use squidmesh_core::port::StoreError;
 
+use crate::epoch;
+
 /// The class of a database error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -91,6 +93,10 @@ pub(crate) fn code_of(error: &DbErr) -> Option<Cow<'_, str>> {
     driver_error(error)?.as_database_error()?.code()
 }
 
+fn database_message(error: &DbErr) -> Option<&str> {
+    Some(driver_error(error)?.as_database_error()?.message())
+}
+
 /// Returns the driver's own error.
 pub(crate) fn driver_error(error: &DbErr) -> Option<&SqlxError> {
     match error {
@@ -120,6 +126,10 @@ pub(crate) fn sqlite_code(code: &str) -> Option<u32> {
 }
 
 fn text(error: &DbErr) -> String {
+    let of_epoch = |message| epoch::explain(code_of(error).as_deref(), message);
+    if let Some(explained) = database_message(error).and_then(of_epoch) {
+        return explained;
+    }
     match (error, driver_error(error)) {
         (DbErr::Conn(RuntimeErr::Internal(why)), _) => why.clone(),
         (DbErr::ConnectionAcquire(_), _) | (_, Some(SqlxError::PoolTimedOut)) => {

@@ -64,6 +64,7 @@ mod connect;
 mod connect_error;
 mod crash_point;
 mod database;
+mod epoch;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -62,7 +62,7 @@ async fn a_step_run_that_cannot_be_read_is_named() {
     for database in TestDatabase::each().await {
         for (set, column) in [
             ("status = 'S3CRET'", "status"),
-            ("input = '[\"S3CRET\"]'", "input"),
+            ("input_snapshot = '[\"S3CRET\"]'", "input_snapshot"),
             ("recovery = '{\"S3CRET\":1}'", "recovery"),
             ("attempt = -1", "attempt"),
         ] {

@@ -4,11 +4,15 @@
 
 mod databases;
 
+use std::error::Error;
+
 use databases::{TestDatabase, count};
 use futures_util::future::join_all;
 use sea_orm::ConnectionTrait;
 use sea_orm_migration::MigratorTrait;
-use squidmesh_core::port::{CommitOutcome, StoreSession};
+use squidmesh_core::definition::QueueName;
+use squidmesh_core::port::{ClaimKeysRequest, ClaimRequest, CommitOutcome, Store, StoreError, StoreSession};
+use squidmesh_core::secs;
 use squidmesh_core::testing::sample;
 use squidmesh_store::migration::Migrator;
 use squidmesh_store::{ConnectError, SeaOrmStore};
@@ -30,6 +34,35 @@ async fn connecting_again_keeps_what_is_stored() {
         let again = database.store().await;
         assert!(again.load(sample::run_id(1)).await.unwrap().is_some(), "{database:?}");
         assert_eq!(count(again.connection(), "squidmesh_migrations").await, migrations());
+    }
+}
+
+/// The schema epoch ends under a running process: it neither claims nor commits, and says why.
+#[tokio::test]
+async fn a_process_stops_when_its_database_is_migrated_for_another_version() {
+    for database in TestDatabase::each().await {
+        let store = database.store().await;
+        start(&store, 1).await;
+        let newer = database.connection().await;
+        newer.execute_unprepared("DROP TABLE squidmesh_epoch_1").await.unwrap();
+        newer.execute_unprepared("CREATE TABLE squidmesh_epoch_2 (unused SMALLINT)").await.unwrap();
+        let refused = |error: &StoreError| {
+            let text = format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default());
+            assert!(matches!(error, StoreError::Refused { .. }), "{text}");
+            assert!(text.contains("stop this process and start that version"), "{text}");
+        };
+        let next = sample::next(&sample::start(1).run);
+        for answer in store.commit(vec![sample::start(2), next]).await.unwrap() {
+            refused(&answer.unwrap_err());
+        }
+        let fingerprint = *sample::definition().fingerprint();
+        let (queues, token) = (vec![QueueName::default()], sample::lease_token(1));
+        let request = ClaimRequest::new(queues, vec![fingerprint], 10, token, secs(30));
+        refused(&store.claim(&request).await.unwrap_err());
+        let key = sample::intent(&sample::start(1).run, "first").key;
+        refused(&store.claim_keys(&ClaimKeysRequest::new(vec![key], token, secs(30))).await.unwrap_err());
+        assert_eq!(count(&newer, "squidmesh_runs").await, 1, "{database:?}");
+        assert_eq!(store.load(sample::run_id(1)).await.unwrap().unwrap().run.revision, 1, "{database:?}");
     }
 }
 

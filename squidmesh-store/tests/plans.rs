@@ -63,7 +63,7 @@ async fn plans_made_on_empty_tables_do_not_read_full_ones_whole() {
          (id, workflow, fingerprint, trigger_name, status, payload, revision, token, created_at, updated_at) \
          SELECT gen_random_uuid(), 'w', 'f', 't', 's', '{}', 1, gen_random_uuid(), 1, 1 FROM generate_series(1, 50000) number",
         "INSERT INTO squidmesh_step_runs \
-         (run_id, step, status, input, recovery, attempt, failures, crashes, created_at) \
+         (run_id, step, status, input_snapshot, recovery, attempt, failures, crashes, created_at) \
          SELECT gen_random_uuid(), 'step', 's', '{}', '{}', 1, 0, 0, 1 FROM generate_series(1, 50000) number",
     ] {
         other.execute_unprepared(strange).await.unwrap();
@@ -141,7 +141,7 @@ async fn fill(other: &DatabaseConnection) {
         ),
         (
             "squidmesh_step_runs",
-            "run_id, step, status, input, recovery, attempt, failures, crashes, created_at",
+            "run_id, step, status, input_snapshot, recovery, attempt, failures, crashes, created_at",
             "run_id, 'step', 'completed', '{}', '{}', 1, 0, 0, at",
         ),
         ("squidmesh_attempts", "run_id, step, number, status, started_at", "run_id, 'step', 1, 'failed', at"),

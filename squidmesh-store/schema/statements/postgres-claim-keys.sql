@@ -16,5 +16,5 @@ CROSS JOIN LATERAL (
         AND (lease IS NULL OR lease <> ALL($5))
     FOR UPDATE SKIP LOCKED
 ) AS intent
-WHERE squidmesh_intents.ctid = row_ctid
+WHERE squidmesh_intents.ctid = row_ctid AND EXISTS (SELECT 1 FROM squidmesh_epoch_1) IS NOT NULL
 RETURNING run_id, step, lease;

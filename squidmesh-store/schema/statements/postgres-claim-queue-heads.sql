@@ -99,5 +99,5 @@ due AS MATERIALIZED (
 UPDATE squidmesh_intents
 SET lease = $7, available_at = (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) + $8
 FROM due
-WHERE squidmesh_intents.ctid = due_ctid
+WHERE squidmesh_intents.ctid = due_ctid AND EXISTS (SELECT 1 FROM squidmesh_epoch_1) IS NOT NULL
 RETURNING run_id, step, lease, due_class, due_at;

@@ -5,12 +5,13 @@ WITH lock_timeout AS MATERIALIZED (
 ),
 run_changes(run, expected, new_status, new_step, new_error, new_version, new_revision, new_token,
     new_updated_at, new_finished_at, new_failure) AS (
-    SELECT run, expected, new_status, nullif(new_step, ''::text), NULL::text, new_version, new_revision,
-        new_token, new_updated_at, nullif(new_finished_at, '-9223372036854775808'::bigint), NULL::text
-    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::uuid[],
-        $8::bigint[],
-        $9::bigint[]) AS listed(run, expected, new_status, new_step, new_version, new_revision, new_token,
-        new_updated_at, new_finished_at)
+    SELECT run, expected, new_status, new_step, NULL::text, new_version, new_revision, new_token,
+        new_updated_at, new_finished_at, NULL::text
+    FROM (
+        VALUES ($1::uuid, $2::bigint, $3::text, $4::text, $5::text, $6::bigint, $7::uuid, $8::bigint,
+            $9::bigint)
+    ) AS listed(run, expected, new_status, new_step, new_version, new_revision, new_token, new_updated_at,
+        new_finished_at)
 ),
 changed_runs AS (
     UPDATE squidmesh_runs
@@ -34,19 +35,19 @@ applied AS MATERIALIZED (
 ),
 version_users(version, used_by) AS (
     SELECT version, used_by
-    FROM unnest($10::text[], $11::uuid[]) AS listed(version, used_by)
+    FROM (VALUES ($10::text, $11::uuid)) AS listed(version, used_by)
 ),
 new_definitions AS (
     INSERT INTO squidmesh_definitions (fingerprint, workflow, body, created_at)
     SELECT fingerprint, workflow, body, created_at
-    FROM unnest($12::text[], $13::text[], $14::text[], $15::bigint[]) AS listed(fingerprint, workflow, body,
+    FROM (VALUES ($12::text, $13::text, $14::text, $15::bigint)) AS listed(fingerprint, workflow, body,
         created_at)
     WHERE fingerprint IN (SELECT version FROM version_users WHERE used_by IN (SELECT id FROM applied))
     ON CONFLICT DO NOTHING
 ),
 fences(run, name, token) AS (
     SELECT run, name, token
-    FROM unnest($16::uuid[], $17::text[], $18::uuid[]) AS listed(run, name, token)
+    FROM (VALUES ($16::uuid, $17::text, $18::uuid)) AS listed(run, name, token)
 ),
 held AS MATERIALIZED (
     SELECT run
@@ -61,8 +62,8 @@ held AS MATERIALIZED (
 ),
 repinned_intents(run, name, new_queue, new_priority, new_version) AS (
     SELECT run, name, new_queue, new_priority, new_version
-    FROM unnest($19::uuid[], $20::text[], $21::text[], $22::smallint[], $23::text[]) AS listed(run, name,
-        new_queue, new_priority, new_version)
+    FROM (VALUES ($19::uuid, $20::text, $21::text, $22::smallint, $23::text)) AS listed(run, name, new_queue,
+        new_priority, new_version)
 ),
 to_repin AS MATERIALIZED (
     SELECT new_queue, new_priority, new_version, row_ctid
@@ -84,12 +85,11 @@ repinned AS (
 ),
 new_audit AS (
     INSERT INTO squidmesh_audit (run_id, revision, ordinal, kind, step, actor, comment, metadata, occurred_at)
-    SELECT run_id, revision, ordinal, kind, nullif(step, ''::text), CASE WHEN actor <> ''
-        THEN substr(actor, 2) END, CASE WHEN comment <> '' THEN substr(comment, 2) END,
-        nullif(metadata, ''::text), occurred_at
-    FROM unnest($24::uuid[], $25::bigint[], $26::bigint[], $27::text[], $28::text[], $29::text[], $30::text[],
-        $31::text[],
-        $32::bigint[]) AS listed(run_id, revision, ordinal, kind, step, actor, comment, metadata, occurred_at)
+    SELECT run_id, revision, ordinal, kind, step, actor, comment, metadata, occurred_at
+    FROM (
+        VALUES ($24::uuid, $25::bigint, $26::bigint, $27::text, $28::text, $29::text, $30::text, $31::text,
+            $32::bigint)
+    ) AS listed(run_id, revision, ordinal, kind, step, actor, comment, metadata, occurred_at)
     WHERE run_id IN (SELECT id FROM applied)
 )
 SELECT id, 1 / CASE WHEN (SELECT count(*) FROM held) = (
@@ -98,4 +98,5 @@ SELECT id, 1 / CASE WHEN (SELECT count(*) FROM held) = (
     WHERE run IN (SELECT id FROM applied)
 )
     AND (SELECT count(*) FROM repinned) = (SELECT count(*) FROM to_repin) THEN 1 ELSE 0 END AS whole
-FROM applied;
+FROM applied
+WHERE EXISTS (SELECT 1 FROM squidmesh_epoch_1) IS NOT NULL;

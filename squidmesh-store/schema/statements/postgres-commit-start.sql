@@ -1,4 +1,4 @@
--- Starts a run under an idempotency key.
+-- Starts runs under idempotency keys, with their first steps claimed.
 
 WITH lock_timeout AS MATERIALIZED (
     SELECT set_config('lock_timeout', '250ms', true)
@@ -37,15 +37,16 @@ new_definitions AS (
 new_steps AS (
     INSERT INTO squidmesh_step_runs (run_id, step, status, output, last_error, attempt, failures, crashes,
         lease, sequence, successors_at, resume, manual, routes, compensation, started_at, attempt_started_at,
-        finished_at, input, recovery, created_at)
+        finished_at, input_snapshot, recovery, created_at)
     SELECT run_id, step, status, NULL::text, NULL::text, attempt, failures, crashes,
         nullif(lease, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid), NULL::bigint, NULL::bigint, NULL::text,
         NULL::text, NULL::text, NULL::text, nullif(started_at, '-9223372036854775808'::bigint),
-        nullif(attempt_started_at, '-9223372036854775808'::bigint), NULL::bigint, input, recovery, created_at
+        nullif(attempt_started_at, '-9223372036854775808'::bigint), NULL::bigint, input_snapshot, recovery,
+        created_at
     FROM unnest($19::uuid[], $20::text[], $21::text[], $22::bigint[], $23::bigint[], $24::bigint[],
         $25::uuid[], $26::bigint[], $27::bigint[], $28::text[], $29::text[],
         $30::bigint[]) AS listed(run_id, step, status, attempt, failures, crashes, lease, started_at,
-        attempt_started_at, input, recovery, created_at)
+        attempt_started_at, input_snapshot, recovery, created_at)
     WHERE run_id IN (SELECT id FROM applied)
 ),
 added_intents(run, name, new_queue, new_priority, new_version, new_token, delay) AS (
@@ -64,4 +65,5 @@ put_added_intents AS (
     ON CONFLICT DO NOTHING
 )
 SELECT id
-FROM applied;
+FROM applied
+WHERE EXISTS (SELECT 1 FROM squidmesh_epoch_1) IS NOT NULL;

@@ -1,4 +1,4 @@
--- Records a completed step, and begins its successor for the same worker.
+-- Records completed steps, and begins the successor of each for the same worker.
 
 WITH lock_timeout AS MATERIALIZED (
     SELECT set_config('lock_timeout', '250ms', true)
@@ -35,15 +35,16 @@ applied AS MATERIALIZED (
 new_steps AS (
     INSERT INTO squidmesh_step_runs (run_id, step, status, output, last_error, attempt, failures, crashes,
         lease, sequence, successors_at, resume, manual, routes, compensation, started_at, attempt_started_at,
-        finished_at, input, recovery, created_at)
+        finished_at, input_snapshot, recovery, created_at)
     SELECT run_id, step, status, NULL::text, NULL::text, attempt, failures, crashes,
         nullif(lease, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid), NULL::bigint, NULL::bigint, NULL::text,
         NULL::text, NULL::text, NULL::text, nullif(started_at, '-9223372036854775808'::bigint),
-        nullif(attempt_started_at, '-9223372036854775808'::bigint), NULL::bigint, input, recovery, created_at
+        nullif(attempt_started_at, '-9223372036854775808'::bigint), NULL::bigint, input_snapshot, recovery,
+        created_at
     FROM unnest($10::uuid[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[],
         $16::uuid[], $17::bigint[], $18::bigint[], $19::text[], $20::text[],
         $21::bigint[]) AS listed(run_id, step, status, attempt, failures, crashes, lease, started_at,
-        attempt_started_at, input, recovery, created_at)
+        attempt_started_at, input_snapshot, recovery, created_at)
     WHERE run_id IN (SELECT id FROM applied)
 ),
 step_changes(run, name, new_status, new_output, new_error, new_attempt, new_failures, new_crashes, new_lease,
@@ -67,7 +68,7 @@ changed_steps AS (
         successors_at = new_successors_at, resume = new_resume, manual = new_manual, routes = new_routes,
         compensation = new_compensation, started_at = new_started_at,
         attempt_started_at = new_attempt_started_at, finished_at = new_finished_at,
-        input = coalesce(new_input, input)
+        input_snapshot = coalesce(new_input, input_snapshot)
     FROM step_changes
     CROSS JOIN LATERAL (
         SELECT ctid AS row_ctid
@@ -133,4 +134,5 @@ SELECT id, 1 / CASE WHEN (SELECT count(*) FROM changed_steps) = (
         FROM removed_intents
         WHERE token IS NOT NULL AND run IN (SELECT id FROM applied)
     ) THEN 1 ELSE 0 END AS whole
-FROM applied;
+FROM applied
+WHERE EXISTS (SELECT 1 FROM squidmesh_epoch_1) IS NOT NULL;

@@ -10,4 +10,5 @@ WHERE run_id = run
     AND step = name
     AND available_at <= (SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER))
     AND (lease IS NULL OR hex(lease) NOT IN (SELECT value FROM json_each(?)))
+    AND EXISTS (SELECT 1 FROM squidmesh_epoch_1) IS NOT NULL
 RETURNING run_id, step, lease;

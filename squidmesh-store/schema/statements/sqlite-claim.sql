@@ -181,4 +181,4 @@ WITH change(run, name) AS (
 UPDATE squidmesh_intents
 SET lease = ?, available_at = (SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER)) + ?
 FROM change
-WHERE run_id = run AND step = name;
+WHERE run_id = run AND step = name AND EXISTS (SELECT 1 FROM squidmesh_epoch_1) IS NOT NULL;

@@ -9,7 +9,7 @@ SET status = new_status, current_step = new_step, last_error = new_error, finger
     revision = new_revision, token = new_token, updated_at = new_updated_at, finished_at = new_finished_at,
     failure = new_failure
 FROM change
-WHERE id = run AND revision = expected
+WHERE id = run AND revision = expected AND EXISTS (SELECT 1 FROM squidmesh_epoch_1) IS NOT NULL
 RETURNING id;
 
 INSERT INTO squidmesh_definitions (fingerprint, workflow, body, created_at)

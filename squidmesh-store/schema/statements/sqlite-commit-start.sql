@@ -1,4 +1,4 @@
--- Starts a run under an idempotency key.
+-- Starts runs under idempotency keys, with their first steps claimed.
 
 INSERT INTO squidmesh_runs (id, workflow, fingerprint, trigger_name, status, payload, current_step,
     last_error, replayed_from, resumed_from, intended_at, idempotency_key, revision, token, created_at,
@@ -9,7 +9,7 @@ RETURNING id, CASE WHEN NOT EXISTS (
     SELECT 1
     FROM squidmesh_definitions AS stored
     WHERE stored.fingerprint = squidmesh_runs.fingerprint
-) THEN fingerprint END AS missing;
+) THEN fingerprint END AS missing, EXISTS (SELECT 1 FROM squidmesh_epoch_1) IS NOT NULL AS current;
 
 INSERT INTO squidmesh_definitions (fingerprint, workflow, body, created_at)
 VALUES (?, ?, ?, ?)
@@ -17,7 +17,7 @@ ON CONFLICT DO NOTHING;
 
 INSERT INTO squidmesh_step_runs (run_id, step, status, output, last_error, attempt, failures, crashes, lease,
     sequence, successors_at, resume, manual, routes, compensation, started_at, attempt_started_at,
-    finished_at, input, recovery, created_at)
+    finished_at, input_snapshot, recovery, created_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 WITH change(run, name, new_queue, new_priority, new_version, new_token, delay) AS (

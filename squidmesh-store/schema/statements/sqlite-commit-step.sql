@@ -1,4 +1,4 @@
--- Records a completed step, and begins its successor for the same worker.
+-- Records completed steps, and begins the successor of each for the same worker.
 
 WITH change(run, expected, new_status, new_step, new_error, new_version, new_revision, new_token,
     new_updated_at, new_finished_at, new_failure) AS (
@@ -9,12 +9,12 @@ SET status = new_status, current_step = new_step, last_error = new_error, finger
     revision = new_revision, token = new_token, updated_at = new_updated_at, finished_at = new_finished_at,
     failure = new_failure
 FROM change
-WHERE id = run AND revision = expected
+WHERE id = run AND revision = expected AND EXISTS (SELECT 1 FROM squidmesh_epoch_1) IS NOT NULL
 RETURNING id;
 
 INSERT INTO squidmesh_step_runs (run_id, step, status, output, last_error, attempt, failures, crashes, lease,
     sequence, successors_at, resume, manual, routes, compensation, started_at, attempt_started_at,
-    finished_at, input, recovery, created_at)
+    finished_at, input_snapshot, recovery, created_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 WITH change(run, name, new_status, new_output, new_error, new_attempt, new_failures, new_crashes, new_lease,
@@ -27,7 +27,7 @@ SET status = new_status, output = new_output, last_error = new_error, attempt = 
     failures = new_failures, crashes = new_crashes, lease = new_lease, sequence = new_sequence,
     successors_at = new_successors_at, resume = new_resume, manual = new_manual, routes = new_routes,
     compensation = new_compensation, started_at = new_started_at, attempt_started_at = new_attempt_started_at,
-    finished_at = new_finished_at, input = coalesce(new_input, input)
+    finished_at = new_finished_at, input_snapshot = coalesce(new_input, input_snapshot)
 FROM change
 WHERE run_id = run AND step = name;
 

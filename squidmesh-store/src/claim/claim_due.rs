@@ -16,6 +16,7 @@ use super::held::lease_until;
 use super::queue_heads;
 use crate::clock::StoreClock;
 use crate::database::Database;
+use crate::epoch::IN_THIS_EPOCH;
 use crate::error::failed;
 use crate::rows::INTENT_KEY;
 use crate::sql::{Row, Sql, execute_chunks};
@@ -111,7 +112,7 @@ async fn claim_in_turn(database: &Database, request: &ClaimRequest, select: Writ
 /// Leases the selected intents, on SQLite.
 pub(crate) fn lease_selected(sql: Sql, clock: &StoreClock, request: &ClaimRequest, rows: &[&Row]) -> Sql {
     let sql = lease_until(sql.with_change(INTENT_KEY, rows), clock, request.token, request.lease);
-    sql.join_change("squidmesh_intents", "run_id = run AND step = name")
+    sql.join_change("squidmesh_intents", "run_id = run AND step = name").push(" AND ").push(IN_THIS_EPOCH)
 }
 
 /// Returns the rows before the first one without a key, after which no row may be claimed.

@@ -13,6 +13,7 @@ use super::claimed::{leases, with_runs};
 use super::held::{lease_until, may_be_taken_over};
 use crate::clock::StoreClock;
 use crate::database::Database;
+use crate::epoch::IN_THIS_EPOCH;
 use crate::error::failed;
 use crate::rows::{INTENT_KEY, intent_key_to_row, intent_state_from_row};
 use crate::sql::{Row, Sql, fetch_chunks};
@@ -68,7 +69,7 @@ pub(crate) fn lease_due(sql: Sql, clock: &StoreClock, request: &ClaimKeysRequest
     } else {
         due(sql.push(" FROM change WHERE "))
     };
-    sql.push(" RETURNING run_id, step, lease")
+    sql.push(" AND ").push(IN_THIS_EPOCH).push(" RETURNING run_id, step, lease")
 }
 
 /// Returns, for existing intents that could not be claimed, whether each waits for its time and is not leased.

@@ -13,6 +13,7 @@ use super::class::{CLASSES, Served, of_class};
 use super::held::lease_until;
 use crate::clock::StoreClock;
 use crate::database::Database;
+use crate::epoch::IN_THIS_EPOCH;
 use crate::sql::{Kept, Sql};
 
 /// The number of intents of a class to examine, and the number to add per requested intent. Other claimers may
@@ -89,7 +90,7 @@ pub(super) fn hold(sql: Sql, clock: &StoreClock, request: &ClaimRequest, found: 
     let found: Vec<String> = found.iter().map(|part| format!("SELECT * FROM {part}")).collect();
     let sql = sql.push(&format!("due AS MATERIALIZED ({}) ", found.join(" UNION ALL ")));
     lease_until(sql, clock, request.token, request.lease)
-        .push(" FROM due WHERE squidmesh_intents.ctid = due_ctid")
+        .push(&format!(" FROM due WHERE squidmesh_intents.ctid = due_ctid AND {IN_THIS_EPOCH}"))
         .push(" RETURNING run_id, step, lease, due_class, due_at")
 }
 

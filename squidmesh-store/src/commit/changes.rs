@@ -12,7 +12,8 @@ pub(crate) const CHANGE_STEP_RUN: &str = "UPDATE squidmesh_step_runs SET status 
     last_error = new_error, attempt = new_attempt, failures = new_failures, crashes = new_crashes, lease = new_lease, \
     sequence = new_sequence, successors_at = new_successors_at, resume = new_resume, manual = new_manual, \
     routes = new_routes, compensation = new_compensation, started_at = new_started_at, \
-    attempt_started_at = new_attempt_started_at, finished_at = new_finished_at, input = coalesce(new_input, input)";
+    attempt_started_at = new_attempt_started_at, finished_at = new_finished_at, \
+    input_snapshot = coalesce(new_input, input_snapshot)";
 
 /// The values for each row of [`NEW_INTENT`](crate::rows::NEW_INTENT); the current time follows.
 pub(crate) const PUT_INTENT: &str = "run, name, new_queue, new_priority, new_version, new_token, delay + ";

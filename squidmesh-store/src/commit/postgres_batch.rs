@@ -24,6 +24,7 @@ use super::encoded_commit::{EncodedCommit, changed_runs, rows, started_runs};
 use super::key_owners::{Key, key_owners, refusal};
 use crate::claim::held::{WhenLocked, lock_held};
 use crate::clock::StoreClock;
+use crate::epoch::IN_THIS_EPOCH;
 use crate::error::{DIVISION_BY_ZERO, failed, has_code};
 use crate::rows::{
     ATTEMPT_COLUMNS, AUDIT_COLUMNS, CHANGED_RUN, CHANGED_STEP_RUN, DEFINITION_COLUMNS, HELD_INTENT, INTENT_COLUMNS,
@@ -89,6 +90,9 @@ fn answer(commit: &EncodedCommit, applied: &HashSet<RunId>, owners: &Result<Hash
     Ok(refusal(commit.run_id, commit.key(), owners))
 }
 
+/// The length of most statements, in bytes.
+const TEXT: usize = 8 << 10;
+
 /// A statement under construction: its SQL so far, and the checks to make at the end.
 struct BatchStatement {
     sql: Sql,
@@ -102,7 +106,9 @@ pub(crate) fn statement(
     commits: &[&EncodedCommit],
     within: Within,
 ) -> Result<Sql, DbErr> {
-    let batch = BatchStatement { sql: sql.push("WITH "), checks: Vec::new() }.runs(commits, within);
+    // A commit alone is one whose latency counts. Batches keep to arrays, so that few statements serve all of them.
+    let sql = sql.with_room(TEXT).with_plain_rows(commits.len() == 1).push("WITH ");
+    let batch = BatchStatement { sql, checks: Vec::new() }.runs(commits, within);
     let batch = batch.definitions(known, commits)?;
     // Every transaction that locks rows of several runs does so in the order of the runs.
     let mut commits = commits.to_vec();
@@ -123,10 +129,12 @@ pub(crate) fn statement(
         .insert("new_audit", "squidmesh_audit", AUDIT_COLUMNS, &audit);
     let BatchStatement { sql, checks } = batch;
     if checks.is_empty() {
-        return Ok(sql.push(" SELECT id FROM applied"));
+        return Ok(sql.push(&format!(" SELECT id FROM applied WHERE {IN_THIS_EPOCH}")));
     }
     let whole = checks.join(" AND ");
-    Ok(sql.push(&format!(" SELECT id, 1 / CASE WHEN {whole} THEN 1 ELSE 0 END AS whole FROM applied")))
+    Ok(sql.push(&format!(
+        " SELECT id, 1 / CASE WHEN {whole} THEN 1 ELSE 0 END AS whole FROM applied WHERE {IN_THIS_EPOCH}"
+    )))
 }
 
 impl BatchStatement {

@@ -18,6 +18,7 @@ use super::encoded_commit::{EncodedCommit, changed_runs, rows, started_runs};
 use super::key_owners::{Key, key_owners, refusal};
 use crate::claim::held::{held_leases, read_held};
 use crate::clock::StoreClock;
+use crate::epoch::IN_THIS_EPOCH;
 use crate::rows::{
     ATTEMPT_COLUMNS, AUDIT_COLUMNS, CHANGED_RUN, CHANGED_STEP_RUN, DEFINITION_COLUMNS, INTENT_COLUMNS, NEW_INTENT,
     REMOVED_INTENT, REPINNED_INTENT, RUN_COLUMNS, STEP_RUN_COLUMNS, lease_to_row,
@@ -85,7 +86,9 @@ async fn insert_runs<C: ConnectionTrait>(
     outcomes: &mut [CommitOutcome],
 ) -> Result<HashSet<String>, DbErr> {
     let rows = started_runs(commits);
-    let insert = |sql: Sql, rows: &[&Row]| sql.insert("squidmesh_runs", RUN_COLUMNS, rows).push(INSERTED_RUN);
+    let insert = |sql: Sql, rows: &[&Row]| {
+        sql.insert("squidmesh_runs", RUN_COLUMNS, rows).push(INSERTED_RUN).push(IN_THIS_EPOCH).push(" AS current")
+    };
     let inserted = fetch_chunks(connection, &rows, insert).await?;
     let missing: Vec<Option<String>> =
         inserted.iter().map(|row| row.try_get_by("missing")).collect::<Result<_, DbErr>>()?;
@@ -109,7 +112,7 @@ async fn change_runs<C: ConnectionTrait>(
     let found = fetch_chunks(connection, &rows, |sql, rows| {
         sql.with_change(CHANGED_RUN, rows)
             .push(CHANGE_RUN)
-            .push(" FROM change WHERE id = run AND revision = expected RETURNING id")
+            .push(&format!(" FROM change WHERE id = run AND revision = expected AND {IN_THIS_EPOCH} RETURNING id"))
     })
     .await?;
     let found = ids(&found)?;
@@ -204,4 +207,4 @@ async fn repin_intents<C: ConnectionTrait>(connection: &C, intents: &[&Row]) -> 
 /// What an insert of a run returns on SQLite: its id, and its version if that is not stored.
 const INSERTED_RUN: &str = " ON CONFLICT DO NOTHING RETURNING id, CASE WHEN NOT EXISTS (SELECT 1 FROM \
     squidmesh_definitions AS stored WHERE stored.fingerprint = squidmesh_runs.fingerprint) \
-    THEN fingerprint END AS missing";
+    THEN fingerprint END AS missing, ";

@@ -24,11 +24,13 @@
 //! In a rolling deploy, processes of the previous version start beside new ones, so migrations of a newer version
 //! do not stop them: a release contains only migrations that the previous release can work with. The name of a
 //! migration that it cannot work with ends in `_breaking`; a process that finds an unknown one refuses to start,
-//! with [`ConnectError::NewerDatabase`](crate::ConnectError::NewerDatabase).
+//! with [`ConnectError::NewerDatabase`](crate::ConnectError::NewerDatabase), and the claims and commits of one that is
+//! running fail.
 
 mod claims;
 mod delays;
 mod identity;
+mod input_snapshots;
 mod lineage;
 mod lists;
 mod statements;
@@ -59,6 +61,7 @@ impl MigratorTrait for Migrator {
             Box::new(trigger_notes::TRIGGER_NOTES),
             Box::new(identity::IDENTITY),
             Box::new(summaries::SUMMARIES),
+            Box::new(input_snapshots::INPUT_SNAPSHOTS),
         ]
     }
 

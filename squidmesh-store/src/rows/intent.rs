@@ -60,7 +60,10 @@ pub(crate) fn intent_to_row(intent: &Intent) -> Row {
 
 pub(crate) fn intent_key_to_row(key: &IntentKey) -> Row {
     let step = key.target.step().map_or("", StepName::as_str);
-    vec![key.run_id.as_uuid().into(), step.into()]
+    // With room for the columns of a whole intent, so that the row does not move when they are added.
+    let mut row = Vec::with_capacity(INTENT_COLUMNS.len());
+    row.extend([key.run_id.as_uuid().into(), step.into()]);
+    row
 }
 
 /// Encodes the changes to an intent that another version takes over: the key, then the queue, priority and

@@ -34,7 +34,7 @@ pub(crate) const STEP_RUN_COLUMNS: &[Column] = &[
     nullable("started_at"),
     nullable("attempt_started_at"),
     rare("finished_at"),
-    fixed("input"),
+    fixed("input_snapshot"),
     fixed("recovery"),
     fixed("created_at"),
 ];
@@ -83,7 +83,9 @@ pub(crate) fn changed_step_run_to_row(
 
 fn changing_part(run: RunId, step: &StepRun) -> Result<Row, StoreError> {
     let routes = Some(&step.routes).filter(|routes| !routes.is_empty());
-    Ok(vec![
+    // With room for the columns of a new step run, so that the row does not move when they are added.
+    let mut row = Vec::with_capacity(STEP_RUN_COLUMNS.len());
+    row.extend([
         run.as_uuid().into(),
         step.step.as_str().into(),
         step.status.as_str().into(),
@@ -102,14 +104,15 @@ fn changing_part(run: RunId, step: &StepRun) -> Result<Row, StoreError> {
         to_optional_millis(step.started_at).into(),
         to_optional_millis(step.attempt_started_at).into(),
         to_optional_millis(step.finished_at).into(),
-    ])
+    ]);
+    Ok(row)
 }
 
 pub(crate) fn step_run_from_row(row: &impl Columns) -> Result<StepRun, Unreadable> {
     Ok(StepRun {
         step: parsed(row, "step")?,
         status: word(row, "status", StepStatus::from_name)?,
-        input: json(row, "input")?,
+        input: json(row, "input_snapshot")?,
         recovery: json(row, "recovery")?,
         output: optional_json(row, "output")?.map(Arc::new),
         last_error: optional_json(row, "last_error")?,

@@ -107,7 +107,13 @@ fn is_null(value: &Value) -> bool {
 /// Returns NULL in the type of a value.
 #[cfg(feature = "postgres")]
 pub(crate) fn null_of(value: &Value) -> String {
-    format!("NULL::{}", type_of(value).1)
+    format!("NULL::{}", type_name(value))
+}
+
+/// Returns the name of a value's type.
+#[cfg(feature = "postgres")]
+pub(crate) fn type_name(value: &Value) -> &'static str {
+    type_of(value).1
 }
 
 /// Returns values of one type as an array, with the name of that type.

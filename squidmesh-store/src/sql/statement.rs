@@ -4,7 +4,8 @@
 //!
 //! Lists of rows go to SQLite as `VALUES` with a placeholder per value, and to Postgres as one array per column.
 //! On Postgres, a statement thus has the same text, and costs little to parse and plan, for any number of rows.
-//! Lists of names go to either as one value: an array, or a JSON array.
+//! A statement that mostly stands alone may pass lists of one row as plain values, which the server executes faster
+//! than arrays. Lists of names go to either as one value: an array, or a JSON array.
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement, Value};
 
@@ -18,6 +19,8 @@ pub(crate) struct Sql {
     text: String,
     values: Vec<Value>,
     numbered: bool,
+    /// Whether lists of one row go to Postgres as plain values.
+    plain: bool,
 }
 
 /// A value that a statement may use more than once.
@@ -27,7 +30,16 @@ pub(crate) struct Kept(usize);
 impl Sql {
     /// Creates an empty statement for a connection.
     pub(crate) fn on<C: ConnectionTrait>(connection: &C) -> Self {
-        Sql { backend: connection.get_database_backend(), text: String::new(), values: Vec::new(), numbered: false }
+        Sql::of(connection.get_database_backend())
+    }
+
+    fn of(backend: DbBackend) -> Self {
+        Sql { backend, text: String::new(), values: Vec::new(), numbered: false, plain: false }
+    }
+
+    /// Passes lists of one row as plain values if `plain`.
+    pub(crate) fn with_plain_rows(self, plain: bool) -> Self {
+        Sql { plain, ..self }
     }
 
     /// Creates an empty statement whose values may be used more than once. Each placeholder has a number, which
@@ -39,6 +51,12 @@ impl Sql {
     /// Returns whether the statement is for Postgres, not SQLite.
     pub(crate) fn is_postgres(&self) -> bool {
         self.backend == DbBackend::Postgres
+    }
+
+    /// Makes room for a text of this length, so that a long one does not move while it is built.
+    pub(crate) fn with_room(mut self, bytes: usize) -> Self {
+        self.text.reserve(bytes);
+        self
     }
 
     /// Adds text.
@@ -127,7 +145,10 @@ impl Sql {
     pub(crate) fn rows(mut self, columns: &[Column], rows: &[&Row]) -> Self {
         #[cfg(feature = "postgres")]
         if self.is_postgres() {
-            return self.arrays(columns, rows);
+            return match rows {
+                [row] if self.plain => self.plain_row(columns, row),
+                _ => self.arrays(columns, rows),
+            };
         }
         debug_assert!(rows.iter().all(|row| row.len() == columns.len()), "a value for each column");
         self = self.push("VALUES ");
@@ -177,7 +198,9 @@ impl Sql {
                 selected.extend(values.take(1).map(super::columns::null_of));
                 continue;
             }
-            let (array, of) = super::columns::array(values.map(|value| column.into_list(value)).collect());
+            let mut listed = Vec::with_capacity(rows.len());
+            listed.extend(values.map(|value| column.into_list(value)));
+            let (array, of) = super::columns::array(listed);
             selected.push(column.listed_as(of));
             names.push(column.name());
             lists.push((array, of));
@@ -187,6 +210,27 @@ impl Sql {
             self = self.push(if index > 0 { ", " } else { "" }).bind(array).push("::").push(of).push("[]");
         }
         self.push(") AS listed(").push(&names.join(", ")).push(")")
+    }
+
+    /// Adds `SELECT … FROM (VALUES ($1, $2, …))`.
+    #[cfg(feature = "postgres")]
+    fn plain_row(mut self, columns: &[Column], row: &Row) -> Self {
+        let (mut selected, mut names, mut values) = (Vec::with_capacity(columns.len()), Vec::new(), Vec::new());
+        for (index, (column, value)) in columns.iter().zip(row).enumerate() {
+            if column.is_left_out(&[row], index) {
+                selected.push(super::columns::null_of(value));
+                continue;
+            }
+            selected.push(column.name().to_owned());
+            names.push(column.name());
+            values.push(value);
+        }
+        self = self.push("SELECT ").push(&selected.join(", ")).push(" FROM (VALUES (");
+        for (index, value) in values.into_iter().enumerate() {
+            let of = super::columns::type_name(value);
+            self = self.push(if index > 0 { ", " } else { "" }).bind(value.clone()).push("::").push(of);
+        }
+        self.push(")) AS listed(").push(&names.join(", ")).push(")")
     }
 
     /// Adds text for Postgres only, such as row locks. SQLite has one writer and needs none.
@@ -222,7 +266,7 @@ mod tests {
     #[test]
     fn placeholders_follow_the_dialect() {
         let written = |backend| {
-            let sql = Sql { backend, text: String::new(), values: Vec::new(), numbered: false };
+            let sql = Sql::of(backend);
             let (first, second) = (vec![Value::from(1), Value::from(2)], vec![Value::from(3), Value::from(4)]);
             let sql = sql.rows(&[fixed("a"), nullable("b")], &[&first, &second]).on_postgres(" FOR UPDATE");
             sql.push(" LIMIT ").bind(1).statement()
@@ -237,9 +281,19 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_row_is_passed_without_arrays() {
+        let columns = [fixed("a"), nullable("b"), rare("c")];
+        let rows = [vec![Value::from(1), Value::Int(None), Value::String(None)]];
+        let rows = rows.iter().collect::<Vec<_>>();
+        let written = Sql::of(DbBackend::Postgres).with_plain_rows(true).rows(&columns, &rows).statement();
+        assert_eq!(written.sql, "SELECT a, b, NULL::text FROM (VALUES ($1::integer, $2::integer)) AS listed(a, b)");
+        assert_eq!(written.values.map(|values| values.0), Some(vec![Value::from(1), Value::Int(None)]));
+    }
+
+    #[test]
     fn a_list_leaves_out_what_it_has_no_value_of() {
         let written = |second: Option<String>| {
-            let sql = Sql { backend: DbBackend::Postgres, text: String::new(), values: Vec::new(), numbered: false };
+            let sql = Sql::of(DbBackend::Postgres);
             let rows = [vec![Value::from(1), Value::String(None)], vec![Value::from(2), second.into()]];
             sql.rows(&[fixed("a"), rare("b")], &rows.iter().collect::<Vec<_>>()).statement().sql
         };

@@ -72,11 +72,15 @@ async fn write_all(recorder: &Recorder, files: &mut BTreeMap<String, String>) {
     let (run, token) = (sample::run_id(1), sample::lease_token(1));
     let fingerprint = *sample::definition().fingerprint();
 
-    commit(recorder, &start(token)).await;
-    keep("commit-start", "Starts a run under an idempotency key.");
-    commit(recorder, &step(token)).await;
-    keep("commit-step", "Records a completed step, and begins its successor for the same worker.");
-    commit(recorder, &adopt(token)).await;
+    commit(recorder, &[start(1, token), start(2, token)]).await;
+    keep("commit-start", "Starts runs under idempotency keys, with their first steps claimed.");
+    commit(recorder, &[step(1, token), step(2, token)]).await;
+    keep("commit-step", "Records completed steps, and begins the successor of each for the same worker.");
+    if postgres {
+        commit(recorder, &[step(1, token)]).await;
+        keep("commit-step-alone", "The same for one step, as a commit that shares its transaction with no other.");
+    }
+    commit(recorder, &[adopt(token)]).await;
     keep("commit-adopt", "Moves a run, and an intent that is being carried out, to another version.");
 
     let (queues, versions) = (vec![QueueName::default()], vec![fingerprint]);
@@ -143,31 +147,33 @@ async fn write_all(recorder: &Recorder, files: &mut BTreeMap<String, String>) {
     keep("prune-check", "Reads which of the locked runs may still be deleted.");
 }
 
-async fn commit(recorder: &Recorder, commit: &Commit) {
-    let commit = EncodedCommit::encode(commit).unwrap();
+async fn commit(recorder: &Recorder, commits: &[Commit]) {
+    let encoded: Vec<EncodedCommit> = commits.iter().map(|commit| EncodedCommit::encode(commit).unwrap()).collect();
+    let encoded: Vec<&EncodedCommit> = encoded.iter().collect();
     if Sql::on(recorder).is_postgres() {
         let within = postgres_batch::Within::Own;
         let known = HashSet::from([*sample::definition().fingerprint()]);
-        let known = if commit.fences.is_empty() { HashSet::new() } else { known };
-        let sql = postgres_batch::statement(Sql::on(recorder), &CLOCK, &known, &[&commit], within);
+        let known = if commits.iter().all(|commit| commit.fences.is_empty()) { HashSet::new() } else { known };
+        let sql = postgres_batch::statement(Sql::on(recorder), &CLOCK, &known, &encoded, within);
         sql.unwrap().fetch(recorder).await.unwrap();
     } else {
-        sqlite_batch::write(recorder, &CLOCK, &[&commit]).await.unwrap();
+        // More rows make its lists longer, and nothing else.
+        sqlite_batch::write(recorder, &CLOCK, encoded.get(..1).unwrap()).await.unwrap();
     }
 }
 
 /// Starts a run whose first step is claimed already.
-fn start(token: LeaseToken) -> Commit {
-    let mut start = sample::start(1);
-    start.run.idempotency_key = Some("key".to_owned());
+fn start(number: u64, token: LeaseToken) -> Commit {
+    let mut start = sample::start(number);
+    start.run.idempotency_key = Some(format!("key {number}"));
     let mut intent = sample::intent(&start.run, "first");
     (intent.lease, intent.delay) = (Some(token), LEASE);
     start.intents = vec![IntentWrite::Add(intent)];
     start
 }
 
-fn step(token: LeaseToken) -> Commit {
-    let run = sample::run(1);
+fn step(number: u64, token: LeaseToken) -> Commit {
+    let run = sample::run(number);
     let mut step = sample::next(&run);
     let mut intent = sample::intent(&run, "second");
     (intent.lease, intent.delay) = (Some(token), LEASE);
