@@ -15,6 +15,10 @@ pub(crate) struct Arguments {
     pub(crate) profile: bool,
     /// An earlier result to compare with.
     pub(crate) compare: Option<PathBuf>,
+    /// Whether to measure several times, and compare the ratios with the recorded ones.
+    pub(crate) regressions: bool,
+    /// Whether to measure several times, and record the ratios.
+    pub(crate) record: bool,
     /// The file for the figures, as JSON.
     pub(crate) json: Option<PathBuf>,
     /// The file for the plot.
@@ -32,6 +36,8 @@ impl Arguments {
                 Long("quick") => arguments.quick = true,
                 Long("profile") => arguments.profile = true,
                 Long("only") => arguments.only.push(parser.value()?.string()?),
+                Long("regressions") => arguments.regressions = true,
+                Long("record") => arguments.record = true,
                 Long("compare") => arguments.compare = Some(parser.value()?.into()),
                 Long("json") => arguments.json = Some(parser.value()?.into()),
                 Long("svg") => arguments.svg = Some(parser.value()?.into()),

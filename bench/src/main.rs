@@ -25,8 +25,14 @@ use std::time::Instant;
 use crate::arguments::Arguments;
 use crate::failure::Failure;
 use crate::figure::Figures;
+use crate::report::Ratios;
 use crate::server::Server;
 use crate::workload::{CONCURRENCY, Plan, STARTERS};
+
+/// The number of runs that a regression must show in.
+const RUNS: usize = 3;
+/// The recorded ratios.
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ratios.json");
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -91,8 +97,17 @@ async fn measure(arguments: Arguments) -> Result<(), Failure> {
 
     let begun = Instant::now();
     println!("Measuring{} …", if arguments.quick { " quickly" } else { "" });
-    let failed = plan.carry_out(&mut figures).await?;
-    report::figures(&figures);
+    let settings = figures.settings.clone();
+    let (mut failed, mut ratios) = (Vec::new(), Vec::new());
+    for number in 1..=if arguments.regressions || arguments.record { RUNS } else { 1 } {
+        if number > 1 {
+            println!("\nMeasuring again ({number} of {RUNS}) …");
+            figures = Figures { settings: settings.clone(), ..Figures::default() };
+        }
+        failed.extend(plan.carry_out(&mut figures).await?);
+        report::figures(&figures);
+        ratios.push(report::ratios(&figures));
+    }
     if let Some(earlier) = &earlier {
         report::compare(earlier, &figures);
     }
@@ -103,5 +118,15 @@ async fn measure(arguments: Arguments) -> Result<(), Failure> {
         fs::write(path, report::plot(&figures))?;
     }
     println!("\nMeasured for {:.0} s", begun.elapsed().as_secs_f64());
+    if arguments.record {
+        fs::write(RECORDED, serde_json::to_vec_pretty(&report::medians(&ratios))?)?;
+    }
+    if arguments.regressions {
+        let recorded: Ratios = serde_json::from_slice(&fs::read(RECORDED)?)?;
+        let regressed = report::regressions(&recorded, &ratios);
+        println!("\nWorse than recorded by more than a tenth, in {RUNS} runs of {RUNS}: {}", regressed.len());
+        regressed.iter().for_each(|line| println!("  {line}"));
+        failed.extend(regressed);
+    }
     if failed.is_empty() { Ok(()) } else { Err(format!("some workloads failed:\n  {}", failed.join("\n  ")).into()) }
 }

@@ -82,7 +82,7 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        arguments: "[--quick] [--only WORKLOAD] [--profile] [--compare FILE] [--json FILE] [--svg FILE]",
+        arguments: "[--quick] [--only WORKLOAD] [--profile] [--regressions] [--record] [--compare FILE] [--json FILE] [--svg FILE]",
         summary: "Measure Squidmesh beside the limits of private servers; see docs/cost-model.md",
         run: bench::run,
     },

@@ -23,6 +23,13 @@ enum Bound {
     Orientation,
 }
 
+/// The direction in which a ratio becomes worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worse {
+    Lower,
+    Higher,
+}
+
 use Bound::{AtLeast, AtMost, Orientation};
 
 /// Returns all goals.
@@ -231,6 +238,15 @@ impl Goal {
     /// Returns the measured value; `None` where a workload is missing.
     pub(crate) fn value(&self, of: &Figures) -> Option<f64> {
         (self.value)(of)
+    }
+
+    /// Returns the direction in which the ratio becomes worse; `None` if it has no goal.
+    pub(crate) fn worse(&self) -> Option<Worse> {
+        match self.bound {
+            AtLeast(_) => Some(Worse::Lower),
+            AtMost(_) => Some(Worse::Higher),
+            Orientation => None,
+        }
     }
 
     fn is_met(&self, value: f64) -> bool {

@@ -1,15 +1,18 @@
-//! The reports: the table, the judgement by the goals, the comparison with an earlier run, and the plot.
+//! The reports: the table, the judgement by the goals, the comparison with an earlier run, the regressions, and the
+//! plot.
 //!
 //! Knows figures by name. Does not know how they were measured.
 
 mod compare;
 mod goals;
 mod plot;
+mod regressions;
 mod table;
 
 pub(crate) use compare::compare;
 pub(crate) use goals::goals;
 pub(crate) use plot::plot;
+pub(crate) use regressions::{Ratios, medians, ratios, regressions};
 pub(crate) use table::{figures, round};
 
 /// Formats a number with its significant digits.
