@@ -207,8 +207,9 @@ pub async fn due(mesh: &Squidmesh) -> HashSet<IntentKey> {
     }
 }
 
+/// Compares the end of the name: identities and fingerprints within it are hexadecimal, and may contain the word.
 fn is_of_the_dead(key: &str) -> bool {
-    key.contains("dead")
+    key.ends_with(":dead")
 }
 
 /// A stream that does not exist has no groups.
