@@ -13,7 +13,7 @@ use squidmesh_simulation::mutation::Mutation;
 use squidmesh_simulation::world::{Outcome, Tally, is_planned, live, live_through};
 
 /// The maximum number of seeds that a mutation may go through unnoticed.
-const SEEDS_OF_MUTATION: u64 = 2_000;
+const SEEDS_OF_MUTATION: u64 = 10_000;
 /// The number of seeds run to their end to see whether a rule alone notices a mutation.
 const SEEDS_ALONE: u64 = 400;
 /// The number of lines of a trace to print; the whole trace is written to a file.

@@ -3,7 +3,9 @@
 
 pub use crate::engine::{CommandRefused, DescribeJobs, DispatchRefused, Unresumable, WhyNotRunnable};
 pub use crate::facade::SquidmeshBuilder;
-pub use crate::runner::{DeliveryOutcome, FireSummary, HeldClaim, HeldClaims, PerformError, Route};
+pub use crate::runner::{
+    BegunStep, DeliveryOutcome, FireSummary, HeldClaim, HeldClaims, PerformError, Route, WorkerOffer,
+};
 pub use crate::runtime::{
     AfterCommit, BulkError, BulkOutcome, BulkPage, BulkRun, CallTimedOut, CancelRun, CommandError, ConfigError,
     DecideApproval, DispatchError, InvalidActor, PauseTrigger, PruneRuns, ReplayError, ReplayRun, ReplayRuns,

@@ -112,14 +112,18 @@ impl TokioExecutor {
 
     /// Returns the lanes of workers: one per queue with a limit of its own, and one for all other queues.
     fn lanes(&self, runner: &Runner) -> Vec<Lane> {
-        let lane = |(queues, concurrency): (Vec<QueueName>, usize)| Lane {
-            runner: runner.for_queues(queues),
-            concurrency,
-            poll: self.poll,
-            drain: self.drain,
-            published: self.published.subscribe(),
-            fruitless: 0,
-            looked_at: None,
+        let lane = |(queues, concurrency): (Vec<QueueName>, usize)| {
+            let runner = runner.for_queues(queues);
+            Lane {
+                offer: runner.offer_workers(),
+                runner,
+                concurrency,
+                poll: self.poll,
+                drain: self.drain,
+                published: self.published.subscribe(),
+                fruitless: 0,
+                looked_at: None,
+            }
         };
         self.lanes.of(runner.queues()).into_iter().map(lane).collect()
     }

@@ -1,14 +1,16 @@
 //! A lane: a bounded number of workers over a set of queues.
 //!
 //! A lane claims due work for its idle workers, and sleeps until something may be due: after a commit of this
-//! process, at the next due time that the store returned, or when the [poller](crate::poller) wakes it. Claims
-//! are never awaited in a `select!`: a claim that is dropped halfway would be lost until its lease expires.
+//! process, at the next due time that the store returned, or when the [poller](crate::poller) wakes it. Meanwhile it
+//! offers its idle workers to the changes of this process. Claims are never awaited in a `select!`: a claim that is
+//! dropped halfway would be lost until its lease expires.
 
 use std::future::pending;
+use std::pin::pin;
 use std::time::Duration;
 
 use squidmesh_core::Runner;
-use squidmesh_core::command::{DeliveryOutcome, HeldClaim, HeldClaims};
+use squidmesh_core::command::{BegunStep, DeliveryOutcome, HeldClaim, HeldClaims, WorkerOffer};
 use squidmesh_core::port::cage::{self, Caged, Panic};
 use squidmesh_core::workflow::{CancelReason, Cancellation};
 use tokio::sync::watch;
@@ -32,6 +34,8 @@ const MIN_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) struct Lane {
     pub(crate) runner: Runner,
+    /// The idle workers, while nothing is known to be due.
+    pub(crate) offer: WorkerOffer,
     pub(crate) concurrency: usize,
     pub(crate) poll: Duration,
     pub(crate) drain: Duration,
@@ -57,13 +61,17 @@ impl Lane {
             while let Some(ended) = working.try_join_next() {
                 log_panic(ended);
             }
-            let free = self.concurrency.saturating_sub(working.len()).min(MAX_BATCH);
+            while let Some(begun) = self.offer.try_receive() {
+                self.spawn(begun, working);
+            }
+            let taken = working.len().saturating_add(self.offer.withdraw());
+            let free = self.concurrency.saturating_sub(taken).min(MAX_BATCH);
             if free == 0 {
                 self.busy(working, shutdown).await;
                 continue;
             }
             self.published.mark_unchanged();
-            let wait = match self.runner.claim(free).await {
+            let (wait, offers) = match self.runner.claim(free).await {
                 Ok(found) if shutdown.is_cancelled() => {
                     self.release(found.claims).await;
                     break;
@@ -79,14 +87,15 @@ impl Lane {
                         self.gather(working, shutdown).await;
                         continue;
                     }
-                    wait
+                    (wait, true)
                 }
                 Err(error) => {
                     tracing::warn!(target: "squidmesh", %error, "cannot claim due work; retrying after the poll interval");
-                    Some(self.poll)
+                    // What is due is not known then, and comes before new runs.
+                    (Some(self.poll), false)
                 }
             };
-            self.rest(wait, shutdown).await;
+            self.rest(wait, offers, working, shutdown).await;
         }
     }
 
@@ -126,6 +135,10 @@ impl Lane {
                 log_panic(ended);
                 return;
             }
+            Some(begun) = self.offer.receive() => {
+                self.spawn(begun, working);
+                return;
+            }
             _ = shutdown.cancelled() => return,
             () = woken => {}
             () = sleep(self.poll) => {}
@@ -155,33 +168,65 @@ impl Lane {
         }
     }
 
-    /// Sleeps until something may be due. A worker that ends need not wake it: there was less due work than
-    /// workers.
-    async fn rest(&mut self, wait: Option<Duration>, shutdown: &Cancellation) {
+    /// Sleeps until something may be due. Workers that end claim nothing: there was less due work than workers. Changes
+    /// of this process begin steps for the idle workers.
+    async fn rest(
+        &mut self,
+        wait: Option<Duration>,
+        offers: bool,
+        working: &mut JoinSet<DeliveryOutcome>,
+        shutdown: &Cancellation,
+    ) {
         let due = async {
             match wait {
                 Some(wait) => sleep(wait).await,
                 None => pending().await,
             }
         };
-        tokio::select! {
-            // The poller keeps a sender as long as lanes work.
-            _ = self.published.changed() => {}
-            () = due => {}
-            _ = shutdown.cancelled() => {}
+        let mut due = pin!(due);
+        loop {
+            while let Some(ended) = working.try_join_next() {
+                log_panic(ended);
+            }
+            self.offer.set(if offers { self.concurrency.saturating_sub(working.len()) } else { 0 });
+            tokio::select! {
+                // The poller keeps a sender as long as lanes work.
+                _ = self.published.changed() => return,
+                Some(begun) = self.offer.receive() => self.spawn(begun, working),
+                Some(ended) = working.join_next() => log_panic(ended),
+                () = &mut due => return,
+                _ = shutdown.cancelled() => return,
+            }
         }
+    }
+
+    /// Executes a step that was begun for one of the offered workers.
+    fn spawn(&self, begun: BegunStep, working: &mut JoinSet<DeliveryOutcome>) {
+        let runner = self.runner.clone();
+        working.spawn(async move { runner.deliver_begun(begun).await });
     }
 
     /// Claims no more, lets running work finish, and aborts it after the timeout.
     async fn drain(&self, mut working: JoinSet<DeliveryOutcome>) {
+        self.offer.close();
         self.runner.drain();
-        if timeout(self.drain, all_ended(&mut working)).await.is_ok() {
+        if timeout(self.drain, self.all_ended(&mut working)).await.is_ok() {
             return;
         }
         self.runner.interrupt();
-        if timeout(INTERRUPT_TIMEOUT, all_ended(&mut working)).await.is_err() {
+        if timeout(INTERRUPT_TIMEOUT, self.all_ended(&mut working)).await.is_err() {
             tracing::warn!(target: "squidmesh", left = working.len(), "workers did not stop in time; their leases will expire");
             working.abort_all();
+        }
+    }
+
+    /// Waits until all work has ended, that of commits in progress included.
+    async fn all_ended(&self, working: &mut JoinSet<DeliveryOutcome>) {
+        while let Some(begun) = self.offer.receive().await {
+            self.spawn(begun, working);
+        }
+        while let Some(ended) = working.join_next().await {
+            log_panic(ended);
         }
     }
 
@@ -189,12 +234,6 @@ impl Lane {
         if let Err(error) = self.runner.release(claims).await {
             tracing::warn!(target: "squidmesh", %error, "cannot release claims; their leases will expire");
         }
-    }
-}
-
-async fn all_ended(working: &mut JoinSet<DeliveryOutcome>) {
-    while let Some(ended) = working.join_next().await {
-        log_panic(ended);
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Conditions {
     pub(crate) stranded: Duration,
     /// Whether processes relay due work into the queue, as those do whose executor has no workers over the store.
     pub(crate) relays: bool,
+    /// Whether processes offer their idle workers.
+    pub(crate) offers: bool,
     /// Whether the store notifies processes of other processes' commits.
     pub(crate) notifies: bool,
     /// The maximum error of clocks, in milliseconds.
@@ -63,6 +65,7 @@ impl Conditions {
             poll: lease * 2,
             stranded: lease * 3,
             relays: scheduler.one_in(2),
+            offers: scheduler.one_in(2),
             notifies: scheduler.one_in(2),
             skew: of(&[0, 500, 90_000, 50_000_000]),
         }

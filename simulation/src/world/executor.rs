@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use event_listener::Event;
 use futures_util::FutureExt;
 use futures_util::future::select_all;
-use squidmesh_core::command::{DeliveryOutcome, HeldClaim, PerformError};
+use squidmesh_core::command::{BegunStep, DeliveryOutcome, HeldClaim, PerformError};
 use squidmesh_core::dispatch::{DeliveryMessage, Intent, Job, JobMetadata, Refusal};
 use squidmesh_core::port::{Clock, Executor, ExecutorError};
 use squidmesh_core::workflow::{CancelReason, Cancellation};
@@ -57,6 +57,25 @@ impl SimExecutor {
         });
     }
 
+    /// Returns the number of workers that are not working.
+    fn idle(&self) -> usize {
+        (WORKERS + KEEPERS).saturating_sub(self.shared.working.load(Ordering::SeqCst))
+    }
+
+    /// Delivers a step that was begun for a worker.
+    fn deliver_begun(&self, runner: &Runner, begun: Option<BegunStep>) {
+        if let Some(begun) = begun {
+            let (runner, environment) = (runner.clone(), Arc::clone(&self.shared.environment));
+            self.carry_out(async move {
+                let lease = begun.lease().clone();
+                match runner.deliver_begun(begun).await {
+                    // It is delivered again once its lease has expired.
+                    DeliveryOutcome::Failed(_) => {}
+                    outcome => environment.nothing_is_left_open(&lease, &format!("{outcome:?}")),
+                }
+            });
+        }
+    }
     async fn rest(&self) {
         loop {
             let changed = self.shared.announced.listen();
@@ -193,6 +212,7 @@ impl Executor for SimExecutor {
         if environment.conditions.relays {
             self.carry_out(relay(Arc::clone(environment), runner.clone(), shutdown.clone()));
         }
+        let offer = runner.offer_workers();
         while !shutdown.is_cancelled() {
             // Listening before claiming avoids missing an announcement between the two.
             let announcement = self.shared.announced.listen();
@@ -200,7 +220,8 @@ impl Executor for SimExecutor {
             if (&mut committed).now_or_never().is_some() {
                 committed = runner.work_notified().boxed();
             }
-            let free = (WORKERS + KEEPERS).saturating_sub(self.shared.working.load(Ordering::SeqCst));
+            let reserved = offer.withdraw();
+            let free = self.idle().saturating_sub(reserved);
             let wait = if free == 0 {
                 environment.conditions.poll
             } else {
@@ -221,9 +242,19 @@ impl Executor for SimExecutor {
                 shutdown.cancelled().await;
             };
             let due = environment.scheduler.sleep(wait.max(ms(1)));
-            select_all([announcement.boxed(), committed, due.boxed(), shut.boxed()]).await;
+            if environment.conditions.offers && free > 0 {
+                offer.set(self.idle());
+            }
+            let mut begun = None;
+            let receive = async { begun = offer.receive().await };
+            select_all([announcement.boxed(), committed, due.boxed(), shut.boxed(), receive.boxed()]).await;
+            self.deliver_begun(&runner, begun);
         }
+        offer.close();
         runner.drain();
+        while let Some(begun) = offer.receive().await {
+            self.deliver_begun(&runner, Some(begun));
+        }
         let patience = environment.scheduler.sleep(DRAIN_TIMEOUT);
         futures_util::future::select(self.rest().boxed(), patience).await;
         runner.interrupt();

@@ -89,10 +89,10 @@ impl Plan {
         let mut plan = self.clone();
         let place = scheduler.below(plan.steps.len() as u64) as usize;
         let has_code = matches!(plan.steps[place].kind, Kind::Handler | Kind::Transactional);
-        match scheduler.below(4) {
+        match scheduler.below(6) {
             0 if has_code => plan.steps[place].timeout = Some(secs(77)),
             1 if has_code => plan.steps[place].retry = Retry::fixed(4, ms(777)),
-            2 if has_code => plan.steps[place].picks = !plan.steps[place].picks,
+            2..5 if has_code => plan.steps[place].picks = !plan.steps[place].picks,
             _ => {
                 let mut last = StepPlan::draw(scheduler, true, 0, 1);
                 last.kind = Kind::Log;

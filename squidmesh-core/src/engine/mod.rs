@@ -18,9 +18,9 @@
 //!  UnitOfWork ─▶ Decision: a commit, and the events that follow it
 //! ```
 //!
-//! Files call only files below them. `record` begins the successor in the same decision, `compensate` undoes completed
-//! steps as `begin` and `record` execute them, `lived` handles an outcome that comes too late, and `adopt` changes the
-//! version of a run.
+//! Files call only files below them. `record` begins the successor in the same decision (`continuation`), and a start
+//! may begin its first step. `compensate` undoes completed steps as `begin` and `record` execute them, `lived` handles
+//! an outcome that comes too late, and `adopt` changes the version of a run.
 
 #![cfg_attr(
     not(feature = "testing"),
@@ -34,6 +34,7 @@ mod begin;
 mod cancel;
 mod compensate;
 mod context;
+mod continuation;
 mod describe;
 mod dispatch;
 mod dispatch_refused;
@@ -58,13 +59,15 @@ pub use compensate::{
     BeginCompensation, CompensationTask, RecordedCompensation, begin_compensation, leave_compensation,
     record_compensation,
 };
+pub use continuation::Continuation;
+pub(crate) use continuation::{DueStep, begin_due, due_steps};
 pub use describe::DescribeJobs;
 pub use dispatch::{Dispatched, dispatch_compensation, dispatch_run, dispatch_steps};
 pub use dispatch_refused::{DispatchRefused, WhyNotRunnable};
 pub use lived::lived;
 pub use manual::{ApprovalDecision, Attribution, CommandRefused, decide, unblock};
 pub(crate) use record::find_recorded;
-pub use record::{Continuation, RecordOutcome, record};
+pub use record::{RecordOutcome, record};
 pub use replay::unsafe_to_replay;
 pub use resume::{Resumption, Unresumable, resume, resumption, resumption_in};
 pub use start::{NewRun, start};

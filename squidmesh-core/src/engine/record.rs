@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::advance::{complete_step, fail_step};
-use super::begin::{Begin, begin_claimed};
 use super::context;
+use super::continuation::{Continuation, begin_next};
 use super::describe::DescribeJobs;
 use super::dispatch::reschedule;
 use super::lived::is_suspected;
@@ -15,12 +15,9 @@ use super::recordable::recordable;
 use super::settle::{finish_step, has_no_way_on, settle_run};
 use super::task::{Outcome, StepTask};
 use super::unit_of_work::{Allowed, UnitOfWork};
-use crate::definition::Priority;
-use crate::dispatch::{Intent, IntentKey, Lease};
 use crate::event::EventKind;
-use crate::name::{QueueName, StepName};
+use crate::name::StepName;
 use crate::run::{AttemptStatus, Failure, FailureKind, InvalidTransition, RunSnapshot, RunStatus, StepStatus};
-use crate::token::LeaseToken;
 
 /// The result of recording an outcome.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,45 +93,6 @@ pub(crate) fn find_recorded(state: &RunSnapshot, task: &StepTask, tried: &[StepT
     let run = state.steps.get(&task.step)?;
     let completed = run.status == StepStatus::Completed && run.attempt == task.attempt;
     completed.then_some(RecordOutcome::Recorded { next: None })
-}
-
-/// What a worker needs to continue with the successor of its step.
-#[derive(Clone, Copy, Debug)]
-pub struct Continuation<'a> {
-    /// The token of the claim on the successor. Where steps run at the same time, no other delivery and no other try uses
-    /// it.
-    pub token: LeaseToken,
-    /// The duration of the lease on the successor.
-    pub lease: Duration,
-    /// The queues that the worker serves.
-    pub queues: &'a [QueueName],
-    /// The lowest priority with which the worker continues. Successors below it are left for other workers,
-    /// because more urgent work is due.
-    pub lowest: Priority,
-}
-
-/// Begins the successor of the highest priority that is due at once, under the worker's own claim: one commit a
-/// hop.
-fn begin_next(
-    work: &mut UnitOfWork,
-    continuation: &Continuation<'_>,
-    jobs: &dyn DescribeJobs,
-) -> Allowed<Option<StepTask>> {
-    let wanted =
-        |intent: &Intent| intent.priority <= continuation.lowest && continuation.queues.contains(&intent.queue);
-    let due = work.due_steps().filter(|(_, intent)| wanted(intent)).min_by_key(|(_, intent)| intent.priority);
-    let due = due.map(|(step, _)| step.clone());
-    let Some(step) = due.filter(|_| work.run().status.may_schedule()) else { return Ok(None) };
-    let key = IntentKey::step(work.run().id, step.clone());
-    if let Some(intent) = work.added_intent(&key) {
-        intent.lease = Some(continuation.token);
-        intent.delay = continuation.lease;
-    }
-    let lease = Lease { key, token: continuation.token };
-    match begin_claimed(work, &step, &lease, jobs)? {
-        Begin::Execute(task) => Ok(Some(task)),
-        Begin::Advanced | Begin::Skip(_) => Ok(None),
-    }
 }
 
 /// Closes the open attempt as failed; with `retry_in`, schedules the next one.

@@ -9,6 +9,7 @@ use crate::port::{DatabaseIdentity, Entropy, EventSink, Executor, RandomEntropy,
 use crate::runtime::commit::run_cache::RunCache;
 use crate::runtime::contact::Contact;
 use crate::runtime::leases::Leases;
+use crate::runtime::offers::Offers;
 use crate::runtime::registry::Registry;
 use crate::runtime::urgency::Urgencies;
 use crate::runtime::{Config, ConfigError, Runtime};
@@ -126,6 +127,7 @@ impl SquidmeshBuilder {
             entropy: self.entropy,
             schedules: registry.schedules(),
             urgencies: Urgencies::new(&registry),
+            offers: Offers::default(),
             trigger_changed: event_listener::Event::new(),
             registry,
             contact: Contact::new(self.config.lease, self.config.heartbeat),

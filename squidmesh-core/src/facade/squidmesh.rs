@@ -66,7 +66,8 @@ impl Squidmesh {
     }
 
     /// Starts a run of the newest registered version of a workflow: `mesh.start_run("checkout", &order).await?`.
-    /// Commits the run and its first dispatch together.
+    /// Commits the run and its first dispatch together. The returned run is pending; or, if a worker of this process is
+    /// idle, its first step has begun.
     ///
     /// # Errors
     /// [`StartError`](crate::command::StartError) states whether anything was stored.

@@ -11,7 +11,8 @@ use crate::definition::Shape;
 use crate::dispatch::Lease;
 use crate::engine::{self, Continuation, Outcome, RecordOutcome, StepTask, UnitOfWork};
 use crate::run::{InvalidTransition, Run, RunSnapshot};
-use crate::runtime::{CachedRun, DecideError, Held, RetryBudget, RetryPolicy};
+use crate::runtime::handover::begin_steps;
+use crate::runtime::{CachedRun, DecideError, Handover, Held, RetryBudget, RetryPolicy, Runtime};
 
 /// The result of recording an outcome, and the run after it.
 pub(super) type RecordedRun = Result<(RecordOutcome, Arc<Run>), DecideError<InvalidTransition>>;
@@ -28,17 +29,26 @@ impl Runner {
         mut tried: Vec<StepTask>,
     ) -> RecordedRun {
         let name = name_of(&outcome);
+        let mut siblings = Siblings::default();
         let decision = |work: &mut UnitOfWork| {
+            siblings.tries += 1;
             let continuation = self.continuation(work, &task.lease);
             let recorded = engine::record(work, task, outcome.clone(), continuation, &*self.runtime)?;
             if recorded == RecordOutcome::Superseded {
-                return Ok(engine::find_recorded(work.state(), task, &tried).unwrap_or(recorded));
+                let found = engine::find_recorded(work.state(), task, &tried);
+                siblings.found = found.is_some();
+                return Ok(found.unwrap_or(recorded));
             }
             expect_successor(held, &recorded);
             tried.extend(recorded.next().cloned());
+            if self.may_continue(work.run()) {
+                siblings.begin(&self.runtime, work)?;
+            }
             Ok(recorded)
         };
-        match self.runtime.decide_in_group(run, self.retry_time(), decision).await {
+        let recorded = self.runtime.decide_in_group(run, self.retry_time(), decision).await;
+        siblings.end(&recorded);
+        match recorded {
             Err(DecideError::Fenced(_)) => self.fenced(run, task, name, &tried).await,
             Ok((RecordOutcome::Superseded, after)) => {
                 self.record_lived(run.id(), task, name).await;
@@ -96,6 +106,37 @@ impl Runner {
             Shape::Dependencies => self.runtime.entropy.lease_token(),
         };
         Some(Continuation { token, lease: self.runtime.config.lease, queues: &self.queues, lowest })
+    }
+}
+
+/// The successors that the record of an outcome begins for idle workers, beside the one that its own worker continues
+/// with.
+#[derive(Default)]
+struct Siblings {
+    begun: Vec<Handover>,
+    tries: usize,
+    /// Whether an earlier try turned out to be committed.
+    found: bool,
+}
+
+impl Siblings {
+    /// Begins them in the first try. Other tries leave them to claims.
+    fn begin(&mut self, runtime: &Runtime, work: &mut UnitOfWork) -> Result<(), InvalidTransition> {
+        if self.tries == 1 {
+            self.begun = begin_steps(runtime, work, usize::MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Hands them over if the first try was committed, and frees their workers if another one was. If that is not known,
+    /// the workers look for their steps.
+    fn end(self, recorded: &RecordedRun) {
+        let Ok((RecordOutcome::Recorded { .. }, _)) = recorded else { return };
+        match self.tries {
+            1 => self.begun.into_iter().for_each(|step| step.committed(None)),
+            _ if self.found => {}
+            _ => self.begun.into_iter().for_each(Handover::cancel),
+        }
     }
 }
 

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use super::outcome::{DeliveryOutcome, tried};
 use super::shared::Runner;
-use crate::engine::{self, Begin, RecordOutcome};
+use crate::engine::{self, Begin, RecordOutcome, StepTask};
 use crate::event::IgnoreReason;
 use crate::name::StepName;
+use crate::run::Run;
 use crate::runtime::{CachedRun, Held};
 
 impl Runner {
+    /// Begins a claimed step, and executes it.
     pub(super) async fn deliver_step(&self, held: Held, step: StepName, cached: &CachedRun) -> DeliveryOutcome {
         let (jobs, lease) = (&*self.runtime, held.lease().clone());
-        let mut held = Arc::new(held);
         let begun = self
             .runtime
             .decide_in_group(cached, self.retry_time(), |work| {
@@ -26,16 +27,26 @@ impl Runner {
                 Ok((begin, seen))
             })
             .await;
-        let (mut next, mut run) = match begun {
-            Ok(((Begin::Execute(task), _), run)) => (Some(task), run),
-            Ok(((Begin::Advanced, _), _)) => return DeliveryOutcome::Done { steps: 1 },
+        match begun {
+            Ok(((Begin::Execute(task), _), run)) => self.execute_begun(held, task, run, cached).await,
+            Ok(((Begin::Advanced, _), _)) => DeliveryOutcome::Done { steps: 1 },
             Ok(((Begin::Skip(IgnoreReason::UnknownDefinition), _), run)) => {
-                return self.release_unregistered(&lease, &run, Some(&step)).await;
+                self.release_unregistered(&lease, &run, Some(&step)).await
             }
-            Ok(((Begin::Skip(reason), seen), run)) => return self.ignore(&run, Some(&step), seen, reason),
-            Err(error) => return self.outcome_of(cached.id(), None, Some(&step), None, error).await,
-        };
-        let mut steps = 0;
+            Ok(((Begin::Skip(reason), seen), run)) => self.ignore(&run, Some(&step), seen, reason),
+            Err(error) => self.outcome_of(cached.id(), None, Some(&step), None, error).await,
+        }
+    }
+
+    /// Executes a step that was begun, and then its successors.
+    pub(super) async fn execute_begun(
+        &self,
+        held: Held,
+        task: StepTask,
+        mut run: Arc<Run>,
+        cached: &CachedRun,
+    ) -> DeliveryOutcome {
+        let (mut held, mut next, mut steps) = (Arc::new(held), Some(task), 0);
         while let Some(task) = next {
             let began = self.runtime.clock.now();
             if *held.lease() != task.lease {

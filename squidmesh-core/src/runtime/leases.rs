@@ -41,8 +41,9 @@ pub(crate) struct Held {
     lease: Lease,
     family: u64,
     pub(crate) cancellation: Cancellation,
-    /// The lease on the successor that a commit in progress may begin.
-    successor: Mutex<Option<Box<Held>>>,
+    /// The leases on the successors that commits may begin: one for each try whose token is its own, since any of them may
+    /// be applied.
+    successors: Mutex<Vec<Held>>,
 }
 
 /// A claim in progress.
@@ -60,6 +61,11 @@ impl Leases {
     /// Keeps a lease alive until the returned value is dropped.
     pub(crate) fn hold(self: &Arc<Self>, lease: &Lease, family: u64) -> Held {
         self.insert(lease, family, true)
+    }
+
+    /// Keeps a lease alive that a commit in progress may create, until the returned value is dropped.
+    pub(crate) fn expect(self: &Arc<Self>, lease: &Lease, family: u64) -> Held {
+        self.insert(lease, family, false)
     }
 
     /// Counts a claim as held until the returned value is dropped: its answer may take long.
@@ -135,7 +141,7 @@ impl Leases {
         let cancellation = Cancellation::new();
         let entry = Entry { cancellation: cancellation.clone(), family, known };
         lock(&self.table).held.insert(lease.clone(), entry);
-        Held { leases: self.clone(), lease: lease.clone(), family, cancellation, successor: Mutex::default() }
+        Held { leases: self.clone(), lease: lease.clone(), family, cancellation, successors: Mutex::default() }
     }
 }
 
@@ -153,26 +159,31 @@ impl Held {
         &self.lease
     }
 
+    /// Records that the store has the lease.
+    pub(crate) fn confirm(&self) {
+        if let Some(entry) = lock(&self.leases.table).held.get_mut(&self.lease) {
+            entry.known = true;
+        }
+    }
+
     /// Keeps the lease on a successor alive from before the commit that begins it: the answer to that commit may take
     /// long.
     pub(crate) fn expect_successor(&self, lease: &Lease) {
-        let mut successor = lock(&self.successor);
-        if successor.as_ref().is_none_or(|expected| expected.lease != *lease) {
-            *successor = Some(Box::new(self.leases.insert(lease, self.family, false)));
+        let mut successors = lock(&self.successors);
+        if successors.iter().all(|expected| expected.lease != *lease) {
+            successors.push(self.leases.expect(lease, self.family));
         }
     }
 
     /// Returns the lease on the successor, once it has begun.
     pub(crate) fn follow(&self, lease: &Lease) -> Held {
-        let expected = lock(&self.successor).take();
-        match expected {
-            Some(expected) if expected.lease == *lease => {
-                if let Some(entry) = lock(&self.leases.table).held.get_mut(lease) {
-                    entry.known = true;
-                }
-                *expected
+        let expected = std::mem::take(&mut *lock(&self.successors));
+        match expected.into_iter().find(|expected| expected.lease == *lease) {
+            Some(expected) => {
+                expected.confirm();
+                expected
             }
-            _ => self.leases.hold(lease, self.family),
+            None => self.leases.hold(lease, self.family),
         }
     }
 }
@@ -235,12 +246,25 @@ mod tests {
         assert_eq!(next.cancellation.reason(), Some(CancelReason::LeaseLost));
     }
 
+    /// The answer to the first try was lost, and it may be the one that is applied.
+    #[test]
+    fn the_successor_of_each_try_is_held_until_one_is_begun() {
+        let leases = Arc::new(Leases::default());
+        let held = leases.hold(&lease("first"), 1);
+        let tries = [2, 3].map(|token| sample::lease(sample::run_id(1), "second", sample::lease_token(token)));
+        tries.iter().chain(&tries).for_each(|lease| held.expect_successor(lease));
+        assert_eq!(leases.tokens(), [1, 2, 3].map(sample::lease_token));
+        let next = held.follow(&tries[0]);
+        drop(held);
+        assert_eq!(leases.held(), [(tries[0].clone(), true)]);
+        drop(next);
+    }
+
     #[test]
     fn a_successor_that_is_not_begun_is_let_go() {
         let leases = Arc::new(Leases::default());
         let held = leases.hold(&lease("first"), 1);
         held.expect_successor(&lease("second"));
-        held.expect_successor(&lease("third"));
         assert_eq!(leases.held().len(), 2);
         drop(held);
         assert_eq!(leases.held(), []);

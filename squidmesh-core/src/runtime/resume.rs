@@ -149,9 +149,7 @@ impl ResumeRun {
         let prepared = self.prepared().await?;
         let runtime = &self.runtime;
         let begin = || self.begin(&prepared);
-        let (run, announcement) = start_in(runtime, &*runtime.store, policy, begin).await?;
-        runtime.announce(&announcement);
-        Ok(keys::shown(run))
+        Ok(keys::shown(start_in(runtime, None, policy, begin).await?))
     }
 
     /// Checks whether the run would be resumed. Nothing is stored.

@@ -8,6 +8,7 @@ use super::commit::run_cache::RunCache;
 use super::commit::turn::TurnTimeout;
 use super::contact::Contact;
 use super::leases::Leases;
+use super::offers::Offers;
 use super::registry::{Registry, Scheduled};
 use super::urgency::Urgencies;
 use crate::cage;
@@ -38,6 +39,8 @@ pub(crate) struct Runtime {
     pub(crate) urgencies: Urgencies,
     /// The leases of everything that is executed here.
     pub(crate) leases: Arc<Leases>,
+    /// The idle workers for which changes may begin steps.
+    pub(crate) offers: Offers,
     pub(crate) contact: Contact,
     pub(crate) sinks: Vec<Arc<dyn EventSink>>,
     /// Decides which of the host's texts the sinks receive.
@@ -83,6 +86,7 @@ impl Runtime {
             }
         }
         self.urgencies.committed(intents);
+        self.offers.committed(intents);
         if !intents.is_empty() && cage::call(|| self.executor.publish(intents)).is_err() {
             tracing::error!("the executor panicked in `publish`; its workers find the new intents in the store");
         }

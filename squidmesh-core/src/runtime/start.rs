@@ -9,9 +9,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::awaited::awaited;
+use super::begun_step::Handover;
 use super::commit::RunKeptChanging;
 use super::commit::announcement::Announcement;
 use super::commit::resolve::{self, Resolution};
+use super::handover::begin_steps;
 use super::lookup_error::{UnknownTrigger, UnknownWorkflow, declared_trigger, trigger_names};
 use super::{AfterCommit, Call, RetryBudget, RetryPolicy, Runtime, keys};
 use crate::chain::debug_as_text;
@@ -21,7 +23,7 @@ use crate::id::RunId;
 use crate::json::{self, JsonViolation};
 use crate::name::{TriggerName, WorkflowName, listed};
 use crate::port::{StoreError, StoreSession};
-use crate::run::Run;
+use crate::run::{InvalidTransition, Run};
 use crate::time::Timestamp;
 use crate::workflow::Workflow;
 
@@ -82,7 +84,7 @@ debug_as_text!(StartError);
 #[must_use = "a run is started when this is awaited"]
 pub struct StartRun<'a> {
     runtime: Arc<Runtime>,
-    within: Option<(&'a dyn StoreSession, &'a AfterCommit)>,
+    within: Option<Within<'a>>,
     workflow: String,
     trigger: Option<String>,
     payload: Result<Value, JsonViolation>,
@@ -158,12 +160,9 @@ impl<'a> StartRun<'a> {
         let runtime = self.runtime.clone();
         let begin = self.begin()?;
         let call = Call::new(runtime.config.call_timeout);
-        let begun = begin_in(&runtime, &*runtime.store, RetryPolicy::fail_fast(&call), begin);
+        let begun = begin_in(&runtime, None, RetryPolicy::fail_fast(&call), begin);
         match call.bound(&*runtime.clock, STARTING, begun).await? {
-            Begun::Started(_, announcement) => {
-                runtime.announce(&announcement);
-                Ok(true)
-            }
+            Begun::Started(_) => Ok(true),
             Begun::Taken(..) => Ok(false),
         }
     }
@@ -196,18 +195,13 @@ impl<'a> StartRun<'a> {
         let (within, host_key) = (self.within, self.idempotency_key.clone());
         let workflow = runtime.registry.registered(&self.workflow)?.clone();
         let begin = self.begin()?;
-        let session = within.map_or(&*runtime.store as &dyn StoreSession, |(session, _)| session);
+        let session = session_of(&runtime, within);
         if let Some(key) = host_key
             && let Some(first) = keys::started_unmarked(session, workflow.definition().name(), &key).await?
         {
             return Ok(first);
         }
-        let (run, announcement) = start_in(&runtime, session, policy, begin).await?;
-        match within {
-            None => runtime.announce(&announcement),
-            Some((_, after)) => after.add(announcement),
-        }
-        Ok(keys::shown(run))
+        Ok(keys::shown(start_in(&runtime, within, policy, begin).await?))
     }
 
     /// Returns the new run, with its payload validated and its defaults resolved.
@@ -285,21 +279,28 @@ pub(crate) fn check_key(key: Option<&str>) -> Result<(), StartError> {
     if key.is_none_or(sound) { Ok(()) } else { Err(StartError::InvalidKey) }
 }
 
-/// Starts a run in a session; if the key is taken, returns the run that has it. `begin` creates a new unit of work
-/// for each try.
+/// The host's transaction that a start takes part in, and what follows its commit.
+type Within<'a> = (&'a dyn StoreSession, &'a AfterCommit);
+
+fn session_of<'a>(runtime: &'a Runtime, within: Option<Within<'a>>) -> &'a dyn StoreSession {
+    within.map_or(&*runtime.store, |(session, _)| session)
+}
+
+/// Starts a run, and announces it once it is committed; if the key is taken, returns the run that has it. `begin` creates
+/// a new unit of work for each try.
 pub(super) async fn start_in(
     runtime: &Runtime,
-    session: &dyn StoreSession,
+    within: Option<Within<'_>>,
     policy: RetryPolicy<'_>,
     begin: impl Fn() -> Result<UnitOfWork, DispatchRefused>,
-) -> Result<(Run, Announcement), StartError> {
+) -> Result<Run, StartError> {
     let mut tries = 0;
     loop {
-        match begin_in(runtime, session, policy, &begin).await? {
-            Begun::Started(run, announcement) => return Ok((*run, announcement)),
+        match begin_in(runtime, within, policy, &begin).await? {
+            Begun::Started(run) => return Ok(*run),
             Begun::Taken(id, in_doubt) => {
-                match session.load(id).await {
-                    Ok(Some(first)) => return Ok((first.run, Announcement::default())),
+                match session_of(runtime, within).load(id).await {
+                    Ok(Some(first)) => return Ok(first.run),
                     Ok(None) => {}
                     // This very start may be the one that has the key.
                     Err(error) => return Err(in_doubt.unwrap_or(error).into()),
@@ -315,19 +316,35 @@ pub(super) async fn start_in(
 
 /// The result of a start.
 enum Begun {
-    /// The run was started.
-    Started(Box<Run>, Announcement),
+    /// The run was started, and announced.
+    Started(Box<Run>),
     /// This run has the key. The error is that of an earlier try that may have been applied.
     Taken(RunId, Option<StoreError>),
 }
 
+/// Begins the first step of a run that starts, if there is an idle worker for it.
+fn begin_first(runtime: &Runtime, work: &mut UnitOfWork) -> Result<Option<Handover>, StoreError> {
+    let begun = begin_steps(runtime, work, 1).map_err(|error| contradiction(work.run().id, &error))?;
+    Ok(begun.into_iter().next())
+}
+
+/// Returns the error for a new run whose own state does not allow it to begin.
+fn contradiction(run: RunId, error: &InvalidTransition) -> StoreError {
+    StoreError::Corrupt { what: format!("run {run}"), reason: error.to_string() }
+}
+
+/// Returns whether a start was committed, or may yet be.
+fn may_be_applied(resolved: &Result<Resolution, StoreError>) -> bool {
+    matches!(resolved, Ok(Resolution::Committed(_) | Resolution::InDoubt(_)) | Err(StoreError::OutcomeUnknown { .. }))
+}
+
 async fn begin_in(
     runtime: &Runtime,
-    session: &dyn StoreSession,
+    within: Option<Within<'_>>,
     policy: RetryPolicy<'_>,
     begin: impl Fn() -> Result<UnitOfWork, DispatchRefused>,
 ) -> Result<Begun, StartError> {
-    let (mut tries, mut budget) = (0, RetryBudget::new(policy));
+    let (session, mut tries, mut budget) = (session_of(runtime, within), 0, RetryBudget::new(policy));
     let mut in_doubt: Option<StoreError> = None;
     loop {
         // An earlier try may yet be applied: its error is then the answer, regardless of the next try.
@@ -339,12 +356,32 @@ async fn begin_in(
         // The store knows best whether the definition is stored; what this process remembers may be older than the
         // database.
         work.store_definition();
+        // A worker cannot begin what a host's transaction may undo, or keep open. If an earlier try may yet be applied,
+        // the events of this one must be true of both.
+        let begins = within.is_none() && in_doubt.is_none();
+        let first = if begins { begin_first(runtime, &mut work)? } else { None };
         let Decision { commit, events, state } = work.close();
         let announcement = Announcement::of(&commit, events);
         // A start whose answer was lost is found by its id.
-        match resolve::commit(session, &*runtime.clock, commit, &mut RetryBudget::new(policy)).await {
+        let resolved = resolve::commit(session, &*runtime.clock, commit, &mut RetryBudget::new(policy)).await;
+        let first = match may_be_applied(&resolved) {
+            true => first,
+            false => first.map(Handover::cancel).and(None),
+        };
+        match resolved {
             Ok(Resolution::Committed(found)) => {
-                return Ok(Begun::Started(found.unwrap_or_else(|| Box::new(state.run)), announcement));
+                match within {
+                    None => runtime.announce(&announcement),
+                    Some((_, after)) => after.add(announcement),
+                }
+                if let Some(run) = found {
+                    return Ok(Begun::Started(run));
+                }
+                let run = Box::new(state.run.clone());
+                if let Some(first) = first {
+                    first.committed(Some(Arc::new(state)));
+                }
+                return Ok(Begun::Started(run));
             }
             Ok(Resolution::KeyTaken(id)) => return Ok(Begun::Taken(id, in_doubt)),
             // It may yet be stored: its id is taken then.

@@ -187,6 +187,7 @@ macro_rules! __store_cases {
                 an_intent_may_be_added_again_after_it_was_removed
                 a_run_has_an_intent_for_each_of_its_targets
                 an_intent_committed_under_a_lease_is_in_its_holders_hands
+                a_run_may_be_started_with_its_first_step_begun
                 an_intent_committed_under_a_lease_survives_its_holder
                 a_refused_commit_adds_and_removes_nothing
                 intents_show_their_queue_priority_and_holder

@@ -6,13 +6,13 @@ use futures_util::FutureExt;
 
 use super::StoreFixture;
 use super::setup::{
-    LEASE, WHILE, apply, claim, claim_by, claim_key, committed, extended, held, history, keys, request, started,
+    LEASE, WHILE, apply, claim, claim_by, claim_key, committed, extended, held, history, keys, request, started, state,
     together,
 };
 use crate::definition::{Priority, hours, ms};
 use crate::dispatch::{Intent, IntentKey};
-use crate::port::{ClaimRequest, ClaimResult, Commit, CommitOutcome, IntentWrite};
-use crate::run::Run;
+use crate::port::{ClaimRequest, ClaimResult, Commit, CommitOutcome, IntentWrite, StepWrite};
+use crate::run::{Run, RunStatus, StepRun, StepStatus};
 use crate::testing::sample;
 
 pub async fn adding_an_intent_twice_keeps_the_first(fixture: &dyn StoreFixture) {
@@ -163,6 +163,35 @@ pub async fn an_intent_committed_under_a_lease_is_in_its_holders_hands(fixture: 
     committed(&*store, commit).await;
 }
 
+pub async fn a_run_may_be_started_with_its_first_step_begun(fixture: &dyn StoreFixture) {
+    let (store, clock) = fixture.fresh().await;
+    let lease = sample::lease(sample::run_id(1), "first", sample::lease_token(1));
+    let mut start = sample::start(1);
+    start.run.status = RunStatus::Running;
+    let begun_at = start.run.created_at;
+    let begun = StepRun {
+        status: StepStatus::Running,
+        attempt: 1,
+        lease: Some(lease.token),
+        started_at: Some(begun_at),
+        attempt_started_at: Some(begun_at),
+        ..sample::step("first")
+    };
+    start.steps = vec![StepWrite::Create(begun.clone())];
+    let first = Intent { lease: Some(lease.token), delay: LEASE, ..sample::intent(&start.run, "first") };
+    start.intents = vec![IntentWrite::Add(first)];
+    let run = committed(&*store, start).await;
+    let stored = state(&*store, run.id).await;
+    assert_eq!((stored.run, stored.steps.into_values().collect()), (run.clone(), vec![begun]));
+    assert_eq!(keys(&claim(&*store, 10, 2).await), []);
+    assert_eq!(extended(&*store, std::slice::from_ref(&lease), LEASE).await, [true]);
+    let mut commit = sample::next(&run);
+    commit.fences = vec![lease];
+    committed(&*store, commit).await;
+    clock.advance(LEASE + ms(1));
+    assert_eq!(keys(&claim(&*store, 10, 3).await), [sample::intent(&run, "first").key], "its worker died");
+}
+
 pub async fn an_intent_committed_under_a_lease_survives_its_holder(fixture: &dyn StoreFixture) {
     let (store, clock) = fixture.fresh().await;
     let run = started(&*store, 1).await;
@@ -280,7 +309,7 @@ pub async fn a_run_takes_its_intents_along_to_another_version(fixture: &dyn Stor
     adopted.intents.push(repinned(&run, "second"));
     adopted.run.fingerprint = sample::unknown_fingerprint();
     let run = committed(&*store, adopted).await;
-    assert_eq!(super::setup::state(&*store, run.id).await.run, run);
+    assert_eq!(state(&*store, run.id).await.run, run);
     assert_eq!(keys(&claim(&*store, 10, 1).await), [sample::intent(&bystander, "first").key]);
 }
 
