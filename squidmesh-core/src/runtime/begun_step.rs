@@ -45,7 +45,7 @@ struct Commitment {
 
 /// What became of the commit of a change.
 enum Known {
-    /// It was committed, and left the run in this state, if the state is at hand.
+    /// It was committed; with the state of the run after it, if the run is not cached yet.
     Committed(Option<Arc<RunSnapshot>>),
     NotCommitted,
     Unknown,
