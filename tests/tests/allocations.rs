@@ -2,7 +2,7 @@
 //! recorded here fail the test.
 //!
 //! Everything runs on the test's thread, whose allocations alone are counted: the drivers' own threads and the server
-//! are not.
+//! are not. How many of many runs' commits share a transaction varies, and with it their count: the highest is recorded.
 
 #![allow(
     clippy::expect_used,
@@ -127,7 +127,7 @@ mod sqlite {
         let database = TestDatabase::sqlite();
         let store = || async { SeaOrmStore::connect(database.url()).await.unwrap() };
         check("one run alone, on SQLite", count(store(), 1), 370.0);
-        check("many runs at once, on SQLite", count(store(), AT_ONCE), 190.0);
+        check("many runs at once, on SQLite", count(store(), AT_ONCE), 219.0);
     }
 }
 
@@ -139,6 +139,6 @@ mod postgres {
         let database = block_on(TestDatabase::postgres());
         let store = || async { SeaOrmStore::connect(database.url()).await.unwrap() };
         check("one run alone, on Postgres", count(store(), 1), 392.0);
-        check("many runs at once, on Postgres", count(store(), AT_ONCE), 145.0);
+        check("many runs at once, on Postgres", count(store(), AT_ONCE), 161.0);
     }
 }
