@@ -1,8 +1,8 @@
 //! A step that a change begins for an idle worker of this process, and what is known of the commit of the change.
 //!
-//! The worker receives the step before the change is committed, and waits until it knows what became of the commit. Who
-//! commits may be slow, or go away, or not be polled: then the worker looks for the step in the store by itself. So no
-//! step that was begun stays without a worker.
+//! The worker receives the step before the change is committed, and waits until it knows what became of the commit. The
+//! call that commits may be slow, be dropped, or not be polled: then the worker looks for the step in the store by
+//! itself. So no step that was begun stays without a worker.
 
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
@@ -21,14 +21,14 @@ use crate::run::RunSnapshot;
 const FIRST_LOOK: Duration = Duration::from_millis(250);
 /// The longest time between two looks.
 const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// How long a worker waits for a change whose commit nobody has given up.
+/// How long a worker waits for a change while the call that commits it exists.
 const MAX_WAIT: Duration = Duration::from_secs(120);
 
-/// A step that a change begins for a worker, in the hands of who commits the change. If this is dropped, it is not known
-/// whether the change was committed.
+/// A step that a change begins for a worker, as the call that commits the change has it. If this is dropped, it is not
+/// known whether the change was committed.
 pub(crate) struct Handover(Arc<Commitment>);
 
-/// A step that a change begins for a worker, in the hands of the worker.
+/// A step that a change begins for a worker, as the worker has it.
 pub(crate) struct ReceivedStep {
     /// Keeps the lease alive from before the commit: its answer may take long.
     pub(crate) held: Held,
@@ -114,8 +114,8 @@ impl Commitment {
 }
 
 impl ReceivedStep {
-    /// Waits until the change is known to be committed or not, and returns whether it is. Caches the run. A change that
-    /// nobody vouches for any more is waited for as long as a call may take.
+    /// Waits until the change is known to be committed or not, and returns whether it is. Caches the run. If the call that
+    /// commits is dropped, waits for as long as a call may take.
     pub(crate) async fn is_committed(
         &self,
         store: &dyn Store,
