@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sea_orm::{DatabaseTransaction, DbErr, TransactionTrait};
+use sea_orm::{DatabaseTransaction, DbErr};
 use squidmesh_core::definition::{Definition, Fingerprint, WorkflowName};
 use squidmesh_core::port::{Commit, CommitOutcome, RunHistory, RunPage, StoreError, StoreSession};
 use squidmesh_core::run::RunSnapshot;
@@ -20,20 +20,30 @@ use crate::database::Database;
 use crate::error::failed;
 use crate::query::{history, list, load, lookup};
 use crate::rows::DEFINITION_COLUMNS;
+use crate::savepoint::Savepoint;
 use crate::sql::Sql;
+
+const DOING: &str = "committing in a joined transaction";
 
 /// A [`StoreSession`] inside a host's transaction. Created by [`SeaOrmStore::join`](crate::SeaOrmStore::join).
 ///
-/// The result of a commit holds if the host commits. A commit that conflicts or fails leaves the rest of the
-/// transaction unchanged; the host may continue to use it.
+/// The result of a commit holds if the host commits. A commit that conflicts leaves the rest of the transaction
+/// unchanged, and so does one that fails, except on Postgres the start of a run: if the database refuses it, the
+/// transaction has failed, as after any other refused statement. A start whose future is dropped may take effect.
 pub struct JoinedStore<'a> {
     database: Arc<Database>,
     transaction: &'a DatabaseTransaction,
+    is_last: bool,
 }
 
 impl<'a> JoinedStore<'a> {
     pub(crate) fn new(database: Arc<Database>, transaction: &'a DatabaseTransaction) -> Self {
-        JoinedStore { database, transaction }
+        JoinedStore { database, transaction, is_last: false }
+    }
+
+    /// Creates a session for one commit, after which the transaction ends.
+    pub(crate) fn last(database: Arc<Database>, transaction: &'a DatabaseTransaction) -> Self {
+        JoinedStore { database, transaction, is_last: true }
     }
 
     /// Returns the versions that need not be written in the host's transaction. A new one is written in a transaction of
@@ -41,13 +51,13 @@ impl<'a> JoinedStore<'a> {
     /// then, since it reads a snapshot, writes it itself.
     async fn known_definitions(
         &self,
-        savepoint: &DatabaseTransaction,
+        transaction: &DatabaseTransaction,
         commit: &EncodedCommit,
     ) -> Result<HashSet<Fingerprint>, DbErr> {
         let known = self.database.known_definitions();
         let Some(version) = commit.version().filter(|version| !known.contains(version)) else { return Ok(known) };
-        let isolation = Sql::on(savepoint).push("SELECT current_setting('transaction_isolation') AS isolation");
-        let isolation = isolation.fetch(savepoint).await?;
+        let isolation = Sql::on(transaction).push("SELECT current_setting('transaction_isolation') AS isolation");
+        let isolation = isolation.fetch(transaction).await?;
         let isolation: Option<String> = isolation.first().and_then(|row| row.try_get_by("isolation").ok());
         if isolation.as_deref() != Some("read committed") {
             return Ok(known);
@@ -63,26 +73,66 @@ impl<'a> JoinedStore<'a> {
     }
 
     async fn commit_one(&self, commit: &EncodedCommit) -> Result<CommitOutcome, StoreError> {
-        let doing = failed("committing in a joined transaction");
+        if !self.database.is_sqlite() && commit.is_start() && commit.fences.is_empty() {
+            self.start(commit).await
+        } else {
+            self.commit_after_savepoint(commit).await
+        }
+    }
+
+    /// Starts a run on Postgres. It is one statement, and nothing that it depends on makes it fail, so it needs no
+    /// savepoint.
+    async fn start(&self, commit: &EncodedCommit) -> Result<CommitOutcome, StoreError> {
+        let is_assumed = |known: &HashSet<_>| commit.version().is_some_and(|version| known.contains(version));
+        let known = self.known_definitions(self.transaction, commit).await.map_err(failed(DOING))?;
+        match self.write_start(&known, commit).await? {
+            CommitOutcome::Conflict if is_assumed(&known) => {
+                // The run exists, or the version is no longer stored.
+                self.database.forget_definitions();
+                let known = self.known_definitions(self.transaction, commit).await.map_err(failed(DOING))?;
+                self.write_start(&known, commit).await
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    async fn write_start(
+        &self,
+        known: &HashSet<Fingerprint>,
+        commit: &EncodedCommit,
+    ) -> Result<CommitOutcome, StoreError> {
+        let (transaction, clock) = (self.transaction, &self.database.clock);
+        let written = postgres_batch::write(transaction, clock, known, &[commit], Within::Hosts).await;
+        let answers = written.map_err(|abort| abort.to_error(commit.run_id))?;
+        answers.into_iter().next().unwrap_or(Ok(CommitOutcome::Conflict))
+    }
+
+    async fn commit_after_savepoint(&self, commit: &EncodedCommit) -> Result<CommitOutcome, StoreError> {
+        let doing = failed(DOING);
         let mut retries = 0;
         loop {
-            let savepoint = self.transaction.begin().await.map_err(&doing)?;
-            let clock = &self.database.clock;
-            let written = if self.database.is_sqlite() {
-                sqlite_batch::write(&savepoint, clock, &[commit]).await
+            let savepoint = if self.is_last {
+                Savepoint::last(self.transaction).await
             } else {
-                let known = self.known_definitions(&savepoint, commit).await.map_err(&doing)?;
-                postgres_batch::write(&savepoint, clock, &known, &[commit], Within::Hosts).await
+                Savepoint::nested(self.transaction).await
+            };
+            let savepoint = savepoint.map_err(&doing)?;
+            let (connection, clock) = (savepoint.connection(), &self.database.clock);
+            let written = if self.database.is_sqlite() {
+                sqlite_batch::write(connection, clock, &[commit]).await
+            } else {
+                let known = self.known_definitions(connection, commit).await.map_err(&doing)?;
+                postgres_batch::write(connection, clock, &known, &[commit], Within::Hosts).await
             };
             let abort = match written {
                 Ok(answers) => {
                     let outcome = answers.into_iter().next().unwrap_or(Ok(CommitOutcome::Conflict))?;
-                    savepoint.commit().await.map_err(&doing)?;
+                    savepoint.keep().await.map_err(&doing)?;
                     return Ok(outcome);
                 }
                 Err(abort) => abort,
             };
-            savepoint.rollback().await.map_err(&doing)?;
+            savepoint.undo().await.map_err(&doing)?;
             match abort {
                 Abort::Fenced(_) => return Ok(CommitOutcome::Fenced),
                 Abort::Retry if retries < MAX_RETRIES => {

@@ -78,6 +78,7 @@ mod prune;
 mod query;
 mod redact_url;
 mod rows;
+mod savepoint;
 mod sql;
 mod store;
 #[cfg(all(test, feature = "sqlite", feature = "postgres"))]

@@ -29,7 +29,7 @@ pub(crate) async fn transact(
     let transaction = database.begin_for_host().await.map_err(failed(DOING))?;
     let end = match work(&database, &transaction, &mut *body).await {
         Ok(TransactionEnd::Commit) => {
-            let session = JoinedStore::new(Arc::clone(&database), &transaction);
+            let session = JoinedStore::last(Arc::clone(&database), &transaction);
             match timeout(database.bounds.call(), body.record(&session)).await {
                 Ok(end) => end,
                 Err(_) => {

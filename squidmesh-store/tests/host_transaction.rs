@@ -5,7 +5,7 @@
 mod databases;
 mod silent;
 
-use std::future::IntoFuture;
+use std::future::{Future, IntoFuture};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,8 @@ use databases::{TestDatabase, count};
 use sea_orm::{ConnectionTrait, DbErr};
 use silent::Network;
 use squidmesh_core::command::StartError;
-use squidmesh_core::port::StoreError;
-use squidmesh_core::testing::{ManualClock, MemoryExecutor, RecordingSink};
+use squidmesh_core::port::{Commit, CommitOutcome, Store, StoreError, StoreSession, TransactionBody, TransactionEnd};
+use squidmesh_core::testing::{ManualClock, MemoryExecutor, RecordingSink, sample};
 use squidmesh_core::{RunFilter, RunId, Squidmesh, Step, StepResult, Trigger, Workflow};
 use squidmesh_store::SeaOrmStore;
 
@@ -147,6 +147,67 @@ async fn the_first_start_of_a_version_holds_up_no_other_on_postgres() {
     transaction.rollback().await.unwrap();
     after.rolled_back();
     assert_eq!(mesh.list_runs(&RunFilter::default()).await.unwrap().runs.len(), 1);
+}
+
+/// Returns the statements that `work` costs, with those that follow it by themselves. Leaves out notifications, of which
+/// there are at most ten a second.
+async fn statements<T>(network: &Network, work: impl Future<Output = T>) -> Vec<String> {
+    let settled = Duration::from_millis(300);
+    tokio::time::sleep(settled).await;
+    let before = network.statements().len();
+    work.await;
+    tokio::time::sleep(settled).await;
+    let mut executed = network.statements().split_off(before);
+    executed.retain(|statement| !statement.contains("squidmesh_work"));
+    executed
+}
+
+#[tokio::test]
+async fn a_start_in_a_transaction_costs_five_statements_on_postgres() {
+    let database = TestDatabase::postgres().await;
+    let network = Network::to(&database.url).await;
+    let shop = Shop::over(SeaOrmStore::connect(&network.url(&database.url)).await.unwrap()).await;
+    let start = || {
+        shop.store.transaction(&shop.mesh, async |_, mesh| {
+            mesh.start_run("checkout", &serde_json::json!({})).await?;
+            Ok::<_, ShopError>(())
+        })
+    };
+    // The first one writes the definition, and prepares the statement.
+    start().await.unwrap();
+    let executed = statements(&network, start()).await;
+    assert_eq!(executed.len(), 5, "BEGIN, the start, a check, COMMIT, and one for the pool: {executed:?}");
+}
+
+/// Records the next commit of a run in the transaction of a step.
+struct Recorder(Option<Commit>);
+
+#[async_trait::async_trait]
+impl TransactionBody for Recorder {
+    async fn work(&mut self, _: &(dyn std::any::Any + Send + Sync)) -> TransactionEnd {
+        TransactionEnd::Commit
+    }
+
+    async fn record(&mut self, session: &dyn StoreSession) -> TransactionEnd {
+        let answers = session.commit(vec![self.0.take().unwrap()]).await.unwrap();
+        assert!(matches!(answers[..], [Ok(CommitOutcome::Committed)]), "{answers:?}");
+        TransactionEnd::Commit
+    }
+}
+
+#[tokio::test]
+async fn a_transactional_step_costs_five_statements_on_postgres() {
+    let database = TestDatabase::postgres().await;
+    let network = Network::to(&database.url).await;
+    let store = SeaOrmStore::connect(&network.url(&database.url)).await.unwrap();
+    let start = sample::start(1);
+    let (first, second) = (sample::next(&start.run), sample::next(&sample::next(&start.run).run));
+    store.commit(vec![start]).await.unwrap();
+    // It prepares the statement.
+    store.transact(Box::new(Recorder(Some(first)))).await.unwrap();
+    let step = store.transact(Box::new(Recorder(Some(second))));
+    let executed = statements(&network, step).await;
+    assert_eq!(executed.len(), 5, "BEGIN, SAVEPOINT, the record, COMMIT, and one for the pool: {executed:?}");
 }
 
 /// Makes the network fall silent at the commit of an order, and returns how many runs and orders the database then has.

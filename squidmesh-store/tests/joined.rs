@@ -110,3 +110,20 @@ async fn a_fenced_commit_in_a_transaction_proves_its_lease() {
         assert_eq!(store.history(run.id).await.unwrap().intents, [], "{database:?}");
     }
 }
+
+#[tokio::test]
+async fn a_start_in_a_transaction_stores_a_version_that_is_gone() {
+    for database in TestDatabase::each().await {
+        let store = shop(&database).await;
+        commit(&store, sample::start(1)).await.unwrap();
+        let emptied = "DELETE FROM squidmesh_definitions";
+        store.connection().execute_unprepared(emptied).await.unwrap();
+        let transaction = store.begin().await.unwrap();
+        let session = store.join(&transaction);
+        assert_eq!(commit(&session, sample::start(2)).await.unwrap(), CommitOutcome::Committed, "{database:?}");
+        drop(session);
+        transaction.commit().await.unwrap();
+        assert_eq!(count(store.connection(), "squidmesh_definitions").await, 1, "{database:?}");
+        assert!(store.load(sample::run_id(2)).await.unwrap().is_some());
+    }
+}

@@ -133,6 +133,7 @@ async fn begins_at_once_what_is_emitted(database: TestDatabase, here: bool) {
             workflow: definition.workflow.clone(),
             fingerprint: definition.fingerprint,
             current_step: definition.current_step.clone(),
+            status: RunStatus::Pending,
             revision: 1,
             ..like
         };

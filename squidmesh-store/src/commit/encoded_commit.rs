@@ -108,7 +108,7 @@ impl EncodedCommit {
     }
 
     /// Returns whether this starts its run.
-    pub(super) fn is_start(&self) -> bool {
+    pub(crate) fn is_start(&self) -> bool {
         matches!(self.run, RunWrite::Insert { .. })
     }
 

@@ -42,7 +42,8 @@ const LOCK_TIMEOUT: &str = "lock_timeout AS MATERIALIZED (SELECT set_config('loc
 pub(crate) enum Within {
     /// The statement's own.
     Own,
-    /// The host's, whose own lock timeout applies.
+    /// The host's, whose own lock timeout applies, and which a failed statement would end. A start of a version that is
+    /// assumed to be stored, and is not, is rejected there like one whose run exists.
     Hosts,
 }
 
@@ -108,8 +109,8 @@ pub(crate) fn statement(
 ) -> Result<Sql, DbErr> {
     // A commit alone is one whose latency counts. Batches keep to arrays, so that few statements serve all of them.
     let sql = sql.with_room(TEXT).with_plain_rows(commits.len() == 1).push("WITH ");
-    let batch = BatchStatement { sql, checks: Vec::new() }.runs(commits, within);
-    let batch = batch.definitions(known, commits)?;
+    let batch = BatchStatement { sql, checks: Vec::new() }.runs(commits, known, within);
+    let batch = batch.definitions(known, commits, within)?;
     // Every transaction that locks rows of several runs does so in the order of the runs.
     let mut commits = commits.to_vec();
     commits.sort_by_key(|commit| commit.run_id);
@@ -154,7 +155,7 @@ impl BatchStatement {
         self
     }
 
-    fn runs(mut self, commits: &[&EncodedCommit], within: Within) -> Self {
+    fn runs(mut self, commits: &[&EncodedCommit], known: &HashSet<Fingerprint>, within: Within) -> Self {
         let (lock_timeout, of_changes, of_starts) = match within {
             Within::Own => (LOCK_TIMEOUT, "lock_timeout CROSS JOIN run_changes", " CROSS JOIN lock_timeout"),
             Within::Hosts => ("", "run_changes", ""),
@@ -172,27 +173,46 @@ impl BatchStatement {
             applied.push("SELECT id FROM changed_runs");
         }
         if !started.is_empty() {
-            self.sql = self
-                .sql
-                .push("started_runs AS (")
-                .insert("squidmesh_runs", RUN_COLUMNS, &started)
-                .push(of_starts)
-                .push(" ON CONFLICT DO NOTHING RETURNING id), ");
+            self.sql =
+                self.sql.push("started_runs AS (").insert("squidmesh_runs", RUN_COLUMNS, &started).push(of_starts);
+            if within == Within::Hosts {
+                let assumed =
+                    commits.iter().filter_map(|commit| commit.version()).find(|version| known.contains(version));
+                self = self.if_stored(assumed);
+            }
+            self.sql = self.sql.push(" ON CONFLICT DO NOTHING RETURNING id), ");
             applied.push("SELECT id FROM started_runs");
         }
         self.push(&format!("applied AS MATERIALIZED ({})", applied.join(" UNION ALL ")))
     }
 
+    /// Adds the condition that a version is stored.
+    fn if_stored(mut self, version: Option<&Fingerprint>) -> Self {
+        if let Some(version) = version {
+            let stored = self.sql.push(" WHERE EXISTS (SELECT 1 FROM squidmesh_definitions WHERE fingerprint = ");
+            self.sql = stored.bind(version.to_string()).push(")");
+        }
+        self
+    }
+
     /// Writes definitions, which are identified by their content: the first one stays, and all writers use the
     /// same order. Definitions that are known to be stored are looked up all the same, because the database may
     /// have been restored to an earlier state.
-    fn definitions(mut self, known: &HashSet<Fingerprint>, commits: &[&EncodedCommit]) -> Result<Self, DbErr> {
+    fn definitions(
+        mut self,
+        known: &HashSet<Fingerprint>,
+        commits: &[&EncodedCommit],
+        within: Within,
+    ) -> Result<Self, DbErr> {
         let (mut new, mut assumed) = (BTreeMap::new(), BTreeSet::new());
         let mut users: Vec<Row> = Vec::new();
         for commit in commits {
             let Some(version) = commit.version() else { continue };
             if known.contains(version) {
-                assumed.insert(*version);
+                // A start in a transaction of the host has it as a condition.
+                if within == Within::Own || !commit.is_start() {
+                    assumed.insert(*version);
+                }
                 continue;
             }
             users.push(vec![version.to_string().into(), commit.run_id.as_uuid().into()]);

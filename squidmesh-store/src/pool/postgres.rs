@@ -79,8 +79,10 @@ fn cleared(pool: PoolOptions<Postgres>) -> PoolOptions<Postgres> {
     pool.after_release(|connection, _| {
         Box::pin(async move {
             let cleared = timeout(CLEAR_TIMEOUT, async {
-                // The server would log a warning for each ROLLBACK without a transaction.
-                if connection.execute("BEGIN; ROLLBACK").await.is_err() {
+                // The server would log a warning for each ROLLBACK without a transaction. In a transaction that began with
+                // an earlier statement, this one is later than it; in one that has failed, it is an error.
+                let is_alone = connection.fetch_optional("SELECT WHERE now() = statement_timestamp()").await;
+                if !matches!(is_alone, Ok(Some(_))) {
                     connection.execute("ROLLBACK").await?;
                 }
                 // A connection that the driver takes to be in a transaction would begin only nested ones.

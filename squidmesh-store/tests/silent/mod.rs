@@ -16,6 +16,7 @@ pub(crate) struct Network {
     port: u16,
     silences: Arc<AtomicU64>,
     trap: Arc<Mutex<Option<Trap>>>,
+    statements: Arc<Mutex<Vec<String>>>,
 }
 
 /// A request at which the open connections become silent.
@@ -30,17 +31,28 @@ impl Network {
     pub(crate) async fn to(url: &str) -> Self {
         let (host, port) = address(url);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let network =
-            Network { port: listener.local_addr().unwrap().port(), silences: Arc::default(), trap: Arc::default() };
+        let network = Network {
+            port: listener.local_addr().unwrap().port(),
+            silences: Arc::default(),
+            trap: Arc::default(),
+            statements: Arc::default(),
+        };
         let (silences, trap) = (Arc::clone(&network.silences), Arc::clone(&network.trap));
+        let statements = Arc::clone(&network.statements);
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let server = TcpStream::connect((host.as_str(), port)).await.unwrap();
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                tokio::spawn(carry(from_client, to_server, Arc::clone(&silences), Arc::clone(&trap)));
-                tokio::spawn(carry(from_server, to_client, Arc::clone(&silences), Arc::default()));
+                tokio::spawn(carry(
+                    from_client,
+                    to_server,
+                    Arc::clone(&silences),
+                    Arc::clone(&trap),
+                    Arc::clone(&statements),
+                ));
+                tokio::spawn(carry(from_server, to_client, Arc::clone(&silences), Arc::default(), Arc::default()));
             }
         });
         network
@@ -50,6 +62,11 @@ impl Network {
     pub(crate) fn url(&self, url: &str) -> String {
         let (host, port) = address(url);
         url.replacen(&format!("{host}:{port}"), &format!("127.0.0.1:{}", self.port), 1)
+    }
+
+    /// Returns the beginnings of the statements that clients have executed on Postgres, or their names.
+    pub(crate) fn statements(&self) -> Vec<String> {
+        self.statements.lock().unwrap().clone()
     }
 
     /// Drops everything that is sent on the open connections from now on.
@@ -68,6 +85,7 @@ async fn carry(
     mut to: OwnedWriteHalf,
     silences: Arc<AtomicU64>,
     trap: Arc<Mutex<Option<Trap>>>,
+    statements: Arc<Mutex<Vec<String>>>,
 ) {
     let born = silences.load(Ordering::SeqCst);
     let mut bytes = vec![0; 65_536];
@@ -76,6 +94,11 @@ async fn carry(
         if silences.load(Ordering::SeqCst) != born {
             // Neither side learns that the other has gone.
             std::future::pending::<()>().await;
+        }
+        // `Query` and `Bind`: a client sends a request when the last one was answered, so each begins a packet.
+        if matches!(bytes.first(), Some(b'Q' | b'B')) && count > 0 {
+            let text = bytes.get(5..count.min(100)).unwrap_or_default();
+            statements.lock().unwrap().push(String::from_utf8_lossy(text).into_owned());
         }
         let sprung = sprung(&mut trap.lock().unwrap(), bytes.get(..count).unwrap_or_default());
         if let Some(trap) = sprung {
