@@ -44,6 +44,7 @@ mod terminal_states;
 mod tests;
 mod transitions;
 mod tries;
+mod ways;
 
 pub use change::{Change, begun, ended};
 pub use events::check_emitted;
@@ -110,6 +111,7 @@ const OF_CHANGES: &[(&str, OfChange)] = &[
     (rules::CALLBACKS, callbacks::check_change),
     (rules::BEGINNINGS, transitions::check_beginnings),
     (rules::SEQUENCE, transitions::check_order),
+    (rules::WAYS, ways::check),
 ];
 
 /// Checks one change.

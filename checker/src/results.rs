@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use squidmesh_core::definition::{StepKind, StepName, TransitionOutcome};
+use squidmesh_core::definition::StepKind;
 use squidmesh_core::run::{AttemptStatus, AuditKind, StepRun, StepStatus};
 
 use crate::evidence::{EffectKind, Evidence, RunRecord};
 use crate::findings::Findings;
 
-fn takes_error_route(record: &RunRecord, step: &StepName) -> bool {
+fn takes_error_route(record: &RunRecord, run: &StepRun) -> bool {
+    let Some(failure) = &run.last_error else { return false };
     let definition = record.own_definition();
-    definition.is_some_and(|found| found.transition(step.as_str(), TransitionOutcome::Error).is_some())
+    definition.is_some_and(|found| found.transition_on_failure(run.step.as_str(), failure.kind.as_str()).is_some())
 }
 
 /// Returns whether the run may have been cancelling when its step failed: then the error transition is not taken.
@@ -46,7 +47,7 @@ pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
                 format!("{} is {}, and has an output: {}", run.step, run.status.as_str(), run.output.is_some())
             });
             // A failed step whose error transition was taken has a place in the sequence of completed steps.
-            let led_on = run.status == StepStatus::Failed && takes_error_route(record, &run.step);
+            let led_on = run.status == StepStatus::Failed && takes_error_route(record, run);
             // The transitions of an adopted run at the time its step failed are not known.
             let inherited = evidence.inherited.contains(id);
             let unknown = inherited || record.own_definition().is_none() || failed_cancelling(evidence, record, run);

@@ -25,6 +25,7 @@ pub const FINAL: &str = "what has ended stays as it is";
 pub const FENCED: &str = "an attempt begins and ends in the hands of who holds it";
 pub const BEGINNINGS: &str = "nothing begins in a run that is over, nor before what it depends on";
 pub const SEQUENCE: &str = "steps are numbered in the order in which they completed";
+pub const WAYS: &str = "a run leaves a step by the first way that its outcome opens, once";
 pub const RESTLESS: &str = "everything comes to rest";
 pub const SCHEDULES: &str = "every occurrence of a schedule is caught up with";
 pub const OFFERS: &str = "what is offered is accepted";
@@ -33,7 +34,7 @@ pub const PANICS: &str = "nothing panics";
 pub const LEFT: &str = "a delivery that ends leaves no attempt open";
 
 /// All rules.
-pub const ALL: [&str; 31] = [
+pub const ALL: [&str; 32] = [
     STARTS,
     ANSWERS,
     TERMINAL_STATES,
@@ -59,6 +60,7 @@ pub const ALL: [&str; 31] = [
     FENCED,
     BEGINNINGS,
     SEQUENCE,
+    WAYS,
     RESTLESS,
     SCHEDULES,
     OFFERS,

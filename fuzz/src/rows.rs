@@ -52,13 +52,15 @@ pub(crate) fn full_run() -> Run {
 
 /// Returns a step run with a value in every column.
 pub(crate) fn full_step() -> StepRun {
+    let routed =
+        json!({ "from": "first", "on": "ok", "guard": { "if": { "exists": { "path": ["a"] } } }, "to": "fail" });
     let valid = json!({
         "step": "first", "status": "running", "input": { "a": 1 }, "recovery": sample::step("first").recovery,
         "output": { "b": [2] }, "last_error": Failure::new("retryable", "it broke"), "attempt": 2, "failures": 1, "crashes": 0,
         "lease": sample::lease_token(1), "sequence": 1,
-        "resume": { "ok": "complete", "error": null, "output_key": null },
+        "continuation": { "ok": "complete", "error": null, "guarded": [routed], "output_key": null },
         "manual": { "decision": "approved", "actor": "ann", "comment": null, "metadata": null, "at": sample::STARTED },
-        "routes": [], "compensation": null, "created_at": sample::STARTED, "started_at": sample::STARTED,
+        "routes": [], "taken": routed, "compensation": null, "created_at": sample::STARTED, "started_at": sample::STARTED,
         "attempt_started_at": sample::STARTED, "finished_at": null,
     });
     serde_json::from_value(valid).unwrap_or_else(|_| {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::definition::Transition;
 use crate::dispatch::{Intent, JobMetadata};
 use crate::id::RunId;
 use crate::name::{StepName, TriggerName, WorkflowName, names};
@@ -111,6 +112,11 @@ pub enum EventKind {
         /// How long the attempt took.
         duration: Duration,
     },
+    /// A run left a step by one of several transitions.
+    StepRouted {
+        /// The transition that was chosen.
+        transition: Box<Transition>,
+    },
     /// An attempt failed.
     StepFailed {
         /// The step's name.
@@ -196,6 +202,7 @@ impl EventKind {
             EventKind::StepStarted { .. } => "step.started",
             EventKind::DeliveryIgnored { .. } => "delivery.ignored",
             EventKind::StepCompleted { .. } => "step.completed",
+            EventKind::StepRouted { .. } => "step.routed",
             EventKind::StepFailed { .. } => "step.failed",
             EventKind::StepRetryScheduled { .. } => "step.retry_scheduled",
             EventKind::CompensationStarted { .. } => "compensation.started",

@@ -5,6 +5,9 @@
 #[cfg_attr(not(doctest), doc = include_str!("../docs/guides/writing-workflows.md"))]
 pub mod writing_workflows {}
 
+#[cfg_attr(not(doctest), doc = include_str!("../docs/guides/choosing-the-way-on.md"))]
+pub mod choosing_the_way_on {}
+
 #[cfg_attr(not(doctest), doc = include_str!("../docs/guides/your-own-errors.md"))]
 pub mod your_own_errors {}
 

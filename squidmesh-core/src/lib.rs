@@ -118,7 +118,7 @@ mod name;
 pub mod workflow;
 
 pub use contract::Field;
-pub use definition::{DefinitionErrors, Retry, hours, minutes, ms, secs};
+pub use definition::{DefinitionErrors, Retry, hours, minutes, ms, not, secs, when};
 pub use dispatcher::Dispatcher;
 pub use facade::Squidmesh;
 pub use handler::{Handler, StepContext, StepError, StepResult, StepResultExt};

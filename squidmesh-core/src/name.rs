@@ -25,7 +25,7 @@ pub struct InvalidName {
 }
 
 impl InvalidName {
-    /// Returns the kind of name: `"workflow"`, `"step"`, `"trigger"` or `"queue"`.
+    /// Returns the kind of name: `"workflow"`, `"step"`, `"trigger"`, `"queue"` or `"route"`.
     pub fn what(&self) -> &'static str {
         self.what
     }
@@ -59,7 +59,7 @@ pub enum NameProblem {
     SurroundingSpace,
 }
 
-fn check(what: &'static str, name: &str) -> Result<(), InvalidName> {
+pub(crate) fn check(what: &'static str, name: &str) -> Result<(), InvalidName> {
     let reason = if name.is_empty() {
         NameProblem::Empty
     } else if name.len() > MAX_BYTES {

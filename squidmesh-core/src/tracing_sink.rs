@@ -69,6 +69,13 @@ impl EventSink for TracingSink {
             EventKind::StepCompleted { step, attempt, duration } => {
                 log!(debug, event, step = %step, attempt = attempt, duration_ms = millis(*duration))
             }
+            EventKind::StepRouted { transition } => log!(
+                debug,
+                event,
+                step = %transition.from,
+                to = %transition.to,
+                by = transition.guard.as_ref().map(tracing::field::display),
+            ),
             EventKind::StepFailed { step, attempt, duration, error, is_final: true }
                 if error.kind != FailureKind::CANCELLED =>
             {

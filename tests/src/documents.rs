@@ -24,6 +24,9 @@ pub struct UsingADatabase;
 #[doc = include_str!("../../squidmesh-core/docs/guides/choosing-an-executor.md")]
 pub struct ChoosingAnExecutor;
 
+#[doc = include_str!("../../squidmesh-core/docs/guides/choosing-the-way-on.md")]
+pub struct ChoosingTheWayOn;
+
 #[doc = include_str!("../../squidmesh-core/docs/guides/your-own-errors.md")]
 pub struct YourOwnErrors;
 

@@ -37,6 +37,11 @@ impl Journal {
         self.calls().into_iter().map(|call| call.step).collect()
     }
 
+    /// Returns the steps of a run that were called, in order.
+    pub fn steps_of(&self, run: RunId) -> Vec<String> {
+        self.calls().into_iter().filter(|call| call.run_id == run).map(|call| call.step).collect()
+    }
+
     /// Returns the calls of one step.
     pub fn of(&self, step: &str) -> Vec<Call> {
         self.calls().into_iter().filter(|call| call.step == step).collect()

@@ -122,7 +122,7 @@ fn placed(workflow: &Workflow, stage: Stage, number: u64) -> Commit {
     let mut decision = work.close();
     if let (Stage::Ended, engine::Begin::Execute(task)) = (stage, begun) {
         let mut work = UnitOfWork::open(definition.clone(), decision.state, moment, Limits::default());
-        let outcome = engine::Outcome::Completed { value: Value::Null, schedule_in: None };
+        let outcome = engine::Outcome::Completed { value: Value::Null, schedule_in: None, route: None };
         engine::record(&mut work, &task, outcome, None, &accept).unwrap();
         decision = work.close();
         assert_eq!(decision.state.run.status, RunStatus::Completed);

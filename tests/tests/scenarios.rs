@@ -283,6 +283,11 @@ squidmesh_tests::scenarios! {
         a_deploy_is_compared_with_the_runs_that_live
         a_failed_run_of_a_lost_version_is_resumed_if_adoptable
         a_stranded_run_that_cannot_be_read_keeps_no_other_waiting;
+    ways:
+        the_first_condition_that_holds_chooses_the_next_step
+        a_failure_takes_the_transition_of_its_kind
+        a_handler_chooses_a_route_by_its_name
+        a_decision_chooses_by_what_was_said;
     wide:
         hundreds_of_siblings_join_once;
 }

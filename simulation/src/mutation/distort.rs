@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use squidmesh_core::definition::{Definition, Shape, StepDefinition, StepKind};
+use squidmesh_core::definition::{Definition, Guard, Shape, StepDefinition, StepKind};
 use squidmesh_core::dispatch::{DispatchTarget, Intent, IntentKey};
 use squidmesh_core::port::{Commit, IntentWrite, Precondition, StepWrite};
 use squidmesh_core::run::{
@@ -197,6 +197,28 @@ impl Mutation {
                 }
             }
             Mutation::ScheduledAfterwards => schedule_afterwards(commit, stored, definition),
+            Mutation::OtherWay => {
+                for step in steps(commit) {
+                    let Some(taken) = step.taken.as_mut().filter(|taken| taken.guard.is_some()) else { continue };
+                    taken.guard = None;
+                }
+            }
+            Mutation::ForgottenWay => steps(commit).for_each(|step| step.taken = None),
+            Mutation::ChosenAgain => {
+                let left = stored.into_iter().flat_map(|state| state.steps.values());
+                let left = left.filter_map(|step| Some((step, step.taken.as_ref()?)));
+                if let Some((step, taken)) = left.min_by_key(|(step, _)| step.sequence)
+                    && !steps(commit).any(|written| written.step == step.step)
+                {
+                    let mut again = step.clone();
+                    let guard = taken.guard.is_none().then(|| Guard::Kind("other".to_owned()));
+                    again.taken = Some(taken.clone()).map(|mut taken| {
+                        taken.guard = guard;
+                        taken
+                    });
+                    commit.steps.push(StepWrite::Update(again));
+                }
+            }
             Mutation::EventBeforeCommit
             | Mutation::ChangedInput
             | Mutation::NeverQuiet

@@ -120,11 +120,17 @@ pub enum Mutation {
     PanickingStore,
     /// A worker drops a delivery, and takes it for done.
     DroppedDelivery,
+    /// Another way is recorded than the one that the outcome opens.
+    OtherWay,
+    /// The way by which a run left a step is not recorded.
+    ForgottenWay,
+    /// The way by which a run left a step is changed later.
+    ChosenAgain,
 }
 
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Mutation; 54] = [
+    pub const ALL: [Mutation; 57] = [
         Mutation::LostJoin,
         Mutation::EarlyJoin,
         Mutation::UnfencedOutcome,
@@ -179,6 +185,9 @@ impl Mutation {
         Mutation::OwnWorkTaken,
         Mutation::PanickingStore,
         Mutation::DroppedDelivery,
+        Mutation::OtherWay,
+        Mutation::ForgottenWay,
+        Mutation::ChosenAgain,
     ];
 
     /// Returns the rule that must notice the mutation.
@@ -228,6 +237,7 @@ impl Mutation {
             Mutation::OwnWorkTaken => rules::ALONE,
             Mutation::PanickingStore => rules::PANICS,
             Mutation::DroppedDelivery => rules::LEFT,
+            Mutation::OtherWay | Mutation::ForgottenWay | Mutation::ChosenAgain => rules::WAYS,
         }
     }
 

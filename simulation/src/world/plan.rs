@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use squidmesh_checker::{Effect, EffectKind};
-use squidmesh_core::definition::{LogLevel, MissedPolicy};
+use squidmesh_core::definition::{Condition, JsonViolation, LogLevel, MissedPolicy};
 use squidmesh_core::testing::MemoryTransaction;
-use squidmesh_core::workflow::{TransactionalHandler, WithDelay, WorkflowBuilder};
+use squidmesh_core::workflow::{
+    Destination, HandlerOutput, Output, OutputShape, Routed, TransactionalHandler, WithDelay, WorkflowBuilder,
+};
 use squidmesh_core::{
     COMPLETE, FAIL, Field, Retry, Step, StepContext, StepError, StepResult, Trigger, Workflow, approval, hours, log,
-    minutes, ms, pause, secs, transactional, wait,
+    minutes, ms, not, pause, secs, transactional, wait, when,
 };
 
 use super::environment::Environment;
@@ -39,12 +41,47 @@ struct StepPlan {
     recovery: Recovery,
     /// The target of the error transition: a later step, or, if that is beyond the last, the end.
     on_error: Option<usize>,
+    ways: Ways,
     after: Vec<usize>,
     under_key: bool,
     /// Whether the step asks for one key of all that is visible to it.
     picks: bool,
     /// Whether the handler tends to kill its worker.
     poison: bool,
+}
+
+/// The ways on from a step besides the next step and the error transition: the condition, the route and the error kind,
+/// each with a later step, or, if that is beyond the last, the end.
+#[derive(Clone, Debug, Default)]
+struct Ways {
+    conditions: Vec<(Condition, usize)>,
+    route: Option<usize>,
+    kind: Option<usize>,
+}
+
+impl Ways {
+    fn draw(scheduler: &Scheduler, later: impl Fn(&Scheduler) -> usize) -> Self {
+        let condition = |scheduler: &Scheduler| match scheduler.below(5) {
+            0 => when("effect").less_than(scheduler.below(30)),
+            1 => not(when("number").at_most(scheduler.below(4))),
+            2 => when("of_s0.effect").exists().and(when("number").is_not(2.0)),
+            3 => when("decision").one_of(["approved", "rejected"]).or(when("effect").is_missing()),
+            _ => when("effect").greater_than(scheduler.below(30)),
+        };
+        let count = [0, 0, 1, 2][scheduler.below(4) as usize];
+        let mut conditions: Vec<(Condition, usize)> = Vec::new();
+        for _ in 0..count {
+            let condition = condition(scheduler);
+            if conditions.iter().all(|(other, _)| *other != condition) {
+                conditions.push((condition, later(scheduler)));
+            }
+        }
+        Ways {
+            conditions,
+            route: scheduler.one_in(5).then(|| later(scheduler)),
+            kind: scheduler.one_in(4).then(|| later(scheduler)),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -116,7 +153,12 @@ impl Plan {
         environment: &Arc<Environment>,
     ) -> Workflow {
         let trigger = match missed {
-            None => Trigger::manual("go").field(Field::integer("number")),
+            // Clients give a number alone; conditions may ask for the rest, which steps may provide.
+            None => Trigger::manual("go")
+                .field(Field::integer("number"))
+                .field(Field::integer("effect").optional())
+                .field(Field::map("of_s0").optional())
+                .field(Field::string("decision").optional()),
             Some(policy) => Trigger::cron("often").expression("*/10 * * * *").time_zone("UTC").missed(policy),
         };
         let mut builder = Workflow::builder(called).trigger(trigger);
@@ -177,6 +219,7 @@ impl StepPlan {
                 _ => Recovery::None,
             },
             on_error: (person || scheduler.one_in(3)).then(|| later(scheduler)),
+            ways: if dependencies { Ways::default() } else { Ways::draw(scheduler, later) },
             after: (0..place).filter(|_| dependencies && scheduler.one_in(2)).collect(),
             under_key: scheduler.one_in(3),
             picks: scheduler.one_in(4),
@@ -190,16 +233,19 @@ impl StepPlan {
         let mut step = match &self.kind {
             Kind::Handler => {
                 let (environment, poison) = (Arc::clone(environment), self.poison);
+                let chooses = self.ways.route.is_some();
                 Step::new(&here, move |input: Value, context: StepContext| {
                     let environment = Arc::clone(&environment);
                     async move {
-                        let output = work(&environment, poison, input, context).await?;
-                        let delay = if environment.goes_wrong(12) {
-                            secs(1 + environment.scheduler.below(100))
-                        } else {
-                            Duration::ZERO
+                        let value = work(&environment, poison, input, context).await?;
+                        let delayed = environment.goes_wrong(12);
+                        let delay = delayed.then(|| secs(1 + environment.scheduler.below(100)));
+                        let route = match environment.scheduler.below(12) {
+                            0 if chooses => Some("nowhere"),
+                            1..=6 if chooses => Some(ROUTE),
+                            _ => None,
                         };
-                        StepResult::Ok(WithDelay::by(delay, output))
+                        StepResult::Ok(Ended { value, delay, route })
                     }
                 })
             }
@@ -248,6 +294,23 @@ impl StepPlan {
             true => builder.then(&here, name(place + 1)),
             false => builder.then(&here, COMPLETE),
         };
+        let (has_code, is_person) =
+            (matches!(self.kind, Kind::Handler), matches!(self.kind, Kind::Approval | Kind::Deadline(..)));
+        let end = |to: usize| if to < count { Destination::from(name(to)) } else { COMPLETE.into() };
+        let builder = self
+            .ways
+            .conditions
+            .iter()
+            .fold(builder, |builder, (condition, to)| builder.then_if(&here, condition.clone(), end(*to)));
+        let builder = match self.ways.route.filter(|_| has_code) {
+            Some(to) => builder.then_named(&here, ROUTE, end(to)),
+            None => builder,
+        };
+        let builder = match self.ways.kind {
+            Some(to) if has_code => builder.on_error_kind(&here, "declined", end(to)),
+            Some(to) if is_person => builder.on_error_kind(&here, "rejected", end(to)),
+            _ => builder,
+        };
         let reaches_error = !matches!(self.kind, Kind::Wait(_) | Kind::Log | Kind::Pause);
         match self.on_error.filter(|_| reaches_error) {
             None => builder,
@@ -255,6 +318,32 @@ impl StepPlan {
             Some(_) if self.under_key => builder.on_error(&here, FAIL),
             Some(_) => builder.on_error(&here, COMPLETE),
         }
+    }
+}
+
+/// The route that handlers choose.
+const ROUTE: &str = "aside";
+
+/// What a handler returns.
+struct Ended {
+    value: Value,
+    delay: Option<Duration>,
+    route: Option<&'static str>,
+}
+
+impl Output for Ended {
+    fn into_output(self) -> Result<HandlerOutput, JsonViolation> {
+        let routed = self.route.map(|route| Routed::to(route, self.value.clone()));
+        match (routed, self.delay) {
+            (Some(routed), Some(delay)) => routed.after(delay).into_output(),
+            (Some(routed), None) => routed.into_output(),
+            (None, Some(delay)) => WithDelay::by(delay, self.value).into_output(),
+            (None, None) => self.value.into_output(),
+        }
+    }
+
+    fn shape() -> OutputShape {
+        OutputShape::Any
     }
 }
 
@@ -288,7 +377,8 @@ async fn act(
     match way {
         0 => Err(StepError::retryable("not yet").retry_after(retry_after.unwrap_or_default())),
         1..=4 => Err(StepError::retryable("not now")),
-        5 | 6 => Err(StepError::terminal("never")),
+        5 => Err(StepError::terminal("never")),
+        6 => Err(StepError::terminal("no").kind("declined")),
         7 => panic!("{PLANNED}"),
         8 => Ok(Value::from("a\0b")),
         9 => {

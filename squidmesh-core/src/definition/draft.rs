@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::duration::{millis, optional_millis};
 use super::retry::Retry;
 use super::step::{InputMapping, Priority, RecoveryPolicy, StepKind};
-use super::transition::{RecoveryRoute, TransitionOutcome};
+use super::transition::{Guard, RecoveryRoute, TransitionOutcome};
 use super::trigger::TriggerKind;
 use crate::contract::Contract;
 
@@ -98,6 +98,7 @@ pub(crate) struct DeadlineDraft {
 pub(crate) struct TransitionDraft {
     pub(crate) from: String,
     pub(crate) on: TransitionOutcome,
+    pub(crate) guard: Option<Guard>,
     pub(crate) to: TargetDraft,
     pub(crate) recovery: Option<RecoveryRoute>,
 }

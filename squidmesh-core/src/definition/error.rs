@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use super::guard_problem::GuardProblem;
+use super::similar::meant;
 use super::transition::TransitionOutcome;
 use crate::contract::{FieldKind, PayloadErrors};
 use crate::json::JsonViolation;
@@ -346,7 +348,6 @@ pub enum DefinitionError {
         /// `"pause"` or `"approval"`.
         kind: &'static str,
     },
-
     /// Two transitions leave a step with the same outcome.
     #[error("the step {from:?} has two transitions for the outcome {on}")]
     DuplicateTransition {
@@ -384,6 +385,14 @@ pub enum DefinitionError {
     NoSuccessor {
         /// The step.
         step: String,
+    },
+    /// The conditions, routes or error kinds of the transitions that leave a step cannot be meant.
+    #[error("the step {from:?} {problem}")]
+    Guard {
+        /// The step that the transitions leave.
+        from: String,
+        /// What is wrong with them.
+        problem: GuardProblem,
     },
     /// A workflow has several steps and nothing that orders them.
     #[error(
@@ -459,18 +468,12 @@ pub enum DefinitionError {
         /// The step.
         step: String,
     },
-
     /// The definition as a whole cannot be stored.
     #[error("the definition cannot be stored: {0}")]
     NotStorable(JsonViolation),
 }
 
-/// Returns the suggestion at the end of a message about an unknown name.
-fn meant(similar: &Option<String>) -> String {
-    similar.as_ref().map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
-}
-
-/// The maximum number of names in a message; the error itself has them all.
+/// The maximum number of names in a message.
 const LISTED: usize = 20;
 
 fn cycle(steps: &[String]) -> String {

@@ -12,8 +12,10 @@ use crate::name::StepName;
 pub(super) struct Graph {
     pub(super) positions: HashMap<StepName, usize>,
     pub(super) entries: Vec<usize>,
-    /// For each step, the positions of its transitions on ok and on error.
+    /// For each step, the positions of its transitions on ok and on error that have no guard.
     pub(super) transitions: Vec<[Option<usize>; 2]>,
+    /// For each step that has some, the positions of its transitions with a guard, in the order of declaration.
+    pub(super) guarded: HashMap<usize, Vec<usize>>,
     /// For each step, its dependencies, in the order in which it names them.
     pub(super) dependencies: Vec<Vec<usize>>,
     /// For each step, its dependents, in the order of declaration.
@@ -42,6 +44,10 @@ impl Graph {
 
     pub(super) fn transition(&self, step: usize, on: TransitionOutcome) -> Option<usize> {
         *self.transitions.get(step)?.get(slot(on))?
+    }
+
+    pub(super) fn guarded(&self, step: usize) -> &[usize] {
+        self.guarded.get(&step).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn dependents(&self, step: usize) -> &[usize] {

@@ -3,6 +3,7 @@
 //! Knows steps, triggers, edges and the fingerprint that identifies them; must never know handlers, stores or
 //! runs. A definition that is read from storage passes the same validation as one that was just built.
 
+mod condition;
 mod cycle;
 mod deadline;
 mod duration;
@@ -10,6 +11,7 @@ mod error;
 mod errors;
 mod fingerprint;
 mod graph;
+mod guard_problem;
 mod retry;
 mod similar;
 mod step;
@@ -19,14 +21,16 @@ mod validate;
 
 pub(crate) mod draft;
 
+pub use self::condition::{Comparison, Condition, ConditionPath, Subject, not, when};
 pub use self::deadline::Deadline;
 pub use self::duration::{hours, minutes, ms, secs};
 pub use self::error::DefinitionError;
 pub use self::errors::DefinitionErrors;
 pub use self::fingerprint::{Fingerprint, InvalidFingerprint};
+pub use self::guard_problem::GuardProblem;
 pub use self::retry::Retry;
 pub use self::step::{InputMapping, LogLevel, Priority, RecoveryPolicy, StepDefinition, StepKind};
-pub use self::transition::{RecoveryRoute, Target, Transition, TransitionOutcome};
+pub use self::transition::{Guard, RecoveryRoute, Target, Transition, TransitionOutcome};
 pub use self::trigger::{TriggerDefinition, TriggerKind};
 pub use crate::schedule::MissedPolicy;
 
@@ -34,6 +38,7 @@ pub use crate::contract::{Contract, Field, FieldKind, PayloadError, PayloadError
 pub use crate::json::{JsonLimits, JsonViolation};
 pub use crate::name::{InvalidName, NameProblem, QueueName, StepName, TriggerName, WorkflowName};
 
+pub(crate) use self::condition::inside;
 pub(crate) use self::duration::{optional_millis, whole_ms};
 pub(crate) use self::similar::{MAX_SUGGESTIONS, similar};
 
@@ -123,9 +128,24 @@ impl Definition {
         &self.transitions
     }
 
-    /// Returns the transition of a step on an outcome, in constant time.
+    /// Returns the transition of a step on an outcome that has no guard, in constant time.
     pub fn transition(&self, from: &str, on: TransitionOutcome) -> Option<&Transition> {
         self.transitions.get(self.graph.transition(self.graph.position(from)?, on)?)
+    }
+
+    /// Returns the transitions of a step that have a guard, in the order of declaration, in constant time.
+    pub fn guarded_transitions(&self, from: &str) -> impl Iterator<Item = &Transition> {
+        let places = self.graph.position(from).map_or(&[][..], |position| self.graph.guarded(position));
+        places.iter().filter_map(|place| self.transitions.get(*place))
+    }
+
+    /// Returns the transition that a failure of this kind takes, if any: the first that is for that kind, or the error
+    /// transition without a guard.
+    pub fn transition_on_failure(&self, from: &str, kind: &str) -> Option<&Transition> {
+        let is_for_it = |guard: &Guard| matches!(guard, Guard::Kind(of) if of == kind);
+        let mut guarded = self.guarded_transitions(from);
+        let found = guarded.find(|transition| transition.guard.as_ref().is_some_and(is_for_it));
+        found.or_else(|| self.transition(from, TransitionOutcome::Error))
     }
 
     /// Returns the steps that name this one in their `after`, in the order of declaration.

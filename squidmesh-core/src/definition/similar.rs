@@ -23,6 +23,11 @@ fn allowed(length: usize) -> usize {
 /// The length beyond which names are not compared, so that the work is bounded.
 const LONGEST: usize = 200;
 
+/// Returns the suggestion at the end of a message about an unknown name.
+pub(super) fn meant(similar: &Option<String>) -> String {
+    similar.as_ref().map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::similar;

@@ -1,26 +1,61 @@
 //! The edges of a transition workflow.
 //!
-//! Data only; must never know the state of a run.
+//! Several edges may leave a step on one outcome: those with a guard, in the order of declaration, and one without. Data
+//! only; must never know the state of a run.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::condition::Condition;
 use crate::name::StepName;
 
 /// A transition: where a run continues when a step ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Transition {
     /// The step that the transition leaves.
     pub from: StepName,
     /// The outcome on which it is taken.
     pub on: TransitionOutcome,
+    /// What the transition needs besides; without a guard, it is taken if no other one of that outcome is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
     /// The target that follows.
     pub to: Target,
     /// The purpose of an error transition, if declared; it is recorded in the failed step's history.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoveryRoute>,
+}
+
+impl Transition {
+    /// Creates a transition without a guard.
+    pub(crate) fn plain(from: StepName, on: TransitionOutcome, to: Target) -> Self {
+        Transition { from, on, guard: None, to, recovery: None }
+    }
+}
+
+/// What a transition needs to be taken, besides the outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Guard {
+    /// The condition holds once the step has completed.
+    If(Condition),
+    /// The failure is of this kind.
+    Kind(String),
+    /// The handler chose the route with this name.
+    Route(String),
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::If(condition) => write!(f, "if {condition}"),
+            Self::Kind(kind) => write!(f, "kind {kind}"),
+            Self::Route(route) => write!(f, "route {route}"),
+        }
+    }
 }
 
 /// The outcome of a step, as far as transitions distinguish outcomes.
@@ -60,6 +95,16 @@ impl Target {
         match self {
             Target::Step(step) => Some(step),
             Target::Complete | Target::Fail => None,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Step(step) => write!(f, "{step}"),
+            Target::Complete => f.write_str("completed"),
+            Target::Fail => f.write_str("failed"),
         }
     }
 }

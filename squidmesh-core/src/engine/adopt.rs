@@ -250,7 +250,8 @@ fn transitions(state: &RunSnapshot, from: &Definition, to: &Definition, found: &
     match continuation {
         Some(continuation) if state.run.status == RunStatus::Paused => {
             let targets = [Some(&continuation.ok), continuation.error.as_ref(), continuation.expired.as_ref()];
-            for target in targets.into_iter().flatten().filter_map(Target::step) {
+            let guarded = continuation.guarded.iter().map(|transition| &transition.to);
+            for target in targets.into_iter().flatten().chain(guarded).filter_map(Target::step) {
                 match to.step(target.as_str()) {
                     None => {
                         found.push(Difference::TargetMissing { step: current.clone(), target: target.clone() });
@@ -283,7 +284,9 @@ fn transitions(state: &RunSnapshot, from: &Definition, to: &Definition, found: &
 fn successors(definition: &Definition, step: &StepName) -> Vec<StepName> {
     let both = [TransitionOutcome::Ok, TransitionOutcome::Error];
     let deadline = definition.step(step.as_str()).and_then(|step| step.deadline.as_ref()?.to.as_ref());
-    let targets = both.into_iter().filter_map(|on| Some(&definition.transition(step.as_str(), on)?.to)).chain(deadline);
+    let guarded = definition.guarded_transitions(step.as_str());
+    let plain = both.into_iter().filter_map(|on| definition.transition(step.as_str(), on));
+    let targets = guarded.chain(plain).map(|transition| &transition.to).chain(deadline);
     targets.filter_map(Target::step).cloned().collect()
 }
 

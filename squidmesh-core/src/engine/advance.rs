@@ -9,8 +9,10 @@ use super::describe::DescribeJobs;
 use super::dispatch::{AcceptedSuccessors, dispatch_successors};
 use super::dispatch_refused::DispatchRefused;
 use super::failure_path::failure_of_path;
+use super::recordable::recordable;
 use super::settle::{fail_run, finish_step, settle_run};
 use super::unit_of_work::{Allowed, UnitOfWork};
+use super::way::{has_route, is_a_choice, take, way_on};
 use crate::definition::{RecoveryRoute, Shape, Target, TransitionOutcome};
 use crate::event::EventKind;
 use crate::name::StepName;
@@ -21,7 +23,7 @@ pub(super) fn complete_step(
     work: &mut UnitOfWork,
     step: &StepName,
     output: Arc<Map<String, Value>>,
-    schedule_in: Option<Duration>,
+    (schedule_in, route): (Option<Duration>, Option<&str>),
     jobs: &dyn DescribeJobs,
 ) -> Allowed {
     let (attempt, duration) = work.end_attempt(step, AttemptStatus::Completed, None);
@@ -37,30 +39,36 @@ pub(super) fn complete_step(
     finish_step(work, step, StepStatus::Completed);
     work.emit(EventKind::StepCompleted { step: step.clone(), attempt, duration });
     match work.run().status.may_schedule() {
-        true => advance(work, step, schedule_in, jobs),
+        true => advance(work, step, (schedule_in, route), jobs),
         false => settle_run(work, jobs),
     }
 }
 
-/// Continues after `step` has completed.
+/// Continues after `step` has completed: after a delay, and by a route, if its handler asked for them.
 pub(super) fn advance(
     work: &mut UnitOfWork,
     step: &StepName,
-    delay: Option<Duration>,
+    (delay, route): (Option<Duration>, Option<&str>),
     jobs: &dyn DescribeJobs,
 ) -> Allowed {
+    if let Some(unknown) = route.filter(|route| !has_route(work, step, route)) {
+        let message =
+            format!("step {step} chose the route {unknown:?}, which leads nowhere: declare it with `then_named`");
+        return leave_by_error(work, step, Failure::new(FailureKind::UNKNOWN_ROUTE, message), jobs);
+    }
     match work.definition().shape() {
-        Shape::Transitions => {
-            let target =
-                work.definition().transition(step.as_str(), TransitionOutcome::Ok).map(|found| found.to.clone());
-            match target {
-                Some(target) => follow(work, step, &target, delay, jobs),
-                None => {
-                    let message = format!("step {step} completed, and the workflow has no transition for that");
-                    fail_run(work, Failure::new(FailureKind::NO_SUCCESSOR, message).at(step), jobs)
+        Shape::Transitions => match way_on(work, step, route) {
+            Some(transition) => {
+                if is_a_choice(work, step, TransitionOutcome::Ok) {
+                    take(work, step, &transition);
                 }
+                follow(work, step, &transition.to, delay, jobs)
             }
-        }
+            None => {
+                let message = format!("step {step} completed, and the workflow has no transition for that");
+                fail_run(work, Failure::new(FailureKind::NO_SUCCESSOR, message).at(step), jobs)
+            }
+        },
         Shape::Dependencies => join(work, step, delay, jobs),
     }
 }
@@ -152,14 +160,24 @@ fn refused(work: &mut UnitOfWork, next: &StepName, error: &DispatchRefused, jobs
 /// Ends a step in failure: takes the error transition if there is one, and fails the run otherwise.
 pub(super) fn fail_step(work: &mut UnitOfWork, step: &StepName, failure: Failure, jobs: &dyn DescribeJobs) -> Allowed {
     finish_step(work, step, StepStatus::Failed);
-    let route = work.definition().transition(step.as_str(), TransitionOutcome::Error).cloned();
+    leave_by_error(work, step, failure, jobs)
+}
+
+/// Leaves an ended step by the error transition for a failure if there is one, and fails the run otherwise.
+fn leave_by_error(work: &mut UnitOfWork, step: &StepName, failure: Failure, jobs: &dyn DescribeJobs) -> Allowed {
+    let route = work.definition().transition_on_failure(step.as_str(), failure.kind.as_str()).cloned();
     let Some(route) = route else { return fail_run(work, failure.at(step), jobs) };
     // The failure is stored with the edge that it takes, for every step after it.
+    let failure = recordable(failure, work.limits());
     let sequence = work.next_sequence();
     work.change_step(step, |run| {
-        run.sequence = Some(sequence);
+        run.sequence = run.sequence.or(Some(sequence));
         run.last_error = Some(failure);
     });
+    // A step that completed took an error transition only because it chose an unknown route.
+    if is_a_choice(work, step, TransitionOutcome::Error) || work.state().is_completed(step) {
+        take(work, step, &route);
+    }
     if let Some(recovery) = route.recovery {
         work.change_step(step, |run| run.routes.push(recovery));
         let kind = match recovery {

@@ -12,7 +12,7 @@ use super::manual::expire;
 use super::settle::{finish_step, has_no_way_on, settle_run};
 use super::task::StepTask;
 use super::unit_of_work::{Allowed, UnitOfWork};
-use crate::definition::{Shape, StepDefinition, StepKind, TransitionOutcome};
+use crate::definition::{Guard, Shape, StepDefinition, StepKind, Transition, TransitionOutcome};
 use crate::dispatch::Lease;
 use crate::event::{EventKind, IgnoreReason};
 use crate::name::StepName;
@@ -118,7 +118,7 @@ pub(super) fn begin_claimed(
         }
         Some(StepStatus::Completed) => {
             work.remove_intent(lease.key.clone());
-            advance(work, step, None, jobs)?;
+            advance(work, step, (None, None), jobs)?;
             return Ok(Begin::Skip(IgnoreReason::AlreadyCompleted));
         }
         Some(StepStatus::Paused | StepStatus::Failed | StepStatus::Cancelled) => {
@@ -138,7 +138,7 @@ fn start(work: &mut UnitOfWork, definition: &StepDefinition, lease: &Lease, jobs
         StepKind::Handler | StepKind::Log { .. } => Ok(Begin::Execute(task(work, definition, attempt, lease))),
         StepKind::Wait { .. } => {
             work.remove_intent(lease.key.clone());
-            complete_step(work, step, Arc::default(), None, jobs)?;
+            complete_step(work, step, Arc::default(), (None, None), jobs)?;
             Ok(Begin::Advanced)
         }
         StepKind::Pause | StepKind::Approval => {
@@ -160,8 +160,15 @@ fn pause(work: &mut UnitOfWork, definition: &StepDefinition, lease: &Lease, jobs
     };
     let error = target(TransitionOutcome::Error).filter(|_| definition.kind == StepKind::Approval);
     let deadline = definition.deadline.as_ref();
-    let expired = deadline.and_then(|deadline| deadline.to.clone().or_else(|| error.clone()));
-    let continuation = PausedContinuation { ok, error, expired, output_key: definition.output.clone() };
+    let own = deadline.and_then(|deadline| deadline.to.clone());
+    let on_expiry = || work.definition().transition_on_failure(step.as_str(), FailureKind::EXPIRED.as_str());
+    let expired = deadline.and_then(|_| own.clone().or_else(|| on_expiry().map(|found| found.to.clone())));
+    let is_for_expiry =
+        |found: &Transition| matches!(&found.guard, Some(Guard::Kind(kind)) if *kind == FailureKind::EXPIRED.as_str());
+    let guarded = work.definition().guarded_transitions(step.as_str());
+    // A deadline that has its own target leads nowhere else.
+    let guarded = guarded.filter(|found| own.is_none() || !is_for_expiry(found)).cloned().collect();
+    let continuation = PausedContinuation { ok, error, expired, guarded, output_key: definition.output.clone() };
     work.change_step(step, |run| {
         run.status = StepStatus::Paused;
         run.lease = None;
@@ -207,7 +214,7 @@ fn reclaim(work: &mut UnitOfWork, step: &StepName) -> Failure {
     work.change_step(step, |run| run.failures = run.failures.saturating_add(1));
     let failures = work.state().steps.get(step).map_or(0, |run| run.failures);
     let attempts = work.definition().step(step.as_str()).map_or(0, |declared| declared.retry.max_attempts());
-    let is_final = !work.run().status.may_schedule() || (failures >= attempts && has_no_way_on(work, step));
+    let is_final = !work.run().status.may_schedule() || (failures >= attempts && has_no_way_on(work, step, &failure));
     work.emit(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone(), is_final });
     failure
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::definition::{Definition, Shape};
+use crate::definition::{Definition, Shape, TransitionOutcome};
 use crate::run::{AuditKind, Failure, FailureKind, RunSnapshot, StepRun, StepStatus};
 
 /// Returns the failure whose error transition was taken last; `None` in a dependency workflow, which has no such
@@ -23,9 +23,9 @@ pub(super) fn failure_of_path(state: &RunSnapshot, definition: &Definition) -> O
         .values()
         .filter(|step| took_error_transition(step))
         .max_by_key(|step| (step.sequence, step.finished_at))?;
-    let failure = match last.status {
-        StepStatus::Failed => last.last_error.clone()?,
-        _ => decision_failure(last),
+    let failure = match last.manual {
+        None => last.last_error.clone()?,
+        Some(_) => decision_failure(last),
     };
     let step = failure.step.clone().or_else(|| Some(last.step.clone()));
     Some(Arc::new(Failure { step, ..failure }))
@@ -37,6 +37,9 @@ fn took_error_transition(step: &StepRun) -> bool {
         (step.manual.as_ref().map(|manual| manual.decision.as_str()), step.continuation.as_ref());
     match step.status {
         StepStatus::Failed => step.last_error.is_some(),
+        StepStatus::Completed if step.taken.is_some() => {
+            step.taken.as_ref().is_some_and(|taken| taken.on == TransitionOutcome::Error)
+        }
         StepStatus::Completed if decided == Some(AuditKind::Rejected.as_str()) => true,
         StepStatus::Completed if decided == Some(AuditKind::Expired.as_str()) => continuation
             .is_some_and(|continuation| continuation.error.is_some() && continuation.expired == continuation.error),

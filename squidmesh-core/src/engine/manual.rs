@@ -11,7 +11,8 @@ use super::dispatch::{AcceptedSuccessors, accept_successors};
 use super::dispatch_refused::DispatchRefused;
 use super::settle::finish_step;
 use super::unit_of_work::{Allowed, UnitOfWork};
-use crate::definition::Target;
+use super::way::{chosen, take};
+use crate::definition::{Guard, Target, Transition, TransitionOutcome};
 use crate::dispatch::{IntentKey, Refusal};
 use crate::event::EventKind;
 use crate::json::JsonViolation;
@@ -19,8 +20,8 @@ use crate::json::object_size;
 use crate::name::StepName;
 use crate::run::past_decision_text;
 use crate::run::{
-    AttemptStatus, AuditEvent, AuditKind, InvalidTransition, ManualAction, PastDecision, PausedContinuation, RunStatus,
-    StepStatus,
+    AttemptStatus, AuditEvent, AuditKind, FailureKind, InvalidTransition, ManualAction, PastDecision,
+    PausedContinuation, RunStatus, StepStatus,
 };
 use crate::time::Timestamp;
 
@@ -134,8 +135,7 @@ pub fn unblock(work: &mut UnitOfWork, attribution: Attribution, jobs: &dyn Descr
     if continuation.error.is_some() {
         return Err(CommandRefused::OtherDecision { step, expected: "approved or rejected" });
     }
-    let target = continuation.ok.clone();
-    continue_from(work, &step, &continuation, &target, AuditKind::Unblocked, attribution, jobs)
+    continue_from(work, &step, &continuation, AuditKind::Unblocked, attribution, jobs)
 }
 
 /// Approves or rejects the approval that a paused run waits for.
@@ -149,23 +149,27 @@ pub fn decide(
     jobs: &dyn DescribeJobs,
 ) -> Result<(), CommandRefused> {
     let (step, continuation) = meant(work, &attribution)?;
-    let Some(error) = continuation.error.clone() else {
+    if continuation.error.is_none() {
         return Err(CommandRefused::OtherDecision { step, expected: "unblocked" });
+    }
+    let kind = match decision {
+        ApprovalDecision::Approve => AuditKind::Approved,
+        ApprovalDecision::Reject => AuditKind::Rejected,
     };
-    let (target, kind) = match decision {
-        ApprovalDecision::Approve => (continuation.ok.clone(), AuditKind::Approved),
-        ApprovalDecision::Reject => (error, AuditKind::Rejected),
-    };
-    continue_from(work, &step, &continuation, &target, kind, attribution, jobs)
+    continue_from(work, &step, &continuation, kind, attribution, jobs)
 }
 
 /// Expires an approval whose deadline has passed without a decision. Returns `false` if the paused run does not
 /// wait for this step's deadline.
 pub(super) fn expire(work: &mut UnitOfWork, step: &StepName, jobs: &dyn DescribeJobs) -> Allowed<bool> {
     let Ok((paused, continuation)) = paused(work, RunStatus::Running) else { return Ok(false) };
-    let Some(target) = continuation.expired.clone().filter(|_| paused == *step) else { return Ok(false) };
-    complete_paused(work, step, &continuation, AuditKind::Expired, Attribution::default());
-    proceed(work, step, &target, jobs)?;
+    if paused != *step || continuation.expired.is_none() {
+        return Ok(false);
+    }
+    let output = output(AuditKind::Expired, &Attribution::default(), &continuation, work.now());
+    let Some(way) = way_after(work, step, &continuation, AuditKind::Expired, &output) else { return Ok(false) };
+    complete_paused(work, step, &continuation, AuditKind::Expired, Attribution::default(), &way);
+    proceed(work, step, &way.to, jobs)?;
     Ok(true)
 }
 
@@ -212,24 +216,27 @@ fn continue_from(
     work: &mut UnitOfWork,
     step: &StepName,
     continuation: &PausedContinuation,
-    target: &Target,
     kind: AuditKind,
     attribution: Attribution,
     jobs: &dyn DescribeJobs,
 ) -> Result<(), CommandRefused> {
+    let output = output(kind, &attribution, continuation, work.now());
+    let Some(way) = way_after(work, step, continuation, kind, &output) else {
+        return Err(CommandRefused::MissingContinuation { step: Some(step.clone()) });
+    };
+    let target = &way.to;
     if let Target::Step(next) = target
         && work.definition().step(next.as_str()).is_none()
     {
         return Err(CommandRefused::InvalidTarget { target: next.clone() });
     }
-    let output = output(kind, &attribution, continuation, work.now());
     let bytes = work.limits().json.measure_object(&output);
     let bytes = bytes.map_err(|why| CommandRefused::Unacceptable { step: step.clone(), why })?;
     if let Some(with) = context::overflow(work, step, &output, bytes) {
         return Err(CommandRefused::ContextTooLarge { step: step.clone(), bytes: with, limit: work.limits().context });
     }
     let successor = successor(work, target, jobs)?;
-    complete_paused(work, step, continuation, kind, attribution);
+    complete_paused(work, step, continuation, kind, attribution, &way);
     match (target, successor) {
         (Target::Step(next), Some(successor)) => {
             work.transition(RunStatus::Running)?;
@@ -237,6 +244,32 @@ fn continue_from(
         }
         _ => Ok(proceed(work, step, target, jobs)?),
     }
+}
+
+/// Returns the transition that follows a decision, of those that were stored when the step was paused.
+fn way_after(
+    work: &UnitOfWork,
+    step: &StepName,
+    continuation: &PausedContinuation,
+    kind: AuditKind,
+    output: &Map<String, Value>,
+) -> Option<Transition> {
+    let of_kind = |failure: FailureKind| {
+        let is_for_it =
+            |found: &&Transition| matches!(&found.guard, Some(Guard::Kind(kind)) if failure == kind.as_str());
+        continuation.guarded.iter().find(is_for_it)
+    };
+    let (on, chosen, otherwise) = match kind {
+        AuditKind::Rejected => (TransitionOutcome::Error, of_kind(FailureKind::REJECTED), continuation.error.as_ref()),
+        AuditKind::Expired => (TransitionOutcome::Error, of_kind(FailureKind::EXPIRED), continuation.expired.as_ref()),
+        _ => {
+            let guarded = continuation.guarded.iter();
+            let chosen = chosen(guarded, None, work.state(), work.definition(), Some(output));
+            (TransitionOutcome::Ok, chosen, Some(&continuation.ok))
+        }
+    };
+    let plain = || Some(Transition::plain(step.clone(), on, otherwise?.clone()));
+    chosen.cloned().or_else(plain)
 }
 
 /// Returns the step that follows a person's action, described by the executor before anything is changed. A
@@ -288,6 +321,7 @@ fn complete_paused(
     continuation: &PausedContinuation,
     kind: AuditKind,
     attribution: Attribution,
+    way: &Transition,
 ) {
     let now = work.now();
     let output = output(kind, &attribution, continuation, now);
@@ -313,6 +347,9 @@ fn complete_paused(
         attribution.sign(event);
     });
     work.emit(EventKind::StepCompleted { step: step.clone(), attempt, duration });
+    if continuation.guarded.iter().any(|guarded| guarded.on == way.on) {
+        take(work, step, way);
+    }
 }
 
 fn proceed(work: &mut UnitOfWork, from: &StepName, target: &Target, jobs: &dyn DescribeJobs) -> Allowed {

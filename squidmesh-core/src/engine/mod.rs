@@ -51,6 +51,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod unit_of_work;
+mod way;
 
 pub use adopt::{AdoptError, Difference, adopt, differences};
 pub use begin::{Begin, begin};

@@ -60,10 +60,10 @@ pub fn record(
     work.fence(&task.lease);
     work.remove_intent(task.lease.key.clone());
     match outcome {
-        Outcome::Completed { value, schedule_in } => match acceptable_output(work, &task.step, value) {
+        Outcome::Completed { value, schedule_in, route } => match acceptable_output(work, &task.step, value) {
             Ok((output, bytes)) => {
                 work.count_output(bytes);
-                complete_step(work, &task.step, output, schedule_in, jobs)?;
+                complete_step(work, &task.step, output, (schedule_in, route.as_deref()), jobs)?;
             }
             Err(failure) => failed(work, task, *failure, None, jobs)?,
         },
@@ -109,7 +109,7 @@ fn failed(
         run.failures = run.failures.saturating_add(1);
         run.crashes = 0;
     });
-    let is_final = !work.run().status.may_schedule() || (retry_in.is_none() && has_no_way_on(work, step));
+    let is_final = !work.run().status.may_schedule() || (retry_in.is_none() && has_no_way_on(work, step, &failure));
     work.emit(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone(), is_final });
     if !work.run().status.may_schedule() {
         finish_step(work, step, StepStatus::Failed);

@@ -4,7 +4,6 @@ use super::describe::DescribeJobs;
 use super::dispatch::schedule_compensation;
 use super::recordable::recordable;
 use super::unit_of_work::{Allowed, UnitOfWork};
-use crate::definition::TransitionOutcome;
 use crate::dispatch::IntentKey;
 use crate::name::StepName;
 use crate::run::{CompensationStatus, Failure, RunStatus, StepRun, StepStatus};
@@ -18,9 +17,9 @@ pub(super) fn finish_step(work: &mut UnitOfWork, step: &StepName, status: StepSt
     });
 }
 
-/// Returns whether a run ends when this step fails for the last time: the step has no error transition to take.
-pub(super) fn has_no_way_on(work: &UnitOfWork, step: &StepName) -> bool {
-    work.definition().transition(step.as_str(), TransitionOutcome::Error).is_none()
+/// Returns whether a run ends when this step fails for the last time: there is no error transition for that failure.
+pub(super) fn has_no_way_on(work: &UnitOfWork, step: &StepName, failure: &Failure) -> bool {
+    work.definition().transition_on_failure(step.as_str(), failure.kind.as_str()).is_none()
 }
 
 /// Ends every step run that has not begun, and removes its intent.

@@ -46,6 +46,8 @@ pub enum Outcome {
         value: Value,
         /// The delay of the successor.
         schedule_in: Option<Duration>,
+        /// The route that the handler chose.
+        route: Option<String>,
     },
     /// The handler failed.
     Failed {

@@ -24,7 +24,7 @@ pub use self::erased::ErasedHandler;
 pub use self::error::{StepError, StepResult};
 pub use self::fails::{StepFailure, StepResultExt};
 pub use self::heartbeat::{AttemptCancelled, Heartbeat};
-pub use self::output::{HandlerOutput, Output, WithDelay};
+pub use self::output::{HandlerOutput, Output, Routed, WithDelay};
 pub use self::output_shape::OutputShape;
 pub use self::transactional::{ErasedTransactional, TransactionalHandler};
 
@@ -62,7 +62,7 @@ pub(crate) use self::transactional::{TypedTransactional, expected};
 pub trait Handler: Send + Sync + 'static {
     /// The input of the step. Input that does not fit fails the step permanently.
     type Input: DeserializeOwned + Send;
-    /// The output of the step, or [`WithDelay`] of it.
+    /// The output of the step, or [`WithDelay`] or [`Routed`] of it.
     type Output: Output;
 
     /// Runs one attempt; an implementation writes `async fn run(..)`. It may be called again for the same step of the

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::definition::{Definition, Target, TransitionOutcome};
+use crate::definition::{Definition, Guard, Target, TransitionOutcome};
 use crate::inspect::StepState;
 use crate::name::StepName;
 use crate::run::{RunSnapshot, RunStatus, StepStatus};
@@ -55,6 +55,8 @@ pub struct GraphEdge {
     pub ends: Option<RunStatus>,
     /// The kind of the edge.
     pub kind: EdgeKind,
+    /// What the edge needs besides, if it is one of several of its kind.
+    pub guard: Option<Guard>,
     /// Whether the run took this edge.
     pub taken: bool,
 }
@@ -67,26 +69,23 @@ pub fn graph(state: &RunSnapshot, definition: &Definition) -> Graph {
         state: status(&step.name).map_or(StepState::Waiting, StepState::from),
     });
     let scheduled = |step: &StepName| state.steps.contains_key(step);
-    let edge = |from: &StepName, to: &Target, kind: EdgeKind| {
+    let edge = |from: &StepName, to: &Target, kind: EdgeKind, guard: Option<&Guard>| {
         let ends = match to {
             Target::Step(_) => None,
             Target::Complete => Some(RunStatus::Completed),
             Target::Fail => Some(RunStatus::Failed),
         };
         let reached = to.step().map_or(ends == Some(state.run.status), scheduled);
-        let taken = reached && left_by(state, definition, from) == Some(kind);
-        GraphEdge { from: from.clone(), to: to.step().cloned(), ends, kind, taken }
+        let by = left_by(state, definition, from);
+        let taken = reached && by == Some((kind, guard));
+        GraphEdge { from: from.clone(), to: to.step().cloned(), ends, kind, guard: guard.cloned(), taken }
     };
     let transitions = definition.transitions().iter().map(|transition| {
-        let kind = match transition.on {
-            TransitionOutcome::Ok => EdgeKind::Ok,
-            TransitionOutcome::Error => EdgeKind::Error,
-        };
-        edge(&transition.from, &transition.to, kind)
+        edge(&transition.from, &transition.to, EdgeKind::of(transition.on), transition.guard.as_ref())
     });
     let deadlines = definition.steps().iter().filter_map(|step| {
         let to = step.deadline.as_ref()?.to.as_ref()?;
-        Some(edge(&step.name, to, EdgeKind::Deadline))
+        Some(edge(&step.name, to, EdgeKind::Deadline, None))
     });
     let dependencies = definition.steps().iter().flat_map(|step| {
         step.after.iter().map(|dependency| GraphEdge {
@@ -94,25 +93,34 @@ pub fn graph(state: &RunSnapshot, definition: &Definition) -> Graph {
             to: Some(step.name.clone()),
             ends: None,
             kind: EdgeKind::Dependency,
+            guard: None,
             taken: status(dependency) == Some(StepStatus::Completed) && scheduled(&step.name),
         })
     });
     Graph { nodes: nodes.collect(), edges: transitions.chain(deadlines).chain(dependencies).collect() }
 }
 
-/// Returns the kind of edge by which a run left a step. A rejected approval is completed, and took the error
-/// transition; so did one whose deadline passed, unless the deadline has its own target.
-fn left_by(state: &RunSnapshot, definition: &Definition, step: &StepName) -> Option<EdgeKind> {
+/// Returns the kind and the guard of the edge by which a run left a step. A rejected approval is completed, and took the
+/// error transition; so did one whose deadline passed, unless the deadline has its own target.
+fn left_by<'a>(
+    state: &'a RunSnapshot,
+    definition: &Definition,
+    step: &StepName,
+) -> Option<(EdgeKind, Option<&'a Guard>)> {
     let run = state.steps.get(step)?;
+    if let Some(taken) = &run.taken {
+        return Some((EdgeKind::of(taken.on), taken.guard.as_ref()));
+    }
     let manual = run.manual.as_ref().map(|manual| manual.decision.as_str());
     let deadline = || definition.step(step.as_str())?.deadline.as_ref()?.to.as_ref();
-    match (run.status, manual) {
+    let kind = match (run.status, manual) {
         (StepStatus::Failed, _) | (StepStatus::Completed, Some("rejected")) => Some(EdgeKind::Error),
         (StepStatus::Completed, Some("expired")) if deadline().is_some() => Some(EdgeKind::Deadline),
         (StepStatus::Completed, Some("expired")) => Some(EdgeKind::Error),
         (StepStatus::Completed, _) => Some(EdgeKind::Ok),
         _ => None,
-    }
+    };
+    kind.map(|kind| (kind, None))
 }
 
 impl Graph {
@@ -128,7 +136,7 @@ impl Graph {
         }
         for edge in &self.edges {
             let (from, to) = (self.place(&edge.from), self.target(edge));
-            let (arrow, label) = (if edge.taken { "==>" } else { "-.->" }, edge.kind.label());
+            let (arrow, label) = (if edge.taken { "==>" } else { "-.->" }, escaped(&edge.label()));
             let _ = writeln!(text, "    {from} {arrow}|{label}| {to}");
         }
         text
@@ -147,7 +155,8 @@ impl Graph {
         for edge in &self.edges {
             let (from, to) = (self.place(&edge.from), self.target(edge));
             let style = if edge.taken { "bold" } else { "dashed" };
-            let _ = writeln!(text, "    {from} -> {to} [label=\"{}\", style={style}];", edge.kind.label());
+            let label = quoted(&edge.label());
+            let _ = writeln!(text, "    {from} -> {to} [label=\"{label}\", style={style}];");
         }
         text.push_str("}\n");
         text
@@ -171,7 +180,21 @@ impl Graph {
     }
 }
 
+impl GraphEdge {
+    /// Returns what the edge needs, if it is one of several of its kind, or its kind.
+    fn label(&self) -> String {
+        self.guard.as_ref().map_or_else(|| self.kind.label().to_owned(), Guard::to_string)
+    }
+}
+
 impl EdgeKind {
+    fn of(on: TransitionOutcome) -> Self {
+        match on {
+            TransitionOutcome::Ok => EdgeKind::Ok,
+            TransitionOutcome::Error => EdgeKind::Error,
+        }
+    }
+
     fn label(self) -> &'static str {
         match self {
             EdgeKind::Ok => "ok",

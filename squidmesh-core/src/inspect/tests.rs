@@ -91,7 +91,7 @@ impl Driven {
     }
 
     fn succeed(&mut self, step: &str) {
-        self.end(step, Outcome::Completed { value: Value::Null, schedule_in: None });
+        self.end(step, Outcome::Completed { value: Value::Null, schedule_in: None, route: None });
     }
 
     fn fail(&mut self, step: &str, retryable: bool) {
@@ -254,7 +254,7 @@ fn the_ends_of_a_run_are_distinguished() {
     cancelling.decide(|work| engine::cancel(work, engine::Attribution::default()).unwrap());
     assert_eq!(cancelling.explain().reason, Reason::Cancelling);
     assert_eq!(cancelling.explain().actions, []);
-    let done = Outcome::Completed { value: Value::Null, schedule_in: None };
+    let done = Outcome::Completed { value: Value::Null, schedule_in: None, route: None };
     cancelling.decide(|work| engine::record(work, &task, done, None, &accept).unwrap());
     assert_eq!(cancelling.explain().reason, Reason::Cancelled);
 
@@ -346,7 +346,7 @@ fn a_cancelled_run_did_not_go_to_the_end() {
     let mut run = Driven::start(Workflow::builder("one").step(Step::new("only", nothing)).then("only", COMPLETE));
     let Begin::Execute(task) = run.begin("only") else { panic!("it begins") };
     run.decide(|work| engine::cancel(work, engine::Attribution::default()).unwrap());
-    let done = Outcome::Completed { value: Value::Null, schedule_in: None };
+    let done = Outcome::Completed { value: Value::Null, schedule_in: None, route: None };
     run.decide(|work| engine::record(work, &task, done, None, &accept).unwrap());
     assert_eq!(run.state.run.status, RunStatus::Cancelled);
     assert!(graph(&run.state, &run.definition).edges.iter().all(|edge| !edge.taken));

@@ -46,6 +46,8 @@ impl FailureKind {
     pub const INVALID_INPUT: Self = Self(Word::Known(&"invalid_input"));
     /// The step ended and the workflow names no successor for that outcome.
     pub const NO_SUCCESSOR: Self = Self(Word::Known(&"no_successor"));
+    /// The handler chose a route that its step does not declare.
+    pub const UNKNOWN_ROUTE: Self = Self(Word::Known(&"unknown_route"));
     /// The workflow leads to [`FAIL`](crate::FAIL).
     pub const FAILED: Self = Self(Word::Known(&"failed"));
     /// The executor refused to deliver the successor.

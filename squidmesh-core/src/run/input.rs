@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{InputSnapshot, RunSnapshot, StepRun};
-use crate::definition::{Definition, InputMapping, Shape};
+use crate::definition::{Definition, InputMapping, Shape, inside};
 
 impl RunSnapshot {
     /// Returns the input of a step run. `definition` is the version that the run is pinned to.
@@ -72,13 +72,5 @@ fn mapped(visible: &Arc<Map<String, Value>>, step: &StepRun, definition: &Defini
             });
             Arc::new(found.collect())
         }
-    }
-}
-
-/// Returns a member of an object, or an element of a list by its index.
-fn inside<'a>(value: &'a Value, segment: &str) -> Option<&'a Value> {
-    match value {
-        Value::Array(list) => list.get(segment.parse::<usize>().ok()?),
-        _ => value.get(segment),
     }
 }

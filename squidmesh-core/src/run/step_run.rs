@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Attempt, AttemptStatus, Failure, InputSnapshot};
-use crate::definition::{RecoveryPolicy, RecoveryRoute, Target};
+use crate::definition::{RecoveryPolicy, RecoveryRoute, Target, Transition};
 use crate::json::given;
 use crate::name::{StepName, names};
 use crate::time::Timestamp;
@@ -82,6 +82,9 @@ pub struct StepRun {
     pub manual: Option<ManualAction>,
     /// The recovery routes that the step's failures took.
     pub routes: Vec<RecoveryRoute>,
+    /// The transition by which the run left the step, if there was a choice. It is chosen once, with the outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Transition>,
     /// The state of the step's compensation, once that has begun.
     pub compensation: Option<CompensationRun>,
     /// The time at which the step was first scheduled.
@@ -113,6 +116,7 @@ impl StepRun {
             continuation: None,
             manual: None,
             routes: Vec::new(),
+            taken: None,
             compensation: None,
             created_at,
             started_at: None,
@@ -162,6 +166,9 @@ pub struct PausedContinuation {
     /// The target when the deadline passes without a decision; `None` if there is no deadline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired: Option<Target>,
+    /// The transitions of the step that have a guard, in the order of declaration: they come before `ok` and `error`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guarded: Vec<Transition>,
     /// The key under which the step's output is stored.
     pub output_key: Option<String>,
 }

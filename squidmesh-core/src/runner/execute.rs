@@ -27,7 +27,7 @@ impl Runner {
         };
         if let StepKind::Log { message, level } = &definition.kind {
             log(run, definition, message, *level);
-            return Outcome::Completed { value: Value::Null, schedule_in: None };
+            return Outcome::Completed { value: Value::Null, schedule_in: None, route: None };
         }
         let Some(handler) = workflow.handler(task.step.as_str()) else { return Outcome::Interrupted };
         let mut context = step_context(run, task, cancellation);
@@ -99,7 +99,7 @@ impl Runner {
             return retryable(Failure::new(FailureKind::TIMEOUT, message));
         }
         match outcome(ended, definition, cancellation) {
-            Outcome::Completed { value, .. } => Outcome::Completed { value, schedule_in: None },
+            Outcome::Completed { value, .. } => Outcome::Completed { value, schedule_in: None, route: None },
             other => other,
         }
     }
@@ -161,7 +161,9 @@ fn outcome(
     cancellation: &Cancellation,
 ) -> Outcome {
     match ended {
-        Ended::Returned(Ok(HandlerOutput { value, schedule_in })) => Outcome::Completed { value, schedule_in },
+        Ended::Returned(Ok(HandlerOutput { value, schedule_in, route })) => {
+            Outcome::Completed { value, schedule_in, route }
+        }
         // The handler stopped on request: another worker continues the step, and no attempt counts.
         Ended::Returned(Err(error)) if error.retryable && cancellation.was_seen(CancelReason::ShuttingDown) => {
             Outcome::Interrupted

@@ -1,9 +1,12 @@
 //! An event sink that keeps every event.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::event::Event;
+use crate::definition::Guard;
+use crate::event::{Event, EventKind};
 use crate::id::RunId;
+use crate::name::StepName;
 use crate::port::EventSink;
 use crate::schedule::TriggerEvent;
 
@@ -42,6 +45,21 @@ impl RecordingSink {
     /// Returns the events of one run.
     pub fn of_run(&self, run: RunId) -> Vec<Event> {
         self.kept().events.iter().filter(|event| event.run_id == run).cloned().collect()
+    }
+
+    /// Returns the routes that handlers have chosen so far, by step, so that a test can compare them with those that the
+    /// workflow declares. A route that it does not declare is a failure of the kind `unknown_route`.
+    pub fn routes(&self) -> BTreeSet<(StepName, String)> {
+        let kept = self.kept();
+        let transitions = kept.events.iter().filter_map(|event| match &event.kind {
+            EventKind::StepRouted { transition } => Some(transition),
+            _ => None,
+        });
+        let chosen = transitions.filter_map(|transition| match &transition.guard {
+            Some(Guard::Route(route)) => Some((transition.from.clone(), route.clone())),
+            _ => None,
+        });
+        chosen.collect()
     }
 
     /// Returns the names of all events so far, such as `step.completed`.
@@ -97,7 +115,6 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::event::EventKind;
     use crate::testing::sample;
 
     #[test]

@@ -11,7 +11,7 @@ use super::intention::{self, Expected};
 use super::step::Step;
 use super::trigger::Trigger;
 use crate::definition::draft::{Draft, TransitionDraft};
-use crate::definition::{DefinitionError, DefinitionErrors, RecoveryRoute, TransitionOutcome};
+use crate::definition::{Condition, DefinitionError, DefinitionErrors, Guard, RecoveryRoute, TransitionOutcome};
 
 impl Workflow {
     /// Returns a builder for a workflow. Nothing is checked before [`WorkflowBuilder::build`].
@@ -63,6 +63,38 @@ impl WorkflowBuilder {
         self.transition(from.as_ref(), TransitionOutcome::Ok, to.into())
     }
 
+    /// Adds an ok transition that is taken if a condition holds once the step has completed, with its output visible.
+    /// Conditions are tried in the order of declaration. The first that holds wins; if none does, the transition of
+    /// [`then`](Self::then) is taken, which is required beside them. The choice is committed with the outcome, and never
+    /// made again.
+    ///
+    /// ```
+    /// # use squidmesh_core::{COMPLETE, Field, Step, StepContext, StepResult, Trigger, Workflow, pause, when};
+    /// # async fn assess(_: serde_json::Value, _: StepContext) -> StepResult<serde_json::Value> { Ok(0.into()) }
+    /// # async fn pay(_: serde_json::Value, _: StepContext) -> StepResult<()> { Ok(()) }
+    /// let workflow = Workflow::builder("payout")
+    ///     .trigger(Trigger::manual("start").field(Field::integer("amount")))
+    ///     .step(Step::new("assess", assess).output("risk"))
+    ///     .step(Step::new("review", pause()))
+    ///     .step(Step::new("pay", pay))
+    ///     .then_if("assess", when("risk").greater_than(70).or(when("amount").at_least(10_000)), "review")
+    ///     .then("assess", "pay")
+    ///     .then("review", "pay")
+    ///     .then("pay", COMPLETE)
+    ///     .build()?;
+    /// # Ok::<(), squidmesh_core::DefinitionErrors>(())
+    /// ```
+    pub fn then_if(self, from: impl AsRef<str>, condition: Condition, to: impl Into<Destination>) -> Self {
+        self.guarded(from.as_ref(), TransitionOutcome::Ok, Guard::If(condition), to.into())
+    }
+
+    /// Adds an ok transition that the handler of the step chooses by its name, with
+    /// [`Routed`](crate::workflow::Routed). A route comes before conditions. A name without a transition fails the step
+    /// with the kind `unknown_route`.
+    pub fn then_named(self, from: impl AsRef<str>, route: impl AsRef<str>, to: impl Into<Destination>) -> Self {
+        self.guarded(from.as_ref(), TransitionOutcome::Ok, Guard::Route(route.as_ref().to_owned()), to.into())
+    }
+
     /// Adds ok transitions from each step to the next, and from the last to [`COMPLETE`](crate::COMPLETE).
     ///
     /// ```
@@ -98,6 +130,12 @@ impl WorkflowBuilder {
         self.transition(from.as_ref(), TransitionOutcome::Error, to.into())
     }
 
+    /// Adds an error transition for failures of one kind, such as a handler's own `declined`. It comes before
+    /// [`on_error`](Self::on_error), which takes the others; without one, they fail the run.
+    pub fn on_error_kind(self, from: impl AsRef<str>, kind: impl AsRef<str>, to: impl Into<Destination>) -> Self {
+        self.guarded(from.as_ref(), TransitionOutcome::Error, Guard::Kind(kind.as_ref().to_owned()), to.into())
+    }
+
     /// Declares that the error transition just added with [`on_error`](Self::on_error) leads to steps that
     /// compensate or undo: the failed step's history records the route.
     pub fn recovery(mut self, route: RecoveryRoute) -> Self {
@@ -109,7 +147,13 @@ impl WorkflowBuilder {
     }
 
     fn transition(mut self, from: &str, on: TransitionOutcome, to: Destination) -> Self {
-        self.transitions.push(TransitionDraft { from: from.to_owned(), on, to: to.0, recovery: None });
+        self.transitions.push(TransitionDraft { from: from.to_owned(), on, guard: None, to: to.0, recovery: None });
+        self
+    }
+
+    fn guarded(mut self, from: &str, on: TransitionOutcome, guard: Guard, to: Destination) -> Self {
+        let (from, guard) = (from.to_owned(), Some(guard));
+        self.transitions.push(TransitionDraft { from, on, guard, to: to.0, recovery: None });
         self
     }
 

@@ -12,7 +12,9 @@ use serde_json::Value;
 use super::StepCode;
 use crate::contract::{Contract, PayloadSchema};
 use crate::definition::draft::{Draft, StepDraft};
-use crate::definition::{DefinitionError, InputMapping, MAX_SUGGESTIONS, StepKind, TriggerKind, similar};
+use crate::definition::{
+    DefinitionError, Guard, GuardProblem, InputMapping, MAX_SUGGESTIONS, StepKind, TriggerKind, similar,
+};
 use crate::handler::OutputShape;
 
 /// What a declaration must agree with, if its builder was made from a reference to the workflow.
@@ -48,6 +50,7 @@ pub(super) fn check(
     check_order(draft, parallel, errors);
     check_outputs(draft, code, errors);
     check_inputs(draft, code, errors);
+    check_conditions(draft, code, errors);
     if let Some(expected) = expected {
         check_payloads(draft, expected, errors);
         check_result(draft, code, expected, errors);
@@ -74,23 +77,45 @@ fn check_outputs(draft: &Draft, code: &[StepCode], errors: &mut Vec<DefinitionEr
 
 /// Reports input keys that nothing provides. Says nothing if a payload or an output may have any keys.
 fn check_inputs(draft: &Draft, code: &[StepCode], errors: &mut Vec<DefinitionError>) {
-    if draft.steps.iter().all(|step| step.input == InputMapping::Everything) {
-        return;
+    let wanted = draft.steps.iter().flat_map(|step| wanted(step).map(move |key| (step.name.as_str(), key)));
+    for (step, key, similar) in unknown(draft, code, wanted) {
+        errors.push(DefinitionError::UnknownInput { step, key, similar });
     }
-    let Some(provided) = provided(draft, code) else { return };
-    let mut suggestions = MAX_SUGGESTIONS;
-    for step in &draft.steps {
-        let mut reported = HashSet::new();
-        for key in wanted(step).filter(|key| !key.is_empty() && !provided.contains(key)) {
-            if reported.insert(key) {
-                let suggest = suggestions > 0;
-                suggestions = suggestions.saturating_sub(1);
-                let similar = suggest.then(|| similar(key, provided.iter().copied())).flatten();
-                let step = step.name.clone();
-                errors.push(DefinitionError::UnknownInput { step, key: key.to_owned(), similar });
-            }
+}
+
+/// Reports keys in conditions that nothing provides. Says nothing if a payload or an output may have any keys.
+fn check_conditions(draft: &Draft, code: &[StepCode], errors: &mut Vec<DefinitionError>) {
+    let asked = draft.transitions.iter().filter_map(|transition| match &transition.guard {
+        Some(Guard::If(condition)) => Some((&transition.from, condition)),
+        _ => None,
+    });
+    let wanted = asked.flat_map(|(from, condition)| {
+        condition.paths().into_iter().filter_map(move |path| Some((from.as_str(), path.first()?.as_str())))
+    });
+    for (from, key, similar) in unknown(draft, code, wanted) {
+        errors.push(DefinitionError::Guard { from, problem: GuardProblem::UnknownKey { key, similar } });
+    }
+}
+
+/// Returns the keys that steps want and nothing provides, each with the provided key that was probably meant. Returns none
+/// if a payload or an output may have any keys.
+fn unknown<'a>(
+    draft: &'a Draft,
+    code: &[StepCode],
+    wanted: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Vec<(String, String, Option<String>)> {
+    let mut wanted = wanted.filter(|(_, key)| !key.is_empty()).peekable();
+    let Some(provided) = wanted.peek().and_then(|_| provided(draft, code)) else { return Vec::new() };
+    let (mut suggestions, mut reported, mut unknown) = (MAX_SUGGESTIONS, HashSet::new(), Vec::new());
+    for (step, key) in wanted.filter(|(_, key)| !provided.contains(key)) {
+        if reported.insert((step, key)) {
+            let suggest = suggestions > 0;
+            suggestions = suggestions.saturating_sub(1);
+            let similar = suggest.then(|| similar(key, provided.iter().copied())).flatten();
+            unknown.push((step.to_owned(), key.to_owned(), similar));
         }
     }
+    unknown
 }
 
 /// Reports manual triggers whose payload is not of the type that the reference to the workflow names. A schedule has

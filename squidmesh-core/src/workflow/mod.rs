@@ -31,7 +31,8 @@ pub use self::trigger::{Trigger, TriggerPayload};
 pub use crate::cancellation::{CancelReason, Cancellation};
 pub use crate::handler::{
     AttemptCancelled, Compensation, ErasedHandler, ErasedTransactional, Handler, HandlerOutput, Heartbeat, Output,
-    OutputShape, StepContext, StepError, StepFailure, StepResult, StepResultExt, TransactionalHandler, WithDelay,
+    OutputShape, Routed, StepContext, StepError, StepFailure, StepResult, StepResultExt, TransactionalHandler,
+    WithDelay,
 };
 
 use crate::definition::Definition;

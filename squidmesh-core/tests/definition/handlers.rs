@@ -53,14 +53,14 @@ impl Handler for Adding {
 
 #[test]
 fn functions_closures_and_types_all_run() {
-    let output = |value| Ok(HandlerOutput { value, schedule_in: None });
+    let output = |value| Ok(HandlerOutput { value, schedule_in: None, route: None });
     assert_eq!(run(Step::new("a", double), json!({"id": 4})), output(json!({"id": 8, "attempt": 2})));
     let add = 3;
     let closure = move |order: Order, _: StepContext| async move { StepResult::Ok(order.id + add) };
     assert_eq!(run(Step::new("a", closure), json!({"id": 4})), output(json!(7)));
     assert_eq!(
         run(Step::new("a", Adding { amount: 5 }), json!({"id": 4})),
-        Ok(HandlerOutput { value: json!({"id": 9}), schedule_in: Some(secs(3)) })
+        Ok(HandlerOutput { value: json!({"id": 9}), schedule_in: Some(secs(3)), route: None })
     );
     assert_eq!(run(Step::new("a", async |_: Value, _: StepContext| StepResult::Ok(())), json!(1)), output(json!(null)));
 }

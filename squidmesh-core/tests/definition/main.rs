@@ -16,6 +16,7 @@ mod failing;
 mod fingerprints;
 mod garbage;
 mod graphs;
+mod guards;
 mod handlers;
 mod intention;
 mod references;

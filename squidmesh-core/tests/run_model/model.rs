@@ -269,7 +269,7 @@ impl Model {
             0 => failed(true),
             1 => failed(false),
             2 => Outcome::Interrupted,
-            _ => Outcome::Completed { value: Value::Null, schedule_in: None },
+            _ => Outcome::Completed { value: Value::Null, schedule_in: None, route: None },
         };
         self.record_callback(&task, &outcome, tally);
         if self.rng.one_in(4) {
@@ -321,14 +321,14 @@ impl Model {
             0 => failed(false),
             1 | 2 => failed(true),
             3 => Outcome::Interrupted,
-            4 => Outcome::Completed { value: json!(7), schedule_in: None }, // no object: the step fails
-            5 => Outcome::Completed { value: json!({}), schedule_in: Some(ms(3)) },
+            4 => Outcome::Completed { value: json!(7), schedule_in: None, route: None }, // no object: the step fails
+            5 => Outcome::Completed { value: json!({}), schedule_in: Some(ms(3)), route: None },
             6 => Outcome::Failed {
                 failure: Failure::new(FailureKind::TIMEOUT, "too long"),
                 retryable: true,
                 retry_after: Some(ms(2)),
             },
-            number => Outcome::Completed { value: json!({ "n": number }), schedule_in: None },
+            number => Outcome::Completed { value: json!({ "n": number }), schedule_in: None, route: None },
         }
     }
 
@@ -336,12 +336,12 @@ impl Model {
     fn finish(&mut self, tally: &mut Tally) {
         for _ in 0..100 {
             while let Some(task) = self.tasks.pop() {
-                let fine = Outcome::Completed { value: json!({}), schedule_in: None };
+                let fine = Outcome::Completed { value: json!({}), schedule_in: None, route: None };
                 let outcome = if self.rng.one_in(5) { self.outcome() } else { fine };
                 self.record_this(&task, outcome, true, tally);
             }
             while let Some(task) = self.callbacks.pop() {
-                let fine = Outcome::Completed { value: Value::Null, schedule_in: None };
+                let fine = Outcome::Completed { value: Value::Null, schedule_in: None, route: None };
                 self.record_callback(&task, &fine, tally);
             }
             while !self.claims.is_empty() {

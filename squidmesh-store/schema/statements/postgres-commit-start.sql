@@ -36,11 +36,11 @@ new_definitions AS (
 ),
 new_steps AS (
     INSERT INTO squidmesh_step_runs (run_id, step, status, output, last_error, attempt, failures, crashes,
-        lease, sequence, successors_at, resume, manual, routes, compensation, started_at, attempt_started_at,
-        finished_at, input_snapshot, recovery, created_at)
+        lease, sequence, successors_at, resume, manual, routes, taken, compensation, started_at,
+        attempt_started_at, finished_at, input_snapshot, recovery, created_at)
     SELECT run_id, step, status, NULL::text, NULL::text, attempt, failures, crashes,
         nullif(lease, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid), NULL::bigint, NULL::bigint, NULL::text,
-        NULL::text, NULL::text, NULL::text, nullif(started_at, '-9223372036854775808'::bigint),
+        NULL::text, NULL::text, NULL::text, NULL::text, nullif(started_at, '-9223372036854775808'::bigint),
         nullif(attempt_started_at, '-9223372036854775808'::bigint), NULL::bigint, input_snapshot, recovery,
         created_at
     FROM unnest($19::uuid[], $20::text[], $21::text[], $22::bigint[], $23::bigint[], $24::bigint[],

@@ -35,11 +35,11 @@ applied AS MATERIALIZED (
 ),
 new_steps AS (
     INSERT INTO squidmesh_step_runs (run_id, step, status, output, last_error, attempt, failures, crashes,
-        lease, sequence, successors_at, resume, manual, routes, compensation, started_at, attempt_started_at,
-        finished_at, input_snapshot, recovery, created_at)
+        lease, sequence, successors_at, resume, manual, routes, taken, compensation, started_at,
+        attempt_started_at, finished_at, input_snapshot, recovery, created_at)
     SELECT run_id, step, status, NULL::text, NULL::text, attempt, failures, crashes, lease, NULL::bigint,
-        NULL::bigint, NULL::text, NULL::text, NULL::text, NULL::text, started_at, attempt_started_at,
-        NULL::bigint, input_snapshot, recovery, created_at
+        NULL::bigint, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, started_at,
+        attempt_started_at, NULL::bigint, input_snapshot, recovery, created_at
     FROM (
         VALUES ($10::uuid, $11::text, $12::text, $13::bigint, $14::bigint, $15::bigint, $16::uuid,
             $17::bigint, $18::bigint, $19::text, $20::text, $21::bigint)
@@ -48,11 +48,11 @@ new_steps AS (
     WHERE run_id IN (SELECT id FROM applied)
 ),
 step_changes(run, name, new_status, new_output, new_error, new_attempt, new_failures, new_crashes, new_lease,
-    new_sequence, new_successors_at, new_resume, new_manual, new_routes, new_compensation, new_started_at,
-    new_attempt_started_at, new_finished_at, new_input) AS (
+    new_sequence, new_successors_at, new_resume, new_manual, new_routes, new_taken, new_compensation,
+    new_started_at, new_attempt_started_at, new_finished_at, new_input) AS (
     SELECT run, name, new_status, new_output, NULL::text, new_attempt, new_failures, new_crashes, new_lease,
-        new_sequence, NULL::bigint, NULL::text, NULL::text, NULL::text, NULL::text, new_started_at,
-        new_attempt_started_at, new_finished_at, NULL::text
+        new_sequence, NULL::bigint, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text,
+        new_started_at, new_attempt_started_at, new_finished_at, NULL::text
     FROM (
         VALUES ($22::uuid, $23::text, $24::text, $25::text, $26::bigint, $27::bigint, $28::bigint, $29::uuid,
             $30::bigint, $31::bigint, $32::bigint, $33::bigint)
@@ -64,7 +64,7 @@ changed_steps AS (
     SET status = new_status, output = new_output, last_error = new_error, attempt = new_attempt,
         failures = new_failures, crashes = new_crashes, lease = new_lease, sequence = new_sequence,
         successors_at = new_successors_at, resume = new_resume, manual = new_manual, routes = new_routes,
-        compensation = new_compensation, started_at = new_started_at,
+        taken = new_taken, compensation = new_compensation, started_at = new_started_at,
         attempt_started_at = new_attempt_started_at, finished_at = new_finished_at,
         input_snapshot = coalesce(new_input, input_snapshot)
     FROM step_changes

@@ -34,11 +34,11 @@ applied AS MATERIALIZED (
 ),
 new_steps AS (
     INSERT INTO squidmesh_step_runs (run_id, step, status, output, last_error, attempt, failures, crashes,
-        lease, sequence, successors_at, resume, manual, routes, compensation, started_at, attempt_started_at,
-        finished_at, input_snapshot, recovery, created_at)
+        lease, sequence, successors_at, resume, manual, routes, taken, compensation, started_at,
+        attempt_started_at, finished_at, input_snapshot, recovery, created_at)
     SELECT run_id, step, status, NULL::text, NULL::text, attempt, failures, crashes,
         nullif(lease, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid), NULL::bigint, NULL::bigint, NULL::text,
-        NULL::text, NULL::text, NULL::text, nullif(started_at, '-9223372036854775808'::bigint),
+        NULL::text, NULL::text, NULL::text, NULL::text, nullif(started_at, '-9223372036854775808'::bigint),
         nullif(attempt_started_at, '-9223372036854775808'::bigint), NULL::bigint, input_snapshot, recovery,
         created_at
     FROM unnest($10::uuid[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[],
@@ -48,12 +48,12 @@ new_steps AS (
     WHERE run_id IN (SELECT id FROM applied)
 ),
 step_changes(run, name, new_status, new_output, new_error, new_attempt, new_failures, new_crashes, new_lease,
-    new_sequence, new_successors_at, new_resume, new_manual, new_routes, new_compensation, new_started_at,
-    new_attempt_started_at, new_finished_at, new_input) AS (
+    new_sequence, new_successors_at, new_resume, new_manual, new_routes, new_taken, new_compensation,
+    new_started_at, new_attempt_started_at, new_finished_at, new_input) AS (
     SELECT run, name, new_status, nullif(new_output, ''::text), NULL::text, new_attempt, new_failures,
         new_crashes, nullif(new_lease, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid),
         nullif(new_sequence, '-9223372036854775808'::bigint), NULL::bigint, NULL::text, NULL::text,
-        NULL::text, NULL::text, nullif(new_started_at, '-9223372036854775808'::bigint),
+        NULL::text, NULL::text, NULL::text, nullif(new_started_at, '-9223372036854775808'::bigint),
         nullif(new_attempt_started_at, '-9223372036854775808'::bigint),
         nullif(new_finished_at, '-9223372036854775808'::bigint), NULL::text
     FROM unnest($22::uuid[], $23::text[], $24::text[], $25::text[], $26::bigint[], $27::bigint[],
@@ -66,7 +66,7 @@ changed_steps AS (
     SET status = new_status, output = new_output, last_error = new_error, attempt = new_attempt,
         failures = new_failures, crashes = new_crashes, lease = new_lease, sequence = new_sequence,
         successors_at = new_successors_at, resume = new_resume, manual = new_manual, routes = new_routes,
-        compensation = new_compensation, started_at = new_started_at,
+        taken = new_taken, compensation = new_compensation, started_at = new_started_at,
         attempt_started_at = new_attempt_started_at, finished_at = new_finished_at,
         input_snapshot = coalesce(new_input, input_snapshot)
     FROM step_changes

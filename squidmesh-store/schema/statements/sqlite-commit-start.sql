@@ -16,9 +16,9 @@ VALUES (?, ?, ?, ?)
 ON CONFLICT DO NOTHING;
 
 INSERT INTO squidmesh_step_runs (run_id, step, status, output, last_error, attempt, failures, crashes, lease,
-    sequence, successors_at, resume, manual, routes, compensation, started_at, attempt_started_at,
+    sequence, successors_at, resume, manual, routes, taken, compensation, started_at, attempt_started_at,
     finished_at, input_snapshot, recovery, created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 WITH change(run, name, new_queue, new_priority, new_version, new_token, delay) AS (
     VALUES (?, ?, ?, ?, ?, ?, ?)

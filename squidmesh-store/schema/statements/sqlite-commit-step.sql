@@ -13,21 +13,22 @@ WHERE id = run AND revision = expected AND EXISTS (SELECT 1 FROM squidmesh_epoch
 RETURNING id;
 
 INSERT INTO squidmesh_step_runs (run_id, step, status, output, last_error, attempt, failures, crashes, lease,
-    sequence, successors_at, resume, manual, routes, compensation, started_at, attempt_started_at,
+    sequence, successors_at, resume, manual, routes, taken, compensation, started_at, attempt_started_at,
     finished_at, input_snapshot, recovery, created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 WITH change(run, name, new_status, new_output, new_error, new_attempt, new_failures, new_crashes, new_lease,
-    new_sequence, new_successors_at, new_resume, new_manual, new_routes, new_compensation, new_started_at,
-    new_attempt_started_at, new_finished_at, new_input) AS (
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    new_sequence, new_successors_at, new_resume, new_manual, new_routes, new_taken, new_compensation,
+    new_started_at, new_attempt_started_at, new_finished_at, new_input) AS (
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 )
 UPDATE squidmesh_step_runs
 SET status = new_status, output = new_output, last_error = new_error, attempt = new_attempt,
     failures = new_failures, crashes = new_crashes, lease = new_lease, sequence = new_sequence,
     successors_at = new_successors_at, resume = new_resume, manual = new_manual, routes = new_routes,
-    compensation = new_compensation, started_at = new_started_at, attempt_started_at = new_attempt_started_at,
-    finished_at = new_finished_at, input_snapshot = coalesce(new_input, input_snapshot)
+    taken = new_taken, compensation = new_compensation, started_at = new_started_at,
+    attempt_started_at = new_attempt_started_at, finished_at = new_finished_at,
+    input_snapshot = coalesce(new_input, input_snapshot)
 FROM change
 WHERE run_id = run AND step = name;
 

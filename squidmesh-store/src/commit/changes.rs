@@ -11,7 +11,7 @@ pub(crate) const CHANGE_RUN: &str = "UPDATE squidmesh_runs SET status = new_stat
 pub(crate) const CHANGE_STEP_RUN: &str = "UPDATE squidmesh_step_runs SET status = new_status, output = new_output, \
     last_error = new_error, attempt = new_attempt, failures = new_failures, crashes = new_crashes, lease = new_lease, \
     sequence = new_sequence, successors_at = new_successors_at, resume = new_resume, manual = new_manual, \
-    routes = new_routes, compensation = new_compensation, started_at = new_started_at, \
+    routes = new_routes, taken = new_taken, compensation = new_compensation, started_at = new_started_at, \
     attempt_started_at = new_attempt_started_at, finished_at = new_finished_at, \
     input_snapshot = coalesce(new_input, input_snapshot)";
 

@@ -36,6 +36,7 @@ mod lists;
 mod statements;
 mod summaries;
 mod tables;
+mod taken_transitions;
 mod trigger_notes;
 
 use sea_orm::sea_query::{Alias, IntoIden};
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(identity::IDENTITY),
             Box::new(summaries::SUMMARIES),
             Box::new(input_snapshots::INPUT_SNAPSHOTS),
+            Box::new(taken_transitions::TAKEN_TRANSITIONS),
         ]
     }
 

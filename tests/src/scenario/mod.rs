@@ -28,6 +28,7 @@ pub mod start;
 pub mod timing;
 pub mod transactional;
 pub mod version;
+pub mod ways;
 pub mod wide;
 
 use serde_json::{Map, Value, json};

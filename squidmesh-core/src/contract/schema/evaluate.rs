@@ -11,8 +11,8 @@ use serde_json::{Map, Number, Value};
 
 use super::forms::{Forms, NodeIndex};
 use super::node::{InPlace, ListRules, Node, Nodes, NumberRules, ObjectRules, TextRules};
-use super::number::compare;
 use crate::json::canonical;
+use crate::json::compare;
 
 /// The error of an evaluation that takes more work than a value of its size may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

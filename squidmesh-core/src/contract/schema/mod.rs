@@ -12,7 +12,6 @@ mod forms;
 mod kinds;
 mod literal;
 mod node;
-mod number;
 #[cfg(test)]
 mod tests;
 mod text_rule;

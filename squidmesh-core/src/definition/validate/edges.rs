@@ -1,14 +1,16 @@
 //! The rules about edges: dependencies and transitions, and what follows from them for the steps.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::super::Shape;
 use super::super::cycle::cycles;
-use super::super::draft::{Draft, StepDraft, TargetDraft};
+use super::super::draft::{Draft, StepDraft, TargetDraft, TransitionDraft};
 use super::super::error::DefinitionError;
 use super::super::graph::{connect, slot};
+use super::super::guard_problem::GuardProblem;
 use super::super::step::StepKind;
-use super::super::transition::TransitionOutcome;
+use super::super::transition::{Guard, TransitionOutcome};
+use super::guards;
 use super::names::Names;
 
 /// The edges by the positions of the steps. Complete only if no error was found.
@@ -16,6 +18,7 @@ use super::names::Names;
 pub(super) struct Edges {
     pub(super) entries: Vec<usize>,
     pub(super) transitions: Vec<[Option<usize>; 2]>,
+    pub(super) guarded: HashMap<usize, Vec<usize>>,
     pub(super) dependencies: Vec<Vec<usize>>,
     pub(super) dependents: Vec<Vec<usize>>,
     /// For each step, the target of its deadline, if it names a step that exists.
@@ -33,6 +36,7 @@ pub(super) fn check(draft: &Draft, shape: Shape, errors: &mut Vec<DefinitionErro
     let names = Names::of(draft, errors);
     dependencies(draft, &names, &mut edges, errors);
     transitions(draft, &names, &mut edges, errors);
+    guards::check(draft, errors);
     deadlines(draft, &names, &mut edges, errors);
     mixture(draft, errors);
     let known = Known::of(errors.get(found..).unwrap_or_default());
@@ -116,7 +120,11 @@ fn transitions(draft: &Draft, names: &Names<'_>, edges: &mut Edges, errors: &mut
                 }
             },
         };
-        if !seen.insert((transition.from.as_str(), on)) {
+        if transition.guard.is_some() {
+            if let Some(from) = from {
+                edges.guarded.entry(from).or_default().push(index);
+            }
+        } else if !seen.insert((transition.from.as_str(), on)) {
             errors.push(DefinitionError::DuplicateTransition { from: leaves(), on });
         } else if let Some(free) = from.and_then(|from| edges.transitions.get_mut(from)?.get_mut(slot(on))) {
             *free = Some(index);
@@ -155,8 +163,8 @@ fn walk(draft: &Draft, known: Known, edges: &mut Edges, errors: &mut Vec<Definit
     let count = draft.steps.len();
     let transitions = draft.transitions.iter().zip(&edges.ends).filter_map(|(transition, ends)| {
         let (from, to) = (*ends)?;
-        let fails = draft.steps.get(from).is_some_and(|step| can_fail(&step.kind));
-        Some((from, to?, transition.on == TransitionOutcome::Ok || fails))
+        let is_possible = draft.steps.get(from).is_some_and(|step| can_take(&step.kind, transition));
+        Some((from, to?, is_possible))
     });
     let deadlines = edges.deadlines.iter().enumerate().filter_map(|(from, to)| Some((from, (*to)?, true)));
     let (mut next, mut reachable_next) = (vec![Vec::new(); count], vec![Vec::new(); count]);
@@ -199,15 +207,28 @@ fn ends(draft: &Draft, edges: &Edges, errors: &mut Vec<DefinitionError>) {
     let leads_on = |place: usize| {
         edges.transitions.get(place).and_then(|pair| pair.get(slot(TransitionOutcome::Ok))).is_some_and(Option::is_some)
     };
+    let chooses = |place: usize| {
+        let guarded = edges.guarded.get(&place).into_iter().flatten();
+        let mut guarded = guarded.filter_map(|index| draft.transitions.get(*index));
+        guarded.any(|transition| transition.on == TransitionOutcome::Ok)
+    };
     let stuck =
         draft.steps.iter().enumerate().filter(|(place, step)| step.kind != StepKind::Approval && !leads_on(*place));
-    errors.extend(stuck.map(|(_, step)| DefinitionError::NoSuccessor { step: step.name.clone() }));
+    errors.extend(stuck.map(|(place, step)| match (step.name.clone(), chooses(place)) {
+        (from, true) => DefinitionError::Guard { from, problem: GuardProblem::NoOtherwise },
+        (step, false) => DefinitionError::NoSuccessor { step },
+    }));
 }
 
-/// Returns whether a step can fail. Waiting, logging and pausing never fail, so steps that only their failure
-/// leads to are never reached.
-fn can_fail(kind: &StepKind) -> bool {
-    matches!(kind, StepKind::Handler | StepKind::Approval)
+/// Returns whether a step can end in the way that a transition is for. Waiting, logging and pausing never fail, so steps
+/// that only their failure leads to are never reached. An approval fails by being rejected or by expiring.
+fn can_take(kind: &StepKind, transition: &TransitionDraft) -> bool {
+    match (kind, &transition.guard) {
+        _ if transition.on == TransitionOutcome::Ok => true,
+        (StepKind::Handler, _) | (StepKind::Approval, None) => true,
+        (StepKind::Approval, Some(Guard::Kind(failure))) => matches!(failure.as_str(), "rejected" | "expired"),
+        _ => false,
+    }
 }
 
 fn reached(entry: usize, next: &[Vec<usize>]) -> HashSet<usize> {

@@ -4,13 +4,14 @@
 //! about triggers, steps and edges.
 
 mod edges;
+mod guards;
 mod names;
 mod steps;
 mod triggers;
 
 use self::edges::Edges;
 use super::deadline::Deadline;
-use super::draft::{Draft, TargetDraft};
+use super::draft::{Draft, TargetDraft, TransitionDraft};
 use super::error::DefinitionError;
 use super::errors::DefinitionErrors;
 use super::fingerprint::Fingerprint;
@@ -107,13 +108,15 @@ impl Draft {
                 (None, _) => Some(Target::Complete),
             };
             if let (Some(from), Some(to)) = (named(from), to) {
-                transitions.push(Transition { from, on: transition.on, to, recovery: transition.recovery });
+                let TransitionDraft { on, guard, recovery, .. } = transition;
+                transitions.push(Transition { from, on, guard, to, recovery });
             }
         }
         let graph = Graph {
             positions: names.into_iter().enumerate().filter_map(|(place, name)| Some((name?, place))).collect(),
             entries: edges.entries,
             transitions: edges.transitions,
+            guarded: edges.guarded,
             dependencies: edges.dependencies,
             dependents: edges.dependents,
         };

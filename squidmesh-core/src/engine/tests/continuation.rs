@@ -44,7 +44,7 @@ fn a_whole_chain_takes_one_commit_a_step() {
 fn a_worker_continues_with_no_step_that_is_due_later() {
     let mut harness = Harness::start(&chain(["first", "second"]).build().unwrap());
     let task = harness.begin("first").task();
-    let outcome = Outcome::Completed { value: json!({}), schedule_in: Some(secs(1)) };
+    let outcome = Outcome::Completed { value: json!({}), schedule_in: Some(secs(1)), route: None };
     assert_eq!(harness.record_and_continue(&task, outcome).next(), None);
     assert_eq!(harness.step_status("second"), Some(StepStatus::Pending));
     assert_eq!(harness.intent("second").unwrap().lease, None);

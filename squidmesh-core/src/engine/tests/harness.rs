@@ -383,7 +383,7 @@ pub(super) fn chain<const N: usize>(steps: [&str; N]) -> WorkflowBuilder {
 }
 
 pub(super) fn completed(value: Value) -> Outcome {
-    Outcome::Completed { value, schedule_in: None }
+    Outcome::Completed { value, schedule_in: None, route: None }
 }
 
 pub(super) fn failed() -> Outcome {

@@ -14,3 +14,4 @@ mod manual;
 mod record;
 mod resume;
 mod start;
+mod way;

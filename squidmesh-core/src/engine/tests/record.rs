@@ -254,7 +254,8 @@ fn a_failure_beyond_the_limits_is_cut_and_recorded_all_the_same() {
 fn a_step_may_put_its_successor_off() {
     let mut harness = Harness::start(&two());
     let task = harness.begin("first").task();
-    let decided = harness.record(&task, Outcome::Completed { value: Value::Null, schedule_in: Some(secs(90)) });
+    let decided =
+        harness.record(&task, Outcome::Completed { value: Value::Null, schedule_in: Some(secs(90)), route: None });
     assert_eq!(harness.intent("second").unwrap().delay, secs(90));
     assert!(matches!(&decided.decision.events[1].kind,
         EventKind::RunDispatched { metadata } if metadata.schedule_in == Some(secs(90))));
@@ -271,7 +272,7 @@ fn a_delay_before_a_wait_adds_to_it() {
         .unwrap();
     let mut harness = Harness::start(&waiting);
     let task = harness.begin("first").task();
-    harness.record(&task, Outcome::Completed { value: Value::Null, schedule_in: Some(secs(5)) });
+    harness.record(&task, Outcome::Completed { value: Value::Null, schedule_in: Some(secs(5)), route: None });
     assert_eq!(harness.intent("wait").unwrap().delay, secs(65));
 }
 

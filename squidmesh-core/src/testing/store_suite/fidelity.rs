@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::StoreFixture;
 use super::setup::{committed, history, started, state};
-use crate::definition::{RecoveryPolicy, RecoveryRoute, Target, secs};
+use crate::definition::{Guard, RecoveryPolicy, RecoveryRoute, Target, Transition, TransitionOutcome, not, secs, when};
 use crate::dispatch::IntentKey;
 use crate::name::WorkflowName;
 use crate::port::StepWrite;
@@ -244,6 +244,18 @@ fn failure() -> Failure {
     }
 }
 
+/// Returns a transition with a condition.
+fn routed() -> Transition {
+    let condition = when("größe.0").at_least(0.1 + 0.2).or(not(when("näme").one_of(["ü", "\u{1}'"])));
+    Transition {
+        from: sample::step_name("first"),
+        on: TransitionOutcome::Ok,
+        guard: Some(Guard::If(condition)),
+        to: Target::Step(sample::step_name("second")),
+        recovery: None,
+    }
+}
+
 /// Returns a step run with a value in every field.
 fn full_step() -> StepRun {
     StepRun {
@@ -263,6 +275,7 @@ fn full_step() -> StepRun {
             ok: Target::Step(sample::step_name("second")),
             error: Some(Target::Complete),
             expired: Some(Target::Step(sample::step_name("third"))),
+            guarded: vec![routed()],
             output_key: Some("review".to_owned()),
         }),
         manual: Some(ManualAction {
@@ -273,6 +286,7 @@ fn full_step() -> StepRun {
             at: sample::STARTED.after(secs(9)),
         }),
         routes: vec![RecoveryRoute::Undo, RecoveryRoute::Compensation],
+        taken: Some(routed()),
         compensation: Some(CompensationRun {
             status: CompensationStatus::Failed,
             output: Some(json!("half done")),

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde_json::Number;
 
 /// Compares two numbers. Returns `None` if one of them is beyond every type.
-pub(super) fn compare(one: &Number, other: &Number) -> Option<Ordering> {
+pub(crate) fn compare(one: &Number, other: &Number) -> Option<Ordering> {
     match (whole(one), whole(other)) {
         (Some(one), Some(other)) => Some(one.cmp(&other)),
         (None, Some(other)) => with_whole(one.as_f64()?, other),

@@ -1,0 +1,119 @@
+//! A run leaves a step by the way that its outcome opens, and the choice stays.
+//!
+//! Conditions are evaluated here by themselves, not by the code that is under test.
+
+use std::cmp::Ordering;
+
+use serde_json::{Number, Value};
+use squidmesh_core::RunStatus;
+use squidmesh_core::definition::{Comparison, Condition, Guard, Transition, TransitionOutcome};
+use squidmesh_core::run::{FailureKind, RunSnapshot, StepRun, StepStatus};
+
+use crate::change::Change;
+use crate::findings::Findings;
+
+pub(super) fn check(change: &Change<'_>, findings: &mut Findings) {
+    let (Some(before), after) = (change.before, change.after) else { return };
+    for step in change.commit.steps.iter().map(squidmesh_core::port::StepWrite::step) {
+        let old = before.steps.get(&step.step);
+        if let Some(taken) = old.and_then(|old| old.taken.as_ref()) {
+            findings.demand(step.taken.as_ref() == Some(taken), after.run.id, || {
+                format!("{} had been left by {taken:?}, and then by {:?}", step.step, step.taken)
+            });
+            continue;
+        }
+        let has_ended = |step: &StepRun| matches!(step.status, StepStatus::Completed | StepStatus::Failed);
+        if !old.is_some_and(has_ended) && has_ended(step) {
+            check_ended(change, before, step, findings);
+        }
+    }
+}
+
+fn check_ended(change: &Change<'_>, before: &RunSnapshot, step: &StepRun, findings: &mut Findings) {
+    let (after, run) = (change.after, &change.after.run);
+    let Some(definition) = change.definition.filter(|_| run.fingerprint == before.run.fingerprint) else { return };
+    let guarded: Vec<&Transition> = match &step.continuation {
+        Some(continuation) => continuation.guarded.iter().collect(),
+        None => definition.guarded_transitions(step.step.as_str()).collect(),
+    };
+    let Some(taken) = &step.taken else {
+        let on = if step.status == StepStatus::Completed { TransitionOutcome::Ok } else { TransitionOutcome::Error };
+        let has_choice = guarded.iter().any(|transition| transition.on == on);
+        let continues = !matches!(run.status, RunStatus::Failed | RunStatus::Cancelling | RunStatus::Cancelled);
+        let is_decided = step.manual.is_some();
+        findings.demand(!(has_choice && continues) || is_decided, run.id, || {
+            format!("{} was left without a choice, and has {} ways on", step.step, guarded.len())
+        });
+        return;
+    };
+    let is_open = |transition: &&Transition| match &transition.guard {
+        Some(Guard::If(condition)) => holds(condition, after),
+        Some(Guard::Kind(kind)) => failure_kind(step).is_some_and(|failure| failure == kind.as_str()),
+        _ => false,
+    };
+    let first = guarded.iter().filter(|transition| transition.on == taken.on).find(|transition| is_open(transition));
+    let is_right = match &taken.guard {
+        // Only the handler knows which route it chose.
+        Some(Guard::Route(_)) => guarded.contains(&taken),
+        Some(_) => first == Some(&taken),
+        None => first.is_none(),
+    };
+    findings.demand(is_right, run.id, || format!("{} was left by {taken:?}, and not by {first:?}", step.step));
+    let follows = taken.to.step().is_none_or(|next| after.steps.contains_key(next));
+    findings.demand(follows || run.status == RunStatus::Failed, run.id, || {
+        format!("{} was left by {taken:?}, which was not scheduled", step.step)
+    });
+}
+
+/// Returns the kind of the failure with which a step ended.
+fn failure_kind(step: &StepRun) -> Option<FailureKind> {
+    match step.manual.as_ref().map(|manual| manual.decision.as_str()) {
+        Some("rejected") => Some(FailureKind::REJECTED),
+        Some("expired") => Some(FailureKind::EXPIRED),
+        Some(_) => None,
+        None => step.last_error.as_ref().map(|failure| failure.kind.clone()),
+    }
+}
+
+fn holds(condition: &Condition, state: &RunSnapshot) -> bool {
+    match condition {
+        Condition::Compare { path, by, to } => {
+            let Some(found) = value(path, state) else { return false };
+            let order = match (&found, to) {
+                (Value::Number(one), Value::Number(other)) => numbers(one, other),
+                (Value::String(one), Value::String(other)) => Some(one.chars().cmp(other.chars())),
+                _ => None,
+            };
+            match by {
+                Comparison::Is => order.map_or(found == *to, Ordering::is_eq),
+                Comparison::LessThan => order.is_some_and(Ordering::is_lt),
+                Comparison::AtMost => order.is_some_and(Ordering::is_le),
+                Comparison::GreaterThan => order.is_some_and(Ordering::is_gt),
+                Comparison::AtLeast => order.is_some_and(Ordering::is_ge),
+            }
+        }
+        Condition::OneOf { path, values } => values
+            .iter()
+            .any(|to| holds(&Condition::Compare { path: path.clone(), by: Comparison::Is, to: to.clone() }, state)),
+        Condition::Exists { path } => value(path, state).is_some(),
+        Condition::All(all) => all.iter().all(|condition| holds(condition, state)),
+        Condition::Any(any) => any.iter().any(|condition| holds(condition, state)),
+        Condition::Not(condition) => !holds(condition, state),
+        other => panic!("a condition that the checker does not know: {other:?}"),
+    }
+}
+
+/// Compares small numbers: those that tests use.
+fn numbers(one: &Number, other: &Number) -> Option<Ordering> {
+    one.as_f64()?.partial_cmp(&other.as_f64()?)
+}
+
+fn value(path: &[String], state: &RunSnapshot) -> Option<Value> {
+    let mut visible = (*state.run.payload).clone();
+    let mut completed: Vec<&StepRun> = state.steps.values().filter(|step| step.output.is_some()).collect();
+    completed.sort_by_key(|step| step.sequence);
+    completed.iter().filter_map(|step| step.output.as_deref()).for_each(|output| visible.extend(output.clone()));
+    let pointer: String =
+        path.iter().map(|segment| format!("/{}", segment.replace('~', "~0").replace('/', "~1"))).collect();
+    Value::Object(visible).pointer(&pointer).cloned()
+}
