@@ -9,7 +9,9 @@ use crate::evidence::{EffectKind, Evidence, RunRecord};
 use crate::findings::Findings;
 
 fn takes_error_route(record: &RunRecord, run: &StepRun) -> bool {
-    let Some(failure) = &run.last_error else { return false };
+    // The failure of the run, if this step ended it: a step keeps the failure of its last attempt.
+    let of_run = record.state.run.last_error.as_ref().filter(|failure| failure.step.as_ref() == Some(&run.step));
+    let Some(failure) = of_run.or(run.last_error.as_ref()) else { return false };
     let definition = record.own_definition();
     definition.is_some_and(|found| found.transition_on_failure(run.step.as_str(), failure.kind.as_str()).is_some())
 }

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 use squidmesh_core::RunStatus;
-use squidmesh_core::definition::{Comparison, Condition, Guard, Transition, TransitionOutcome};
+use squidmesh_core::definition::{Comparison, Condition, Definition, Guard, Target, Transition, TransitionOutcome};
 use squidmesh_core::run::{FailureKind, RunSnapshot, StepRun, StepStatus};
 
 use crate::change::Change;
@@ -16,14 +16,15 @@ pub(super) fn check(change: &Change<'_>, findings: &mut Findings) {
     let (Some(before), after) = (change.before, change.after) else { return };
     for step in change.commit.steps.iter().map(squidmesh_core::port::StepWrite::step) {
         let old = before.steps.get(&step.step);
-        if let Some(taken) = old.and_then(|old| old.taken.as_ref()) {
-            findings.demand(step.taken.as_ref() == Some(taken), after.run.id, || {
+        let has_ended = |step: &StepRun| matches!(step.status, StepStatus::Completed | StepStatus::Failed);
+        if old.is_some_and(has_ended) {
+            let taken = old.and_then(|old| old.taken.as_ref());
+            findings.demand(step.taken.as_ref() == taken, after.run.id, || {
                 format!("{} had been left by {taken:?}, and then by {:?}", step.step, step.taken)
             });
             continue;
         }
-        let has_ended = |step: &StepRun| matches!(step.status, StepStatus::Completed | StepStatus::Failed);
-        if !old.is_some_and(has_ended) && has_ended(step) {
+        if has_ended(step) {
             check_ended(change, before, step, findings);
         }
     }
@@ -37,11 +38,16 @@ fn check_ended(change: &Change<'_>, before: &RunSnapshot, step: &StepRun, findin
         None => definition.guarded_transitions(step.step.as_str()).collect(),
     };
     let Some(taken) = &step.taken else {
-        let on = if step.status == StepStatus::Completed { TransitionOutcome::Ok } else { TransitionOutcome::Error };
+        let on = match failure_kind(step) {
+            None => TransitionOutcome::Ok,
+            Some(_) => TransitionOutcome::Error,
+        };
         let has_choice = guarded.iter().any(|transition| transition.on == on);
         let continues = !matches!(run.status, RunStatus::Failed | RunStatus::Cancelling | RunStatus::Cancelled);
-        let is_decided = step.manual.is_some();
-        findings.demand(!(has_choice && continues) || is_decided, run.id, || {
+        // The target of a deadline itself is no transition.
+        let is_own = step.continuation.as_ref().is_some_and(|continuation| continuation.expired != continuation.error);
+        let is_own = is_own && failure_kind(step) == Some(FailureKind::EXPIRED);
+        findings.demand(!(has_choice && continues) || is_own, run.id, || {
             format!("{} was left without a choice, and has {} ways on", step.step, guarded.len())
         });
         return;
@@ -56,22 +62,39 @@ fn check_ended(change: &Change<'_>, before: &RunSnapshot, step: &StepRun, findin
         // Only the handler knows which route it chose.
         Some(Guard::Route(_)) => guarded.contains(&taken),
         Some(_) => first == Some(&taken),
-        None => first.is_none(),
+        None => first.is_none() && Some(&taken.to) == otherwise(step, taken.on, definition),
     };
     findings.demand(is_right, run.id, || format!("{} was left by {taken:?}, and not by {first:?}", step.step));
-    let follows = taken.to.step().is_none_or(|next| after.steps.contains_key(next));
+    let follows = match &taken.to {
+        Target::Step(next) => after.steps.contains_key(next),
+        Target::Complete => run.status == RunStatus::Completed,
+        Target::Fail => run.status == RunStatus::Failed,
+    };
     findings.demand(follows || run.status == RunStatus::Failed, run.id, || {
-        format!("{} was left by {taken:?}, which was not scheduled", step.step)
+        format!("{} was left by {taken:?}, and the run is {}", step.step, run.status)
     });
 }
 
-/// Returns the kind of the failure with which a step ended.
+/// Returns where a run continues if no guard is open.
+fn otherwise<'a>(step: &'a StepRun, on: TransitionOutcome, definition: &'a Definition) -> Option<&'a Target> {
+    match (&step.continuation, on) {
+        (Some(continuation), TransitionOutcome::Ok) => Some(&continuation.ok),
+        (Some(continuation), TransitionOutcome::Error) => continuation.error.as_ref(),
+        (None, _) => definition.transition(step.step.as_str(), on).map(|transition| &transition.to),
+    }
+}
+
+/// Returns the kind of the failure with which a step ended, if it failed or took an error transition.
 fn failure_kind(step: &StepRun) -> Option<FailureKind> {
     match step.manual.as_ref().map(|manual| manual.decision.as_str()) {
         Some("rejected") => Some(FailureKind::REJECTED),
         Some("expired") => Some(FailureKind::EXPIRED),
         Some(_) => None,
-        None => step.last_error.as_ref().map(|failure| failure.kind.clone()),
+        None => {
+            let has_failed = step.status == StepStatus::Failed
+                || step.taken.as_ref().is_some_and(|taken| taken.on == TransitionOutcome::Error);
+            step.last_error.as_ref().filter(|_| has_failed).map(|failure| failure.kind.clone())
+        }
     }
 }
 

@@ -192,7 +192,11 @@ fn command(work: &mut UnitOfWork, definition: &Definition, source: &mut Source<'
 fn outcome(source: &mut Source<'_>) -> Outcome {
     let long = |source: &mut Source<'_>| source.maybe(|source| Duration::from_millis(source.number()));
     match source.below(3) {
-        0 => Outcome::Completed { value: source.json(&["a"], 2), schedule_in: long(source), route: None },
+        0 => Outcome::Completed {
+            value: source.json(&["a"], 2),
+            schedule_in: long(source),
+            route: source.maybe(|source| source.text()),
+        },
         1 => Outcome::Failed {
             failure: Failure::new("retryable", source.text()),
             retryable: source.chance(),

@@ -117,6 +117,15 @@ pub enum EventKind {
         /// The transition that was chosen.
         transition: Box<Transition>,
     },
+    /// A step has completed, and chose a route that it does not declare.
+    RouteUnknown {
+        /// The step's name.
+        step: StepName,
+        /// The route.
+        route: String,
+        /// Whether no error transition follows.
+        is_final: bool,
+    },
     /// An attempt failed.
     StepFailed {
         /// The step's name.
@@ -203,6 +212,7 @@ impl EventKind {
             EventKind::DeliveryIgnored { .. } => "delivery.ignored",
             EventKind::StepCompleted { .. } => "step.completed",
             EventKind::StepRouted { .. } => "step.routed",
+            EventKind::RouteUnknown { .. } => "step.route_unknown",
             EventKind::StepFailed { .. } => "step.failed",
             EventKind::StepRetryScheduled { .. } => "step.retry_scheduled",
             EventKind::CompensationStarted { .. } => "compensation.started",

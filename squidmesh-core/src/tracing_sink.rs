@@ -76,6 +76,8 @@ impl EventSink for TracingSink {
                 to = %transition.to,
                 by = transition.guard.as_ref().map(tracing::field::display),
             ),
+            EventKind::RouteUnknown { step, route, is_final: true } => log!(warn, event, step = %step, route = route),
+            EventKind::RouteUnknown { step, route, .. } => log!(info, event, step = %step, route = route),
             EventKind::StepFailed { step, attempt, duration, error, is_final: true }
                 if error.kind != FailureKind::CANCELLED =>
             {

@@ -10,6 +10,7 @@ use squidmesh_checker::{EffectKind, Violation, rules};
 use squidmesh_core::StepContext;
 use squidmesh_core::definition::StepName;
 use squidmesh_core::dispatch::IntentKey;
+use squidmesh_core::run::RunSnapshot;
 
 use super::scheduler::ProcessId;
 
@@ -26,6 +27,8 @@ struct Table {
     pieces: BTreeMap<Piece, Execution>,
     /// The process that claimed each intent last.
     claimers: BTreeMap<IntentKey, ProcessId>,
+    /// The last attempt of each intent's work that had begun when another process claimed the intent.
+    lost: BTreeMap<(IntentKey, StepName), u32>,
     executions: u64,
 }
 
@@ -41,10 +44,17 @@ impl Executing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that a process claimed an intent.
-    pub(crate) fn claimed(&self, key: &IntentKey, process: ProcessId) {
+    /// Records that a process claimed an intent of a run. The attempts that others have begun of it are lost.
+    pub(crate) fn claimed(&self, key: &IntentKey, process: ProcessId, state: Option<&RunSnapshot>) {
         let mut table = self.table();
-        table.claimers.insert(key.clone(), process);
+        if table.claimers.insert(key.clone(), process) != Some(process) {
+            let steps = state.into_iter().flat_map(|state| state.steps.values());
+            let begun = steps.filter_map(|step| match key.target.step() {
+                Some(claimed) => (*claimed == step.step).then_some((step, step.attempt)),
+                None => Some((step, step.compensation.as_ref()?.attempt)),
+            });
+            table.lost.extend(begun.map(|(step, attempt)| ((key.clone(), step.step.clone()), attempt)));
+        }
         table.pieces.retain(|(intent, ..), execution| intent != key || execution.process == process);
     }
 
@@ -60,7 +70,8 @@ impl Executing {
         };
         let piece = (key, step.clone(), kind as u8);
         let mut table = self.table();
-        let taken = table.claimers.get(&piece.0).is_some_and(|last| *last != process);
+        let is_lost = table.lost.get(&(piece.0.clone(), step.clone())).is_some_and(|lost| attempt <= *lost);
+        let taken = is_lost || table.claimers.get(&piece.0).is_some_and(|last| *last != process);
         // A process that lost the intent to another before it began, begins an attempt that is lost already, as is one
         // that is older than the attempt that it executes.
         let execution = match table.pieces.get(&piece) {

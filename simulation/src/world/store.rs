@@ -126,10 +126,11 @@ impl SimStore {
         })
     }
 
-    fn claimed(&self, key: &IntentKey) {
+    async fn claimed(&self, key: &IntentKey) {
         let process = self.environment.scheduler.current_process();
         self.environment.scheduler.note(format_args!("{process} claims {key}"));
-        self.environment.executing.claimed(key, process);
+        let state = self.inner.load(key.run_id).await.ok().flatten();
+        self.environment.executing.claimed(key, process, state.as_ref());
     }
 
     /// Fails a claim that has taken longer than a third of a lease: before it is applied, as a server ends it, and
@@ -286,7 +287,7 @@ impl Store for SimStore {
         let answer = self.inner.claim(&request).await;
         if let Ok(found) = &answer {
             for claim in &found.claims {
-                self.claimed(&claim.lease.key);
+                self.claimed(&claim.lease.key).await;
             }
         }
         let answer = self.end("claiming", answer).await;
@@ -307,7 +308,7 @@ impl Store for SimStore {
         let answer = self.inner.claim_keys(&request).await;
         for found in answer.iter().flatten() {
             if let ClaimResult::Claimed(claim) = found {
-                self.claimed(&claim.lease.key);
+                self.claimed(&claim.lease.key).await;
             }
         }
         let answer = self.end("claiming", answer).await;

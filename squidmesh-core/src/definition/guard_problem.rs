@@ -30,9 +30,9 @@ pub enum GuardProblem {
         /// The provided key of a similar name, if there is one.
         similar: Option<String>,
     },
-    /// An error kind is empty.
-    #[error("has a transition for an error kind that is empty")]
-    EmptyKind,
+    /// An error kind is one that no failure can have.
+    #[error("has a transition for an error kind that no failure can have: a kind has 1 to 100 bytes")]
+    InvalidKind,
     /// A route leaves a step that has no handler.
     #[error("is of the kind {kind}, which has no handler that could choose a route: use `then_if`")]
     RouteOnBuiltIn {

@@ -18,7 +18,7 @@ pub struct Transition {
     pub from: StepName,
     /// The outcome on which it is taken.
     pub on: TransitionOutcome,
-    /// What the transition needs besides; without a guard, it is taken if no other one of that outcome is.
+    /// What the transition needs besides. Without a guard, it is the way otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
     /// The target that follows.

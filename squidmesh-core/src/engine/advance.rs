@@ -10,7 +10,7 @@ use super::dispatch::{AcceptedSuccessors, dispatch_successors};
 use super::dispatch_refused::DispatchRefused;
 use super::failure_path::failure_of_path;
 use super::recordable::recordable;
-use super::settle::{fail_run, finish_step, settle_run};
+use super::settle::{fail_run, finish_step, has_no_way_on, settle_run};
 use super::unit_of_work::{Allowed, UnitOfWork};
 use super::way::{has_route, is_a_choice, take, way_on};
 use crate::definition::{RecoveryRoute, Shape, Target, TransitionOutcome};
@@ -54,6 +54,8 @@ pub(super) fn advance(
     if let Some(unknown) = route.filter(|route| !has_route(work, step, route)) {
         let message =
             format!("step {step} chose the route {unknown:?}, which leads nowhere: declare it with `then_named`");
+        let is_final = has_no_way_on(work, step, &FailureKind::UNKNOWN_ROUTE);
+        work.emit(EventKind::RouteUnknown { step: step.clone(), route: unknown.to_owned(), is_final });
         return leave_by_error(work, step, Failure::new(FailureKind::UNKNOWN_ROUTE, message), jobs);
     }
     match work.definition().shape() {

@@ -163,11 +163,15 @@ fn pause(work: &mut UnitOfWork, definition: &StepDefinition, lease: &Lease, jobs
     let own = deadline.and_then(|deadline| deadline.to.clone());
     let on_expiry = || work.definition().transition_on_failure(step.as_str(), FailureKind::EXPIRED.as_str());
     let expired = deadline.and_then(|_| own.clone().or_else(|| on_expiry().map(|found| found.to.clone())));
-    let is_for_expiry =
-        |found: &Transition| matches!(&found.guard, Some(Guard::Kind(kind)) if *kind == FailureKind::EXPIRED.as_str());
+    let may_expire = deadline.is_some() && own.is_none();
+    let is_possible = |found: &&Transition| match &found.guard {
+        Some(Guard::Kind(_)) if definition.kind == StepKind::Pause => false,
+        Some(Guard::Kind(kind)) if *kind == FailureKind::EXPIRED.as_str() => may_expire,
+        Some(Guard::Kind(kind)) => *kind == FailureKind::REJECTED.as_str(),
+        _ => true,
+    };
     let guarded = work.definition().guarded_transitions(step.as_str());
-    // A deadline that has its own target leads nowhere else.
-    let guarded = guarded.filter(|found| own.is_none() || !is_for_expiry(found)).cloned().collect();
+    let guarded = guarded.filter(is_possible).cloned().collect();
     let continuation = PausedContinuation { ok, error, expired, guarded, output_key: definition.output.clone() };
     work.change_step(step, |run| {
         run.status = StepStatus::Paused;
@@ -214,7 +218,8 @@ fn reclaim(work: &mut UnitOfWork, step: &StepName) -> Failure {
     work.change_step(step, |run| run.failures = run.failures.saturating_add(1));
     let failures = work.state().steps.get(step).map_or(0, |run| run.failures);
     let attempts = work.definition().step(step.as_str()).map_or(0, |declared| declared.retry.max_attempts());
-    let is_final = !work.run().status.may_schedule() || (failures >= attempts && has_no_way_on(work, step, &failure));
+    let is_final =
+        !work.run().status.may_schedule() || (failures >= attempts && has_no_way_on(work, step, &failure.kind));
     work.emit(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone(), is_final });
     failure
 }

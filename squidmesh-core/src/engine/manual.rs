@@ -347,7 +347,9 @@ fn complete_paused(
         attribution.sign(event);
     });
     work.emit(EventKind::StepCompleted { step: step.clone(), attempt, duration });
-    if continuation.guarded.iter().any(|guarded| guarded.on == way.on) {
+    // The target of the deadline itself is no transition.
+    let is_own = kind == AuditKind::Expired && way.guard.is_none() && continuation.expired != continuation.error;
+    if !is_own && continuation.guarded.iter().any(|guarded| guarded.on == way.on) {
         take(work, step, way);
     }
 }

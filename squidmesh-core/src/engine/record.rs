@@ -109,7 +109,8 @@ fn failed(
         run.failures = run.failures.saturating_add(1);
         run.crashes = 0;
     });
-    let is_final = !work.run().status.may_schedule() || (retry_in.is_none() && has_no_way_on(work, step, &failure));
+    let is_final =
+        !work.run().status.may_schedule() || (retry_in.is_none() && has_no_way_on(work, step, &failure.kind));
     work.emit(EventKind::StepFailed { step: step.clone(), attempt, duration, error: failure.clone(), is_final });
     if !work.run().status.may_schedule() {
         finish_step(work, step, StepStatus::Failed);

@@ -58,6 +58,14 @@ pub enum Unresumable {
         /// The run.
         run: RunId,
     },
+    /// A step has completed, and chose a route that leads nowhere: nothing follows from what it did.
+    #[error("step {step} of run {run} has completed, and chose a route that it does not declare; replay it instead")]
+    UnknownRoute {
+        /// The run.
+        run: RunId,
+        /// The step.
+        step: StepName,
+    },
     /// The run's own version is not registered, and the version in which it would be resumed lacks what it needs.
     #[error("run {run} cannot continue in another version of its workflow: {}", sentences(.differences))]
     Differs {
@@ -102,6 +110,13 @@ pub fn resumption(state: &RunSnapshot, definition: &Definition) -> Result<Resump
     let steps = names(&mut undone);
     if !steps.is_empty() {
         return Err(Unresumable::Compensated { run, steps });
+    }
+    let lost = state.run.last_error.as_ref().and_then(|failure| Some((failure, failure.step.as_ref()?)));
+    if let Some((failure, step)) = lost
+        && failure.is_unknown_route(step)
+        && state.is_completed(step)
+    {
+        return Err(Unresumable::UnknownRoute { run, step: step.clone() });
     }
     let next = left(state, definition);
     if next.is_empty() {

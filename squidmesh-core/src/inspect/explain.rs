@@ -285,8 +285,10 @@ fn paused(subject: &Subject<'_>, explanation: &mut Explanation) {
     explanation.reason = match (subject.definition, continuation(subject)) {
         (None, _) => Reason::PausedWithUnavailableWorkflow,
         (_, None) => Reason::PausedWithMissingResumeMetadata,
-        (Some(definition), Some(continuation)) => match &continuation.error {
-            _ if !exists(definition, &continuation.ok) => Reason::PausedWithInvalidResumeTarget,
+        (Some(definition), Some(continuation)) => match continuation.target_on_rejection() {
+            _ if !continuation.targets_on_ok().all(|target| exists(definition, target)) => {
+                Reason::PausedWithInvalidResumeTarget
+            }
             Some(error) if !exists(definition, error) => Reason::PausedWithInvalidResumeTarget,
             Some(_) => Reason::PausedForApproval,
             None => Reason::PausedForManualAction,
@@ -390,10 +392,12 @@ fn actions(subject: &Subject<'_>) -> Vec<NextAction> {
     let mut actions = Vec::new();
     if let Some(definition) = subject.definition {
         let paused = continuation(subject).filter(|_| state.run.status == RunStatus::Paused);
-        if let Some(PausedContinuation { ok, error, .. }) = paused {
-            let proceed = if error.is_some() { NextAction::Approve } else { NextAction::Unblock };
-            actions.extend(exists(definition, ok).then_some(proceed));
-            let rejected = error.as_ref().is_some_and(|error| exists(definition, error));
+        if let Some(continuation) = paused {
+            let rejection = continuation.target_on_rejection();
+            let proceed = if rejection.is_some() { NextAction::Approve } else { NextAction::Unblock };
+            let is_possible = continuation.targets_on_ok().all(|target| exists(definition, target));
+            actions.extend(is_possible.then_some(proceed));
+            let rejected = rejection.is_some_and(|target| exists(definition, target));
             actions.extend(rejected.then_some(NextAction::Reject));
         }
         let cancellable = RunStatus::Cancelling != state.run.status && !state.run.status.is_terminal();

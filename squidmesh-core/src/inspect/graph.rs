@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::definition::{Definition, Guard, Target, TransitionOutcome};
+use crate::definition::{Definition, Guard, Target, Transition, TransitionOutcome};
 use crate::inspect::StepState;
 use crate::name::StepName;
-use crate::run::{RunSnapshot, RunStatus, StepStatus};
+use crate::run::{RunSnapshot, RunStatus, StepRun, StepStatus};
 
 /// The graph of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -76,8 +76,12 @@ pub fn graph(state: &RunSnapshot, definition: &Definition) -> Graph {
             Target::Fail => Some(RunStatus::Failed),
         };
         let reached = to.step().map_or(ends == Some(state.run.status), scheduled);
-        let by = left_by(state, definition, from);
-        let taken = reached && by == Some((kind, guard));
+        let run = state.steps.get(from);
+        let by = match run.and_then(|run| run.taken.as_ref()) {
+            Some(taken) => EdgeKind::of(taken.on) == kind && taken.to == *to && is_of(taken, guard, definition),
+            None => guard.is_none() && run.and_then(|run| left_by(state, definition, run)) == Some(kind),
+        };
+        let taken = reached && by;
         GraphEdge { from: from.clone(), to: to.step().cloned(), ends, kind, guard: guard.cloned(), taken }
     };
     let transitions = definition.transitions().iter().map(|transition| {
@@ -100,27 +104,32 @@ pub fn graph(state: &RunSnapshot, definition: &Definition) -> Graph {
     Graph { nodes: nodes.collect(), edges: transitions.chain(deadlines).chain(dependencies).collect() }
 }
 
-/// Returns the kind and the guard of the edge by which a run left a step. A rejected approval is completed, and took the
-/// error transition; so did one whose deadline passed, unless the deadline has its own target.
-fn left_by<'a>(
-    state: &'a RunSnapshot,
-    definition: &Definition,
-    step: &StepName,
-) -> Option<(EdgeKind, Option<&'a Guard>)> {
-    let run = state.steps.get(step)?;
-    if let Some(taken) = &run.taken {
-        return Some((EdgeKind::of(taken.on), taken.guard.as_ref()));
+/// Returns whether a transition that was taken is the one with this guard, of those with its outcome and target. If the
+/// version declares it no more, any of them stands for it.
+fn is_of(taken: &Transition, guard: Option<&Guard>, definition: &Definition) -> bool {
+    let from = taken.from.as_str();
+    let declared = definition.guarded_transitions(from).chain(definition.transition(from, taken.on));
+    let same = |found: &Transition| (found.on, &found.to, &found.guard) == (taken.on, &taken.to, &taken.guard);
+    taken.guard.as_ref() == guard || !declared.into_iter().any(same)
+}
+
+/// Returns the kind of edge by which a run left a step, if there was no choice. A rejected approval is completed, and
+/// took the error transition; so did one whose deadline passed, unless the deadline has its own target.
+fn left_by(state: &RunSnapshot, definition: &Definition, run: &StepRun) -> Option<EdgeKind> {
+    let step = &run.step;
+    // A route that is unknown leads nowhere.
+    if state.run.last_error.as_ref().is_some_and(|failure| failure.is_unknown_route(step)) {
+        return None;
     }
     let manual = run.manual.as_ref().map(|manual| manual.decision.as_str());
     let deadline = || definition.step(step.as_str())?.deadline.as_ref()?.to.as_ref();
-    let kind = match (run.status, manual) {
+    match (run.status, manual) {
         (StepStatus::Failed, _) | (StepStatus::Completed, Some("rejected")) => Some(EdgeKind::Error),
         (StepStatus::Completed, Some("expired")) if deadline().is_some() => Some(EdgeKind::Deadline),
         (StepStatus::Completed, Some("expired")) => Some(EdgeKind::Error),
         (StepStatus::Completed, _) => Some(EdgeKind::Ok),
         _ => None,
-    };
-    kind.map(|kind| (kind, None))
+    }
 }
 
 impl Graph {

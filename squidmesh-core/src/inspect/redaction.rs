@@ -113,6 +113,12 @@ pub(crate) fn redacted<'a>(event: &'a Event, by: &dyn Redaction) -> Cow<'a, Even
                 Texts { by, workflow, step: Some(&step) }.failure(error);
             }
         }
+        EventKind::RouteUnknown { step, route, .. } if !is_word(route) => {
+            let shown_route = Texts { by, workflow, step: Some(step) }.show(HostTextKind::Kind, route);
+            if let EventKind::RouteUnknown { route, .. } = &mut shown.to_mut().kind {
+                *route = shown_route.unwrap_or_else(|| WITHHELD.to_owned());
+            }
+        }
         EventKind::RunTransition { failure: Some(failure), .. } => {
             let step = failure.step.clone();
             if let EventKind::RunTransition { failure: Some(failure), .. } = &mut shown.to_mut().kind {
@@ -252,7 +258,10 @@ mod tests {
         let run = sample::run(1);
         let step = Some(sample::step_name("first"));
         let audited = EventKind::Audited { kind: AuditKind::Approved, step, actor: Some("S3CRET".to_owned()) };
-        for event in [failed(&run), Event::new(&run, sample::STARTED, audited)] {
+        let (step, route) = (sample::step_name("first"), "to S3CRET".to_owned());
+        let unknown = EventKind::RouteUnknown { step, route, is_final: true };
+        let event = |kind| Event::new(&run, sample::STARTED, kind);
+        for event in [failed(&run), event(audited), event(unknown)] {
             let shown = redacted(&event, &ShowNothing).into_owned();
             assert!(!format!("{shown:?}").contains("S3CRET") && !format!("{shown:?}").contains("4111"), "{shown:?}");
             assert_eq!(shown.kind.name(), event.kind.name());

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::*;
-use crate::definition::{Definition, Retry, secs};
+use crate::definition::{Condition, Definition, Guard, Retry, not, secs, when};
 use crate::dispatch::{IntentKey, Job, JobMetadata, Lease, Refusal};
 use crate::engine::{self, Begin, DecisionInputs, Limits, NewRun, Outcome, UnitOfWork};
 use crate::handler::{StepContext, StepResult};
@@ -297,6 +297,26 @@ fn a_graph_shows_the_path_that_was_taken() {
     assert_eq!(taken, ["ask→undo", "undo→end"]);
     assert!(drawn.to_mermaid().contains("s0 ==>|error| s2"), "{}", drawn.to_mermaid());
     assert!(drawn.to_dot().contains("s0 -> s1 [label=\"ok\", style=dashed];"), "{}", drawn.to_dot());
+}
+
+#[test]
+fn a_graph_shows_which_of_several_edges_was_taken() {
+    let declared = |condition: Condition| {
+        let steps = Workflow::builder("w").step(Step::new("a", nothing).output("a")).step(Step::new("b", nothing));
+        let steps = steps.then_if("a", not(when("a").exists()), "b").then_if("a", condition, "b").then("a", "b");
+        steps.then("b", COMPLETE)
+    };
+    let mut run = Driven::start(declared(when("a").exists()));
+    run.succeed("a");
+    let taken = |version: &Definition| {
+        let drawn = graph(&run.state, version);
+        let taken = drawn.edges.iter().filter(|edge| edge.taken).map(|edge| edge.guard.as_ref().map(Guard::to_string));
+        taken.collect::<Vec<_>>()
+    };
+    assert_eq!(taken(&run.definition), [Some("if a exists".to_owned())]);
+    // A version that adopts the run, and has another condition there: each edge to that step stands for it.
+    let other = declared(when("a").is(1)).trigger(Trigger::manual("go")).build().unwrap();
+    assert_eq!(taken(other.definition()).len(), 3);
 }
 
 #[test]

@@ -41,6 +41,11 @@ impl Failure {
         }
     }
 
+    /// Returns whether a step has failed because it chose a route that it does not declare. Its work is done.
+    pub(crate) fn is_unknown_route(&self, step: &StepName) -> bool {
+        self.kind == FailureKind::UNKNOWN_ROUTE && self.step.as_ref() == Some(step)
+    }
+
     /// Sets the step of the failure.
     #[must_use]
     pub fn at(mut self, step: &StepName) -> Self {

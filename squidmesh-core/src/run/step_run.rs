@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Attempt, AttemptStatus, Failure, InputSnapshot};
-use crate::definition::{RecoveryPolicy, RecoveryRoute, Target, Transition};
+use super::{Attempt, AttemptStatus, Failure, FailureKind, InputSnapshot};
+use crate::definition::{Guard, RecoveryPolicy, RecoveryRoute, Target, Transition, TransitionOutcome};
 use crate::json::given;
 use crate::name::{StepName, names};
 use crate::time::Timestamp;
@@ -171,6 +171,21 @@ pub struct PausedContinuation {
     pub guarded: Vec<Transition>,
     /// The key under which the step's output is stored.
     pub output_key: Option<String>,
+}
+
+impl PausedContinuation {
+    /// Returns the targets that an approval or unblocking may lead to, independent of what is said.
+    pub(crate) fn targets_on_ok(&self) -> impl Iterator<Item = &Target> {
+        let guarded = self.guarded.iter().filter(|transition| transition.on == TransitionOutcome::Ok);
+        guarded.map(|transition| &transition.to).chain([&self.ok])
+    }
+
+    /// Returns the target that a rejection leads to; `None` for a pause.
+    pub(crate) fn target_on_rejection(&self) -> Option<&Target> {
+        let error = self.error.as_ref()?;
+        let is_for_it = |transition: &&Transition| matches!(&transition.guard, Some(Guard::Kind(kind)) if FailureKind::REJECTED == kind.as_str());
+        Some(self.guarded.iter().find(is_for_it).map_or(error, |transition| &transition.to))
+    }
 }
 
 /// The decision about a paused step, by a person or by the passing of a deadline.

@@ -48,15 +48,15 @@ impl RecordingSink {
     }
 
     /// Returns the routes that handlers have chosen so far, by step, so that a test can compare them with those that the
-    /// workflow declares. A route that it does not declare is a failure of the kind `unknown_route`.
+    /// workflow declares.
     pub fn routes(&self) -> BTreeSet<(StepName, String)> {
         let kept = self.kept();
-        let transitions = kept.events.iter().filter_map(|event| match &event.kind {
-            EventKind::StepRouted { transition } => Some(transition),
-            _ => None,
-        });
-        let chosen = transitions.filter_map(|transition| match &transition.guard {
-            Some(Guard::Route(route)) => Some((transition.from.clone(), route.clone())),
+        let chosen = kept.events.iter().filter_map(|event| match &event.kind {
+            EventKind::RouteUnknown { step, route, .. } => Some((step.clone(), route.clone())),
+            EventKind::StepRouted { transition } => match &transition.guard {
+                Some(Guard::Route(route)) => Some((transition.from.clone(), route.clone())),
+                _ => None,
+            },
             _ => None,
         });
         chosen.collect()

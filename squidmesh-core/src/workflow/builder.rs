@@ -136,7 +136,8 @@ impl WorkflowBuilder {
         self.guarded(from.as_ref(), TransitionOutcome::Error, Guard::Kind(kind.as_ref().to_owned()), to.into())
     }
 
-    /// Declares that the error transition just added with [`on_error`](Self::on_error) leads to steps that
+    /// Declares that the error transition just added with [`on_error`](Self::on_error) or
+    /// [`on_error_kind`](Self::on_error_kind) leads to steps that
     /// compensate or undo: the failed step's history records the route.
     pub fn recovery(mut self, route: RecoveryRoute) -> Self {
         match self.transitions.last_mut() {

@@ -36,7 +36,11 @@ fn a_choice_can_be_made() {
     only(twice, guard(P::Duplicate { guard: text("kind declined") }));
     let gap = chain().then_if("a", when("x..y").exists(), COMPLETE);
     only(gap, guard(P::Incomplete { condition: text("x..y exists") }));
-    only(chain().on_error_kind("a", "", COMPLETE), guard(P::EmptyKind));
+    for kind in ["", &"k".repeat(101)] {
+        only(chain().on_error_kind("a", kind, COMPLETE), guard(P::InvalidKind));
+    }
+    let alike = fork().then_if("a", when(["x", "y.z"]).is(1), "b").then_if("a", when("x.y.z").is(1), "b");
+    assert!(alike.build().is_ok());
     assert!(matches!(errors(chain().then_named("a", " later", COMPLETE)).as_slice(), [E::InvalidName(_)]));
     let nap = triggered().step(Step::new("a", wait(secs(1)))).then("a", COMPLETE).then_named("a", "later", COMPLETE);
     only(nap, guard(P::RouteOnBuiltIn { kind: "wait" }));
@@ -58,12 +62,18 @@ fn a_condition_asks_for_what_there_is() {
 
 #[test]
 fn an_approval_ends_in_no_other_kind() {
-    let builder = |kind: &str| {
-        let asked = triggered().step(Step::new("a", approval())).step(step("b")).then("a", COMPLETE);
+    let builder = |kind: &str, asked: Step| {
+        let asked = triggered().step(asked).step(step("b")).then("a", COMPLETE);
         asked.on_error("a", COMPLETE).on_error_kind("a", kind, "b").then("b", COMPLETE)
     };
-    assert!(builder("rejected").build().is_ok() && builder("expired").build().is_ok());
-    only(builder("declined"), E::UnreachableStep { step: text("b") });
+    let plain = || Step::new("a", approval());
+    let expires = || approval().deadline(secs(1));
+    assert!(builder("rejected", plain()).build().is_ok());
+    assert!(builder("expired", Step::new("a", expires())).build().is_ok());
+    let never = || E::UnreachableStep { step: text("b") };
+    only(builder("declined", plain()), never());
+    only(builder("expired", plain()), never());
+    only(builder("expired", Step::new("a", expires().then_to(COMPLETE))), never());
 }
 
 #[test]
@@ -90,7 +100,7 @@ fn every_problem_is_found_at_once() {
             GuardProblem::Incomplete { condition: text(" is 1") },
             GuardProblem::Incomplete { condition: text("x is one of ") },
             GuardProblem::Duplicate { guard: text("route r") },
-            GuardProblem::EmptyKind,
+            GuardProblem::InvalidKind,
             GuardProblem::NoOtherwise,
         ]
     );

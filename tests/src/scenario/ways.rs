@@ -93,8 +93,8 @@ pub async fn a_handler_chooses_a_route_by_its_name(backend: &Backend) {
         .step(ask_bank())
         .step(journal.step("retry_later", done))
         .then_named("ask", "retry_later", "retry_later")
-        .then_named("ask", "give_up", FAIL)
-        .then("ask", COMPLETE)
+        .then_named("ask", "give_up", COMPLETE)
+        .then("ask", FAIL)
         .then("retry_later", COMPLETE)
         .build()
         .unwrap();
@@ -103,11 +103,14 @@ pub async fn a_handler_chooses_a_route_by_its_name(backend: &Backend) {
     assert_eq!(states(&world.settle(run.id).await), [StepState::Completed, StepState::Completed]);
     assert_eq!(taken(&world, &run).await, ["route retry_later", "plain"]);
     let run = started(&world, json!({ "answer": "give_up" })).await;
-    assert_eq!(world.settle(run.id).await.run.last_error.map(|error| error.kind), Some(FailureKind::FAILED));
+    assert_eq!(world.settle(run.id).await.run.status, RunStatus::Completed);
+    assert_eq!(taken(&world, &run).await, ["route give_up"]);
     let run = started(&world, json!({ "answer": "nowhere" })).await;
     let details = world.settle(run.id).await;
     let error = details.run.last_error.clone().unwrap();
     assert_eq!((error.kind, states(&details)[0]), (FailureKind::UNKNOWN_ROUTE, StepState::Completed));
+    assert_eq!(taken(&world, &run).await, [""; 0], "it leads nowhere");
+    assert!(world.event_names(&run).contains(&"step.route_unknown"));
     assert_eq!(details.context.get("asked"), Some(&json!(true)), "the step has done its work");
 }
 

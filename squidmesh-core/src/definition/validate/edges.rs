@@ -163,7 +163,7 @@ fn walk(draft: &Draft, known: Known, edges: &mut Edges, errors: &mut Vec<Definit
     let count = draft.steps.len();
     let transitions = draft.transitions.iter().zip(&edges.ends).filter_map(|(transition, ends)| {
         let (from, to) = (*ends)?;
-        let is_possible = draft.steps.get(from).is_some_and(|step| can_take(&step.kind, transition));
+        let is_possible = draft.steps.get(from).is_some_and(|step| can_take(step, transition));
         Some((from, to?, is_possible))
     });
     let deadlines = edges.deadlines.iter().enumerate().filter_map(|(from, to)| Some((from, (*to)?, true)));
@@ -221,12 +221,14 @@ fn ends(draft: &Draft, edges: &Edges, errors: &mut Vec<DefinitionError>) {
 }
 
 /// Returns whether a step can end in the way that a transition is for. Waiting, logging and pausing never fail, so steps
-/// that only their failure leads to are never reached. An approval fails by being rejected or by expiring.
-fn can_take(kind: &StepKind, transition: &TransitionDraft) -> bool {
-    match (kind, &transition.guard) {
+/// that only their failure leads to are never reached. An approval fails by being rejected, or by expiring unless
+/// its deadline has its own target.
+fn can_take(step: &StepDraft, transition: &TransitionDraft) -> bool {
+    let expires = || step.deadline.as_ref().is_some_and(|deadline| deadline.to.is_none());
+    match (&step.kind, &transition.guard) {
         _ if transition.on == TransitionOutcome::Ok => true,
         (StepKind::Handler, _) | (StepKind::Approval, None) => true,
-        (StepKind::Approval, Some(Guard::Kind(failure))) => matches!(failure.as_str(), "rejected" | "expired"),
+        (StepKind::Approval, Some(Guard::Kind(kind))) => kind == "rejected" || (kind == "expired" && expires()),
         _ => false,
     }
 }

@@ -9,6 +9,9 @@ use super::super::step::StepKind;
 use super::super::transition::{Guard, TransitionOutcome};
 use crate::name;
 
+/// The maximum length of a failure's kind, in bytes: longer ones are cut when they are recorded.
+const LONGEST_KIND: usize = 100;
+
 pub(super) fn check(draft: &Draft, errors: &mut Vec<DefinitionError>) {
     let steps: HashMap<&str, &StepDraft> = draft.steps.iter().map(|step| (step.name.as_str(), step)).collect();
     let mut seen = HashSet::new();
@@ -20,9 +23,10 @@ pub(super) fn check(draft: &Draft, errors: &mut Vec<DefinitionError>) {
         {
             report(transition, GuardProblem::RouteOnBuiltIn { kind: step.kind.word() }, errors);
         }
-        let written = guard.to_string();
-        if !seen.insert((&transition.from, written.clone())) {
-            report(transition, GuardProblem::Duplicate { guard: written }, errors);
+        // As data: two conditions may read alike, with a dot in a key or between two.
+        let data = serde_json::to_string(guard).unwrap_or_else(|_| guard.to_string());
+        if !seen.insert((&transition.from, data)) {
+            report(transition, GuardProblem::Duplicate { guard: guard.to_string() }, errors);
         }
     }
 }
@@ -39,7 +43,9 @@ fn check_guard(transition: &TransitionDraft, guard: &Guard, errors: &mut Vec<Def
         Guard::If(condition) if condition.has_gap() => {
             report(transition, GuardProblem::Incomplete { condition: condition.to_string() }, errors);
         }
-        Guard::Kind(kind) if kind.is_empty() => report(transition, GuardProblem::EmptyKind, errors),
+        Guard::Kind(kind) if kind.is_empty() || kind.len() > LONGEST_KIND => {
+            report(transition, GuardProblem::InvalidKind, errors);
+        }
         Guard::Route(route) => errors.extend(name::check("route", route).err().map(DefinitionError::InvalidName)),
         Guard::If(_) | Guard::Kind(_) => {}
     }

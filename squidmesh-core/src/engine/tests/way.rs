@@ -119,7 +119,7 @@ fn an_unknown_route_fails_the_run_and_keeps_the_output() {
     let declared = fork(|builder| builder.then_named("a", "known", "b").then("a", "c").then_named("a", "d", "d"));
     let mut harness = Harness::start(&declared);
     let decided = end(&mut harness, "a", routed(json!({ "x": 1 }), "other"));
-    assert_eq!(decided.events(), ["step.completed", "run.transition"]);
+    assert_eq!(decided.events(), ["step.completed", "step.route_unknown", "run.transition"]);
     let failure = harness.state.run.last_error.clone().unwrap();
     assert_eq!((failure.kind, failure.step), (FailureKind::UNKNOWN_ROUTE, Some(name("a"))));
     assert_eq!(harness.step_status("a"), Some(StepStatus::Completed));
@@ -144,7 +144,7 @@ fn an_unknown_route_takes_the_error_transition() {
     });
     let mut harness = Harness::start(&declared);
     let decided = end(&mut harness, "a", routed(json!({ "x": 1 }), "other"));
-    assert_eq!(decided.events(), ["step.completed", "step.routed", "run.dispatched"]);
+    assert_eq!(decided.events(), ["step.completed", "step.route_unknown", "step.routed", "run.dispatched"]);
     let expected = (TransitionOutcome::Error, Some("kind unknown_route".to_owned()), "c".to_owned());
     assert_eq!(taken(&harness, "a"), Some(expected));
     let task = harness.begin("c").task();
@@ -160,6 +160,8 @@ fn a_route_in_a_dependency_workflow_is_unknown() {
     end(&mut harness, "a", routed(json!({}), "b"));
     let failure = harness.state.run.last_error.clone().unwrap();
     assert_eq!((harness.status(), failure.kind), (RunStatus::Failed, FailureKind::UNKNOWN_ROUTE));
+    let planned = crate::engine::resumption(&harness.state, &harness.definition);
+    assert!(matches!(planned, Err(crate::engine::Unresumable::UnknownRoute { .. })), "{planned:?}");
 }
 
 #[test]
@@ -275,7 +277,7 @@ fn a_deadline_with_its_own_target_comes_before_its_kind() {
             .step(Step::new("review", approval().deadline(hours(1)).then_to("b")))
             .then("a", "review")
             .then("review", COMPLETE)
-            .on_error_kind("review", "expired", "c")
+            .on_error_kind("review", "rejected", "c")
             .on_error("review", "d")
     });
     let mut harness = asked(&declared);
