@@ -169,7 +169,7 @@ async fn siblings_share_commits(database: TestDatabase) {
     mesh.run_workers(async { ended.acquire().await.unwrap().forget() }).await.unwrap();
     let commits = store.interceptor().take()["commit"];
     eprintln!("{WIDTH} siblings took {commits} commits");
-    // How many share one depends on how fast the database commits. By themselves, each takes one to begin and one to end.
+    // How many share one depends on how fast the database commits. Alone, each takes one to begin and one to end.
     assert!(commits < WIDTH, "{commits} commits for {WIDTH} siblings");
 }
 
