@@ -41,7 +41,7 @@ impl<'a> JoinedStore<'a> {
         JoinedStore { database, transaction, is_last: false }
     }
 
-    /// Creates a session for one commit, after which the transaction ends.
+    /// Creates a session whose commit is the last change before the transaction ends.
     pub(crate) fn last(database: Arc<Database>, transaction: &'a DatabaseTransaction) -> Self {
         JoinedStore { database, transaction, is_last: true }
     }

@@ -15,8 +15,12 @@ use super::unit_of_work::{Allowed, UnitOfWork};
 use super::way::{has_route, is_a_choice, take, way_on};
 use crate::definition::{RecoveryRoute, Shape, Target, TransitionOutcome};
 use crate::event::EventKind;
+use crate::json::truncate_text;
 use crate::name::StepName;
 use crate::run::{AttemptStatus, AuditKind, Failure, FailureKind, RunStatus, StepStatus};
+
+/// The maximum length of an unknown route in an event, in bytes.
+const ROUTE: usize = 100;
 
 /// Closes the open attempt of a step as completed, and continues according to the run's status.
 pub(super) fn complete_step(
@@ -55,8 +59,12 @@ pub(super) fn advance(
         let message =
             format!("step {step} chose the route {unknown:?}, which leads nowhere: declare it with `then_named`");
         let is_final = has_no_way_on(work, step, &FailureKind::UNKNOWN_ROUTE);
-        work.emit(EventKind::RouteUnknown { step: step.clone(), route: unknown.to_owned(), is_final });
-        return leave_by_error(work, step, Failure::new(FailureKind::UNKNOWN_ROUTE, message), jobs);
+        // The handler's text, which nothing has bounded yet.
+        let (route, failure) =
+            (truncate_text(unknown.to_owned(), ROUTE), Failure::new(FailureKind::UNKNOWN_ROUTE, message));
+        let failure = recordable(failure, work.limits());
+        work.emit(EventKind::RouteUnknown { step: step.clone(), route, is_final });
+        return leave_by_error(work, step, failure, jobs);
     }
     match work.definition().shape() {
         Shape::Transitions => match way_on(work, step, route) {
@@ -170,7 +178,6 @@ fn leave_by_error(work: &mut UnitOfWork, step: &StepName, failure: Failure, jobs
     let route = work.definition().transition_on_failure(step.as_str(), failure.kind.as_str()).cloned();
     let Some(route) = route else { return fail_run(work, failure.at(step), jobs) };
     // The failure is stored with the edge that it takes, for every step after it.
-    let failure = recordable(failure, work.limits());
     let sequence = work.next_sequence();
     work.change_step(step, |run| {
         run.sequence = run.sequence.or(Some(sequence));

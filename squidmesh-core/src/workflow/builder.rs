@@ -137,8 +137,8 @@ impl WorkflowBuilder {
     }
 
     /// Declares that the error transition just added with [`on_error`](Self::on_error) or
-    /// [`on_error_kind`](Self::on_error_kind) leads to steps that
-    /// compensate or undo: the failed step's history records the route.
+    /// [`on_error_kind`](Self::on_error_kind) leads to steps that compensate or undo: the failed step's history records
+    /// the route.
     pub fn recovery(mut self, route: RecoveryRoute) -> Self {
         match self.transitions.last_mut() {
             Some(last) => last.recovery = Some(route),

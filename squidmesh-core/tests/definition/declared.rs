@@ -27,3 +27,13 @@ pub(crate) fn chain() -> WorkflowBuilder {
 pub(crate) fn errors(builder: WorkflowBuilder) -> Vec<DefinitionError> {
     builder.build().unwrap_err().iter().cloned().collect()
 }
+
+/// Asserts that exactly one error is found.
+#[track_caller]
+pub(crate) fn only(builder: WorkflowBuilder, expected: DefinitionError) {
+    assert_eq!(errors(builder), [expected]);
+}
+
+pub(crate) fn text(text: &str) -> String {
+    text.to_owned()
+}

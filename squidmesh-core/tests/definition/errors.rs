@@ -6,20 +6,9 @@ use schemars::JsonSchema;
 use squidmesh_core::definition::{
     DefinitionError as E, FieldKind, LogLevel, RecoveryRoute, StepKind, TransitionOutcome,
 };
-use squidmesh_core::workflow::WorkflowBuilder;
 use squidmesh_core::{COMPLETE, Field, Retry, Step, Trigger, Workflow, approval, log, ms, pause, secs, wait};
 
-use crate::declared::{chain, echo, errors, step, triggered};
-
-/// Asserts that exactly one error is found.
-#[track_caller]
-fn only(builder: WorkflowBuilder, expected: E) {
-    assert_eq!(errors(builder), [expected]);
-}
-
-fn text(text: &str) -> String {
-    text.to_owned()
-}
+use crate::declared::{chain, echo, errors, only, step, text, triggered};
 
 #[test]
 fn a_valid_workflow_has_no_error() {

@@ -1,22 +1,11 @@
 //! The rules about conditions, routes and error kinds.
 
 use squidmesh_core::definition::{DefinitionError as E, GuardProblem, TransitionOutcome};
-use squidmesh_core::workflow::WorkflowBuilder;
 use squidmesh_core::{
     COMPLETE, FAIL, Field, Step, StepContext, StepResult, Trigger, Workflow, approval, secs, wait, when,
 };
 
-use crate::declared::{chain, errors, step, triggered};
-
-/// Asserts that exactly one error is found.
-#[track_caller]
-fn only(builder: WorkflowBuilder, expected: E) {
-    assert_eq!(errors(builder), [expected]);
-}
-
-fn text(text: &str) -> String {
-    text.to_owned()
-}
+use crate::declared::{chain, errors, only, step, text, triggered};
 
 #[test]
 fn a_choice_can_be_made() {

@@ -127,6 +127,20 @@ fn an_unknown_route_fails_the_run_and_keeps_the_output() {
 }
 
 #[test]
+fn an_unknown_route_is_cut_where_it_is_shown() {
+    let declared = fork(|builder| builder.then_named("a", "b", "b").then("a", "c").on_error("a", "d"));
+    let mut harness = Harness::start(&declared);
+    let decided = end(&mut harness, "a", routed(json!({}), &"x".repeat(2 << 20)));
+    let routes = decided.decision.events.iter().filter_map(|event| match &event.kind {
+        crate::event::EventKind::RouteUnknown { route, .. } => Some(route.len()),
+        _ => None,
+    });
+    assert!(routes.eq([100]), "one, and no longer than its limit");
+    let message = harness.step("a").last_error.clone().expect("the failure that led on").message;
+    assert!(message.len() <= harness.limits.json.max_bytes / 4, "{} bytes", message.len());
+}
+
+#[test]
 fn a_step_that_chose_an_unknown_route_is_compensated() {
     async fn undo(_: crate::workflow::Compensation, _: crate::StepContext) -> crate::StepResult<()> {
         Ok(())
