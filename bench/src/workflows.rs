@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction};
 use serde_json::{Map, Value, json};
 use squidmesh_core::workflow::TransactionalHandler;
 use squidmesh_core::{
-    COMPLETE, Retry, Step, StepContext, StepError, StepResult, Trigger, Workflow, transactional, wait,
+    COMPLETE, Retry, Signal, Step, StepContext, StepError, StepResult, Trigger, Workflow, transactional, wait, wait_for,
 };
 
 use crate::failure::Failure;
@@ -51,6 +51,13 @@ fn names(steps: usize) -> impl Iterator<Item = String> {
 /// Returns `steps` steps that do nothing, one after the other.
 pub(crate) fn chain(recorder: &Recorder, steps: usize) -> Result<Workflow, Failure> {
     in_a_row("chain", names(steps).map(|name| (name.clone(), step(recorder, &name, json!({})))).collect())
+}
+
+/// Returns a step that waits for the signal `go`, and one that does nothing.
+pub(crate) fn signalled(recorder: &Recorder) -> Result<Workflow, Failure> {
+    let builder = named("signalled").signal(Signal::new("go")).step(Step::new("wait", wait_for("go")));
+    let after = step(recorder, "after", json!({}));
+    Ok(builder.step(after).chain(["wait", "after"]).build()?)
 }
 
 /// Returns five steps, each with an output of `bytes` bytes under its own key, so that the context of the run grows.

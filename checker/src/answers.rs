@@ -9,7 +9,7 @@ use squidmesh_core::RunId;
 use squidmesh_core::definition::WorkflowName;
 use squidmesh_core::run::AuditKind;
 
-use crate::evidence::{Act, Answer, Evidence};
+use crate::evidence::{Act, Addressee, Answer, Evidence};
 use crate::findings::Findings;
 
 pub(super) fn check(evidence: &Evidence, findings: &mut Findings) {
@@ -38,7 +38,7 @@ fn decision(act: &Act) -> Option<(RunId, &'static str)> {
         Act::Unblock(run) => Some((*run, AuditKind::Unblocked.as_str())),
         Act::Approve(run) => Some((*run, AuditKind::Approved.as_str())),
         Act::Reject(run) => Some((*run, AuditKind::Rejected.as_str())),
-        Act::Start { .. } | Act::Replay(_) | Act::Resume(_) => None,
+        Act::Start { .. } | Act::Replay(_) | Act::Resume(_) | Act::Signal(_) => None,
     }
 }
 
@@ -62,6 +62,10 @@ fn check_acts(evidence: &Evidence, findings: &mut Findings) {
 fn check_starts(evidence: &Evidence, findings: &mut Findings) {
     let starts = possible(evidence, |act| match act {
         Act::Start { workflow, key } => Some((workflow, key.as_deref())),
+        Act::Signal(sent) => match &sent.to {
+            Addressee::Key { workflow, key, starts: true } => Some((workflow, Some(key.as_str()))),
+            _ => None,
+        },
         _ => None,
     });
     let replays = possible(evidence, |act| if let Act::Replay(run) = act { Some(*run) } else { None });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use squidmesh_core::command::SignalReceipt;
 use squidmesh_core::definition::{Definition, Fingerprint, StepName, WorkflowName};
 use squidmesh_core::event::Event;
 use squidmesh_core::port::{RunHistory, StoreError, StoreSession};
@@ -139,6 +140,37 @@ pub enum Act {
     Replay(RunId),
     /// Resume a failed run.
     Resume(RunId),
+    /// Send a signal.
+    Signal(Signal),
+}
+
+/// A signal that a client sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// The run that it is sent to.
+    pub to: Addressee,
+    /// The name of the signal.
+    pub name: String,
+    /// The deduplication key, if any.
+    pub dedup_key: Option<String>,
+    /// The number that no other signal has: the payload has it under `number`.
+    pub number: u64,
+}
+
+/// The run that a signal is sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Addressee {
+    /// The run with this id.
+    Run(RunId),
+    /// The run that was started under a key, or that resumes it.
+    Key {
+        /// The workflow of the run.
+        workflow: WorkflowName,
+        /// The key.
+        key: String,
+        /// Whether a run is started if none has the key.
+        starts: bool,
+    },
 }
 
 /// The answer to a client.
@@ -146,6 +178,8 @@ pub enum Act {
 pub enum Answer {
     /// It was done; the run that it concerns or created.
     Ok(RunId),
+    /// The run received the signal, or had received it.
+    Signalled(RunId, SignalReceipt),
     /// It was refused, and nothing changed.
     Refused(String),
     /// There was no answer, or one that leaves the outcome open.

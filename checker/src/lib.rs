@@ -37,6 +37,9 @@ mod results;
 mod retries;
 mod rows;
 pub mod rules;
+mod senders;
+mod signal_trail;
+mod signals;
 mod snapshots;
 mod starts;
 mod terminal_states;
@@ -48,7 +51,7 @@ mod ways;
 
 pub use change::{Change, begun, ended};
 pub use events::check_emitted;
-pub use evidence::{Act, Answer, Call, Effect, EffectKind, Evidence, RunRecord, Times};
+pub use evidence::{Act, Addressee, Answer, Call, Effect, EffectKind, Evidence, RunRecord, Signal, Times};
 pub use findings::{Findings, Violation};
 pub use tries::{End, Try, end};
 
@@ -74,6 +77,7 @@ const ALWAYS: &[Rule] = &[
     (rules::INTENTS, intents::check),
     (rules::OCCURRENCES, occurrences::check),
     (rules::ROWS, rows::check),
+    (rules::SENDERS, senders::check),
 ];
 
 /// The rules that hold besides at rest.
@@ -112,6 +116,8 @@ const OF_CHANGES: &[(&str, OfChange)] = &[
     (rules::BEGINNINGS, transitions::check_beginnings),
     (rules::SEQUENCE, transitions::check_order),
     (rules::WAYS, ways::check),
+    (rules::SIGNALS, signals::check),
+    (rules::SIGNAL_TRAIL, signal_trail::check),
 ];
 
 /// Checks one change.

@@ -2,18 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use squidmesh_core::definition::StepKind;
-use squidmesh_core::run::{AttemptStatus, AuditKind, StepRun, StepStatus};
+use squidmesh_core::definition::{Guard, StepKind};
+use squidmesh_core::run::{AttemptStatus, AuditKind, FailureKind, PausedContinuation, StepRun, StepStatus};
 
 use crate::evidence::{EffectKind, Evidence, RunRecord};
 use crate::findings::Findings;
 
 fn takes_error_route(record: &RunRecord, run: &StepRun) -> bool {
+    if let Some(stored) = run.continuation.as_ref().filter(|stored| stored.signal.is_some()) {
+        return run.last_error.as_ref().is_some_and(|failure| leads_on(stored, &failure.kind));
+    }
     // The failure of the run, if this step ended it: a step keeps the failure of its last attempt.
     let of_run = record.state.run.last_error.as_ref().filter(|failure| failure.step.as_ref() == Some(&run.step));
     let Some(failure) = of_run.or(run.last_error.as_ref()) else { return false };
     let definition = record.own_definition();
     definition.is_some_and(|found| found.transition_on_failure(run.step.as_str(), failure.kind.as_str()).is_some())
+}
+
+/// Returns whether the run continued after a step that waited for a signal failed: by what was declared as it began to
+/// wait.
+fn leads_on(stored: &PausedContinuation, kind: &FailureKind) -> bool {
+    let of_kind = |guard: &Guard| matches!(guard, Guard::Kind(of) if *kind == of.as_str());
+    let is_guarded = stored.guarded.iter().any(|transition| transition.guard.as_ref().is_some_and(of_kind));
+    is_guarded || stored.error.is_some() || (stored.own_deadline && *kind == FailureKind::EXPIRED)
 }
 
 /// Returns whether the run may have been cancelling when its step failed: then the error transition is not taken.

@@ -18,7 +18,8 @@ pub const EVENTS: &str = "only what was committed is emitted";
 pub const INTENTS: &str = "what is to be done is dispatched, and nothing else";
 pub const OCCURRENCES: &str = "a cron occurrence starts one run";
 pub const ROWS: &str = "a transactional step's rows are there if and only if it completed";
-pub const QUIESCENCE: &str = "at rest, every run has ended or waits for a person, a time or a version";
+pub const SENDERS: &str = "what the sender of a signal was answered is true, and nobody else sent one";
+pub const QUIESCENCE: &str = "at rest, every run has ended or waits for a person, a signal, a time or a version";
 pub const OWED: &str = "at rest, what was owed is compensated";
 pub const TRANSITIONS: &str = "a run moves as its life cycle allows, and in its version";
 pub const FINAL: &str = "what has ended stays as it is";
@@ -26,6 +27,8 @@ pub const FENCED: &str = "an attempt begins and ends in the hands of who holds i
 pub const BEGINNINGS: &str = "nothing begins in a run that is over, nor before what it depends on";
 pub const SEQUENCE: &str = "steps are numbered in the order in which they completed";
 pub const WAYS: &str = "a run leaves a step by the first way that its outcome opens, once";
+pub const SIGNALS: &str = "a signal is kept until a step that waits for it takes it, once, and the oldest first";
+pub const SIGNAL_TRAIL: &str = "the trail has every signal that a run received, and those that it left";
 pub const RESTLESS: &str = "everything comes to rest";
 pub const SCHEDULES: &str = "every occurrence of a schedule is caught up with";
 pub const OFFERS: &str = "what is offered is accepted";
@@ -34,7 +37,7 @@ pub const PANICS: &str = "nothing panics";
 pub const LEFT: &str = "a delivery that ends leaves no attempt open";
 
 /// All rules.
-pub const ALL: [&str; 32] = [
+pub const ALL: [&str; 35] = [
     STARTS,
     ANSWERS,
     TERMINAL_STATES,
@@ -53,6 +56,7 @@ pub const ALL: [&str; 32] = [
     INTENTS,
     OCCURRENCES,
     ROWS,
+    SENDERS,
     QUIESCENCE,
     OWED,
     TRANSITIONS,
@@ -61,6 +65,8 @@ pub const ALL: [&str; 32] = [
     BEGINNINGS,
     SEQUENCE,
     WAYS,
+    SIGNALS,
+    SIGNAL_TRAIL,
     RESTLESS,
     SCHEDULES,
     OFFERS,

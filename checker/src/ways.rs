@@ -37,6 +37,9 @@ fn check_ended(change: &Change<'_>, before: &RunSnapshot, step: &StepRun, findin
         Some(continuation) => continuation.guarded.iter().collect(),
         None => definition.guarded_transitions(step.step.as_str()).collect(),
     };
+    // The target of a deadline itself is no transition.
+    let to_own_target = failure_kind(step) == Some(FailureKind::EXPIRED)
+        && step.continuation.as_ref().is_some_and(|stored| stored.own_deadline);
     let Some(taken) = &step.taken else {
         let on = match failure_kind(step) {
             None => TransitionOutcome::Ok,
@@ -44,16 +47,16 @@ fn check_ended(change: &Change<'_>, before: &RunSnapshot, step: &StepRun, findin
         };
         let has_choice = guarded.iter().any(|transition| transition.on == on);
         let continues = !matches!(run.status, RunStatus::Failed | RunStatus::Cancelling | RunStatus::Cancelled);
-        // The target of a deadline itself is no transition.
-        let is_own = step.continuation.as_ref().is_some_and(|continuation| continuation.expired != continuation.error);
-        let is_own = is_own && failure_kind(step) == Some(FailureKind::EXPIRED);
-        findings.demand(!(has_choice && continues) || is_own, run.id, || {
+        findings.demand(!(has_choice && continues) || to_own_target, run.id, || {
             format!("{} was left without a choice, and has {} ways on", step.step, guarded.len())
         });
         return;
     };
+    findings.demand(!to_own_target, run.id, || {
+        format!("{} was left by {taken:?}, and its deadline has a target of its own", step.step)
+    });
     let is_open = |transition: &&Transition| match &transition.guard {
-        Some(Guard::If(condition)) => holds(condition, after),
+        Some(Guard::If(condition)) => holds(condition, after, step.sequence),
         Some(Guard::Kind(kind)) => failure_kind(step).is_some_and(|failure| failure == kind.as_str()),
         _ => false,
     };
@@ -98,10 +101,12 @@ fn failure_kind(step: &StepRun) -> Option<FailureKind> {
     }
 }
 
-fn holds(condition: &Condition, state: &RunSnapshot) -> bool {
+/// Returns whether a condition holds with what was visible once a step had completed: later steps may have completed in
+/// the same commit.
+fn holds(condition: &Condition, state: &RunSnapshot, as_of: Option<u64>) -> bool {
     match condition {
         Condition::Compare { path, by, to } => {
-            let Some(found) = value(path, state) else { return false };
+            let Some(found) = value(path, state, as_of) else { return false };
             let order = match (&found, to) {
                 (Value::Number(one), Value::Number(other)) => numbers(one, other),
                 (Value::String(one), Value::String(other)) => Some(one.chars().cmp(other.chars())),
@@ -115,13 +120,14 @@ fn holds(condition: &Condition, state: &RunSnapshot) -> bool {
                 Comparison::AtLeast => order.is_some_and(Ordering::is_ge),
             }
         }
-        Condition::OneOf { path, values } => values
-            .iter()
-            .any(|to| holds(&Condition::Compare { path: path.clone(), by: Comparison::Is, to: to.clone() }, state)),
-        Condition::Exists { path } => value(path, state).is_some(),
-        Condition::All(all) => all.iter().all(|condition| holds(condition, state)),
-        Condition::Any(any) => any.iter().any(|condition| holds(condition, state)),
-        Condition::Not(condition) => !holds(condition, state),
+        Condition::OneOf { path, values } => values.iter().any(|to| {
+            let is = Condition::Compare { path: path.clone(), by: Comparison::Is, to: to.clone() };
+            holds(&is, state, as_of)
+        }),
+        Condition::Exists { path } => value(path, state, as_of).is_some(),
+        Condition::All(all) => all.iter().all(|condition| holds(condition, state, as_of)),
+        Condition::Any(any) => any.iter().any(|condition| holds(condition, state, as_of)),
+        Condition::Not(condition) => !holds(condition, state, as_of),
         other => panic!("a condition that the checker does not know: {other:?}"),
     }
 }
@@ -131,9 +137,10 @@ fn numbers(one: &Number, other: &Number) -> Option<Ordering> {
     one.as_f64()?.partial_cmp(&other.as_f64()?)
 }
 
-fn value(path: &[String], state: &RunSnapshot) -> Option<Value> {
+fn value(path: &[String], state: &RunSnapshot, as_of: Option<u64>) -> Option<Value> {
     let mut visible = (*state.run.payload).clone();
-    let mut completed: Vec<&StepRun> = state.steps.values().filter(|step| step.output.is_some()).collect();
+    let is_visible = |step: &&StepRun| step.output.is_some() && (as_of.is_none() || step.sequence <= as_of);
+    let mut completed: Vec<&StepRun> = state.steps.values().filter(is_visible).collect();
     completed.sort_by_key(|step| step.sequence);
     completed.iter().filter_map(|step| step.output.as_deref()).for_each(|output| visible.extend(output.clone()));
     let pointer: String =

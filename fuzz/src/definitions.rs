@@ -95,16 +95,18 @@ fn hold(definition: &Definition) {
         }
     }
     for transition in definition.transitions() {
-        let found = definition.transition(transition.from.as_str(), transition.on);
-        assert!(matches!(transition.on, TransitionOutcome::Ok | TransitionOutcome::Error) && found == Some(transition));
+        let from = transition.from.as_str();
+        let plain = definition.transition(from, transition.on).into_iter().filter(|found| found.guard.is_none());
+        let found = definition.guarded_transitions(from).chain(plain).filter(|found| *found == transition).count();
+        assert!(matches!(transition.on, TransitionOutcome::Ok | TransitionOutcome::Error) && found == 1);
     }
     let run = sample::run_of(definition, 1);
     let steps = definition.steps().iter().step_by(2).map(|step| {
         StepRun::pending(step.name.clone(), InputSnapshot::AsOf(0), step.recovery.clone(), sample::STARTED)
     });
     let graph = graph(&RunSnapshot::new(run, steps), definition);
-    let ends = usize::from(graph.edges.iter().any(|edge| edge.to.is_none()));
-    let drawn = graph.nodes.len() + graph.edges.len() + ends;
+    let ends: HashSet<_> = graph.edges.iter().filter_map(|edge| edge.ends).collect();
+    let drawn = graph.nodes.len() + graph.edges.len() + ends.len();
     assert_eq!(graph.to_mermaid().lines().count(), 1 + drawn, "no name breaks out of its line");
     assert_eq!(graph.to_dot().lines().count(), 2 + drawn, "no name breaks out of its line");
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use squidmesh_core::port::StoreError;
-use squidmesh_core::run::{Attempt, AuditEvent, AuditKind, Failure, StepRun, StepStatus};
+use squidmesh_core::run::{Attempt, AuditEvent, AuditKind, Failure, ReceivedSignal, StepRun, StepStatus};
 use squidmesh_core::schedule::TriggerRecord;
 use squidmesh_core::testing::sample;
 use squidmesh_core::{Run, RunStatus};
@@ -27,7 +27,7 @@ static VALID: LazyLock<Vec<Cellular>> = LazyLock::new(|| {
     let mut trigger = TriggerRecord::new(run.workflow.clone(), run.trigger.clone());
     trigger.paused_at = Some(sample::STARTED);
     vec![
-        written(Decoded::Run(Box::new(run.clone()))),
+        written(Decoded::Run(Box::new(run.clone()), signals())),
         written(Decoded::StepRun(Box::new(full_step()))),
         written(Decoded::Attempt(Box::new(attempt))),
         written(Decoded::Audit(Box::new(audit))),
@@ -36,6 +36,20 @@ static VALID: LazyLock<Vec<Cellular>> = LazyLock::new(|| {
         written(Decoded::Trigger(Box::new(trigger))),
     ]
 });
+
+/// Returns signals of a run: one that is kept, and one that a step has taken.
+pub(crate) fn signals() -> Vec<ReceivedSignal> {
+    let kept = ReceivedSignal {
+        id: sample::run(1).token,
+        name: sample::signal_name("paid"),
+        dedup_key: Some("evt".to_owned()),
+        payload: Some(sample::object(json!({ "amount": 1 }))),
+        taken_by: None,
+        at: sample::STARTED,
+    };
+    let taken = ReceivedSignal { payload: None, taken_by: Some(sample::step_name("first")), ..kept.clone() };
+    vec![kept, taken]
+}
 
 /// Returns a run with a value in every column.
 pub(crate) fn full_run() -> Run {

@@ -12,20 +12,24 @@ use squidmesh_core::inspect::{Subject, explain, graph};
 use squidmesh_core::port::RunHistory;
 use squidmesh_core::run::{Failure, InputSnapshot, RunSnapshot, StepRun, StepStatus};
 use squidmesh_core::testing::engine::{
-    ApprovalDecision, Attribution, BeginCompensation, Continuation, DecisionInputs, Limits, Outcome, UnitOfWork, begin,
-    begin_compensation, cancel, decide, differences, record, record_compensation, resumption, unblock,
-    unsafe_to_replay,
+    ApprovalDecision, Attribution, BeginCompensation, Continuation, DecisionInputs, Limits, Outcome, SentSignal,
+    UnitOfWork, begin, begin_compensation, cancel, decide, differences, record, record_compensation, resumption,
+    signal, unblock, unsafe_to_replay,
 };
 use squidmesh_core::testing::sample;
 use squidmesh_core::{RunStatus, Timestamp};
 use squidmesh_store::fuzzing::{Decoded, NULL, Table, encode};
 
-use crate::rows::{damaged, full_run};
+use crate::rows::{damaged, full_run, signals};
 use crate::source::Source;
 
-static DEFINITIONS: LazyLock<[Arc<Definition>; 2]> = LazyLock::new(|| {
+static DEFINITIONS: LazyLock<[Arc<Definition>; 3]> = LazyLock::new(|| {
     let of = |text| Arc::new(serde_json::from_str(text).expect("a valid definition"));
-    [of(include_str!("../corpus/definitions/sequence.json")), of(include_str!("../corpus/definitions/fan.json"))]
+    [
+        of(include_str!("../corpus/definitions/sequence.json")),
+        of(include_str!("../corpus/definitions/fan.json")),
+        of(include_str!("../corpus/definitions/waits.json")),
+    ]
 });
 
 pub fn run(data: &[u8]) {
@@ -44,9 +48,10 @@ pub fn run(data: &[u8]) {
         command(&mut work, &definition, &mut source);
     }
     let decision = work.close();
-    let written = encode(decision.state.run.id, &Decoded::Run(Box::new(decision.state.run.clone())));
+    let run = Decoded::Run(Box::new(decision.state.run.clone()), decision.state.signals.clone());
+    let written = encode(decision.state.run.id, &run);
     let read = Table::Runs.decode(&written.expect("a run can be written").expect("it has a row"));
-    assert_eq!(read.expect("and read"), Decoded::Run(Box::new(decision.state.run.clone())));
+    assert_eq!(read.expect("and read"), run);
     for step in decision.state.steps.values() {
         let step = Decoded::StepRun(Box::new(step.clone()));
         let written = encode(decision.state.run.id, &step).expect("a step run can be written").expect("it has a row");
@@ -62,7 +67,9 @@ fn state(definition: &Definition, source: &mut Source<'_>) -> Option<RunSnapshot
     run.workflow = definition.name().clone();
     run.status = source.of(&RunStatus::ALL);
     run.current_step = source.maybe(|source| source.of(definition.steps()).name);
-    let Decoded::Run(run) = through(Table::Runs, Decoded::Run(Box::new(run)), source)? else { return None };
+    let Decoded::Run(run, signals) = through(Table::Runs, Decoded::Run(Box::new(run), signals()), source)? else {
+        return None;
+    };
     let mut steps = Vec::new();
     for step in definition.steps() {
         let input = match source.chance() {
@@ -84,7 +91,7 @@ fn state(definition: &Definition, source: &mut Source<'_>) -> Option<RunSnapshot
         };
         steps.push(*found);
     }
-    Some(RunSnapshot::new(*run, steps))
+    Some(RunSnapshot::new(*run, steps).with_signals(signals))
 }
 
 /// Writes it as a row, damages the row, and reads it.
@@ -125,7 +132,8 @@ fn resume(source: &mut Source<'_>) -> serde_json::Value {
         _ => json!({ "step": "review" }),
     };
     let (ok, error, expired) = (target(), target(), target());
-    json!({ "ok": ok, "error": error, "expired": expired, "output_key": null })
+    let signal = source.maybe(|source| source.of(&["paid", "seen"]));
+    json!({ "signal": signal, "ok": ok, "error": error, "expired": expired, "output_key": null })
 }
 
 /// Runs the queries of operators.
@@ -161,7 +169,7 @@ fn command(work: &mut UnitOfWork, definition: &Definition, source: &mut Source<'
     let lease = Lease { key: IntentKey::step(work.run().id, step.clone()), token };
     let decided = Attribution { step: source.maybe(|_| step.to_string()), ..Attribution::default() };
     let jobs: &dyn squidmesh_core::command::DescribeJobs = &describe;
-    match source.below(6) {
+    match source.below(7) {
         0 => {
             let Ok(squidmesh_core::testing::engine::Begin::Execute(task)) = begin(work, &step, &lease, jobs) else {
                 return;
@@ -177,6 +185,13 @@ fn command(work: &mut UnitOfWork, definition: &Definition, source: &mut Source<'
             let _ = record(work, &task, outcome(source), continuation, jobs);
         }
         1 => drop(cancel(work, decided)),
+        6 => {
+            let (name, payload) = (source.of(&["paid", "seen", "odd"]), source.object(&["amount", "b"], 1));
+            let dedup_key = source.maybe(|source| source.of(&["evt", "other"]).to_owned());
+            let (name, payload) = (name.to_owned(), payload.into());
+            let sent = SentSignal { name, payload, dedup_key, attribution: decided };
+            drop(signal(work, &sent, jobs));
+        }
         2 => drop(unblock(work, decided, jobs)),
         3 => drop(decide(work, ApprovalDecision::Approve, decided, jobs)),
         4 => drop(decide(work, ApprovalDecision::Reject, decided, jobs)),

@@ -64,6 +64,9 @@ impl Tables {
         // From here on nothing can fail: all of it is applied.
         let state = self.runs.entry(id).or_insert_with(|| RunSnapshot::new(commit.run.clone(), []));
         state.run = commit.run;
+        if let Some(signals) = commit.signals {
+            state.signals = signals;
+        }
         for write in &commit.steps {
             let step = write.step().clone();
             state.steps.insert(step.step.clone(), step);

@@ -8,7 +8,7 @@ use crate::definition::{Definition, Fingerprint, Priority};
 use crate::dispatch::{Intent, IntentKey, Lease};
 use crate::id::RunId;
 use crate::name::QueueName;
-use crate::run::{Attempt, AuditEvent, Run, StepRun};
+use crate::run::{Attempt, AuditEvent, ReceivedSignal, Run, StepRun};
 
 /// The changes of one decision: applied completely or not at all.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct Commit {
     pub attempts: Vec<Attempt>,
     /// The writes to intents. At most one for each key.
     pub intents: Vec<IntentWrite>,
+    /// All signals that the run has received, in that order, if this commit changes them.
+    pub signals: Option<Vec<ReceivedSignal>>,
     /// The entries to append to the audit trail.
     pub audit: Vec<AuditEvent>,
     /// The version that the run is pinned to, if this commit pins it. It must be stored once the commit is applied;
@@ -44,6 +46,7 @@ impl Commit {
             steps: Vec::new(),
             attempts: Vec::new(),
             intents: Vec::new(),
+            signals: None,
             audit: Vec::new(),
             definition: None,
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::definition::Transition;
 use crate::dispatch::{Intent, JobMetadata};
 use crate::id::RunId;
-use crate::name::{StepName, TriggerName, WorkflowName, names};
+use crate::name::{SignalName, StepName, TriggerName, WorkflowName, names};
 use crate::run::{AuditKind, Failure, Run, RunStatus};
 use crate::time::Timestamp;
 
@@ -196,6 +196,8 @@ pub enum EventKind {
         step: Option<StepName>,
         /// The actor.
         actor: Option<String>,
+        /// The signal that it concerns.
+        signal: Option<SignalName>,
     },
 }
 
@@ -232,6 +234,9 @@ impl EventKind {
                 AuditKind::UndoRouted => "run.undo_routed",
                 AuditKind::Adopted => "run.adopted",
                 AuditKind::Lived => "step.lived",
+                AuditKind::SignalReceived => "signal.received",
+                AuditKind::SignalLate => "signal.late",
+                AuditKind::SignalsUnconsumed => "signal.unconsumed",
             },
         }
     }

@@ -8,6 +8,9 @@ pub mod writing_workflows {}
 #[cfg_attr(not(doctest), doc = include_str!("../docs/guides/choosing-the-way-on.md"))]
 pub mod choosing_the_way_on {}
 
+#[cfg_attr(not(doctest), doc = include_str!("../docs/guides/waiting-for-the-outside-world.md"))]
+pub mod waiting_for_the_outside_world {}
+
 #[cfg_attr(not(doctest), doc = include_str!("../docs/guides/your-own-errors.md"))]
 pub mod your_own_errors {}
 

@@ -129,4 +129,6 @@ pub use runner::Runner;
 pub use runtime::Config;
 pub use time::Timestamp;
 pub use tracing_sink::TracingSink;
-pub use workflow::{COMPLETE, FAIL, Step, Trigger, Workflow, approval, log, pause, transactional, wait, with};
+pub use workflow::{
+    COMPLETE, FAIL, Signal, Step, Trigger, Workflow, approval, log, pause, transactional, wait, wait_for, with,
+};

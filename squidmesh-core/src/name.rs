@@ -25,7 +25,8 @@ pub struct InvalidName {
 }
 
 impl InvalidName {
-    /// Returns the kind of name: `"workflow"`, `"step"`, `"trigger"`, `"queue"` or `"route"`.
+    /// Returns the kind of name: `"workflow"`, `"step"`, `"trigger"`, `"signal"`, `"queue"` or
+    /// `"route"`.
     pub fn what(&self) -> &'static str {
         self.what
     }
@@ -197,6 +198,11 @@ name!(
     /// The name of a trigger, unique in its workflow.
     TriggerName,
     "trigger"
+);
+name!(
+    /// The name of a signal, unique in its workflow.
+    SignalName,
+    "signal"
 );
 name!(
     /// The name of a queue that executors serve; `"default"` by default.

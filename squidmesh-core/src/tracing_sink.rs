@@ -122,9 +122,13 @@ impl EventSink for TracingSink {
                 duration_ms = millis(*duration),
                 error = error.kind.as_str(),
             ),
-            EventKind::Audited { step, actor, .. } => {
-                log!(info, event, step = step.as_ref().map(tracing::field::display), actor = actor.as_deref(),)
-            }
+            EventKind::Audited { step, actor, signal, .. } => log!(
+                info,
+                event,
+                step = step.as_ref().map(tracing::field::display),
+                actor = actor.as_deref(),
+                signal = signal.as_ref().map(tracing::field::display),
+            ),
         }
     }
 

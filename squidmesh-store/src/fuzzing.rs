@@ -10,7 +10,7 @@ use sea_orm::sea_query::ValueType;
 use sea_orm::{TryGetable, Value};
 use squidmesh_core::definition::Definition;
 use squidmesh_core::port::{IntentRecord, StoreError};
-use squidmesh_core::run::{Attempt, AuditEvent, StepRun};
+use squidmesh_core::run::{Attempt, AuditEvent, ReceivedSignal, StepRun};
 use squidmesh_core::schedule::TriggerRecord;
 use squidmesh_core::{Run, RunId};
 
@@ -35,7 +35,7 @@ impl Columns for Cellular {
 #[non_exhaustive]
 pub enum Decoded {
     /// A row of `squidmesh_runs`.
-    Run(Box<Run>),
+    Run(Box<Run>, Vec<ReceivedSignal>),
     /// A row of `squidmesh_step_runs`.
     StepRun(Box<StepRun>),
     /// A row of `squidmesh_attempts`.
@@ -103,7 +103,9 @@ impl Table {
     pub fn decode(self, row: &Cellular) -> Result<Decoded, StoreError> {
         let of = |unreadable: Unreadable| unreadable.of("a row");
         match self {
-            Table::Runs => rows::run_from_row(row).map(Box::new).map(Decoded::Run),
+            Table::Runs => {
+                rows::run_from_row(row).and_then(|run| Ok(Decoded::Run(Box::new(run), rows::signals_from_row(row)?)))
+            }
             Table::StepRuns => rows::step_run_from_row(row).map(Box::new).map(Decoded::StepRun),
             Table::Attempts => rows::attempt_from_row(row).map(Box::new).map(Decoded::Attempt),
             Table::Audit => rows::audit_from_row(row).map(Box::new).map(Decoded::Audit),
@@ -126,7 +128,10 @@ impl Table {
 /// Returns [`StoreError::Refused`] for data that cannot be written.
 pub fn encode(run: RunId, decoded: &Decoded) -> Result<Option<Cellular>, StoreError> {
     Ok(Some(match decoded {
-        Decoded::Run(run) => Table::Runs.row(rows::run_to_row(run)?),
+        Decoded::Run(run, signals) => {
+            let signals = Some(signals.as_slice()).filter(|signals| !signals.is_empty());
+            Table::Runs.row(rows::run_to_row(run, signals)?)
+        }
         Decoded::StepRun(step) => Table::StepRuns.row(rows::step_run_to_row(run, step)?),
         Decoded::Attempt(attempt) => Table::Attempts.row(rows::attempt_to_row(run, attempt)?),
         Decoded::Audit(event) => Table::Audit.row(rows::audit_to_row(run, 0, event)?),

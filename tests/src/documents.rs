@@ -27,6 +27,9 @@ pub struct ChoosingAnExecutor;
 #[doc = include_str!("../../squidmesh-core/docs/guides/choosing-the-way-on.md")]
 pub struct ChoosingTheWayOn;
 
+#[doc = include_str!("../../squidmesh-core/docs/guides/waiting-for-the-outside-world.md")]
+pub struct WaitingForTheOutsideWorld;
+
 #[doc = include_str!("../../squidmesh-core/docs/guides/your-own-errors.md")]
 pub struct YourOwnErrors;
 

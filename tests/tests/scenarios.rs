@@ -233,6 +233,64 @@ squidmesh_tests::scenarios! {
         an_error_may_lead_to_completion
         a_step_that_leads_to_failure_fails_the_run_and_stays_completed
         a_rejection_that_leads_to_failure_fails_the_run_as_rejected;
+    signals:
+        the_payload_of_a_signal_is_the_output_of_the_step_that_waits
+        a_run_that_waits_for_a_signal_stays_running_and_says_so
+        a_signal_sets_idle_workers_to_work
+        a_wait_outlives_the_process_in_which_it_began
+        a_signal_before_the_first_step_of_a_run_is_kept_for_its_wait
+        a_signal_that_comes_while_a_step_runs_is_kept_beside_its_outcome
+        early_signals_are_taken_oldest_first_and_one_by_each_wait
+        a_wait_takes_no_signal_of_another_name
+        a_signal_to_one_run_wakes_no_other
+        a_payload_chooses_the_way_after_its_wait
+        a_second_signal_under_a_key_changes_nothing
+        a_key_counts_for_the_signals_of_one_name
+        of_many_signals_at_once_none_is_lost_or_doubled
+        a_payload_without_room_in_the_context_is_refused_or_fails_its_wait;
+    signals_by_key:
+        a_signal_finds_its_run_by_the_key_that_started_it
+        by_key_a_signal_follows_the_resumptions_of_a_run_to_the_last
+        a_hosts_key_signals_no_run_that_the_runtime_itself_started
+        a_signal_and_the_start_of_its_run_are_one_commit
+        a_run_that_its_signal_starts_is_worked_on_at_once
+        a_start_with_a_signal_that_is_refused_leaves_no_run
+        a_signal_may_start_its_run_by_one_of_several_triggers
+        of_many_signals_that_may_start_their_run_one_starts_it
+        the_hosts_row_a_signal_and_the_step_it_releases_commit_together
+        a_signal_may_start_its_run_in_the_hosts_transaction;
+    signals_deadline:
+        a_wait_that_expires_fails_its_run_with_the_kind_expired
+        a_wait_that_expires_takes_its_error_route
+        the_deadline_of_a_wait_may_lead_to_a_step_of_its_own
+        a_signal_in_time_ends_the_deadline_of_its_wait
+        an_early_signal_leaves_no_deadline_behind
+        a_wait_needs_no_delivery_until_its_deadline
+        the_deadline_of_a_wait_outlives_the_process_that_set_it
+        a_signal_counts_until_the_expiry_of_its_wait_is_committed
+        a_signal_after_the_deadline_is_recorded_as_late_and_kept
+        a_signal_in_time_for_a_second_wait_is_not_late
+        a_redelivered_deadline_does_nothing
+        a_cancellation_ends_a_wait_and_its_deadline;
+    signals_ended:
+        the_end_of_a_run_records_the_signals_that_no_step_took
+        the_end_of_a_run_that_took_all_its_signals_records_nothing
+        a_resumed_run_carries_the_signals_and_their_keys
+        a_resumed_run_waits_again_where_a_wait_has_expired
+        a_replay_receives_no_signal_of_its_original
+        what_follows_a_wait_is_fixed_when_it_begins
+        a_version_without_the_awaited_signal_adopts_no_run_that_waits_for_it
+        an_adopted_run_keeps_its_signals_also_those_its_version_does_not_declare;
+    signals_refused:
+        a_signal_that_is_not_declared_is_refused_with_its_meaning
+        a_payload_that_breaks_the_contract_of_its_signal_is_refused
+        what_cannot_be_stored_of_a_signal_is_refused
+        a_run_holds_a_bounded_number_of_signals_and_says_when_it_is_full
+        a_run_holds_signals_of_a_bounded_size_together
+        a_full_buffer_still_takes_what_a_step_waits_for_and_knows_a_duplicate
+        a_signal_to_an_unknown_run_is_not_found
+        a_run_that_has_ended_receives_no_signal_and_says_who_resumes_it
+        a_run_that_is_being_cancelled_receives_no_signal;
     start:
         a_run_goes_through_its_steps_in_order
         a_started_run_and_its_dispatch_are_stored_before_any_work

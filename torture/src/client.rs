@@ -191,6 +191,8 @@ impl Clients {
                     _ => false,
                 })
             }
+            // No workflow here waits for one.
+            Act::Signal(sent) => Answer::Refused(format!("{sent:?} is not sent")),
         }
     }
 

@@ -129,6 +129,18 @@ const GOALS: &[Goal] = &[
         value: |of| of.median(name::ALONE, "commits/step"),
     },
     Goal {
+        name: "signal until the step that it releases / hop of a run alone",
+        bound: AtMost(2.0),
+        formed: "release p50 of signal-alone, from the call that sends the signal to the next handler, ÷ hop p50 of alone",
+        value: |of| Some(of.median(name::SIGNAL_ALONE, "release p50 ms")? / of.median(name::ALONE, "hop p50 ms")?),
+    },
+    Goal {
+        name: "signals into 10,000 waiting runs / limit₁",
+        bound: AtLeast(3.0),
+        formed: "signals/s of signals-10k, from the first call to the last answer while workers run what is released, ÷ limit₁",
+        value: |of| Some(of.median(name::SIGNALS_10K, "signals/s")? / limit_1(of)?),
+    },
+    Goal {
         name: "hop p99 at half of peak, ms",
         bound: AtMost(25.0),
         formed: "hop p99 of arrival: runs arrive at half the steps/s of chain-10k-postgres, starts included",

@@ -9,6 +9,7 @@ mod idle;
 pub(crate) mod name;
 mod plan;
 mod processes;
+mod signals;
 mod snapshot;
 mod starts;
 

@@ -27,5 +27,7 @@ pub(crate) const SNAPSHOT: &str = "snapshot";
 pub(crate) const PROCESSES_1: &str = "processes-1";
 pub(crate) const PROCESSES_2: &str = "processes-2";
 pub(crate) const PROCESSES_4: &str = "processes-4";
+pub(crate) const SIGNAL_ALONE: &str = "signal-alone";
+pub(crate) const SIGNALS_10K: &str = "signals-10k";
 pub(crate) const REDIS: &str = "redis";
 pub(crate) const IDLE: &str = "idle";

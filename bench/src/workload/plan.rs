@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::drive::{self, Load, Via};
 use super::snapshot::Snapshot;
 use super::starts::{self, Manner};
-use super::{alone, arrival, delayed, history, idle, name, processes};
+use super::{alone, arrival, delayed, history, idle, name, processes, signals};
 use crate::bare::{self, Extent};
 use crate::database::{Database, Engine};
 use crate::failure::Failure;
@@ -40,6 +40,8 @@ const PLAN: &[Entry] = &[
     entry(name::STARTS_AND_WORK, 2, 5),
     entry(name::STARTS_BATCH, 2, 5),
     entry(name::ALONE, 2, 3),
+    entry(name::SIGNAL_ALONE, 2, 3),
+    entry(name::SIGNALS_10K, 1, 3),
     on_sqlite(name::LIMITS_SQLITE, 2, 5),
     on_sqlite(name::CHAIN_10K_SQLITE, 2, 5),
     entry(name::HISTORY, 2, 3),
@@ -181,6 +183,8 @@ impl Plan {
                 drive::round(&database, &Load::new(&chain, 1_000, 5)).await?
             }
             name::ALONE | name::ALONE_SQLITE => alone::round(&database, size(100, 200)).await?,
+            name::SIGNAL_ALONE => signals::alone(&database, size(100, 200)).await?,
+            name::SIGNALS_10K => signals::crowd(&database, 10_000).await?,
             name::ARRIVAL => {
                 let peak = figures.median(name::CHAIN_10K_POSTGRES, "steps/s").ok_or("the peak is not known")?;
                 arrival::round(&database, peak / 2.0, Duration::from_secs(size(6, 20) as u64)).await?

@@ -1,6 +1,7 @@
 //! A sound history breaks no rule, and each break in it is found by the rule that covers it.
 
 mod compensations;
+mod signals;
 mod transitions;
 
 use std::sync::{Arc, Mutex};

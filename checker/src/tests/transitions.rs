@@ -4,7 +4,7 @@ use super::*;
 use squidmesh_core::run::FailureKind;
 
 /// Returns the rules broken by a change of a run whose intents are held under these tokens.
-fn judged(
+pub(super) fn judged(
     before: &RunSnapshot,
     holders: &[(IntentKey, LeaseToken)],
     change: impl FnOnce(&mut RunSnapshot, &mut Commit),

@@ -12,7 +12,8 @@ use squidmesh_core::run::{
 };
 use squidmesh_core::{Run, RunStatus};
 
-use super::Mutation;
+use super::written::steps;
+use super::{Mutation, signals};
 
 impl Mutation {
     /// Changes a commit as the mutation would, given the stored run and the version that it is pinned to.
@@ -219,6 +220,19 @@ impl Mutation {
                     commit.steps.push(StepWrite::Update(again));
                 }
             }
+            Mutation::SignalTakenTwice => signals::keep_taken(commit, stored),
+            Mutation::LostEarlySignal => signals::lose_kept(commit, stored),
+            Mutation::NewestFirst => signals::take_newest(commit, stored),
+            Mutation::LostSignal => signals::lose_new(commit, stored),
+            Mutation::ForgottenDedup => signals::forget_keys(commit),
+            Mutation::UnauditedSignal => {
+                let kinds = [AuditKind::SignalReceived, AuditKind::SignalLate];
+                commit.audit.retain(|entry| !kinds.contains(&entry.kind));
+            }
+            Mutation::UnrecordedLeftover => {
+                commit.audit.retain(|entry| entry.kind != AuditKind::SignalsUnconsumed);
+            }
+            Mutation::MiscountedLeftover => signals::miscount(commit),
             Mutation::EventBeforeCommit
             | Mutation::ChangedInput
             | Mutation::NeverQuiet
@@ -233,10 +247,6 @@ impl Mutation {
             | Mutation::DroppedDelivery => {}
         }
     }
-}
-
-fn steps(commit: &mut Commit) -> impl Iterator<Item = &mut StepRun> {
-    commit.steps.iter_mut().map(StepWrite::step_mut)
 }
 
 fn audited(commit: &Commit, kind: AuditKind) -> bool {

@@ -5,6 +5,8 @@
 //! its stores.
 
 mod distort;
+mod signals;
+mod written;
 
 use squidmesh_checker::{Violation, rules};
 use squidmesh_core::port::{Commit, IntentWrite, Precondition};
@@ -126,11 +128,27 @@ pub enum Mutation {
     ForgottenWay,
     /// The way by which a run left a step is changed later.
     ChosenAgain,
+    /// A signal that a step took is kept for the next one.
+    SignalTakenTwice,
+    /// Now and then, a signal that waits to be taken vanishes.
+    LostEarlySignal,
+    /// A step takes the newest signal of its name.
+    NewestFirst,
+    /// Now and then, a signal is acknowledged and not kept.
+    LostSignal,
+    /// The deduplication keys of signals are not stored.
+    ForgottenDedup,
+    /// A signal is not written to the trail.
+    UnauditedSignal,
+    /// What a run that ends has not taken is not written to the trail.
+    UnrecordedLeftover,
+    /// What a run that ends has not taken is counted wrongly.
+    MiscountedLeftover,
 }
 
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Mutation; 57] = [
+    pub const ALL: [Mutation; 65] = [
         Mutation::LostJoin,
         Mutation::EarlyJoin,
         Mutation::UnfencedOutcome,
@@ -188,6 +206,14 @@ impl Mutation {
         Mutation::OtherWay,
         Mutation::ForgottenWay,
         Mutation::ChosenAgain,
+        Mutation::SignalTakenTwice,
+        Mutation::LostEarlySignal,
+        Mutation::NewestFirst,
+        Mutation::LostSignal,
+        Mutation::ForgottenDedup,
+        Mutation::UnauditedSignal,
+        Mutation::UnrecordedLeftover,
+        Mutation::MiscountedLeftover,
     ];
 
     /// Returns the rule that must notice the mutation.
@@ -238,6 +264,11 @@ impl Mutation {
             Mutation::PanickingStore => rules::PANICS,
             Mutation::DroppedDelivery => rules::LEFT,
             Mutation::OtherWay | Mutation::ForgottenWay | Mutation::ChosenAgain => rules::WAYS,
+            Mutation::SignalTakenTwice | Mutation::LostEarlySignal | Mutation::NewestFirst => rules::SIGNALS,
+            Mutation::LostSignal | Mutation::ForgottenDedup => rules::SENDERS,
+            Mutation::UnauditedSignal | Mutation::UnrecordedLeftover | Mutation::MiscountedLeftover => {
+                rules::SIGNAL_TRAIL
+            }
         }
     }
 

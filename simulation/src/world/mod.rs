@@ -16,6 +16,8 @@ mod processes;
 mod queue;
 mod scheduler;
 mod store;
+mod tally;
+mod trace;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,6 +27,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use squidmesh_checker::{Evidence, Violation, check_at_rest, rules};
+use squidmesh_core::command::SignalReceipt;
 use squidmesh_core::definition::{Fingerprint, MissedPolicy, StepName, WorkflowName};
 use squidmesh_core::inspect::NextAction;
 use squidmesh_core::run::RunSnapshot;
@@ -34,6 +37,7 @@ use self::environment::{Conditions, Environment};
 use self::plan::{EVERY_MINUTES, ORDERS, Plan, TICKS};
 use self::processes::{Deployed, Process, Releases, Slot};
 use self::scheduler::{BEGINNING, Scheduler};
+pub use self::tally::{Outcome, Tally};
 use crate::mutation::Mutation;
 
 /// Returns whether a panic with this message is a planned one.
@@ -46,54 +50,6 @@ const MAX_POLLS: u64 = 400_000;
 
 /// The maximum number of polls of tasks until time passes.
 const BUSY: u64 = 20_000;
-
-/// The result of a seed.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// The broken rules.
-    pub violations: Vec<Violation>,
-    /// A hash of the trace, which distinguishes two traces.
-    pub hash: u64,
-    /// The trace, if it was requested.
-    pub trace: Vec<String>,
-    /// The virtual time that passed.
-    pub time: Duration,
-    /// Counts of what happened, so that a simulation of nothing is noticed.
-    pub tally: Tally,
-}
-
-/// Counts of what happened.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
-    pub runs: u64,
-    pub completed: u64,
-    pub failed: u64,
-    pub cancelled: u64,
-    pub waiting: u64,
-    pub commits: u64,
-    pub handlers: u64,
-    pub compensations: u64,
-    pub deaths: u64,
-    pub freezes: u64,
-    pub polls: u64,
-}
-
-impl Tally {
-    /// Adds the counts of another tally.
-    pub fn add(&mut self, other: &Tally) {
-        self.runs += other.runs;
-        self.completed += other.completed;
-        self.failed += other.failed;
-        self.cancelled += other.cancelled;
-        self.waiting += other.waiting;
-        self.commits += other.commits;
-        self.handlers += other.handlers;
-        self.compensations += other.compensations;
-        self.deaths += other.deaths;
-        self.freezes += other.freezes;
-        self.polls += other.polls;
-    }
-}
 
 /// Runs one seed, until a violation is found: any, or with a mutation the one that must notice it.
 pub fn live(seed: u64, mutation: Option<Mutation>, keeps_trace: bool) -> Outcome {
@@ -211,9 +167,9 @@ impl World {
                 self.accident();
             }
             if scheduler.one_in(25)
-                && let Some(process) = self.any_process()
+                && let (Some(process), Some(other)) = (self.any_process(), self.any_process())
             {
-                operators::ask_something(process, &self.environment);
+                operators::ask_something(process, other, &self.environment);
             }
             if !scheduler.step() && !scheduler.pass() {
                 scheduler.note(format_args!("nothing to do"));
@@ -395,10 +351,12 @@ impl World {
     fn rests(&self, registered: &BTreeSet<Fingerprint>) -> bool {
         let observer = self.environment.observer();
         let left = |id: RunId, step: &StepName| operators::is_left_alone(id, step);
-        let rests = |state: &RunSnapshot| match operators::waiting(state) {
+        let rests = |state: &RunSnapshot| match (operators::waiting(state), operators::awaiting(state)) {
             _ if !registered.contains(&state.run.fingerprint) => true,
-            Some((step, _, deadline)) => !deadline && left(state.run.id, &step),
-            None => state.run.status.is_terminal(),
+            (Some((step, _, deadline)), _) | (None, Some((step, _, deadline))) => {
+                !deadline && left(state.run.id, &step)
+            }
+            (None, None) => state.run.status.is_terminal(),
         };
         observer.runs.values().all(rests)
             && self.environment.store.intents().iter().all(|intent| {
@@ -434,9 +392,11 @@ impl World {
                 RunStatus::Cancelled => self.tally.cancelled += 1,
                 _ => self.tally.waiting += 1,
             }
+            self.tally.count_signals(record);
         }
         let compensations = evidence.times.compensated.values().map(Vec::len).sum::<usize>();
         self.tally.compensations += compensations as u64;
+        self.tally.count_answers(&evidence.calls);
         self.tally.handlers += evidence.effects.len() as u64;
         self.tally.commits += self.environment.commits.load(Ordering::Relaxed);
     }
@@ -476,6 +436,18 @@ impl World {
         {
             let explanation = auditor.mesh.explain_run(*id).now_or_never();
             let explanation = explanation.expect("the store answers at once").expect("a run can be explained");
+            let transaction = self.environment.store.begin();
+            let joined = auditor.mesh.within(&transaction);
+            let signalled = operators::awaiting(&record.state).and_then(|(_, signal, _)| {
+                let payload = operators::payload(signal.as_str(), 0);
+                joined.signal_run(*id, signal, &payload).into_future().now_or_never()?.ok()
+            });
+            let signalled = signalled.is_some_and(|answer| matches!(answer.receipt, SignalReceipt::Received { .. }));
+            if signalled != explanation.actions.contains(&NextAction::Signal) {
+                let what =
+                    format!("it takes the signal that it waits for: {signalled}; {:?} is offered", explanation.actions);
+                self.violations.push(Violation { rule: rules::OFFERS, run: Some(*id), what });
+            }
             for action in [NextAction::Cancel, NextAction::Unblock, NextAction::Approve, NextAction::Reject] {
                 let transaction = self.environment.store.begin();
                 let joined = auditor.mesh.within(&transaction);

@@ -3,32 +3,33 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::json;
-use squidmesh_checker::{Act, Answer, Call};
-use squidmesh_core::command::{CommandError, ReplayError, ResumeError, StartError};
-use squidmesh_core::definition::{StepName, WorkflowName};
+use serde_json::{Value, json};
+use squidmesh_checker::{Act, Addressee, Answer, Call, Signal};
+use squidmesh_core::command::{CommandError, ReplayError, ResumeError, SignalAnswer, SignalError, StartError};
+use squidmesh_core::definition::{SignalName, StepName, WorkflowName};
 use squidmesh_core::dispatch::{DeliveryMessage, DispatchOptions, IntentKey};
 use squidmesh_core::port::StoreError;
-use squidmesh_core::run::RunSnapshot;
+use squidmesh_core::run::{RunSnapshot, StepStatus};
 use squidmesh_core::{Run, RunFilter, RunId, RunStatus, Squidmesh, ms};
 
 use super::environment::Environment;
-use super::plan::ORDERS;
+use super::plan::{NOTE, ORDERS, PAID, PROCEED};
 use super::processes::Process;
 
 /// The maximum number of runs that clients start.
 const RUNS: usize = 8;
 
-/// Sends a random request to a process.
-pub(crate) fn ask_something(process: &Process, environment: &Arc<Environment>) {
+/// Sends a random request to a process; of several requests at once, the second one goes to the other process.
+pub(crate) fn ask_something(process: &Process, other: &Process, environment: &Arc<Environment>) {
     let scheduler = &environment.scheduler;
     let runs: Vec<RunId> = environment.observer().runs.keys().copied().collect();
     let some = scheduler.pick(&runs).copied();
-    let begun = environment.calls().iter().filter(|call| matches!(call.act, Act::Start { .. })).count();
-    let act = match (scheduler.below(16), some) {
+    let begun = environment.calls().iter().filter(|call| may_start(&call.act)).count();
+    let act = match (scheduler.below(22), some) {
+        (13..=18, _) => return send([process, other], environment, &signal(environment, some, begun < RUNS)),
         (0..=4, _) | (_, None) if begun < RUNS => {
-            let key = scheduler.one_in(2).then(|| format!("key {}", scheduler.below(3)));
-            Act::Start { workflow: WorkflowName::new(ORDERS).expect("a name"), key }
+            let key = scheduler.one_in(2).then(|| some_key(environment));
+            Act::Start { workflow: orders(), key }
         }
         (5..=7, Some(run)) => decision(environment, run),
         (8, Some(run)) => Act::Cancel(run),
@@ -38,6 +39,52 @@ pub(crate) fn ask_something(process: &Process, environment: &Arc<Environment>) {
         (_, run) => return look(process, environment, run),
     };
     ask(process, environment, act);
+}
+
+fn may_start(act: &Act) -> bool {
+    match act {
+        Act::Start { .. } => true,
+        Act::Signal(sent) => matches!(sent.to, Addressee::Key { starts: true, .. }),
+        _ => false,
+    }
+}
+
+fn orders() -> WorkflowName {
+    WorkflowName::new(ORDERS).expect("a name")
+}
+
+fn some_key(environment: &Environment) -> String {
+    format!("key {}", environment.scheduler.below(3))
+}
+
+/// Returns a signal to a run, regardless of what it waits for: often it comes too early, or too late.
+fn signal(environment: &Environment, run: Option<RunId>, may_start: bool) -> Signal {
+    let scheduler = &environment.scheduler;
+    let to = match run.filter(|_| !scheduler.one_in(3)) {
+        Some(run) => Addressee::Run(run),
+        None => {
+            let starts = may_start && scheduler.one_in(2);
+            Addressee::Key { workflow: orders(), key: some_key(environment), starts }
+        }
+    };
+    let name = scheduler.pick(&[PROCEED, PROCEED, PROCEED, PAID, PAID, NOTE, "nothing"]).copied().unwrap_or(PROCEED);
+    let dedup_key = scheduler.one_in(2).then(|| format!("event {}", scheduler.below(4)));
+    Signal { to, name: name.to_owned(), dedup_key, number: next_number(environment) }
+}
+
+/// Returns the number of the next signal: that of the call that sends it.
+fn next_number(environment: &Environment) -> u64 {
+    environment.calls().len() as u64
+}
+
+/// Sends a signal, and now and then another one at the same time: under the same deduplication key, as one does who has
+/// seen no answer yet, or without a key, as another sender does.
+fn send([process, other]: [&Process; 2], environment: &Arc<Environment>, signal: &Signal) {
+    ask(process, environment, Act::Signal(signal.clone()));
+    if environment.scheduler.one_in(3) {
+        let second = Signal { number: next_number(environment), ..signal.clone() };
+        ask(other, environment, Act::Signal(second));
+    }
 }
 
 /// Returns a decision about a run; if the run does not wait for a person, it will be refused.
@@ -61,13 +108,22 @@ pub(crate) fn waiting(state: &RunSnapshot) -> Option<(StepName, bool, bool)> {
     Some((step.clone(), resume.error.is_some(), resume.expired.is_some()))
 }
 
-/// Returns whether a step is never decided, so that its run stays paused.
+/// Returns the step of a run that waits for a signal, the name of that, and whether it has a deadline.
+pub(crate) fn awaiting(state: &RunSnapshot) -> Option<(StepName, SignalName, bool)> {
+    let mut paused = state.in_status(StepStatus::Paused);
+    paused.find_map(|step| {
+        let stored = step.continuation.as_ref()?;
+        Some((step.step.clone(), stored.signal.clone()?, stored.expired.is_some()))
+    })
+}
+
+/// Returns whether nobody ever decides about a step, nor sends its signal, so that its run waits for ever.
 pub(crate) fn is_left_alone(run: RunId, step: &StepName) -> bool {
     let bytes = run.as_uuid().as_u128() as u64;
     (bytes ^ step.as_str().len() as u64).is_multiple_of(4)
 }
 
-/// Decides once about each step that waits for a person.
+/// Decides once about each step that waits for a person, and sends what each other one waits for.
 pub(crate) fn decide_what_waits(
     process: &Process,
     environment: &Arc<Environment>,
@@ -88,6 +144,18 @@ pub(crate) fn decide_what_waits(
             (true, false) => Act::Approve(run),
         };
         ask(process, environment, act);
+    }
+    let awaiting: Vec<(RunId, StepName, SignalName)> = {
+        let observer = environment.observer();
+        let found = observer.runs.values().filter_map(|state| Some((state.run.id, awaiting(state)?)));
+        found.map(|(id, (step, signal, _))| (id, step, signal)).collect()
+    };
+    for (run, step, signal) in awaiting {
+        if !is_left_alone(run, &step) && asked.insert((run, step)) {
+            let (to, name) = (Addressee::Run(run), signal.to_string());
+            let number = next_number(environment);
+            ask(process, environment, Act::Signal(Signal { to, name, dedup_key: None, number }));
+        }
     }
 }
 
@@ -140,6 +208,50 @@ async fn carry_out(mesh: &Squidmesh, act: Act, number: u64, actor: String) -> An
                 _ => false,
             })
         }
+        Act::Signal(sent) => signalled(deliver(mesh, &sent, number).await),
+    }
+}
+
+/// Returns a payload that every version accepts.
+pub(crate) fn payload(signal: &str, number: u64) -> Value {
+    if signal == PROCEED { json!({ "number": number, "decision": "approved" }) } else { json!({ "number": number }) }
+}
+
+/// Sends a signal. Under a key, which none has that must come, it may be too large for a run that has another one, or
+/// lack what a version asks for.
+async fn deliver(mesh: &Squidmesh, sent: &Signal, order: u64) -> Result<SignalAnswer, SignalError> {
+    let payload = match sent.number % 7 {
+        0 if sent.name == PROCEED && sent.dedup_key.is_some() => {
+            json!({ "number": sent.number, "decision": "n".repeat(2_100) })
+        }
+        1 | 2 if sent.dedup_key.is_some() => json!({ "number": sent.number }),
+        _ => payload(&sent.name, sent.number),
+    };
+    match &sent.to {
+        Addressee::Run(run) => {
+            let signal = mesh.signal_run(*run, &sent.name, &payload);
+            match &sent.dedup_key {
+                Some(key) => signal.dedup_key(key).await,
+                None => signal.await,
+            }
+        }
+        Addressee::Key { workflow, key, starts } => {
+            let signal = mesh.signal_key(workflow, key, &sent.name, &payload);
+            let signal = if *starts { signal.or_start(&json!({ "number": order })) } else { signal };
+            match &sent.dedup_key {
+                Some(key) => signal.dedup_key(key).await,
+                None => signal.await,
+            }
+        }
+    }
+}
+
+fn signalled(answer: Result<SignalAnswer, SignalError>) -> Answer {
+    match answer {
+        Ok(answer) => Answer::Signalled(answer.run, answer.receipt),
+        Err(SignalError::Store(error)) if open(&error) => Answer::Unknown,
+        Err(SignalError::Start(error)) if start_open(&error) => Answer::Unknown,
+        Err(error) => Answer::Refused(error.to_string()),
     }
 }
 

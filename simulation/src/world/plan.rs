@@ -12,8 +12,8 @@ use squidmesh_core::workflow::{
     Destination, HandlerOutput, Output, OutputShape, Routed, TransactionalHandler, WithDelay, WorkflowBuilder,
 };
 use squidmesh_core::{
-    COMPLETE, FAIL, Field, Retry, Step, StepContext, StepError, StepResult, Trigger, Workflow, approval, hours, log,
-    minutes, ms, not, pause, secs, transactional, wait, when,
+    COMPLETE, FAIL, Field, Retry, Signal, Step, StepContext, StepError, StepResult, Trigger, Workflow, approval, hours,
+    log, minutes, ms, not, pause, secs, transactional, wait, wait_for, when,
 };
 
 use super::environment::Environment;
@@ -26,10 +26,19 @@ pub(crate) const EVERY_MINUTES: i64 = 10;
 pub(crate) const TICKS: &str = "ticks";
 /// The workflow that clients start.
 pub(crate) const ORDERS: &str = "orders";
+/// The signals that steps wait for.
+pub(crate) const PROCEED: &str = "proceed";
+pub(crate) const PAID: &str = "paid";
+/// A signal that no step waits for, and that not every version declares.
+pub(crate) const NOTE: &str = "note";
 
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     dependencies: bool,
+    /// Whether the workflow declares the signal that no step waits for.
+    notes: bool,
+    /// Whether a signal must state the decision that it may leave out otherwise.
+    strict: bool,
     steps: Vec<StepPlan>,
 }
 
@@ -93,6 +102,8 @@ enum Kind {
     Pause,
     Approval,
     Deadline(Duration, Option<usize>),
+    /// A wait for a signal, with a deadline and the target of that.
+    Signal(&'static str, Option<Duration>, Option<usize>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +121,7 @@ impl Plan {
         let dependencies = scheduler.one_in(2);
         let count = 1 + scheduler.below(6) as usize;
         let steps = (0..count).map(|place| StepPlan::draw(scheduler, dependencies, place, count));
-        Plan { dependencies, steps: steps.collect() }
+        Plan { dependencies, notes: scheduler.one_in(2), strict: scheduler.one_in(4), steps: steps.collect() }
     }
 
     /// Returns the workflow that a schedule starts: short, because it is started often.
@@ -118,7 +129,7 @@ impl Plan {
         let mut step = StepPlan::draw(scheduler, true, 0, 1);
         step.poison = false;
         step.kind = Kind::Handler;
-        Plan { dependencies: true, steps: vec![step] }
+        Plan { dependencies: true, notes: false, strict: false, steps: vec![step] }
     }
 
     /// Returns the next version of the workflow.
@@ -126,7 +137,16 @@ impl Plan {
         let mut plan = self.clone();
         let place = scheduler.below(plan.steps.len() as u64) as usize;
         let has_code = matches!(plan.steps[place].kind, Kind::Handler | Kind::Transactional);
+        let waits = matches!(plan.steps[place].kind, Kind::Signal(..));
+        plan.notes ^= scheduler.one_in(3);
+        plan.strict ^= scheduler.one_in(3);
         match scheduler.below(6) {
+            0..4 if waits => {
+                // A step that waits already leaves by the transitions that were declared when it began.
+                let other = StepPlan::draw(scheduler, false, place, plan.steps.len());
+                (plan.steps[place].on_error, plan.steps[place].ways) = (other.on_error, other.ways);
+                plan.steps[place].under_key = !plan.steps[place].under_key;
+            }
             0 if has_code => plan.steps[place].timeout = Some(secs(77)),
             1 if has_code => plan.steps[place].retry = Retry::fixed(4, ms(777)),
             2..5 if has_code => plan.steps[place].picks = !plan.steps[place].picks,
@@ -162,6 +182,15 @@ impl Plan {
             Some(policy) => Trigger::cron("often").expression("*/10 * * * *").time_zone("UTC").missed(policy),
         };
         let mut builder = Workflow::builder(called).trigger(trigger);
+        if missed.is_none() {
+            let decision = Field::string("decision");
+            let decision = if self.strict { decision } else { decision.optional() };
+            let proceed = Signal::new(PROCEED).field(Field::integer("number")).field(decision);
+            builder = builder.signal(proceed).signal(Signal::new(PAID).field(Field::integer("number")));
+        }
+        if self.notes {
+            builder = builder.signal(Signal::new(NOTE).field(Field::integer("number")));
+        }
         let count = self.steps.len();
         for (place, plan) in self.steps.iter().enumerate() {
             let mut step = plan.step(place, count, environment);
@@ -188,10 +217,15 @@ fn name(place: usize) -> String {
     format!("s{place}")
 }
 
+/// Returns a later step, or, if that is beyond the last, the end.
+fn end(to: usize, count: usize) -> Destination {
+    if to < count { name(to).into() } else { COMPLETE.into() }
+}
+
 impl StepPlan {
     fn draw(scheduler: &Scheduler, dependencies: bool, place: usize, count: usize) -> Self {
         let later = |scheduler: &Scheduler| place + 1 + scheduler.below((count - place) as u64) as usize;
-        let kind = match scheduler.below(if dependencies { 8 } else { 14 }) {
+        let kind = match scheduler.below(if dependencies { 8 } else { 18 }) {
             0 | 1 => Kind::Transactional,
             2 => Kind::Wait([ms(5), secs(90), hours(30)][scheduler.below(3) as usize]),
             3 => Kind::Log,
@@ -199,7 +233,12 @@ impl StepPlan {
             8 => Kind::Pause,
             9 => Kind::Approval,
             10 => Kind::Deadline([secs(50), hours(20)][scheduler.below(2) as usize], None),
-            _ => Kind::Deadline(hours(1), Some(later(scheduler))),
+            11 => Kind::Deadline(hours(1), Some(later(scheduler))),
+            _ => {
+                let deadline = [None, Some(secs(50)), Some(hours(20))][scheduler.below(3) as usize];
+                let to = deadline.filter(|_| scheduler.one_in(2)).map(|_| later(scheduler));
+                Kind::Signal([PROCEED, PROCEED, PAID][scheduler.below(3) as usize], deadline, to)
+            }
         };
         let attempts = [1, 1, 2, 3, 6][scheduler.below(5) as usize];
         let retry = match scheduler.below(3) {
@@ -252,15 +291,7 @@ impl StepPlan {
             Kind::Transactional => {
                 Step::new(&here, transactional(Rows { environment: Arc::clone(environment), poison: self.poison }))
             }
-            Kind::Wait(duration) => return Step::new(&here, wait(*duration)),
-            Kind::Log => return Step::new(&here, log("as simulated", LogLevel::Debug)),
-            Kind::Pause => return Step::new(&here, pause()),
-            Kind::Approval => return Step::new(&here, approval()),
-            Kind::Deadline(after, None) => return Step::new(&here, approval().deadline(*after)),
-            Kind::Deadline(after, Some(to)) if *to < count => {
-                return Step::new(&here, approval().deadline(*after).then_to(name(*to)));
-            }
-            Kind::Deadline(after, _) => return Step::new(&here, approval().deadline(*after).then_to(COMPLETE)),
+            built_in => return self.built_in(built_in, &here, count),
         };
         step = step.retry(self.retry.clone());
         if self.under_key {
@@ -280,6 +311,25 @@ impl StepPlan {
         }
     }
 
+    fn built_in(&self, kind: &Kind, here: &str, count: usize) -> Step {
+        let step = match kind {
+            Kind::Wait(duration) => Step::new(here, wait(*duration)),
+            Kind::Pause => Step::new(here, pause()),
+            Kind::Approval => Step::new(here, approval()),
+            Kind::Deadline(after, None) => Step::new(here, approval().deadline(*after)),
+            Kind::Deadline(after, Some(to)) => Step::new(here, approval().deadline(*after).then_to(end(*to, count))),
+            Kind::Signal(signal, None, _) => Step::new(here, wait_for(signal)),
+            Kind::Signal(signal, Some(after), None) => Step::new(here, wait_for(signal).deadline(*after)),
+            Kind::Signal(signal, Some(after), Some(to)) => {
+                let to = if *to == count && self.picks { FAIL.into() } else { end(*to, count) };
+                Step::new(here, wait_for(signal).deadline(*after).then_to(to))
+            }
+            Kind::Log | Kind::Handler | Kind::Transactional => Step::new(here, log("as simulated", LogLevel::Debug)),
+        };
+        let has_key = self.under_key && matches!(kind, Kind::Signal(..));
+        if has_key { step.output(format!("of_{here}")) } else { step }
+    }
+
     fn compensated(&self, step: Step, environment: &Arc<Environment>) -> Step {
         let environment = Arc::clone(environment);
         step.compensate(move |input: Value, context: StepContext| {
@@ -296,7 +346,8 @@ impl StepPlan {
         };
         let (has_code, is_person) =
             (matches!(self.kind, Kind::Handler), matches!(self.kind, Kind::Approval | Kind::Deadline(..)));
-        let end = |to: usize| if to < count { Destination::from(name(to)) } else { COMPLETE.into() };
+        let waits = matches!(self.kind, Kind::Signal(..));
+        let end = |to: usize| end(to, count);
         let builder = self
             .ways
             .conditions
@@ -309,6 +360,8 @@ impl StepPlan {
         let builder = match self.ways.kind {
             Some(to) if has_code => builder.on_error_kind(&here, "declined", end(to)),
             Some(to) if is_person => builder.on_error_kind(&here, "rejected", end(to)),
+            Some(to) if waits && to % 2 == 0 => builder.on_error_kind(&here, "context_too_large", end(to)),
+            Some(to) if waits => builder.on_error_kind(&here, "expired", end(to)),
             _ => builder,
         };
         let reaches_error = !matches!(self.kind, Kind::Wait(_) | Kind::Log | Kind::Pause);

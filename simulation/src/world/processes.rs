@@ -19,6 +19,11 @@ use super::plan::{ORDERS, Plan, TICKS};
 use super::scheduler::ProcessId;
 use super::store::SimStore;
 
+/// The maximum size of a run's context, in bytes.
+const CONTEXT: usize = 4_096;
+/// The maximum number of signals of a run that no step has taken.
+const SIGNALS: usize = 4;
+
 /// The versions that can be deployed.
 pub(crate) struct Releases {
     first: Workflow,
@@ -107,6 +112,9 @@ impl Process {
                 config.lease = conditions.lease;
                 config.heartbeat = conditions.lease / 3;
                 config.stranded_after = conditions.stranded;
+                // So small that signals fill them: some do not fit any more.
+                (config.json.max_bytes, config.max_context_bytes) = (CONTEXT, CONTEXT);
+                config.max_buffered_signals = SIGNALS;
             });
         for workflow in releases.workflows(deployed) {
             builder = builder.workflow(workflow.clone());

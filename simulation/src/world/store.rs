@@ -2,19 +2,18 @@
 //! watched.
 
 use std::any::Any;
-use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use squidmesh_core::definition::{Definition, Fingerprint, StepName, WorkflowName};
+use squidmesh_core::definition::{Definition, Fingerprint, WorkflowName};
 use squidmesh_core::dispatch::{IntentKey, Lease};
 use squidmesh_core::port::{
     ClaimBatch, ClaimKeysRequest, ClaimRequest, ClaimResult, Commit, CommitOutcome, DuePage, DueRequest, IntentRecord,
-    IntentWrite, LeaseState, RunHistory, RunPage, Store, StoreError, StoreSession, StrandedRequest, Takeover,
-    TransactionBody, TransactionEnd, TransactionOutcome, TransactionType, TriggerRecords,
+    LeaseState, RunHistory, RunPage, Store, StoreError, StoreSession, StrandedRequest, Takeover, TransactionBody,
+    TransactionEnd, TransactionOutcome, TransactionType, TriggerRecords,
 };
 use squidmesh_core::run::RunSnapshot;
 use squidmesh_core::schedule::TriggerRecord;
@@ -22,6 +21,7 @@ use squidmesh_core::testing::MemoryStore;
 use squidmesh_core::{Run, RunFilter, RunId, RunStatus, Timestamp};
 
 use super::environment::Environment;
+use super::trace::{Changes, Named};
 use crate::mutation::Mutation;
 
 #[derive(Clone)]
@@ -46,48 +46,6 @@ fn unavailable(doing: &'static str) -> StoreError {
 
 fn unknown() -> StoreError {
     StoreError::OutcomeUnknown { source: "the simulation".into() }
-}
-
-/// The idempotency key that a run is started under.
-struct Named<'a>(&'a Run);
-
-impl fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.idempotency_key {
-            Some(key) if self.0.revision == 1 => write!(f, " under {key}"),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// The target of an intent.
-struct Target<'a>(&'a IntentKey);
-
-impl fmt::Display for Target<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.target.step().map_or("compensation", StepName::as_str))
-    }
-}
-
-/// The changes of a commit to steps and intents.
-struct Changes<'a>(&'a Commit);
-
-impl fmt::Display for Changes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for write in &self.0.steps {
-            let step = write.step();
-            write!(f, ", {} {} ({})", step.step, step.status.as_str(), step.attempt)?;
-        }
-        for write in &self.0.intents {
-            match write {
-                IntentWrite::Add(intent) => write!(f, ", +{}", Target(&intent.key))?,
-                IntentWrite::Replace(intent) => write!(f, ", ={}", Target(&intent.key))?,
-                IntentWrite::Remove(key) => write!(f, ", -{}", Target(key))?,
-                IntentWrite::Repin { .. } => f.write_str(", of another version")?,
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Changes an ended run to what it may have been before its last commit.

@@ -18,6 +18,8 @@ use crate::contract::Contract;
 pub(crate) struct Draft {
     pub(crate) name: String,
     pub(crate) triggers: Vec<TriggerDraft>,
+    #[serde(default)]
+    pub(crate) signals: Vec<SignalDraft>,
     pub(crate) steps: Vec<StepDraft>,
     #[serde(default)]
     pub(crate) transitions: Vec<TransitionDraft>,
@@ -35,6 +37,14 @@ impl Draft {
 pub(crate) struct TriggerDraft {
     pub(crate) name: String,
     pub(crate) kind: TriggerKind,
+    #[serde(default)]
+    pub(crate) contract: Contract,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignalDraft {
+    pub(crate) name: String,
     #[serde(default)]
     pub(crate) contract: Contract,
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::contract_problem::{ContractProblem, PayloadOwner};
 use super::guard_problem::GuardProblem;
 use super::similar::meant;
 use super::transition::TransitionOutcome;
@@ -28,19 +29,13 @@ pub enum DefinitionError {
         /// The name of both triggers.
         trigger: String,
     },
-    /// A trigger's payload is declared both as a type and by fields, or as two types.
-    #[error("the trigger {trigger:?} declares its payload twice: use either one `.payload::<T>()` or `.field(..)`")]
-    PayloadDeclaredTwice {
-        /// The trigger.
-        trigger: String,
-    },
-    /// The schema of a payload type does not compile.
-    #[error("the payload schema of the trigger {trigger:?} is not usable: {reason}")]
-    InvalidPayloadSchema {
-        /// The trigger.
-        trigger: String,
-        /// Why the schema is not usable.
-        reason: String,
+    /// The payload of a trigger or signal is declared wrongly.
+    #[error("{owner} {problem}")]
+    Payload {
+        /// The trigger or signal that it is declared for.
+        owner: PayloadOwner,
+        /// What is wrong with it.
+        problem: ContractProblem,
     },
     /// A manual trigger does not take the payload of the [`WorkflowRef`](crate::workflow::WorkflowRef) that its
     /// workflow was built from.
@@ -50,36 +45,6 @@ pub enum DefinitionError {
         trigger: String,
         /// The name of the payload type.
         payload: &'static str,
-    },
-    /// A payload type is not an object.
-    #[error("the payload type of the trigger {trigger:?} is not a struct or map: a payload is always a JSON object")]
-    PayloadNotAnObject {
-        /// The trigger.
-        trigger: String,
-    },
-    /// A trigger declares a field twice.
-    #[error("the trigger {trigger:?} declares the payload field {field:?} twice")]
-    DuplicateField {
-        /// The trigger.
-        trigger: String,
-        /// The field.
-        field: String,
-    },
-    /// A payload field has no name.
-    #[error("the trigger {trigger:?} declares a payload field with an empty name")]
-    EmptyFieldName {
-        /// The trigger.
-        trigger: String,
-    },
-    /// The default of a payload field does not fit its type.
-    #[error("the default of the payload field {field:?} of the trigger {trigger:?} is not {expected}")]
-    DefaultTypeMismatch {
-        /// The trigger.
-        trigger: String,
-        /// The field.
-        field: String,
-        /// The declared kind of the field.
-        expected: FieldKind,
     },
     /// Two triggers declare the same payload field with different types.
     #[error(
@@ -242,28 +207,44 @@ pub enum DefinitionError {
         /// The step.
         step: String,
     },
-    /// The deadline of an approval is zero.
-    #[error("the approval {step:?} has a deadline of zero: leave it out, or allow some time for the decision")]
+    /// The deadline of an approval, or of a wait for a signal, is zero.
+    #[error("the step {step:?} has a deadline of zero: leave it out, or allow some time")]
     ZeroDeadline {
         /// The step.
         step: String,
     },
-    /// A step that is not an approval has a deadline.
-    #[error("the step {step:?} ({kind}) has a deadline: only an approval can have one")]
+    /// A step that waits neither for an approval nor for a signal has a deadline.
+    #[error("the step {step:?} ({kind}) has a deadline: only an approval or a wait for a signal can have one")]
     DeadlineNotAllowed {
         /// The step.
         step: String,
         /// The kind of the step.
         kind: &'static str,
     },
-    /// The deadline of an approval leads to a step that does not exist.
-    #[error("the deadline of the approval {step:?} leads to {to:?}, which is not a step of this workflow{}", meant(.similar))]
+    /// The deadline of an approval, or of a wait for a signal, leads to a step that does not exist.
+    #[error("the deadline of the step {step:?} leads to {to:?}, which is not a step of this workflow{}", meant(.similar))]
     UnknownDeadlineTarget {
-        /// The approval.
+        /// The step that has the deadline.
         step: String,
         /// The name that the deadline leads to.
         to: String,
         /// The step of a similar name, if there is one.
+        similar: Option<String>,
+    },
+    /// Two signals share a name.
+    #[error("the signal {signal:?} is declared twice: give each its own name")]
+    DuplicateSignal {
+        /// The name of both signals.
+        signal: String,
+    },
+    /// A step waits for a signal that is not declared.
+    #[error("the step {step:?} waits for {signal:?}, which is not a signal of this workflow{}", meant(.similar))]
+    UnknownSignal {
+        /// The step.
+        step: String,
+        /// The unknown name.
+        signal: String,
+        /// The signal of a similar name, if there is one.
         similar: Option<String>,
     },
     /// The message of a log step is empty.
@@ -338,14 +319,14 @@ pub enum DefinitionError {
         /// The steps of the cycle: each is after the next one, and the last after the first.
         steps: Vec<String>,
     },
-    /// A pause or approval step is used in a dependency workflow.
+    /// A pause, an approval or a wait for a signal is used in a dependency workflow.
     #[error(
-        "the step {step:?} ({kind}) stops the whole run and needs transitions: it cannot stand in a dependency workflow"
+        "the step {step:?} ({kind}) waits for a person or a signal and needs transitions: it cannot stand in a dependency workflow"
     )]
     ManualStepInDependencyWorkflow {
         /// The step.
         step: String,
-        /// `"pause"` or `"approval"`.
+        /// `"pause"`, `"approval"` or `"wait_for"`.
         kind: &'static str,
     },
     /// Two transitions leave a step with the same outcome.

@@ -4,6 +4,7 @@
 //! runs. A definition that is read from storage passes the same validation as one that was just built.
 
 mod condition;
+mod contract_problem;
 mod cycle;
 mod deadline;
 mod duration;
@@ -13,6 +14,7 @@ mod fingerprint;
 mod graph;
 mod guard_problem;
 mod retry;
+mod signal;
 mod similar;
 mod step;
 mod transition;
@@ -22,6 +24,7 @@ mod validate;
 pub(crate) mod draft;
 
 pub use self::condition::{Comparison, Condition, ConditionPath, Subject, not, when};
+pub use self::contract_problem::{ContractProblem, PayloadOwner};
 pub use self::deadline::Deadline;
 pub use self::duration::{hours, minutes, ms, secs};
 pub use self::error::DefinitionError;
@@ -29,6 +32,7 @@ pub use self::errors::DefinitionErrors;
 pub use self::fingerprint::{Fingerprint, InvalidFingerprint};
 pub use self::guard_problem::GuardProblem;
 pub use self::retry::Retry;
+pub use self::signal::SignalDefinition;
 pub use self::step::{InputMapping, LogLevel, Priority, RecoveryPolicy, StepDefinition, StepKind};
 pub use self::transition::{Guard, RecoveryRoute, Target, Transition, TransitionOutcome};
 pub use self::trigger::{TriggerDefinition, TriggerKind};
@@ -36,7 +40,7 @@ pub use crate::schedule::MissedPolicy;
 
 pub use crate::contract::{Contract, Field, FieldKind, PayloadError, PayloadErrors, PayloadProblem, PayloadSchema};
 pub use crate::json::{JsonLimits, JsonViolation};
-pub use crate::name::{InvalidName, NameProblem, QueueName, StepName, TriggerName, WorkflowName};
+pub use crate::name::{InvalidName, NameProblem, QueueName, SignalName, StepName, TriggerName, WorkflowName};
 
 pub(crate) use self::condition::inside;
 pub(crate) use self::duration::{optional_millis, whole_ms};
@@ -54,6 +58,8 @@ use self::graph::Graph;
 pub struct Definition {
     name: WorkflowName,
     triggers: Vec<TriggerDefinition>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    signals: Vec<SignalDefinition>,
     steps: Vec<StepDefinition>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     transitions: Vec<Transition>,
@@ -100,6 +106,16 @@ impl Definition {
     /// Returns the trigger with this name.
     pub fn trigger(&self, name: &str) -> Option<&TriggerDefinition> {
         self.triggers.iter().find(|trigger| trigger.name().as_str() == name)
+    }
+
+    /// Returns the signals, in the order of declaration.
+    pub fn signals(&self) -> &[SignalDefinition] {
+        &self.signals
+    }
+
+    /// Returns the signal with this name.
+    pub fn signal(&self, name: &str) -> Option<&SignalDefinition> {
+        self.signals.iter().find(|signal| signal.name().as_str() == name)
     }
 
     /// Returns the steps, in the order of declaration. There is at least one.

@@ -34,7 +34,7 @@ pub struct StepDefinition {
     /// The maximum duration of one attempt.
     #[serde(rename = "timeout_ms", with = "optional_millis", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// The deadline of an approval.
+    /// The deadline of an approval, or of a wait for a signal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,
     /// The dependencies of the step, in the order in which they were named.
@@ -85,6 +85,11 @@ pub enum StepKind {
     Pause,
     /// Pauses the run until a person approves or rejects.
     Approval,
+    /// Waits for a signal, durably: no worker is held.
+    WaitFor {
+        /// The name of the signal, which the workflow declares.
+        signal: String,
+    },
 }
 
 impl StepKind {
@@ -96,6 +101,7 @@ impl StepKind {
             Self::Log { .. } => "log",
             Self::Pause => "pause",
             Self::Approval => "approval",
+            Self::WaitFor { .. } => "wait_for",
         }
     }
 }

@@ -14,8 +14,9 @@
 //!   completed, which are dispatched as the run is adopted.
 //! - It has a compensation for every step of the run that may have to be compensated.
 //!
-//! A paused run continues with the targets that were resolved when it paused, even if the new version's edges
-//! differ. The edges that lead on from those targets must be compatible.
+//! A paused step continues with the targets that were resolved when it paused, even if the new version's edges
+//! differ; a signal that it waits for must still be declared. The edges that lead on from those targets must be
+//! compatible.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use super::settle::{is_owed, owes_compensation};
 use crate::commit::IntentWrite;
 use crate::definition::{Definition, Fingerprint, Priority, Shape, StepKind, Target, TransitionOutcome};
 use crate::dispatch::IntentKey;
-use crate::name::{QueueName, StepName, WorkflowName};
+use crate::name::{QueueName, SignalName, StepName, WorkflowName};
 use crate::run::{AuditKind, RunSnapshot, RunStatus, StepRun, StepStatus};
 
 /// A difference of a version of a workflow that keeps it from adopting a run.
@@ -68,6 +69,14 @@ pub enum Difference {
         step: StepName,
         /// The step that follows it.
         target: StepName,
+    },
+    /// The version does not declare the signal that a step of the run waits for.
+    #[error("there is no signal {signal}, which step {step} waits for")]
+    SignalMissing {
+        /// The step that waits.
+        step: StepName,
+        /// The signal.
+        signal: SignalName,
     },
     /// A step that the run has reached, or with which a paused run continues, is of another kind in the version.
     #[error("step {step} is of the kind {to}, in the run's version {from}")]
@@ -245,10 +254,14 @@ fn may_be_compensated(step: &StepRun) -> bool {
 
 fn transitions(state: &RunSnapshot, from: &Definition, to: &Definition, found: &mut Vec<Difference>) {
     let Some(current) = state.run.current_step.as_ref() else { return };
-    let continuation = state.steps.get(current).and_then(|step| step.continuation.as_ref());
+    let paused = state.steps.get(current).filter(|step| step.status == StepStatus::Paused);
+    let continuation = paused.and_then(|step| step.continuation.as_ref());
     let mut ahead: Vec<StepName> = Vec::new();
     match continuation {
-        Some(continuation) if state.run.status == RunStatus::Paused => {
+        Some(continuation) => {
+            if let Some(signal) = continuation.signal.as_ref().filter(|signal| to.signal(signal.as_str()).is_none()) {
+                found.push(Difference::SignalMissing { step: current.clone(), signal: signal.clone() });
+            }
             let targets = [Some(&continuation.ok), continuation.error.as_ref(), continuation.expired.as_ref()];
             let guarded = continuation.guarded.iter().map(|transition| &transition.to);
             for target in targets.into_iter().flatten().chain(guarded).filter_map(Target::step) {
@@ -263,7 +276,7 @@ fn transitions(state: &RunSnapshot, from: &Definition, to: &Definition, found: &
                 }
             }
         }
-        _ => {
+        None => {
             if to.step(current.as_str()).is_none() {
                 return; // it is missing, which is reported already
             }

@@ -10,9 +10,9 @@ use super::dispatch::{AcceptedSuccessors, dispatch_successors};
 use super::dispatch_refused::DispatchRefused;
 use super::failure_path::failure_of_path;
 use super::recordable::recordable;
-use super::settle::{fail_run, finish_step, has_no_way_on, settle_run};
+use super::settle::{fail_run, finish_step, settle_run};
 use super::unit_of_work::{Allowed, UnitOfWork};
-use super::way::{has_route, is_a_choice, take, way_on};
+use super::way::{has_no_way_on, has_route, is_a_choice, take, way_on, way_on_failure};
 use crate::definition::{RecoveryRoute, Shape, Target, TransitionOutcome};
 use crate::event::EventKind;
 use crate::json::truncate_text;
@@ -175,8 +175,9 @@ pub(super) fn fail_step(work: &mut UnitOfWork, step: &StepName, failure: Failure
 
 /// Leaves an ended step by the error transition for a failure if there is one, and fails the run otherwise.
 fn leave_by_error(work: &mut UnitOfWork, step: &StepName, failure: Failure, jobs: &dyn DescribeJobs) -> Allowed {
-    let route = work.definition().transition_on_failure(step.as_str(), failure.kind.as_str()).cloned();
-    let Some(route) = route else { return fail_run(work, failure.at(step), jobs) };
+    let Some(route) = way_on_failure(work, step, failure.kind.as_str()) else {
+        return fail_run(work, failure.at(step), jobs);
+    };
     // The failure is stored with the edge that it takes, for every step after it.
     let sequence = work.next_sequence();
     work.change_step(step, |run| {

@@ -9,16 +9,17 @@ use super::dispatch::{reschedule, schedule_pending};
 use super::failure_path::failure_of_path;
 use super::lived::is_suspected;
 use super::manual::expire;
-use super::settle::{finish_step, has_no_way_on, settle_run};
+use super::pause::pause;
+use super::settle::{finish_step, settle_run};
+use super::signal::expire_wait;
 use super::task::StepTask;
 use super::unit_of_work::{Allowed, UnitOfWork};
-use crate::definition::{Guard, Shape, StepDefinition, StepKind, Transition, TransitionOutcome};
+use super::way::has_no_way_on;
+use crate::definition::{Shape, StepDefinition, StepKind};
 use crate::dispatch::Lease;
 use crate::event::{EventKind, IgnoreReason};
 use crate::name::StepName;
-use crate::run::{
-    AttemptStatus, AuditKind, Failure, FailureKind, InvalidTransition, PausedContinuation, RunStatus, StepStatus,
-};
+use crate::run::{AttemptStatus, Failure, FailureKind, InvalidTransition, RunStatus, StepStatus};
 
 /// The result of beginning a step. The unit of work must be committed in every case.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,6 +122,8 @@ pub(super) fn begin_claimed(
             advance(work, step, (None, None), jobs)?;
             return Ok(Begin::Skip(IgnoreReason::AlreadyCompleted));
         }
+        // The only intent of a step that waits for a signal is its deadline, and it is due.
+        Some(StepStatus::Paused) if expire_wait(work, step, jobs)? => return Ok(Begin::Advanced),
         Some(StepStatus::Paused | StepStatus::Failed | StepStatus::Cancelled) => {
             return Ok(skip(work, lease, IgnoreReason::NotCurrent));
         }
@@ -141,49 +144,12 @@ fn start(work: &mut UnitOfWork, definition: &StepDefinition, lease: &Lease, jobs
             complete_step(work, step, Arc::default(), (None, None), jobs)?;
             Ok(Begin::Advanced)
         }
-        StepKind::Pause | StepKind::Approval => {
+        StepKind::Pause | StepKind::Approval | StepKind::WaitFor { .. } => {
             work.remove_intent(lease.key.clone());
             pause(work, definition, lease, jobs)?;
             Ok(Begin::Advanced)
         }
     }
-}
-
-/// Pauses the run for a person, and stores the targets that follow as they are declared now.
-fn pause(work: &mut UnitOfWork, definition: &StepDefinition, lease: &Lease, jobs: &dyn DescribeJobs) -> Allowed {
-    let step = &definition.name;
-    let target = |on| work.definition().transition(step.as_str(), on).map(|found| found.to.clone());
-    let Some(ok) = target(TransitionOutcome::Ok) else {
-        let failure = Failure::new(FailureKind::NO_SUCCESSOR, format!("step {step} has no ok transition"));
-        work.end_attempt(step, AttemptStatus::Failed, Some(failure.clone()));
-        return fail_step(work, step, failure, jobs);
-    };
-    let error = target(TransitionOutcome::Error).filter(|_| definition.kind == StepKind::Approval);
-    let deadline = definition.deadline.as_ref();
-    let own = deadline.and_then(|deadline| deadline.to.clone());
-    let on_expiry = || work.definition().transition_on_failure(step.as_str(), FailureKind::EXPIRED.as_str());
-    let expired = deadline.and_then(|_| own.clone().or_else(|| on_expiry().map(|found| found.to.clone())));
-    let may_expire = deadline.is_some() && own.is_none();
-    let is_possible = |found: &&Transition| match &found.guard {
-        Some(Guard::Kind(_)) if definition.kind == StepKind::Pause => false,
-        Some(Guard::Kind(kind)) if *kind == FailureKind::EXPIRED.as_str() => may_expire,
-        Some(Guard::Kind(kind)) => *kind == FailureKind::REJECTED.as_str(),
-        _ => true,
-    };
-    let guarded = work.definition().guarded_transitions(step.as_str());
-    let guarded = guarded.filter(is_possible).cloned().collect();
-    let continuation = PausedContinuation { ok, error, expired, guarded, output_key: definition.output.clone() };
-    work.change_step(step, |run| {
-        run.status = StepStatus::Paused;
-        run.lease = None;
-        run.continuation = Some(continuation);
-    });
-    if let Some(deadline) = deadline {
-        reschedule(work, lease, deadline.after);
-    }
-    work.transition(RunStatus::Paused)?;
-    work.audit(AuditKind::Paused, |event| event.step = Some(step.clone()));
-    Ok(())
 }
 
 /// Returns the task that is already open under this claim: its begin was committed, but the answer was lost. A

@@ -23,6 +23,7 @@ pub fn cancel(work: &mut UnitOfWork, attribution: Attribution) -> Result<(), Com
         status => {
             status.transition(RunStatus::Cancelling)?;
             work.transition(RunStatus::Cancelling)?;
+            end_paused(work);
             drop_pending(work);
             settle_cancellation(work)?;
         }
@@ -31,12 +32,11 @@ pub fn cancel(work: &mut UnitOfWork, attribution: Attribution) -> Result<(), Com
     Ok(())
 }
 
-/// Closes the attempt of a step that waits for a person.
+/// Closes the attempt of a step that waits for a person or a signal.
 fn end_paused(work: &mut UnitOfWork) {
     let paused: Vec<StepName> = work.state().in_status(StepStatus::Paused).map(|step| step.step.clone()).collect();
     for step in paused {
-        let failure =
-            Failure::new(FailureKind::CANCELLED, "the run was cancelled while it waited for a person").at(&step);
+        let failure = Failure::new(FailureKind::CANCELLED, "the run was cancelled while the step waited").at(&step);
         let (attempt, duration) = work.end_attempt(&step, AttemptStatus::Failed, Some(failure.clone()));
         finish_step(work, &step, StepStatus::Cancelled);
         work.remove_intent(IntentKey::step(work.run().id, step.clone()));

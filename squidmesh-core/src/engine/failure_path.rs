@@ -12,8 +12,8 @@ use crate::definition::{Definition, Shape, TransitionOutcome};
 use crate::run::{AuditKind, Failure, FailureKind, RunSnapshot, StepRun, StepStatus};
 
 /// Returns the failure whose error transition was taken last; `None` in a dependency workflow, which has no such
-/// transitions. A rejected approval takes one as well, and so does an approval that expired, unless its deadline
-/// has its own target.
+/// transitions. A rejected approval takes one as well, and so does an approval or a wait for a signal that expired,
+/// unless its deadline has its own target.
 pub(super) fn failure_of_path(state: &RunSnapshot, definition: &Definition) -> Option<Arc<Failure>> {
     if definition.shape() != Shape::Transitions {
         return None;
@@ -31,12 +31,13 @@ pub(super) fn failure_of_path(state: &RunSnapshot, definition: &Definition) -> O
     Some(Arc::new(Failure { step, ..failure }))
 }
 
-/// Returns whether the run left a step by its error transition. In a run that continues, every failed step has.
+/// Returns whether the run left a step by its error transition. In a run that continues, every failed step has, except
+/// those that their own deadline led on from.
 fn took_error_transition(step: &StepRun) -> bool {
     let (decided, continuation) =
         (step.manual.as_ref().map(|manual| manual.decision.as_str()), step.continuation.as_ref());
     match step.status {
-        StepStatus::Failed => step.last_error.is_some(),
+        StepStatus::Failed => step.last_error.is_some() && !left_by_own_deadline(step),
         StepStatus::Completed if step.taken.is_some() => {
             step.taken.as_ref().is_some_and(|taken| taken.on == TransitionOutcome::Error)
         }
@@ -45,6 +46,12 @@ fn took_error_transition(step: &StepRun) -> bool {
             .is_some_and(|continuation| continuation.error.is_some() && continuation.expired == continuation.error),
         _ => false,
     }
+}
+
+/// Returns whether a step waited for a signal in vain, and its deadline has its own target.
+fn left_by_own_deadline(step: &StepRun) -> bool {
+    let expired = step.last_error.as_ref().is_some_and(|failure| failure.kind == FailureKind::EXPIRED);
+    expired && step.continuation.as_ref().is_some_and(|continuation| continuation.own_deadline)
 }
 
 /// Returns the failure of an approval that was rejected or expired.

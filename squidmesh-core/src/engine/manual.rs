@@ -21,7 +21,7 @@ use crate::name::StepName;
 use crate::run::past_decision_text;
 use crate::run::{
     AttemptStatus, AuditEvent, AuditKind, FailureKind, InvalidTransition, ManualAction, PastDecision,
-    PausedContinuation, RunStatus, StepStatus,
+    PausedContinuation, RunStatus, StepRun, StepStatus,
 };
 use crate::time::Timestamp;
 
@@ -61,12 +61,12 @@ pub enum CommandRefused {
     /// The run's status does not allow the command.
     #[error(transparent)]
     InvalidTransition(#[from] InvalidTransition),
-    /// The run waits for an approval instead of being unblocked, or the other way round.
+    /// The run waits for an approval instead of being unblocked, or the other way round, or for a signal.
     #[error("step {step} waits to be {expected}")]
     OtherDecision {
         /// The step that waits.
         step: StepName,
-        /// The decision that it waits for: `approved or rejected`, or `unblocked`.
+        /// What it waits for: to be `approved or rejected`, `unblocked`, or `signalled`.
         expected: &'static str,
     },
     /// Another step waits than the one that the call named.
@@ -177,7 +177,10 @@ pub(super) fn expire(work: &mut UnitOfWork, step: &StepName, jobs: &dyn Describe
 fn meant(work: &UnitOfWork, attribution: &Attribution) -> Result<(StepName, PausedContinuation), CommandRefused> {
     let meant = attribution.step.as_deref();
     let (step, continuation) = paused(work, RunStatus::Running).map_err(|error| match error {
-        CommandRefused::InvalidTransition(error) => InvalidTransition { decided: past(work, meant), ..error }.into(),
+        CommandRefused::InvalidTransition(error) => match (past(work, meant), awaiting_signal(work, meant)) {
+            (None, Some(step)) => CommandRefused::OtherDecision { step, expected: "signalled" },
+            (decided, _) => InvalidTransition { decided, ..error }.into(),
+        },
         other => other,
     })?;
     match meant {
@@ -187,6 +190,13 @@ fn meant(work: &UnitOfWork, attribution: &Attribution) -> Result<(StepName, Paus
         }
         _ => Ok((step, continuation)),
     }
+}
+
+/// Returns the step that waits for a signal, if the person named no other.
+fn awaiting_signal(work: &UnitOfWork, meant: Option<&str>) -> Option<StepName> {
+    let waits = |run: &&StepRun| run.continuation.as_ref().is_some_and(|stored| stored.signal.is_some());
+    let step = work.state().in_status(StepStatus::Paused).find(waits)?.step.clone();
+    meant.is_none_or(|meant| step == meant).then_some(step)
 }
 
 /// Returns the last decision, or the last one about the given step.
@@ -348,7 +358,9 @@ fn complete_paused(
     });
     work.emit(EventKind::StepCompleted { step: step.clone(), attempt, duration });
     // The target of the deadline itself is no transition.
-    let is_own = kind == AuditKind::Expired && way.guard.is_none() && continuation.expired != continuation.error;
+    let is_own = kind == AuditKind::Expired
+        && way.guard.is_none()
+        && (continuation.own_deadline || continuation.expired != continuation.error);
     if !is_own && continuation.guarded.iter().any(|guarded| guarded.on == way.on) {
         take(work, step, way);
     }

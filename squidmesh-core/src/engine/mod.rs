@@ -7,8 +7,8 @@
 //!
 //! ```text
 //!  start, resume      begin ─▶ handler ─▶ record      approve, reject, unblock      cancel
-//!        │              └─────────┬─────────┘                    │                  │
-//!        │                        ▼                           manual                │
+//!        │              └─────────┬─────────┘                 or signal             │
+//!        │                        ▼                        manual, signal           │
 //!        │              advance: to the next step ◀──────────────┘                  │
 //!        │                        ▼                                                 │
 //!        │              settle: end a step, fail or cancel the run ◀────────────────┘
@@ -41,11 +41,13 @@ mod dispatch_refused;
 mod failure_path;
 mod lived;
 mod manual;
+mod pause;
 mod record;
 mod recordable;
 mod replay;
 mod resume;
 mod settle;
+mod signal;
 mod start;
 mod task;
 #[cfg(test)]
@@ -71,6 +73,7 @@ pub(crate) use record::find_recorded;
 pub use record::{RecordOutcome, record};
 pub use replay::unsafe_to_replay;
 pub use resume::{Resumption, Unresumable, resume, resumption, resumption_in};
+pub use signal::{SentSignal, SignalLimit, SignalReceipt, SignalRefused, signal};
 pub use start::{NewRun, start};
 pub use task::{Outcome, StepTask};
 pub use unit_of_work::{Decision, DecisionInputs, Limits, UnitOfWork};

@@ -18,7 +18,7 @@ use crate::dispatch::DispatchOptions;
 use crate::event::EventKind;
 use crate::id::RunId;
 use crate::name::{StepName, listed};
-use crate::run::{AuditKind, Failure, InputSnapshot, RunSnapshot, RunStatus, StepRun, StepStatus};
+use crate::run::{AuditKind, Failure, InputSnapshot, ReceivedSignal, RunSnapshot, RunStatus, StepRun, StepStatus};
 
 /// The reason why a run cannot be resumed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,6 +89,7 @@ pub struct Resumption {
     /// Those of them that have been attempted before, and whose effects cannot be undone.
     pub irreversible: Vec<StepName>,
     carried: Vec<StepRun>,
+    signals: Vec<ReceivedSignal>,
     errors: BTreeMap<StepName, Failure>,
 }
 
@@ -137,6 +138,7 @@ pub fn resumption(state: &RunSnapshot, definition: &Definition) -> Result<Resump
         version: state.run.fingerprint,
         irreversible: irreversible.map(|step| step.step.clone()).collect(),
         carried: carried.cloned().collect(),
+        signals: state.signals.clone(),
         errors: before().filter_map(|step| Some((step.step.clone(), step.last_error.clone()?))).collect(),
         next,
     })
@@ -226,6 +228,9 @@ pub fn resume(
             compensation: None,
             ..step.clone()
         });
+    }
+    if !resumption.signals.is_empty() {
+        work.signals_mut().clone_from(&resumption.signals);
     }
     let options = DispatchOptions::new().schedule_pending();
     let (metadata, _) = dispatch_steps(&mut work, &resumption.next, &options, jobs)?;

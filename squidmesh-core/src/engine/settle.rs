@@ -6,7 +6,7 @@ use super::recordable::recordable;
 use super::unit_of_work::{Allowed, UnitOfWork};
 use crate::dispatch::IntentKey;
 use crate::name::StepName;
-use crate::run::{CompensationStatus, Failure, FailureKind, RunStatus, StepRun, StepStatus};
+use crate::run::{CompensationStatus, Failure, RunStatus, StepRun, StepStatus};
 
 /// Ends a step in a final status.
 pub(super) fn finish_step(work: &mut UnitOfWork, step: &StepName, status: StepStatus) {
@@ -15,11 +15,6 @@ pub(super) fn finish_step(work: &mut UnitOfWork, step: &StepName, status: StepSt
         run.status = status;
         run.finished_at = Some(now);
     });
-}
-
-/// Returns whether a run ends when this step fails for the last time: there is no error transition for that failure.
-pub(super) fn has_no_way_on(work: &UnitOfWork, step: &StepName, failure: &FailureKind) -> bool {
-    work.definition().transition_on_failure(step.as_str(), failure.as_str()).is_none()
 }
 
 /// Ends every step run that has not begun, and removes its intent.

@@ -15,7 +15,8 @@ use crate::event::{Event, EventKind};
 use crate::json::JsonLimits;
 use crate::name::StepName;
 use crate::run::{
-    Attempt, AuditEvent, AuditKind, Failure, InputSnapshot, InvalidTransition, Run, RunSnapshot, RunStatus, StepRun,
+    Attempt, AuditEvent, AuditKind, Failure, InputSnapshot, InvalidTransition, ReceivedSignal, Run, RunSnapshot,
+    RunStatus, StepRun,
 };
 use crate::time::Timestamp;
 use crate::token::CommitToken;
@@ -39,6 +40,10 @@ pub struct Limits {
     pub json: JsonLimits,
     /// The maximum size of a run's context, in bytes of compact JSON.
     pub context: usize,
+    /// The maximum number of signals of a run that no step has taken.
+    pub signals: usize,
+    /// The maximum size of their payloads together, in bytes of compact JSON.
+    pub signal_bytes: usize,
     /// How many times in a row a step may crash its worker before it fails permanently.
     pub crashes: u32,
     /// How long a worker that lost its lease has to return before the last of these crashes counts.
@@ -47,7 +52,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { json: JsonLimits::default(), context: 16 << 20, crashes: 3, suspense: Duration::from_secs(30) }
+        Limits {
+            json: JsonLimits::default(),
+            context: 16 << 20,
+            signals: 100,
+            signal_bytes: 4 << 20,
+            crashes: 3,
+            suspense: Duration::from_secs(30),
+        }
     }
 }
 
@@ -73,6 +85,7 @@ pub struct UnitOfWork {
     steps: BTreeMap<StepName, StepChange>,
     attempts: Vec<Attempt>,
     intents: BTreeMap<IntentKey, IntentWrite>,
+    signals_changed: bool,
     audit: Vec<AuditEvent>,
     events: Vec<EventKind>,
 }
@@ -134,6 +147,7 @@ impl UnitOfWork {
             steps: BTreeMap::new(),
             attempts: Vec::new(),
             intents: BTreeMap::new(),
+            signals_changed: false,
             audit: Vec::new(),
             events: Vec::new(),
         }
@@ -197,6 +211,7 @@ impl UnitOfWork {
             || !self.steps.is_empty()
             || !self.attempts.is_empty()
             || !self.intents.is_empty()
+            || self.signals_changed
             || !self.audit.is_empty()
             || !self.events.is_empty()
     }
@@ -231,6 +246,7 @@ impl UnitOfWork {
             fences: self.fences,
             attempts,
             intents: self.intents.into_values().collect(),
+            signals: self.signals_changed.then(|| state.signals.clone()),
             audit: self.audit,
             definition: self.store_definition.then_some(definition),
         };
@@ -283,7 +299,28 @@ impl UnitOfWork {
             self.state.run.current_step = None;
         }
         self.events.push(EventKind::RunTransition { from, to, failure: failure.cloned() });
+        if to.is_terminal() {
+            self.record_unconsumed();
+        }
         Ok(())
+    }
+
+    /// Records the signals that no step has taken, as the run ends.
+    fn record_unconsumed(&mut self) {
+        let mut unconsumed: BTreeMap<String, u64> = BTreeMap::new();
+        for signal in self.state.signals.iter().filter(|signal| signal.is_buffered()) {
+            *unconsumed.entry(signal.name.to_string()).or_default() += 1;
+        }
+        if !unconsumed.is_empty() {
+            let metadata = unconsumed.into_iter().map(|(name, count)| (name, Value::from(count))).collect();
+            self.audit(AuditKind::SignalsUnconsumed, |event| event.metadata = Some(metadata));
+        }
+    }
+
+    /// Returns the signals of the run, to change them.
+    pub(super) fn signals_mut(&mut self) -> &mut Vec<ReceivedSignal> {
+        self.signals_changed = true;
+        &mut self.state.signals
     }
 
     /// Adds a step run; an existing one is kept.
@@ -382,7 +419,8 @@ impl UnitOfWork {
     pub(super) fn audit(&mut self, kind: AuditKind, fill: impl FnOnce(&mut AuditEvent)) {
         let mut event = AuditEvent::new(kind, self.state.run.revision, self.inputs.now);
         fill(&mut event);
-        self.events.push(EventKind::Audited { kind, step: event.step.clone(), actor: event.actor.clone() });
+        let (step, actor, signal) = (event.step.clone(), event.actor.clone(), event.signal());
+        self.events.push(EventKind::Audited { kind, step, actor, signal });
         self.audit.push(event);
     }
 

@@ -9,7 +9,7 @@ use super::unit_of_work::UnitOfWork;
 use crate::definition::{Definition, Guard, Transition, TransitionOutcome};
 use crate::event::EventKind;
 use crate::name::StepName;
-use crate::run::{RunSnapshot, StepRun};
+use crate::run::{FailureKind, PausedContinuation, RunSnapshot, StepRun};
 
 /// Returns the transition by which a run leaves a completed step: the one that was taken, the one that the handler
 /// chose, the first one whose condition holds, or the one without a guard.
@@ -18,9 +18,41 @@ pub(super) fn way_on(work: &UnitOfWork, step: &StepName, route: Option<&str>) ->
     if let Some(taken) = state.steps.get(step).and_then(|run| run.taken.as_ref()) {
         return Some(taken.clone());
     }
+    if let Some(stored) = waited(state, step) {
+        let chosen = chosen(stored.guarded.iter(), None, state, definition, None).cloned();
+        return chosen.or_else(|| Some(Transition::plain(step.clone(), TransitionOutcome::Ok, stored.ok.clone())));
+    }
     let guarded = definition.guarded_transitions(step.as_str());
     let chosen = chosen(guarded, route, state, definition, None);
     chosen.or_else(|| definition.transition(step.as_str(), TransitionOutcome::Ok)).cloned()
+}
+
+/// Returns the transition by which a run leaves a step that has failed with this kind; `None` if the failure fails the
+/// run.
+pub(super) fn way_on_failure(work: &UnitOfWork, step: &StepName, kind: &str) -> Option<Transition> {
+    let definition = work.definition();
+    let Some(stored) = waited(work.state(), step) else {
+        return definition.transition_on_failure(step.as_str(), kind).cloned();
+    };
+    let is_for_it = |found: &&Transition| matches!(&found.guard, Some(Guard::Kind(of)) if of == kind);
+    if let Some(found) = stored.guarded.iter().find(is_for_it) {
+        return Some(found.clone());
+    }
+    let to = stored.error.as_ref()?;
+    let declared = definition.transition(step.as_str(), TransitionOutcome::Error).filter(|found| found.to == *to);
+    Some(declared.cloned().unwrap_or_else(|| Transition::plain(step.clone(), TransitionOutcome::Error, to.clone())))
+}
+
+/// Returns whether a run ends when this step fails for the last time: there is no error transition for that failure.
+pub(super) fn has_no_way_on(work: &UnitOfWork, step: &StepName, failure: &FailureKind) -> bool {
+    way_on_failure(work, step, failure.as_str()).is_none()
+}
+
+/// Returns what was stored when a step began to wait for a signal. It counts, even if the version declares something
+/// else by now.
+fn waited<'a>(state: &'a RunSnapshot, step: &StepName) -> Option<&'a PausedContinuation> {
+    let stored = state.steps.get(step)?.continuation.as_ref()?;
+    stored.signal.is_some().then_some(stored)
 }
 
 /// Returns the first transition whose route is chosen, or whose condition holds. `output` is one that the run does not
@@ -56,6 +88,9 @@ pub(super) fn has_route(work: &UnitOfWork, step: &StepName, name: &str) -> bool 
 
 /// Returns whether several transitions leave a step on an outcome.
 pub(super) fn is_a_choice(work: &UnitOfWork, step: &StepName, on: TransitionOutcome) -> bool {
+    if let Some(stored) = waited(work.state(), step) {
+        return stored.guarded.iter().any(|transition| transition.on == on);
+    }
     work.definition().guarded_transitions(step.as_str()).any(|transition| transition.on == on)
 }
 

@@ -18,12 +18,12 @@ use crate::name::WorkflowName;
 use crate::port::{ExecutorError, RunFilter, RunPage, StoreError, StoreSession};
 use crate::run::Run;
 use crate::runner::Runner;
-use crate::runtime::command::Scope;
-use crate::runtime::start::{check_key, start_all};
+use crate::runtime::scope::Scope;
+use crate::runtime::start::start_all;
 use crate::runtime::{
     Call, CancelRun, CommandError, DecideApproval, PauseTrigger, PruneRuns, ReplayRun, ReplayRuns, ResumeRun,
-    ResumeRuns, RunNotFound, Runtime, StartError, StartRun, TransactionScope, TriggerError, TriggerStatus, UnblockRun,
-    keys,
+    ResumeRuns, RunNotFound, Runtime, SignalKey, SignalRun, StartError, StartRun, TransactionScope, TriggerError,
+    TriggerStatus, UnblockRun, keys,
 };
 use crate::time::Timestamp;
 use crate::workflow::WorkflowRef;
@@ -157,6 +157,38 @@ impl Squidmesh {
         DecideApproval::new(self.scope(), id, ApprovalDecision::Reject)
     }
 
+    /// Sends a signal to a run: `mesh.signal_run(id, "payment_received", &payment).await?`. It completes the step that
+    /// [waits](crate::wait_for) for it; if none does yet, it is kept for the first one that will. The workflow
+    /// [declares](crate::Signal) its name and payload.
+    ///
+    /// # Errors
+    /// [`SignalError`](crate::command::SignalError) states why the run does not receive the signal; nothing was stored.
+    pub fn signal_run<P: Serialize + ?Sized>(
+        &self,
+        id: RunId,
+        signal: impl AsRef<str>,
+        payload: &P,
+    ) -> SignalRun<'static> {
+        SignalRun::new(self.scope(), id, signal.as_ref(), payload)
+    }
+
+    /// Sends a signal to the run that was started under an idempotency key, as [`signal_run`](Self::signal_run) does. If
+    /// that run has failed and was resumed, the run that resumes it receives the signal. With
+    /// [`or_start`](SignalKey::or_start), a run that does not exist is started, and receives the signal in the same
+    /// commit.
+    ///
+    /// # Errors
+    /// [`SignalError`](crate::command::SignalError) states why no run receives the signal; nothing was stored.
+    pub fn signal_key<P: Serialize + ?Sized>(
+        &self,
+        workflow: impl AsRef<str>,
+        key: impl AsRef<str>,
+        signal: impl AsRef<str>,
+        payload: &P,
+    ) -> SignalKey<'static> {
+        SignalKey::new(self.scope(), workflow.as_ref(), key.as_ref(), signal.as_ref(), payload)
+    }
+
     /// Starts a new run, linked to an ended one and with its payload, on the newest registered version.
     ///
     /// # Errors
@@ -276,23 +308,10 @@ impl Squidmesh {
         workflow: impl AsRef<str>,
         idempotency_key: impl AsRef<str>,
     ) -> Result<Option<Run>, StoreError> {
-        let idempotency_key = idempotency_key.as_ref();
         let Ok(workflow) = WorkflowName::new(workflow) else { return Ok(None) };
-        // Databases differ in how they treat a query for a value that they cannot store.
-        if check_key(Some(idempotency_key)).is_err() {
-            return Ok(None);
-        }
         let store = &self.runtime.store;
         let find = async {
-            // A host's own key first, then a key of the runtime: operators may search by those too.
-            let stored = keys::stored(idempotency_key);
-            let found = match store.find_by_idempotency_key(&workflow, &stored).await? {
-                None if *stored != *idempotency_key => {
-                    store.find_by_idempotency_key(&workflow, idempotency_key).await?
-                }
-                found => found,
-            };
-            match found {
+            match keys::find(&**store, &workflow, idempotency_key.as_ref()).await? {
                 Some(id) => Ok(store.load(id).await?.map(|state| keys::shown(state.run))),
                 None => Ok(None),
             }

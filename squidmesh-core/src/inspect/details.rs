@@ -9,7 +9,7 @@ use super::redaction::{HostTextKind, Redaction, Texts};
 use crate::definition::Definition;
 use crate::name::{StepName, names};
 use crate::port::{IntentRecord, RunHistory};
-use crate::run::{Attempt, AuditEvent, InputSnapshot, Run, RunSnapshot, StepRun, StepStatus};
+use crate::run::{Attempt, AuditEvent, InputSnapshot, ReceivedSignal, Run, RunSnapshot, StepRun, StepStatus};
 
 /// A run with its context and everything recorded about it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -21,6 +21,8 @@ pub struct RunDetails {
     pub context: Map<String, Value>,
     /// Every declared step, in order of declaration.
     pub steps: Vec<StepView>,
+    /// The signals that it has received, in that order.
+    pub signals: Vec<SignalView>,
     /// The audit trail, in order.
     pub audit: Vec<AuditEvent>,
     /// The targets that are dispatched and not yet done.
@@ -42,9 +44,21 @@ impl RunDetails {
             view.attempts.iter_mut().for_each(|attempt: &mut Attempt| step.optional(&mut attempt.error));
             view.run.iter_mut().for_each(|run| step.step_run(run));
         }
+        self.signals.iter_mut().for_each(|view| run.signal(&mut view.received));
         self.audit.iter_mut().for_each(|entry| run.audit(entry));
         self
     }
+}
+
+/// A signal that a run has received.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct SignalView {
+    /// The signal.
+    #[serde(flatten)]
+    pub received: ReceivedSignal,
+    /// Whether the run's version of the workflow declares it: no step takes one that a version does not declare.
+    pub is_declared: bool,
 }
 
 /// A declared step of a run.
@@ -74,7 +88,7 @@ pub enum StepState {
     Pending,
     /// The step is running.
     Running,
-    /// The step waits for a person.
+    /// The step waits for a person or a signal.
     Paused,
     /// The step completed.
     Completed,
@@ -115,10 +129,16 @@ impl RunDetails {
             context: state.context(definition),
             steps: steps(&state, definition, &history),
             run: state.run,
+            signals: signals(state.signals, definition),
             audit: history.audit,
             intents: history.intents,
         }
     }
+}
+
+fn signals(received: Vec<ReceivedSignal>, definition: &Definition) -> Vec<SignalView> {
+    let is_declared = |signal: &ReceivedSignal| definition.signal(signal.name.as_str()).is_some();
+    received.into_iter().map(|received| SignalView { is_declared: is_declared(&received), received }).collect()
 }
 
 fn steps(state: &RunSnapshot, definition: &Definition, history: &RunHistory) -> Vec<StepView> {

@@ -8,7 +8,7 @@ use crate::definition::{Definition, Fingerprint, StepDefinition, StepKind, Targe
 use crate::dispatch::IntentKey;
 use crate::engine::{Difference, differences, resumption, resumption_in, unsafe_to_replay};
 use crate::id::RunId;
-use crate::name::{StepName, WorkflowName};
+use crate::name::{SignalName, StepName, WorkflowName};
 use crate::port::{IntentRecord, RunHistory};
 use crate::run::{Failure, PausedContinuation, RunSnapshot, RunStatus, StepRun, StepStatus};
 use crate::time::Timestamp;
@@ -30,6 +30,8 @@ pub enum Reason {
     WaitingForRetry,
     /// A step becomes due at a time.
     WaitingForTimer,
+    /// A step waits for a signal.
+    WaitingForSignal,
     /// The version of the workflow that the run is pinned to is not registered in this process.
     WaitingForDefinition,
     /// A step failed and has no attempts left.
@@ -67,6 +69,8 @@ pub enum NextAction {
     Approve,
     /// Rejects the approval that the run waits for.
     Reject,
+    /// Sends the signal that the run waits for.
+    Signal,
     /// Starts a new run from the payload of this one.
     Replay,
     /// Starts a new run from the payload of this one. Effects that cannot be undone would happen again: this has
@@ -125,7 +129,9 @@ pub struct Explanation {
     pub step: Option<StepName>,
     /// The attempt that runs, failed last, or comes next.
     pub attempt: Option<u32>,
-    /// The time at which the step becomes due, or at which its lease expires; the deadline of an approval; the
+    /// The signal that the step waits for.
+    pub signal: Option<SignalName>,
+    /// The time at which the step becomes due, or at which its lease expires; the deadline of an approval or signal; the
     /// time at which the compensation of a failed run continues. For a step that waits for its dependencies: the
     /// time at which the first of those becomes due.
     pub at: Option<Timestamp>,
@@ -196,6 +202,7 @@ pub fn explain(subject: &Subject<'_>) -> Explanation {
         reason: Reason::Completed,
         step: None,
         attempt: None,
+        signal: None,
         at: None,
         waits_for: Vec::new(),
         failure: None,
@@ -306,6 +313,12 @@ fn continuation<'a>(subject: &Subject<'a>) -> Option<&'a PausedContinuation> {
     current(subject).filter(|step| step.status == StepStatus::Paused)?.continuation.as_ref()
 }
 
+/// Returns the step that waits for a signal, and the name of that signal.
+fn awaited_signal<'a>(subject: &Subject<'a>) -> Option<(&'a StepRun, &'a SignalName)> {
+    let mut paused = subject.state.in_status(StepStatus::Paused);
+    paused.find_map(|step| Some((step, step.continuation.as_ref()?.signal.as_ref()?)))
+}
+
 /// Returns whether a version has what follows a paused step.
 fn exists(definition: &Definition, target: &Target) -> bool {
     target.step().is_none_or(|step| definition.step(step.as_str()).is_some())
@@ -324,6 +337,16 @@ fn waiting(subject: &Subject<'_>, explanation: &mut Explanation) {
             None if stranded => explanation.reason = Reason::WaitingForDefinition,
             None => explanation.reason = Reason::StepRunning,
         }
+        return;
+    }
+    if let Some((step, signal)) = awaited_signal(subject) {
+        explanation.about(step, subject.history);
+        explanation.signal = Some(signal.clone());
+        let expired = explanation.at.is_some_and(|at| at <= subject.now);
+        explanation.reason = match expired && !subject.registered {
+            true => Reason::WaitingForDefinition,
+            false => Reason::WaitingForSignal,
+        };
         return;
     }
     let due_at = |step: &StepRun| intent(step, subject.history).map(|intent| intent.available_at);
@@ -400,6 +423,9 @@ fn actions(subject: &Subject<'_>) -> Vec<NextAction> {
             let rejected = rejection.is_some_and(|target| exists(definition, target));
             actions.extend(rejected.then_some(NextAction::Reject));
         }
+        let awaited = awaited_signal(subject).filter(|_| state.run.status.may_schedule());
+        let receivable = awaited.is_some_and(|(_, signal)| definition.signal(signal.as_str()).is_some());
+        actions.extend(receivable.then_some(NextAction::Signal));
         let cancellable = RunStatus::Cancelling != state.run.status && !state.run.status.is_terminal();
         actions.extend(cancellable.then_some(NextAction::Cancel));
     }

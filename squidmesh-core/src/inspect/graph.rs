@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::definition::{Definition, Guard, Target, Transition, TransitionOutcome};
 use crate::inspect::StepState;
 use crate::name::StepName;
-use crate::run::{RunSnapshot, RunStatus, StepRun, StepStatus};
+use crate::run::{FailureKind, RunSnapshot, RunStatus, StepRun, StepStatus};
 
 /// The graph of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,7 +37,7 @@ pub enum EdgeKind {
     Ok,
     /// The edge is followed when the step fails.
     Error,
-    /// The edge is followed when the deadline of an approval passes without a decision.
+    /// The edge is followed when the deadline of an approval or of a wait for a signal passes in vain.
     Deadline,
     /// The target depends on the source.
     Dependency,
@@ -123,7 +123,9 @@ fn left_by(state: &RunSnapshot, definition: &Definition, run: &StepRun) -> Optio
     }
     let manual = run.manual.as_ref().map(|manual| manual.decision.as_str());
     let deadline = || definition.step(step.as_str())?.deadline.as_ref()?.to.as_ref();
+    let expired = run.last_error.as_ref().is_some_and(|failure| failure.kind == FailureKind::EXPIRED);
     match (run.status, manual) {
+        (StepStatus::Failed, _) if expired && deadline().is_some() => Some(EdgeKind::Deadline),
         (StepStatus::Failed, _) | (StepStatus::Completed, Some("rejected")) => Some(EdgeKind::Error),
         (StepStatus::Completed, Some("expired")) if deadline().is_some() => Some(EdgeKind::Deadline),
         (StepStatus::Completed, Some("expired")) => Some(EdgeKind::Error),

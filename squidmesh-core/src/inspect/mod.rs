@@ -13,7 +13,7 @@ mod sentence;
 #[cfg(test)]
 mod tests;
 
-pub use details::{RunDetails, StepState, StepView};
+pub use details::{RunDetails, SignalView, StepState, StepView};
 pub use explain::{Evidence, Explanation, MissingVersion, NextAction, Reason, Subject, WaitsFor, explain};
 pub use graph::{EdgeKind, Graph, GraphEdge, GraphNode, graph};
 pub use redaction::{HostText, HostTextKind, Redaction, ShowEverything, ShowNothing, WITHHELD};

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::cage;
 use crate::event::{Event, EventKind};
 use crate::name::{StepName, WorkflowName};
-use crate::run::{AuditEvent, Failure, FailureKind, InputSnapshot, StepRun};
+use crate::run::{AuditEvent, AuditKind, Failure, FailureKind, InputSnapshot, ReceivedSignal, StepRun};
 
 /// The replacement for a text that is withheld.
 pub const WITHHELD: &str = "withheld: it is recorded with the run";
@@ -185,8 +185,21 @@ impl Texts<'_> {
         }
     }
 
+    pub(crate) fn signal(&self, signal: &mut ReceivedSignal) {
+        signal.payload.iter_mut().for_each(|payload| self.object(std::sync::Arc::make_mut(payload)));
+        signal.dedup_key = signal.dedup_key.take().and_then(|key| self.show(HostTextKind::Data, &key));
+    }
+
     pub(crate) fn audit(&self, entry: &mut AuditEvent) {
+        // The names of signals, and how many there were, are no texts of the host.
+        if entry.kind == AuditKind::SignalsUnconsumed {
+            return;
+        }
+        let signal = entry.signal();
         self.person(&mut entry.actor, &mut entry.comment, &mut entry.metadata);
+        if let (Some(signal), Some(metadata)) = (signal, &mut entry.metadata) {
+            metadata.insert(AuditEvent::SIGNAL.to_owned(), Value::from(signal.as_str()));
+        }
     }
 
     fn person(
@@ -257,7 +270,8 @@ mod tests {
     fn no_text_of_the_host_is_shown_by_default() {
         let run = sample::run(1);
         let step = Some(sample::step_name("first"));
-        let audited = EventKind::Audited { kind: AuditKind::Approved, step, actor: Some("S3CRET".to_owned()) };
+        let audited =
+            EventKind::Audited { kind: AuditKind::Approved, step, actor: Some("S3CRET".to_owned()), signal: None };
         let (step, route) = (sample::step_name("first"), "to S3CRET".to_owned());
         let unknown = EventKind::RouteUnknown { step, route, is_final: true };
         let event = |kind| Event::new(&run, sample::STARTED, kind);

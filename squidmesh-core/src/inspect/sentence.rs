@@ -28,6 +28,9 @@ impl fmt::Display for Explanation {
         if let Some(step) = &self.step {
             write!(f, " at {step}")?;
         }
+        if let Some(signal) = &self.signal {
+            write!(f, ", signal {signal}")?;
+        }
         if let Some(attempt) = self.attempt {
             write!(f, ", attempt {attempt}")?;
         }
@@ -46,7 +49,7 @@ impl fmt::Display for Explanation {
 fn meaning_of_time(reason: Reason) -> &'static str {
     match reason {
         Reason::StepRunning | Reason::Cancelling => "lease until",
-        Reason::PausedForApproval => "deadline",
+        Reason::PausedForApproval | Reason::WaitingForSignal => "deadline",
         Reason::StepFailed | Reason::RetryExhausted => "compensation continues at",
         _ => "due at",
     }

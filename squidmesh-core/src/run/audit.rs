@@ -1,9 +1,9 @@
-//! The audit trail: what people, and rules that people wrote, did to a run.
+//! The audit trail: what people, senders of signals, and rules that people wrote, did to a run.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::name::{StepName, names};
+use crate::name::{SignalName, StepName, names};
 use crate::time::Timestamp;
 
 /// The kind of an audit entry.
@@ -19,7 +19,7 @@ pub enum AuditKind {
     Approved,
     /// A person rejected an approval.
     Rejected,
-    /// The deadline of an approval passed without a decision.
+    /// The deadline of an approval passed without a decision, or that of a wait without a signal.
     Expired,
     /// A person cancelled the run.
     Cancelled,
@@ -35,6 +35,13 @@ pub enum AuditKind {
     Adopted,
     /// The worker of an attempt that was closed as stale returned with its outcome.
     Lived,
+    /// The run received a signal. The metadata has its name, its deduplication key and the sender's own metadata; the
+    /// step is the one that took it at once.
+    SignalReceived,
+    /// The run received a signal after the deadline of a step that had waited for it.
+    SignalLate,
+    /// The run ended with signals that no step had taken. The metadata has their number, by name.
+    SignalsUnconsumed,
 }
 
 names! {
@@ -51,6 +58,9 @@ names! {
     UndoRouted = "undo_routed",
     Adopted = "adopted",
     Lived = "lived",
+    SignalReceived = "signal_received",
+    SignalLate = "signal_late",
+    SignalsUnconsumed = "signals_unconsumed",
 }
 
 /// One entry of a run's audit trail. Entries are ordered by `revision`, then by their order within it.
@@ -77,4 +87,14 @@ impl AuditEvent {
     pub fn new(kind: AuditKind, revision: u64, at: Timestamp) -> Self {
         AuditEvent { revision, kind, step: None, actor: None, comment: None, metadata: None, at }
     }
+
+    /// Returns the name of the signal that the entry is about.
+    pub fn signal(&self) -> Option<SignalName> {
+        let is_about_one = matches!(self.kind, AuditKind::SignalReceived | AuditKind::SignalLate);
+        let metadata = self.metadata.as_ref().filter(|_| is_about_one)?;
+        SignalName::new(metadata.get(AuditEvent::SIGNAL)?.as_str()?).ok()
+    }
+
+    /// The key of the metadata that holds the name of a signal.
+    pub(crate) const SIGNAL: &'static str = "signal";
 }

@@ -56,9 +56,9 @@ impl FailureKind {
     pub const TRANSACTION: Self = Self(Word::Known(&"transaction"));
     /// An approval was rejected.
     pub const REJECTED: Self = Self(Word::Known(&"rejected"));
-    /// The deadline of an approval passed without a decision.
+    /// The deadline of an approval passed without a decision, or that of a wait without its signal.
     pub const EXPIRED: Self = Self(Word::Known(&"expired"));
-    /// The run was cancelled while the step waited for a person.
+    /// The run was cancelled while the step waited.
     pub const CANCELLED: Self = Self(Word::Known(&"cancelled"));
     /// Compensation callbacks failed after the run did.
     pub const COMPENSATION_FAILED: Self = Self(Word::Known(&"compensation_failed"));

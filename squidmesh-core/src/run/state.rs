@@ -1,4 +1,4 @@
-//! A run and all its step runs: the input of the engine's decisions.
+//! A run with all its step runs and signals: the input of the engine's decisions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Failure, RunStatus, StepRun, StepStatus};
+use super::{Failure, ReceivedSignal, RunStatus, StepRun, StepStatus};
 use crate::definition::{Definition, Fingerprint, Shape};
 use crate::id::RunId;
 use crate::json::object_size;
@@ -53,13 +53,16 @@ pub struct Run {
     pub finished_at: Option<Timestamp>,
 }
 
-/// A run with all its step runs.
+/// A run with all its step runs and signals.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunSnapshot {
     /// The run.
     pub run: Run,
     /// Its step runs, by step.
     pub steps: BTreeMap<StepName, StepRun>,
+    /// The signals that it has received, in that order. There are never many: the number that no step has taken is
+    /// limited, and a step takes one at most.
+    pub signals: Vec<ReceivedSignal>,
     measured: Measured,
 }
 
@@ -74,10 +77,17 @@ impl PartialEq for Measured {
 }
 
 impl RunSnapshot {
-    /// Creates the snapshot of a run and its step runs.
+    /// Creates the snapshot of a run and its step runs, without signals.
     pub fn new(run: Run, steps: impl IntoIterator<Item = StepRun>) -> Self {
         let steps = steps.into_iter().map(|step| (step.step.clone(), step)).collect();
-        RunSnapshot { run, steps, measured: Measured::default() }
+        RunSnapshot { run, steps, signals: Vec::new(), measured: Measured::default() }
+    }
+
+    /// Sets the signals that the run has received.
+    #[must_use]
+    pub fn with_signals(mut self, signals: Vec<ReceivedSignal>) -> Self {
+        self.signals = signals;
+        self
     }
 
     /// Returns the size of all outputs together, in bytes of compact JSON: never less than that of the context.

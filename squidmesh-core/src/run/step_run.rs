@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{Attempt, AttemptStatus, Failure, FailureKind, InputSnapshot};
 use crate::definition::{Guard, RecoveryPolicy, RecoveryRoute, Target, Transition, TransitionOutcome};
 use crate::json::given;
-use crate::name::{StepName, names};
+use crate::name::{SignalName, StepName, names};
 use crate::time::Timestamp;
 use crate::token::LeaseToken;
 
@@ -22,7 +22,7 @@ pub enum StepStatus {
     Pending,
     /// An attempt is open.
     Running,
-    /// The step waits for a person.
+    /// The step waits for a person or a signal.
     Paused,
     /// The step completed; its output is part of the run's context.
     Completed,
@@ -76,7 +76,7 @@ pub struct StepRun {
     /// workflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successors_at: Option<Timestamp>,
-    /// What follows a person's decision about a paused step.
+    /// What a paused step waits for, and what follows it.
     pub continuation: Option<PausedContinuation>,
     /// The decision about a paused step.
     pub manual: Option<ManualAction>,
@@ -155,22 +155,33 @@ impl StepRun {
     }
 }
 
-/// What follows a paused step. It is resolved when the step pauses: a later version of the workflow does not
-/// change it.
+/// What a paused step waits for, and what follows it. It is resolved when the step pauses: a later version of the
+/// workflow does not change it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PausedContinuation {
-    /// The target when the step is unblocked or approved.
+    /// The signal that the step waits for; `None` if it waits for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<SignalName>,
+    /// The target when the step is unblocked or approved, or its signal has come.
     pub ok: Target,
-    /// The target when the step is rejected; `None` for a pause.
+    /// The target when the step is rejected, or fails; `None` for a pause, and for a wait whose failure fails the run.
     pub error: Option<Target>,
-    /// The target when the deadline passes without a decision; `None` if there is no deadline.
+    /// The target when the deadline passes in vain; `None` if there is no deadline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired: Option<Target>,
+    /// Whether the deadline has that target for itself, and does not take an error transition.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub own_deadline: bool,
     /// The transitions of the step that have a guard, in the order of declaration: they come before `ok` and `error`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guarded: Vec<Transition>,
     /// The key under which the step's output is stored.
     pub output_key: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl PausedContinuation {

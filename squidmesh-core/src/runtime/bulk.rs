@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::awaited::awaited;
 use super::call::Timer;
-use super::start::check_key;
 use super::{Call, ReplayError, ReplayRun, ResumeError, ResumeRun, RetryPolicy, Runtime, keys};
 use crate::chain::debug_as_text;
 use crate::id::RunId;
@@ -83,7 +82,7 @@ impl Options {
 
     /// Returns the runs of the page, except those that this batch has started itself.
     async fn page(&self) -> Result<(Vec<RunSummary>, Option<RunId>), BulkError> {
-        let sound = |key: &str| key.len() <= LONGEST_KEY && check_key(Some(key)).is_ok();
+        let sound = |key: &str| key.len() <= LONGEST_KEY && keys::is_sound(key);
         if !self.batch_key.as_deref().is_none_or(sound) {
             return Err(BulkError::InvalidKey);
         }

@@ -1,6 +1,5 @@
 //! The commands of operators: cancel, unblock, approve, reject.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryFutureExt;
@@ -10,12 +9,13 @@ use super::actor::InvalidActor;
 use super::awaited::awaited;
 use super::commit::{DecideError, RunKeptChanging};
 use super::lookup_error::{RunNotFound, UnknownDefinition};
-use super::{AfterCommit, Call, RetryPolicy, Runtime, keys};
+use super::scope::{Scope, Unattributable};
+use super::{Call, RetryPolicy};
 use crate::chain::debug_as_text;
 use crate::engine::{self, ApprovalDecision, Attribution, CommandRefused, UnitOfWork};
 use crate::id::RunId;
 use crate::json::JsonViolation;
-use crate::port::{StoreError, StoreSession};
+use crate::port::StoreError;
 use crate::run::Run;
 
 /// The reasons why a command was not applied. The run is unchanged, except that after [`StoreError::OutcomeUnknown`]
@@ -53,60 +53,29 @@ pub enum CommandError {
 
 debug_as_text!(CommandError);
 
-/// Where a command is applied: the runtime, or a transaction of the host.
-pub(crate) struct Scope<'a> {
-    pub(crate) runtime: Arc<Runtime>,
-    pub(crate) timeout: Duration,
-    pub(crate) within: Option<(&'a dyn StoreSession, &'a AfterCommit)>,
+impl From<Unattributable> for CommandError {
+    fn from(error: Unattributable) -> Self {
+        match error {
+            Unattributable::Actor(error) => error.into(),
+            Unattributable::Value { what, why } => CommandError::Unacceptable { what, why },
+        }
+    }
 }
 
-impl Scope<'_> {
-    async fn command(
-        &self,
-        doing: &'static str,
-        id: RunId,
-        decided: &Attribution,
-        command: impl FnMut(&mut UnitOfWork) -> Result<(), CommandRefused> + Send,
-    ) -> Result<Run, CommandError> {
-        self.check(decided)?;
-        let call = Call::new(self.timeout);
-        let applied = self.apply(RetryPolicy::fail_fast(&call), id, command);
-        call.bound(&*self.runtime.clock, doing, applied.map_err(DecideError::into_call_error::<CommandError>)).await
-    }
-
-    async fn apply(
-        &self,
-        policy: RetryPolicy<'_>,
-        id: RunId,
-        command: impl FnMut(&mut UnitOfWork) -> Result<(), CommandRefused> + Send,
-    ) -> Result<Run, DecideError<CommandRefused>> {
-        match self.within {
-            None => {
-                let ((), run) = self.runtime.decide(id, policy, command).await?;
-                Ok(keys::shown(Arc::unwrap_or_clone(run)))
-            }
-            Some((session, after)) => {
-                let ((), state, announcement) =
-                    self.runtime.decide_in_session(session, id, None, policy, command).await?;
-                after.add(announcement);
-                Ok(keys::shown(state.run))
-            }
-        }
-    }
-
-    fn check(&self, decided: &Attribution) -> Result<(), CommandError> {
-        self.runtime.check_actor(decided.actor.as_deref())?;
-        let check = |what, value: Value| {
-            self.runtime.config.json.check(&value).map_err(|why| CommandError::Unacceptable { what, why })
-        };
-        if let Some(comment) = &decided.comment {
-            check("the comment", Value::from(comment.as_str()))?;
-        }
-        if let Some(metadata) = &decided.metadata {
-            check("the metadata", Value::Object(metadata.clone()))?;
-        }
-        Ok(())
-    }
+/// Applies a command.
+async fn command(
+    scope: &Scope<'_>,
+    doing: &'static str,
+    id: RunId,
+    decided: &Attribution,
+    command: impl FnMut(&mut UnitOfWork) -> Result<(), CommandRefused> + Send,
+) -> Result<Run, CommandError> {
+    scope.check(decided)?;
+    let call = Call::new(scope.timeout);
+    let applied = scope.decide(RetryPolicy::fail_fast(&call), id, command);
+    let ((), run) =
+        call.bound(&*scope.runtime.clock, doing, applied.map_err(DecideError::into_call_error::<CommandError>)).await?;
+    Ok(run)
 }
 
 macro_rules! manual_command {
@@ -171,7 +140,7 @@ manual_command!(
 impl CancelRun<'_> {
     async fn call(self) -> Result<Run, CommandError> {
         let cancel = |work: &mut UnitOfWork| engine::cancel(work, self.decided.clone());
-        self.scope.command("cancelling a run", self.id, &self.decided, cancel).await
+        command(&self.scope, "cancelling a run", self.id, &self.decided, cancel).await
     }
 }
 
@@ -186,7 +155,7 @@ impl UnblockRun<'_> {
     async fn call(self) -> Result<Run, CommandError> {
         let runtime = &*self.scope.runtime;
         let unblock = |work: &mut UnitOfWork| engine::unblock(work, self.decided.clone(), runtime);
-        self.scope.command("unblocking a run", self.id, &self.decided, unblock).await
+        command(&self.scope, "unblocking a run", self.id, &self.decided, unblock).await
     }
 }
 
@@ -204,6 +173,6 @@ impl DecideApproval<'_> {
         }
         let runtime = &*self.scope.runtime;
         let decide = |work: &mut UnitOfWork| engine::decide(work, self.verdict, self.decided.clone(), runtime);
-        self.scope.command("deciding about a run", self.id, &self.decided, decide).await
+        command(&self.scope, "deciding about a run", self.id, &self.decided, decide).await
     }
 }

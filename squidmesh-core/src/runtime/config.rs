@@ -49,6 +49,11 @@ pub struct Config {
     /// kind [`context_too_large`](crate::run::FailureKind::CONTEXT_TOO_LARGE). Default 16 MiB; at least the size of one
     /// output.
     pub max_context_bytes: usize,
+    /// The maximum number of signals of a run that no step has taken; more are refused. Default 100; at least 1.
+    pub max_buffered_signals: usize,
+    /// The maximum size of their payloads together, in bytes of compact JSON. Default 4 MiB; at least the size of one
+    /// payload.
+    pub max_buffered_signal_bytes: usize,
 }
 
 impl Default for Config {
@@ -64,6 +69,8 @@ impl Default for Config {
             retention: None,
             json: JsonLimits::default(),
             max_context_bytes: 16 << 20,
+            max_buffered_signals: 100,
+            max_buffered_signal_bytes: 4 << 20,
         }
     }
 }
@@ -86,6 +93,13 @@ impl Config {
             let (context, output) = (self.max_context_bytes, self.json.max_bytes);
             return Err(ConfigError::ContextLimit { context, output });
         }
+        if self.max_buffered_signals == 0 {
+            return Err(ConfigError::NoSignals);
+        }
+        if self.max_buffered_signal_bytes < self.json.max_bytes {
+            let (buffer, signal) = (self.max_buffered_signal_bytes, self.json.max_bytes);
+            return Err(ConfigError::SignalBytes { buffer, signal });
+        }
         if self.call_timeout.is_zero() {
             return Err(ConfigError::CallTimeout);
         }
@@ -99,8 +113,14 @@ impl Config {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        let (json, context) = (self.json, self.max_context_bytes);
-        Limits { json, context, crashes: self.crash_limit, suspense: self.lease }
+        Limits {
+            json: self.json,
+            context: self.max_context_bytes,
+            signals: self.max_buffered_signals,
+            signal_bytes: self.max_buffered_signal_bytes,
+            crashes: self.crash_limit,
+            suspense: self.lease,
+        }
     }
 }
 
@@ -120,6 +140,9 @@ mod tests {
         assert!(checked(|_| ()).is_ok());
         assert!(matches!(checked(|config| config.call_timeout = Duration::ZERO), Err(ConfigError::CallTimeout)));
         assert!(matches!(checked(|config| config.retention = Some(Duration::ZERO)), Err(ConfigError::Retention)));
+        assert!(matches!(checked(|config| config.max_buffered_signals = 0), Err(ConfigError::NoSignals)));
+        let small = checked(|config| config.max_buffered_signal_bytes = 1);
+        assert!(matches!(small, Err(ConfigError::SignalBytes { buffer: 1, .. })), "{small:?}");
         assert!(matches!(checked(|config| config.json.max_bytes = 0), Err(ConfigError::Json { .. })));
         assert!(matches!(checked(|config| config.json.max_depth = 0), Err(ConfigError::Json { .. })));
         assert!(matches!(checked(|config| config.json.max_depth = 101), Err(ConfigError::Json { .. })));

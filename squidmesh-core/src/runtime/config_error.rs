@@ -89,6 +89,19 @@ pub enum ConfigError {
         /// The configured limit of an output.
         output: usize,
     },
+    /// `max_buffered_signals` is zero: a signal could only come while a step waits for it.
+    #[error("max_buffered_signals is zero: a signal that comes before its step waits would be refused")]
+    NoSignals,
+    /// The limit of a run's signals is smaller than one payload may be.
+    #[error(
+        "the signals that a run keeps (max_buffered_signal_bytes: {buffer}) must have room for one payload (json.max_bytes: {signal})"
+    )]
+    SignalBytes {
+        /// The configured limit of all signals.
+        buffer: usize,
+        /// The configured limit of a payload.
+        signal: usize,
+    },
     /// `call_timeout` is zero: every call would fail at once.
     #[error("call_timeout is zero: every call would fail at once")]
     CallTimeout,

@@ -50,6 +50,47 @@ pub(crate) fn unmarked(mut key: String) -> String {
     key
 }
 
+/// The maximum length of a host's key, in bytes.
+const LONGEST: usize = 255;
+
+/// Returns whether a host's key can be stored: it has 1 to 255 bytes and no NUL.
+pub(crate) fn is_sound(key: &str) -> bool {
+    !key.is_empty() && key.len() <= LONGEST && !key.contains('\0')
+}
+
+/// Finds the run that was started under a key: a host's own key first, then a key of the runtime, since operators may
+/// search by those too.
+pub(crate) async fn find(
+    session: &dyn StoreSession,
+    workflow: &WorkflowName,
+    key: &str,
+) -> Result<Option<RunId>, StoreError> {
+    // Databases differ in how they treat a query for a value that they cannot store.
+    if !is_sound(key) {
+        return Ok(None);
+    }
+    let stored = stored(key);
+    match session.find_by_idempotency_key(workflow, &stored).await? {
+        None if *stored != *key => session.find_by_idempotency_key(workflow, key).await,
+        found => Ok(found),
+    }
+}
+
+/// Finds the run that a host started under its key. A run that the runtime itself started is never found.
+pub(super) async fn find_started(
+    session: &dyn StoreSession,
+    workflow: &WorkflowName,
+    key: &str,
+) -> Result<Option<RunId>, StoreError> {
+    if !is_sound(key) {
+        return Ok(None);
+    }
+    match session.find_by_idempotency_key(workflow, &stored(key)).await? {
+        Some(found) => Ok(Some(found)),
+        None => Ok(started_unmarked(session, workflow, key).await?.map(|run| run.id)),
+    }
+}
+
 /// Returns the run that a host's key started before such keys were marked, if the key looks like one of the
 /// runtime's. A run that the runtime itself started under the key is never returned.
 pub(super) async fn started_unmarked(

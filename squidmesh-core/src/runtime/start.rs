@@ -21,7 +21,7 @@ use crate::contract::PayloadErrors;
 use crate::engine::{self, Decision, DispatchRefused, NewRun, UnitOfWork};
 use crate::id::RunId;
 use crate::json::{self, JsonViolation};
-use crate::name::{TriggerName, WorkflowName, listed};
+use crate::name::{StepName, TriggerName, WorkflowName, listed};
 use crate::port::{StoreError, StoreSession};
 use crate::run::{InvalidTransition, Run};
 use crate::time::Timestamp;
@@ -29,8 +29,6 @@ use crate::workflow::Workflow;
 
 /// The operation, as errors name it.
 pub(super) const STARTING: &str = "starting a run";
-/// The maximum length of an idempotency key, in bytes.
-const LONGEST_KEY: usize = 255;
 
 /// The reasons why a run was not started. Nothing was stored, except that after [`StoreError::OutcomeUnknown`] the
 /// run may have been stored, or may yet be.
@@ -161,8 +159,8 @@ impl<'a> StartRun<'a> {
         let begin = self.begin()?;
         let call = Call::new(runtime.config.call_timeout);
         let begun = begin_in(&runtime, None, RetryPolicy::fail_fast(&call), begin);
-        match call.bound(&*runtime.clock, STARTING, begun).await? {
-            Begun::Started(_) => Ok(true),
+        match call.bound::<_, StartError>(&*runtime.clock, STARTING, begun).await? {
+            Begun::Started(..) => Ok(true),
             Begun::Taken(..) => Ok(false),
         }
     }
@@ -174,7 +172,7 @@ impl<'a> StartRun<'a> {
     }
 
     /// Validates the start. Returns the function that creates the run's unit of work, for each try.
-    fn begin(self) -> Result<impl Fn() -> Result<UnitOfWork, DispatchRefused>, StartError> {
+    pub(super) fn begin(self) -> Result<impl Fn() -> Result<UnitOfWork, DispatchRefused>, StartError> {
         let runtime = self.runtime.clone();
         let workflow = runtime.registry.registered(&self.workflow)?.clone();
         let new = self.validated(&runtime, &workflow)?;
@@ -227,7 +225,9 @@ impl<'a> StartRun<'a> {
             },
         })?;
         // Last: the key is often a part of the payload, whose errors name the field.
-        check_key(self.idempotency_key.as_deref())?;
+        if !self.idempotency_key.as_deref().is_none_or(keys::is_sound) {
+            return Err(StartError::InvalidKey);
+        }
         Ok(NewRun {
             id: runtime.entropy.run_id(now),
             trigger: trigger.name().clone(),
@@ -273,14 +273,8 @@ fn not_tried() -> StartError {
     StoreError::Unavailable { doing: STARTING, source }.into()
 }
 
-/// Checks that an idempotency key can be stored.
-pub(crate) fn check_key(key: Option<&str>) -> Result<(), StartError> {
-    let sound = |key: &str| !key.is_empty() && key.len() <= LONGEST_KEY && !key.contains('\0');
-    if key.is_none_or(sound) { Ok(()) } else { Err(StartError::InvalidKey) }
-}
-
 /// The host's transaction that a start takes part in, and what follows its commit.
-type Within<'a> = (&'a dyn StoreSession, &'a AfterCommit);
+pub(super) type Within<'a> = (&'a dyn StoreSession, &'a AfterCommit);
 
 fn session_of<'a>(runtime: &'a Runtime, within: Option<Within<'a>>) -> &'a dyn StoreSession {
     within.map_or(&*runtime.store, |(session, _)| session)
@@ -296,8 +290,8 @@ pub(super) async fn start_in(
 ) -> Result<Run, StartError> {
     let mut tries = 0;
     loop {
-        match begin_in(runtime, within, policy, &begin).await? {
-            Begun::Started(run) => return Ok(*run),
+        match begin_in::<_, StartError>(runtime, within, policy, &begin).await? {
+            Begun::Started(run, _) => return Ok(*run),
             Begun::Taken(id, in_doubt) => {
                 match session_of(runtime, within).load(id).await {
                     Ok(Some(first)) => return Ok(first.run),
@@ -315,9 +309,9 @@ pub(super) async fn start_in(
 }
 
 /// The result of a start.
-enum Begun {
-    /// The run was started, and announced.
-    Started(Box<Run>),
+pub(super) enum Begun {
+    /// The run was started, and announced; with the step that took a signal in the same commit, if that is known.
+    Started(Box<Run>, Option<StepName>),
     /// This run has the key. The error is that of an earlier try that may have been applied.
     Taken(RunId, Option<StoreError>),
 }
@@ -338,19 +332,23 @@ fn may_be_applied(resolved: &Result<Resolution, StoreError>) -> bool {
     matches!(resolved, Ok(Resolution::Committed(_) | Resolution::InDoubt(_)) | Err(StoreError::OutcomeUnknown { .. }))
 }
 
-async fn begin_in(
+/// Starts a run, and announces it once it is committed. `begin` creates a new unit of work for each try.
+pub(super) async fn begin_in<B, E>(
     runtime: &Runtime,
     within: Option<Within<'_>>,
     policy: RetryPolicy<'_>,
-    begin: impl Fn() -> Result<UnitOfWork, DispatchRefused>,
-) -> Result<Begun, StartError> {
+    begin: impl Fn() -> Result<UnitOfWork, B>,
+) -> Result<Begun, E>
+where
+    E: From<B> + From<StoreError> + From<RunKeptChanging>,
+{
     let (session, mut tries, mut budget) = (session_of(runtime, within), 0, RetryBudget::new(policy));
     let mut in_doubt: Option<StoreError> = None;
     loop {
         // An earlier try may yet be applied: its error is then the answer, regardless of the next try.
         let mut work = match begin() {
             Ok(work) => work,
-            Err(refused) => return Err(in_doubt.map_or_else(|| refused.into(), StartError::from)),
+            Err(refused) => return Err(in_doubt.map_or_else(|| E::from(refused), E::from)),
         };
         let id = work.run().id;
         // The store knows best whether the definition is stored; what this process remembers may be older than the
@@ -375,13 +373,14 @@ async fn begin_in(
                     Some((_, after)) => after.add(announcement),
                 }
                 if let Some(run) = found {
-                    return Ok(Begun::Started(run));
+                    return Ok(Begun::Started(run, None));
                 }
                 let run = Box::new(state.run.clone());
+                let taken_by = state.signals.iter().find_map(|signal| signal.taken_by.clone());
                 if let Some(first) = first {
                     first.committed(Some(Arc::new(state)));
                 }
-                return Ok(Begun::Started(run));
+                return Ok(Begun::Started(run, taken_by));
             }
             Ok(Resolution::KeyTaken(id)) => return Ok(Begun::Taken(id, in_doubt)),
             // It may yet be stored: its id is taken then.
@@ -397,7 +396,7 @@ async fn begin_in(
         }
         tries += 1;
         if tries == CONFLICTING_STARTS {
-            return Err(in_doubt.map_or_else(|| RunKeptChanging { run: id }.into(), StartError::from));
+            return Err(in_doubt.map_or_else(|| E::from(RunKeptChanging { run: id }), E::from));
         }
     }
 }

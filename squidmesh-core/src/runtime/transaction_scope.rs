@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::command::Scope;
-use super::{AfterCommit, CancelRun, DecideApproval, Runtime, StartRun, UnblockRun};
+use super::scope::Scope;
+use super::{AfterCommit, CancelRun, DecideApproval, Runtime, SignalKey, SignalRun, StartRun, UnblockRun};
 use crate::engine::ApprovalDecision;
 use crate::id::RunId;
 use crate::port::StoreSession;
@@ -62,6 +62,23 @@ impl<'a> TransactionScope<'a> {
     /// Rejects in the transaction, as [`Squidmesh::reject_run`](crate::Squidmesh::reject_run) does.
     pub fn reject_run(&self, id: RunId) -> DecideApproval<'_> {
         DecideApproval::new(self.scope(), id, ApprovalDecision::Reject)
+    }
+
+    /// Sends a signal to a run in the transaction, as [`Squidmesh::signal_run`](crate::Squidmesh::signal_run) does: the
+    /// host's rows, the signal and the step that it completes are committed together.
+    pub fn signal_run<P: Serialize + ?Sized>(&self, id: RunId, signal: impl AsRef<str>, payload: &P) -> SignalRun<'_> {
+        SignalRun::new(self.scope(), id, signal.as_ref(), payload)
+    }
+
+    /// Sends a signal by a key in the transaction, as [`Squidmesh::signal_key`](crate::Squidmesh::signal_key) does.
+    pub fn signal_key<P: Serialize + ?Sized>(
+        &self,
+        workflow: impl AsRef<str>,
+        key: impl AsRef<str>,
+        signal: impl AsRef<str>,
+        payload: &P,
+    ) -> SignalKey<'_> {
+        SignalKey::new(self.scope(), workflow.as_ref(), key.as_ref(), signal.as_ref(), payload)
     }
 
     /// Ends the scope, so that the host can commit. Returns what to call afterwards.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::definition::{Definition, Fingerprint, Priority, RecoveryPolicy};
 use crate::dispatch::{Intent, IntentKey, Lease};
 use crate::id::RunId;
-use crate::name::{QueueName, StepName, TriggerName, WorkflowName};
+use crate::name::{QueueName, SignalName, StepName, TriggerName, WorkflowName};
 use crate::port::{Commit, CommitToken, IntentWrite, LeaseToken, Precondition, StepWrite};
 use crate::run::{Attempt, InputSnapshot, Run, RunStatus, StepRun};
 use crate::time::Timestamp;
@@ -48,6 +48,11 @@ pub fn workflow(name: &str) -> WorkflowName {
 /// Returns the name of a step.
 pub fn step_name(name: &str) -> StepName {
     StepName::new(name).expect("a valid step name")
+}
+
+/// Returns the name of a signal.
+pub fn signal_name(name: &str) -> SignalName {
+    SignalName::new(name).expect("a valid signal name")
 }
 
 /// Returns the name of a queue.

@@ -8,7 +8,7 @@ use std::future::Ready;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::built_in::{Approval, ApprovalUntil, BuiltIn};
+use super::built_in::{Approval, ApprovalUntil, BuiltIn, WaitFor, WaitForUntil};
 use super::step_function::{NoFunction, OfContext, OfInput, OfState, OfStateAndContext, StepFunction, With};
 use crate::handler::{ErasedHandler, ErasedTransactional, Handler, StepContext, StepResult, Typed};
 
@@ -167,4 +167,4 @@ macro_rules! built_in_action {
     };
 }
 
-built_in_action!(BuiltIn, Approval, ApprovalUntil);
+built_in_action!(BuiltIn, Approval, ApprovalUntil, WaitFor, WaitForUntil);

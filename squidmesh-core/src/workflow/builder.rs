@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Workflow;
 use super::destination::{COMPLETE, Destination};
 use super::intention::{self, Expected};
+use super::signal::Signal;
 use super::step::Step;
 use super::trigger::Trigger;
 use crate::definition::draft::{Draft, TransitionDraft};
@@ -25,6 +26,7 @@ impl Workflow {
 pub struct WorkflowBuilder {
     name: String,
     triggers: Vec<Trigger>,
+    signals: Vec<Signal>,
     steps: Vec<Step>,
     transitions: Vec<TransitionDraft>,
     parallel: bool,
@@ -37,6 +39,7 @@ impl WorkflowBuilder {
         Self {
             name: name.to_owned(),
             triggers: Vec::new(),
+            signals: Vec::new(),
             steps: Vec::new(),
             transitions: Vec::new(),
             parallel: false,
@@ -48,6 +51,12 @@ impl WorkflowBuilder {
     /// Adds a trigger. At least one is needed.
     pub fn trigger(mut self, trigger: Trigger) -> Self {
         self.triggers.push(trigger);
+        self
+    }
+
+    /// Declares a signal that runs of the workflow receive. Steps wait for it with [`wait_for`](crate::wait_for).
+    pub fn signal(mut self, signal: Signal) -> Self {
+        self.signals.push(signal);
         self
     }
 
@@ -165,8 +174,9 @@ impl WorkflowBuilder {
     pub fn build(self) -> Result<Workflow, DefinitionErrors> {
         let mut errors = self.errors;
         let triggers = self.triggers.into_iter().map(|trigger| trigger.into_draft(&mut errors)).collect();
+        let signals = self.signals.into_iter().map(|signal| signal.into_draft(&mut errors)).collect();
         let (steps, code): (Vec<_>, Vec<_>) = self.steps.into_iter().map(|step| step.into_parts(&mut errors)).unzip();
-        let draft = Draft { name: self.name, triggers, steps, transitions: self.transitions };
+        let draft = Draft { name: self.name, triggers, signals, steps, transitions: self.transitions };
         intention::check(&draft, &code, self.parallel, self.expected.as_ref(), &mut errors);
         let definition = draft.validate(errors)?;
         let names = definition.steps().iter().map(|step| step.name.clone());

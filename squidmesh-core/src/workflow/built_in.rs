@@ -6,7 +6,8 @@ use super::destination::Destination;
 use crate::definition::draft::DeadlineDraft;
 use crate::definition::{LogLevel, StepKind, whole_ms};
 
-/// A step that the runtime performs itself. Made by [`wait`], [`log`], [`pause`] and [`approval`].
+/// A step that the runtime performs itself. Made by [`wait`], [`log`], [`pause`],
+/// [`approval`] and [`wait_for`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuiltIn {
     pub(super) kind: StepKind,
@@ -85,5 +86,64 @@ impl From<Approval> for BuiltIn {
 impl From<ApprovalUntil> for BuiltIn {
     fn from(approval: ApprovalUntil) -> Self {
         BuiltIn { kind: StepKind::Approval, deadline: Some(approval.0) }
+    }
+}
+
+/// Waits for a [signal](crate::Signal) of this name, durably: no worker, lease or memory is held. A signal that came
+/// earlier is taken at once, the oldest first; each wait takes one. Its payload is the output of the step.
+///
+/// ```
+/// use squidmesh_core::{Step, hours, wait_for};
+///
+/// let patient = Step::new("await_payment", wait_for("payment_received")).output("payment");
+/// let strict = Step::new("await_payment", wait_for("payment_received").deadline(hours(72))); // then it fails: `expired`
+/// let polite = Step::new("await_payment", wait_for("payment_received").deadline(hours(72)).then_to("remind"));
+/// ```
+pub fn wait_for(signal: impl AsRef<str>) -> WaitFor {
+    WaitFor { signal: signal.as_ref().to_owned() }
+}
+
+/// A wait for a signal without a deadline. Made by [`wait_for`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitFor {
+    signal: String,
+}
+
+impl WaitFor {
+    /// Limits how long the step waits. When the deadline passes, the step fails with the kind `expired`, and its error
+    /// transition is taken, unless [`then_to`](WaitForUntil::then_to) sets another target. Millisecond precision.
+    ///
+    /// A signal counts if it is committed before the expiry is, however late it is.
+    pub fn deadline(self, after: Duration) -> WaitForUntil {
+        let deadline = DeadlineDraft { after: whole_ms(after), to: None };
+        WaitForUntil { signal: self.signal, deadline }
+    }
+}
+
+/// A wait for a signal with a deadline. Made by [`WaitFor::deadline`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitForUntil {
+    signal: String,
+    deadline: DeadlineDraft,
+}
+
+impl WaitForUntil {
+    /// Sets the step, or [`COMPLETE`](crate::COMPLETE), that follows when the deadline passes without a signal.
+    #[must_use]
+    pub fn then_to(mut self, to: impl Into<Destination>) -> Self {
+        self.deadline.to = Some(to.into().0);
+        self
+    }
+}
+
+impl From<WaitFor> for BuiltIn {
+    fn from(wait: WaitFor) -> Self {
+        StepKind::WaitFor { signal: wait.signal }.into()
+    }
+}
+
+impl From<WaitForUntil> for BuiltIn {
+    fn from(wait: WaitForUntil) -> Self {
+        BuiltIn { kind: StepKind::WaitFor { signal: wait.signal }, deadline: Some(wait.deadline) }
     }
 }

@@ -168,6 +168,10 @@ fn provided_by_steps<'a>(draft: &'a Draft, code: &[StepCode]) -> Option<BTreeSet
             }
             (StepKind::Log { .. } | StepKind::Pause, None) => {}
             (StepKind::Approval, None) => provided.extend(DECISION),
+            (StepKind::WaitFor { signal }, None) => {
+                let declared = draft.signals.iter().find(|declared| declared.name == *signal);
+                provided.extend(declared?.contract.field_names()?);
+            }
             (StepKind::Handler, None) => match code.output_shape() {
                 OutputShape::Nothing | OutputShape::NoObject(_) => {}
                 _ => return None,

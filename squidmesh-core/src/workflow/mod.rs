@@ -8,7 +8,9 @@ mod builder;
 mod built_in;
 mod destination;
 mod intention;
+mod payload;
 mod reference;
+mod signal;
 mod step;
 mod step_function;
 mod transactional;
@@ -20,13 +22,17 @@ use std::sync::Arc;
 
 pub use self::action::{Action, StepAction};
 pub use self::builder::WorkflowBuilder;
-pub use self::built_in::{Approval, ApprovalUntil, BuiltIn, approval, log, pause, wait};
+pub use self::built_in::{
+    Approval, ApprovalUntil, BuiltIn, WaitFor, WaitForUntil, approval, log, pause, wait, wait_for,
+};
 pub use self::destination::{COMPLETE, Complete, Destination, FAIL, Fail};
+pub use self::payload::Payload;
 pub use self::reference::WorkflowRef;
+pub use self::signal::Signal;
 pub use self::step::Step;
 pub use self::step_function::{StepFuture, StepInput, With, with};
 pub use self::transactional::{Transactional, TransactionalAction, transactional};
-pub use self::trigger::{Trigger, TriggerPayload};
+pub use self::trigger::Trigger;
 
 pub use crate::cancellation::{CancelReason, Cancellation};
 pub use crate::handler::{

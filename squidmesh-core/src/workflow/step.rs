@@ -49,7 +49,7 @@ impl Step {
     /// left out and a state may be added ([`with`](crate::with)); a type that implements
     /// [`Handler`](crate::Handler); a handler in the transaction that records its outcome
     /// ([`transactional`](crate::transactional)), or a built-in: [`wait`](crate::wait), [`log`](crate::log),
-    /// [`pause`](crate::pause), [`approval`](crate::approval).
+    /// [`pause`](crate::pause), [`approval`](crate::approval), [`wait_for`](crate::wait_for).
     pub fn new<A, Marker>(name: impl AsRef<str>, action: A) -> Self
     where
         A: Action<Marker>,

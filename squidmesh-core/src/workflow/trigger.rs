@@ -2,22 +2,10 @@
 //!
 //! Collects options without checking them. Errors are reported when the workflow is built.
 
-use schemars::JsonSchema;
-
-use crate::contract::{Contract, Field, PayloadSchema};
+use super::payload::{DeclaredPayload, Payload};
+use crate::contract::{Field, PayloadSchema};
 use crate::definition::draft::TriggerDraft;
-use crate::definition::{DefinitionError, MissedPolicy, TriggerKind};
-
-/// The payload of a trigger: anything that describes itself by a JSON Schema.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the payload of a trigger",
-    label = "the payload of a trigger is described by its JSON Schema",
-    note = "add `#[derive(schemars::JsonSchema)]` to `{Self}`, with `schemars = \"1\"` in `Cargo.toml`: what another version of that crate derives is another trait"
-)]
-pub trait TriggerPayload: JsonSchema {}
-
-#[diagnostic::do_not_recommend]
-impl<T: JsonSchema> TriggerPayload for T {}
+use crate::definition::{DefinitionError, MissedPolicy, PayloadOwner, TriggerKind};
 
 /// The declaration of a trigger. A trigger without a declared payload takes none.
 #[derive(Clone, Debug)]
@@ -25,10 +13,7 @@ impl<T: JsonSchema> TriggerPayload for T {}
 pub struct Trigger {
     name: String,
     kind: TriggerKind,
-    schema: Option<PayloadSchema>,
-    fields: Vec<Field>,
-    /// Whether a payload type was declared more than once.
-    twice: bool,
+    payload: DeclaredPayload,
     /// Options that only a schedule can have, set on a manual trigger.
     misplaced: Vec<&'static str>,
 }
@@ -64,7 +49,7 @@ impl Trigger {
 
     fn new(name: &str, kind: TriggerKind) -> Self {
         let name = name.to_owned();
-        Self { name, kind, schema: None, fields: Vec::new(), twice: false, misplaced: Vec::new() }
+        Self { name, kind, payload: DeclaredPayload::default(), misplaced: Vec::new() }
     }
 
     /// Sets when to fire: minute, hour, day of month, month and day of week, as in `0 3 * * 1-5`. See
@@ -100,30 +85,22 @@ impl Trigger {
     /// Takes a payload of this type, which must be an object without other fields. The payload is checked against
     /// the JSON Schema of the type, in which a field has one name: a payload that serde would accept through an
     /// `alias` is refused.
-    pub fn payload<T: TriggerPayload>(mut self) -> Self {
-        self.twice |= self.schema.is_some();
-        self.schema = Some(PayloadSchema::of::<T>());
+    pub fn payload<T: Payload>(mut self) -> Self {
+        self.payload.declare(PayloadSchema::of::<T>());
         self
     }
 
     /// Adds a field to the payload.
     pub fn field(mut self, field: Field) -> Self {
-        self.fields.push(field);
+        self.payload.fields.push(field);
         self
     }
 
     pub(super) fn into_draft(self, errors: &mut Vec<DefinitionError>) -> TriggerDraft {
-        if self.twice || (self.schema.is_some() && !self.fields.is_empty()) {
-            errors.push(DefinitionError::PayloadDeclaredTwice { trigger: self.name.clone() });
-        }
+        let contract = self.payload.into_contract(PayloadOwner::Trigger(self.name.clone()), errors);
         for option in self.misplaced {
             errors.push(DefinitionError::CronOptionOnManualTrigger { trigger: self.name.clone(), option });
         }
-        let contract = match self.schema {
-            Some(schema) => Contract::Schema(schema),
-            None if self.fields.is_empty() => Contract::Nothing,
-            None => Contract::Fields(self.fields),
-        };
         TriggerDraft { name: self.name, kind: self.kind, contract }
     }
 }

@@ -4,9 +4,12 @@ use std::mem::discriminant;
 
 use schemars::JsonSchema;
 use squidmesh_core::definition::{
-    DefinitionError as E, FieldKind, LogLevel, RecoveryRoute, StepKind, TransitionOutcome,
+    ContractProblem as P, DefinitionError as E, FieldKind, LogLevel, PayloadOwner, RecoveryRoute, StepKind,
+    TransitionOutcome,
 };
-use squidmesh_core::{COMPLETE, Field, Retry, Step, Trigger, Workflow, approval, log, ms, pause, secs, wait};
+use squidmesh_core::{
+    COMPLETE, Field, Retry, Signal, Step, Trigger, Workflow, approval, log, ms, pause, secs, wait, wait_for,
+};
 
 use crate::declared::{chain, echo, errors, only, step, text, triggered};
 
@@ -27,12 +30,17 @@ fn two_triggers_cannot_share_a_name() {
     only(builder, E::DuplicateTrigger { trigger: text("start") });
 }
 
+/// Returns the error of a payload of the trigger `t`.
+fn payload(problem: P) -> E {
+    E::Payload { owner: PayloadOwner::Trigger(text("t")), problem }
+}
+
 #[test]
 fn a_payload_is_declared_once() {
     let both = Trigger::manual("t").payload::<Order>().field(Field::string("id"));
-    only(chain().trigger(both), E::PayloadDeclaredTwice { trigger: text("t") });
+    only(chain().trigger(both), payload(P::DeclaredTwice));
     let twice = Trigger::manual("t").payload::<Order>().payload::<Order>();
-    only(chain().trigger(twice), E::PayloadDeclaredTwice { trigger: text("t") });
+    only(chain().trigger(twice), payload(P::DeclaredTwice));
 }
 
 #[derive(JsonSchema)]
@@ -53,12 +61,13 @@ struct Broken {
 #[test]
 fn a_payload_schema_must_compile() {
     let found = errors(chain().trigger(Trigger::manual("t").payload::<Broken>()));
-    assert!(matches!(found.as_slice(), [E::InvalidPayloadSchema { trigger, .. }] if trigger == "t"), "{found:?}");
+    let [E::Payload { owner, problem: P::InvalidSchema { .. } }] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(*owner, PayloadOwner::Trigger(text("t")));
 }
 
 #[test]
 fn a_payload_type_must_be_an_object() {
-    let error = E::PayloadNotAnObject { trigger: text("t") };
+    let error = payload(P::NotAnObject);
     only(chain().trigger(Trigger::manual("t").payload::<Vec<Order>>()), error.clone());
     only(chain().trigger(Trigger::manual("t").payload::<String>()), error);
 }
@@ -66,8 +75,8 @@ fn a_payload_type_must_be_an_object() {
 #[test]
 fn payload_fields_have_names_of_their_own() {
     let twice = Trigger::manual("t").field(Field::map("x")).field(Field::map("x")).field(Field::map("x"));
-    only(chain().trigger(twice), E::DuplicateField { trigger: text("t"), field: text("x") });
-    only(chain().trigger(Trigger::manual("t").field(Field::map(""))), E::EmptyFieldName { trigger: text("t") });
+    only(chain().trigger(twice), payload(P::DuplicateField { field: text("x") }));
+    only(chain().trigger(Trigger::manual("t").field(Field::map(""))), payload(P::EmptyFieldName));
 }
 
 #[test]
@@ -76,7 +85,7 @@ fn a_default_must_fit_its_field() {
         let expected = field.kind();
         only(
             chain().trigger(Trigger::manual("t").field(field)),
-            E::DefaultTypeMismatch { trigger: text("t"), field: text("x"), expected },
+            payload(P::DefaultTypeMismatch { field: text("x"), expected }),
         );
     };
     mismatch(Field::string("x").default(1));
@@ -220,7 +229,7 @@ fn only_an_approval_has_a_deadline() {
         "transitions": [{"from": "a", "on": "ok", "to": "complete"}],
     });
     let refused = serde_json::from_value::<squidmesh_core::definition::Definition>(stored).unwrap_err().to_string();
-    assert!(refused.contains("only an approval can have one"), "{refused}");
+    assert!(refused.contains("only an approval or a wait for a signal can have one"), "{refused}");
 }
 
 #[test]
@@ -362,6 +371,9 @@ fn every_error_is_found_at_once() {
         .step(step("p").after(["q", "q"]))
         .step(step("q").after(["p"]))
         .step(Step::new("ask", approval()))
+        .signal(Signal::new("paid"))
+        .signal(Signal::new("paid"))
+        .step(Step::new("idle", wait_for("piad")))
         .then("x", "a")
         .then("a", "x")
         .then("a", COMPLETE);
@@ -371,12 +383,8 @@ fn every_error_is_found_at_once() {
     let on = TransitionOutcome::Ok;
     for expected in [
         E::DuplicateTrigger { trigger: at.clone() },
-        E::PayloadDeclaredTwice { trigger: at.clone() },
-        E::InvalidPayloadSchema { trigger: at.clone(), reason: seen.clone() },
-        E::PayloadNotAnObject { trigger: at.clone() },
-        E::DuplicateField { trigger: at.clone(), field: seen.clone() },
-        E::EmptyFieldName { trigger: at.clone() },
-        E::DefaultTypeMismatch { trigger: at.clone(), field: seen.clone(), expected: FieldKind::Map },
+        E::DuplicateSignal { signal: at.clone() },
+        E::UnknownSignal { step: at.clone(), signal: seen.clone(), similar: None },
         E::PayloadFieldConflict {
             field: seen.clone(),
             one: at.clone(),
@@ -415,6 +423,21 @@ fn every_error_is_found_at_once() {
         assert!(seen >= 1, "not found: {expected:?}");
     }
     assert!(found.iter().any(|error| matches!(error, E::InvalidName(_))));
+    let problems = found.iter().filter_map(|error| match error {
+        E::Payload { problem, .. } => Some(discriminant(problem)),
+        _ => None,
+    });
+    let problems: Vec<_> = problems.collect();
+    for problem in [
+        P::DeclaredTwice,
+        P::InvalidSchema { reason: seen.clone() },
+        P::NotAnObject,
+        P::DuplicateField { field: seen.clone() },
+        P::EmptyFieldName,
+        P::DefaultTypeMismatch { field: seen.clone(), expected: FieldKind::Map },
+    ] {
+        assert!(problems.contains(&discriminant(&problem)), "not found: {problem:?}");
+    }
     let message = built.to_string();
     assert_eq!(message.lines().count(), found.len() + 1, "each error has its line:\n{message}");
 }

@@ -22,3 +22,4 @@ mod intention;
 mod references;
 mod scale;
 mod schedules;
+mod signals;

@@ -41,6 +41,7 @@ impl Past {
         check_created(definition, before, state);
         self.check_compensations(state, events);
         self.check_decisions(commit);
+        check_signals(before, state);
         check_events(state, commit, events, history);
         if state.run.status == RunStatus::Failed {
             assert!(state.run.last_error.is_some(), "a failed run says why");
@@ -196,6 +197,29 @@ fn check_intents(state: &RunSnapshot, history: &RunHistory) {
     assert!(!compensation || state.run.status == RunStatus::Failed, "only a failed run is compensated");
 }
 
+/// Checks that signals stay in the order in which they came, each until a step takes it, the oldest first; and that no
+/// step waits for one that has come.
+fn check_signals(before: Option<&RunSnapshot>, state: &RunSnapshot) {
+    let known = before.map_or(&[][..], |before| &before.signals);
+    assert!(known.len() <= state.signals.len(), "a signal is lost");
+    for (old, new) in known.iter().zip(&state.signals) {
+        assert_eq!((&old.name, &old.dedup_key, old.at), (&new.name, &new.dedup_key, new.at));
+        assert!(old == new || (old.is_buffered() && !new.is_buffered()), "{old:?} became {new:?}");
+    }
+    let mut left = BTreeSet::new();
+    for signal in &state.signals {
+        assert_eq!(signal.payload.is_some(), signal.is_buffered());
+        if signal.is_buffered() {
+            left.insert(&signal.name);
+        } else {
+            assert!(!left.contains(&signal.name), "the oldest is taken first: {:?}", state.signals);
+        }
+    }
+    let awaited = |run: &StepRun| run.continuation.as_ref().and_then(|stored| stored.signal.clone());
+    let mut waiting = state.in_status(StepStatus::Paused).filter_map(awaited);
+    assert!(waiting.all(|name| !left.contains(&name)), "a step waits for what has come: {state:?}");
+}
+
 /// Checks that a step is scheduled once, after all of its dependencies, and as soon as they are completed: a join
 /// happens once.
 fn check_created(definition: &Definition, before: Option<&RunSnapshot>, state: &RunSnapshot) {
@@ -221,7 +245,10 @@ fn check_created(definition: &Definition, before: Option<&RunSnapshot>, state: &
     if let (Shape::Transitions, RunStatus::Running, Some(current)) =
         (definition.shape(), state.run.status, &state.run.current_step)
     {
-        let open = state.steps.values().filter(|run| matches!(run.status, StepStatus::Pending | StepStatus::Running));
+        let open = state
+            .steps
+            .values()
+            .filter(|run| matches!(run.status, StepStatus::Pending | StepStatus::Running | StepStatus::Paused));
         assert_eq!(open.map(|run| &run.step).collect::<Vec<_>>(), [current], "one step at a time");
     }
 }

@@ -6,7 +6,8 @@ use serde_json::Value;
 use squidmesh_core::definition::Definition;
 use squidmesh_core::workflow::{Compensation, WorkflowBuilder};
 use squidmesh_core::{
-    COMPLETE, Retry, Step, StepContext, StepResult, Trigger, Workflow, approval, hours, ms, pause, wait,
+    COMPLETE, Field, Retry, Signal, Step, StepContext, StepResult, Trigger, Workflow, approval, hours, ms, pause, wait,
+    wait_for,
 };
 
 use crate::rng::Rng;
@@ -19,6 +20,9 @@ async fn undo(_: Compensation, _: StepContext) -> StepResult<()> {
     Ok(())
 }
 
+/// The signals that every workflow declares; steps may wait for the first.
+pub(crate) const SIGNALS: [&str; 2] = ["proceed", "note"];
+
 fn name(place: usize) -> String {
     format!("s{place}")
 }
@@ -26,6 +30,8 @@ fn name(place: usize) -> String {
 /// Returns a random workflow, which is always valid.
 pub(crate) fn workflow(rng: &mut Rng) -> Arc<Definition> {
     let builder = Workflow::builder("modelled").trigger(Trigger::manual("manual"));
+    let signals = SIGNALS.map(|name| Signal::new(name).field(Field::integer("n")));
+    let builder = signals.into_iter().fold(builder, WorkflowBuilder::signal);
     let declared = if rng.one_in(2) { dependencies(builder, rng) } else { transitions(builder, rng) };
     declared.build().expect("a valid workflow").definition().clone()
 }
@@ -63,7 +69,7 @@ fn transitions(mut builder: WorkflowBuilder, rng: &mut Rng) -> WorkflowBuilder {
         let here = name(place);
         // Returns a later step, or the end.
         let later = |rng: &mut Rng| Some(place + 1 + rng.below(count - place)).filter(|to| *to < count).map(name);
-        let kind = rng.below(10);
+        let kind = rng.below(13);
         let step = match kind {
             0 => Step::new(&here, wait(ms(5))),
             1 => Step::new(&here, pause()),
@@ -72,6 +78,12 @@ fn transitions(mut builder: WorkflowBuilder, rng: &mut Rng) -> WorkflowBuilder {
             4 => match later(rng) {
                 Some(to) => Step::new(&here, approval().deadline(hours(1)).then_to(to)),
                 None => Step::new(&here, approval().deadline(hours(1)).then_to(COMPLETE)),
+            },
+            10 => Step::new(&here, wait_for(SIGNALS[0])),
+            11 => Step::new(&here, wait_for(SIGNALS[0]).deadline(hours(1))).output("signal"),
+            12 => match later(rng) {
+                Some(to) => Step::new(&here, wait_for(SIGNALS[0]).deadline(hours(1)).then_to(to)),
+                None => Step::new(&here, wait_for(SIGNALS[0]).deadline(hours(1)).then_to(COMPLETE)),
             },
             _ => handled(place, rng),
         };

@@ -10,13 +10,15 @@ use squidmesh_core::port::{Claim, ClaimRequest, Clock, CommitOutcome, CommitToke
 use squidmesh_core::run::{Failure, FailureKind, InvalidTransition, RunSnapshot};
 use squidmesh_core::testing::engine::{
     self, ApprovalDecision, Attribution, Begin, BeginCompensation, CompensationTask, Continuation, Decision,
-    DecisionInputs, Limits, NewRun, Outcome, RecordOutcome, RecordedCompensation, StepTask, UnitOfWork,
+    DecisionInputs, Limits, NewRun, Outcome, RecordOutcome, RecordedCompensation, SentSignal, SignalReceipt, StepTask,
+    UnitOfWork,
 };
 use squidmesh_core::testing::{ManualClock, MemoryStore, block_on};
 use squidmesh_core::{RunId, RunStatus, hours, ms, secs};
 use uuid::Uuid;
 
 use crate::check::Past;
+use crate::declare::SIGNALS;
 use crate::next_actions::{self, accept};
 use crate::rng::Rng;
 use crate::tally::Tally;
@@ -168,11 +170,12 @@ impl Model {
         }
         tally.expired += self.past.expired();
         tally.compensated += self.past.compensated();
+        tally.taken += state.signals.iter().filter(|signal| !signal.is_buffered()).count();
         self.past.check_end(&state, &block_on(self.store.history(self.run)).unwrap());
     }
 
     fn command(&mut self, tally: &mut Tally) {
-        match self.rng.below(24) {
+        match self.rng.below(26) {
             0..=3 => self.claim(),
             4..=8 => self.deliver(tally),
             9..=14 => self.record(tally),
@@ -199,6 +202,11 @@ impl Model {
                 });
             }
             22 => self.crash(),
+            23 | 24 => {
+                let name = ["proceed", "proceed", "note", "nothing"][self.rng.below(4)];
+                let dedup_key = self.rng.one_in(2).then(|| format!("event {}", self.rng.below(2)));
+                self.send(name, dedup_key, tally);
+            }
             _ => self.check_next_actions(),
         }
     }
@@ -316,6 +324,18 @@ impl Model {
         };
     }
 
+    /// A signal comes, whether or not a step waits for it.
+    fn send(&mut self, name: &str, dedup_key: Option<String>, tally: &mut Tally) {
+        let payload = json!({ "n": 1 });
+        let sent = SentSignal { name: name.to_owned(), payload, dedup_key, attribution: Attribution::default() };
+        match self.decide(None, tally, |work| engine::signal(work, &sent, &accept)) {
+            Some(SignalReceipt::Received { .. }) => tally.received += 1,
+            Some(SignalReceipt::Buffered) => tally.buffered += 1,
+            Some(SignalReceipt::Duplicate) => tally.duplicates += 1,
+            _ => {}
+        }
+    }
+
     fn outcome(&mut self) -> Outcome {
         match self.rng.below(12) {
             0 => failed(false),
@@ -355,6 +375,9 @@ impl Model {
                 self.act(0, tally);
                 self.act(1, tally);
             }
+            if status == RunStatus::Running && self.rng.one_in(2) {
+                self.send(SIGNALS[0], None, tally);
+            }
             let left: Vec<_> =
                 self.store.intents().into_iter().filter(|intent| intent.key.run_id == self.run).collect();
             let Some(next) = left.iter().map(|intent| intent.available_at).min() else {
@@ -363,6 +386,7 @@ impl Model {
                 }
                 self.act(0, tally);
                 self.act(1, tally);
+                self.send(SIGNALS[0], None, tally);
                 continue;
             };
             if next > self.clock.now() {

@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use squidmesh_core::Timestamp;
 use squidmesh_core::definition::Definition;
 use squidmesh_core::dispatch::{Job, JobMetadata, Refusal};
 use squidmesh_core::inspect::{NextAction, Subject, explain};
 use squidmesh_core::port::RunHistory;
-use squidmesh_core::run::RunSnapshot;
-use squidmesh_core::testing::engine::{self, ApprovalDecision, Attribution, DecisionInputs, Limits, UnitOfWork};
+use squidmesh_core::run::{RunSnapshot, StepRun, StepStatus};
+use squidmesh_core::testing::engine::{
+    self, ApprovalDecision, Attribution, DecisionInputs, Limits, SentSignal, SignalReceipt, UnitOfWork,
+};
 
-const ACTIONS: [NextAction; 8] = [
+const ACTIONS: [NextAction; 9] = [
     NextAction::Cancel,
     NextAction::Unblock,
     NextAction::Approve,
     NextAction::Reject,
+    NextAction::Signal,
     NextAction::Replay,
     NextAction::ReplayAllowingIrreversible,
     NextAction::Resume,
@@ -62,6 +66,13 @@ fn accepted(mut work: UnitOfWork, definition: &Definition, state: &RunSnapshot, 
         NextAction::Unblock => engine::unblock(&mut work, decided, &accept).is_ok(),
         NextAction::Approve => engine::decide(&mut work, ApprovalDecision::Approve, decided, &accept).is_ok(),
         NextAction::Reject => engine::decide(&mut work, ApprovalDecision::Reject, decided, &accept).is_ok(),
+        NextAction::Signal => {
+            let awaited = |step: &StepRun| step.continuation.as_ref()?.signal.clone();
+            let Some(name) = state.in_status(StepStatus::Paused).find_map(awaited) else { return false };
+            let (name, payload) = (name.to_string(), json!({ "n": 1 }));
+            let sent = SentSignal { name, payload, dedup_key: None, attribution: decided };
+            matches!(engine::signal(&mut work, &sent, &accept), Ok(SignalReceipt::Received { .. }))
+        }
         NextAction::Replay => state.run.status.is_terminal() && engine::unsafe_to_replay(state).is_empty(),
         NextAction::ReplayAllowingIrreversible => {
             state.run.status.is_terminal() && !engine::unsafe_to_replay(state).is_empty()

@@ -12,12 +12,18 @@ pub(crate) struct Tally {
     pub(crate) compensated: usize,
     pub(crate) fenced: usize,
     pub(crate) conflicts: usize,
+    pub(crate) received: usize,
+    pub(crate) buffered: usize,
+    pub(crate) duplicates: usize,
+    pub(crate) taken: usize,
 }
 
 impl Tally {
     /// Checks that every kind of result occurred often enough.
     pub(crate) fn check(&self) {
-        let Tally { completed, failed, cancelled, resumed, replayed, expired, compensated, fenced, conflicts } = *self;
+        let Tally { completed, failed, cancelled, resumed, replayed, expired, compensated, fenced, conflicts, .. } =
+            *self;
+        let Tally { received, buffered, duplicates, taken, .. } = *self;
         for (what, number) in [
             ("completed", completed),
             ("failed", failed),
@@ -28,6 +34,10 @@ impl Tally {
             ("compensated", compensated),
             ("fenced", fenced),
             ("conflicts", conflicts),
+            ("received", received),
+            ("buffered", buffered),
+            ("duplicates", duplicates),
+            ("taken", taken),
         ] {
             assert!(number > 100, "only {number} {what}: too few to test anything");
         }

@@ -4,9 +4,9 @@ WITH lock_timeout AS MATERIALIZED (
     SELECT set_config('lock_timeout', '250ms', true)
 ),
 run_changes(run, expected, new_status, new_step, new_error, new_version, new_revision, new_token,
-    new_updated_at, new_finished_at, new_failure) AS (
+    new_updated_at, new_finished_at, new_failure, new_signals) AS (
     SELECT run, expected, new_status, new_step, NULL::text, new_version, new_revision, new_token,
-        new_updated_at, new_finished_at, NULL::text
+        new_updated_at, new_finished_at, NULL::text, NULL::text
     FROM (
         VALUES ($1::uuid, $2::bigint, $3::text, $4::text, $5::text, $6::bigint, $7::uuid, $8::bigint,
             $9::bigint)
@@ -17,7 +17,7 @@ changed_runs AS (
     UPDATE squidmesh_runs
     SET status = new_status, current_step = new_step, last_error = new_error, fingerprint = new_version,
         revision = new_revision, token = new_token, updated_at = new_updated_at,
-        finished_at = new_finished_at, failure = new_failure
+        finished_at = new_finished_at, failure = new_failure, signals = coalesce(new_signals, signals)
     FROM lock_timeout
     CROSS JOIN run_changes
     CROSS JOIN LATERAL (

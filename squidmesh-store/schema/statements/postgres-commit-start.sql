@@ -6,10 +6,11 @@ WITH lock_timeout AS MATERIALIZED (
 started_runs AS (
     INSERT INTO squidmesh_runs (id, workflow, fingerprint, trigger_name, status, payload, current_step,
         last_error, replayed_from, resumed_from, intended_at, idempotency_key, revision, token, created_at,
-        updated_at, finished_at, failure)
+        updated_at, finished_at, failure, signals)
     SELECT id, workflow, fingerprint, trigger_name, status, payload, nullif(current_step, ''::text),
         NULL::text, NULL::uuid, NULL::uuid, NULL::bigint, CASE WHEN idempotency_key <> ''
-        THEN substr(idempotency_key, 2) END, revision, token, created_at, updated_at, NULL::bigint, NULL::text
+        THEN substr(idempotency_key, 2) END, revision, token, created_at, updated_at, NULL::bigint,
+        NULL::text, NULL::text
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
         $8::text[], $9::bigint[], $10::uuid[], $11::bigint[],
         $12::bigint[]) AS listed(id, workflow, fingerprint, trigger_name, status, payload, current_step,

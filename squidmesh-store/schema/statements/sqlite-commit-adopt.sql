@@ -1,13 +1,13 @@
 -- Moves a run, and an intent that is being carried out, to another version.
 
 WITH change(run, expected, new_status, new_step, new_error, new_version, new_revision, new_token,
-    new_updated_at, new_finished_at, new_failure) AS (
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    new_updated_at, new_finished_at, new_failure, new_signals) AS (
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 )
 UPDATE squidmesh_runs
 SET status = new_status, current_step = new_step, last_error = new_error, fingerprint = new_version,
     revision = new_revision, token = new_token, updated_at = new_updated_at, finished_at = new_finished_at,
-    failure = new_failure
+    failure = new_failure, signals = coalesce(new_signals, signals)
 FROM change
 WHERE id = run AND revision = expected AND EXISTS (SELECT 1 FROM squidmesh_epoch_1) IS NOT NULL
 RETURNING id;

@@ -2,8 +2,8 @@
 
 INSERT INTO squidmesh_runs (id, workflow, fingerprint, trigger_name, status, payload, current_step,
     last_error, replayed_from, resumed_from, intended_at, idempotency_key, revision, token, created_at,
-    updated_at, finished_at, failure)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    updated_at, finished_at, failure, signals)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 RETURNING id, CASE WHEN NOT EXISTS (
     SELECT 1

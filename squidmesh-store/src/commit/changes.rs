@@ -5,7 +5,8 @@
 /// Updates a run.
 pub(crate) const CHANGE_RUN: &str = "UPDATE squidmesh_runs SET status = new_status, current_step = new_step, \
     last_error = new_error, fingerprint = new_version, revision = new_revision, token = new_token, \
-    updated_at = new_updated_at, finished_at = new_finished_at, failure = new_failure";
+    updated_at = new_updated_at, finished_at = new_finished_at, failure = new_failure, \
+    signals = coalesce(new_signals, signals)";
 
 /// Updates a step run.
 pub(crate) const CHANGE_STEP_RUN: &str = "UPDATE squidmesh_step_runs SET status = new_status, output = new_output, \

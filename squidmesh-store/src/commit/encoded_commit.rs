@@ -50,15 +50,17 @@ pub(crate) enum RunWrite {
 impl EncodedCommit {
     /// Encodes a commit.
     pub(crate) fn encode(commit: &Commit) -> Result<Self, StoreError> {
-        let run = &commit.run;
+        let (run, signals) = (&commit.run, commit.signals.as_deref());
         let mut encoded = EncodedCommit {
             run_id: run.id,
             run: match commit.precondition {
                 Precondition::Absent => RunWrite::Insert {
-                    row: run_to_row(run)?,
+                    row: run_to_row(run, signals)?,
                     key: run.idempotency_key.clone().map(|key| (run.workflow.as_str().to_owned(), key)),
                 },
-                Precondition::Revision(revision) => RunWrite::Change { row: changed_run_to_row(run, revision)? },
+                Precondition::Revision(revision) => {
+                    RunWrite::Change { row: changed_run_to_row(run, revision, signals)? }
+                }
             },
             fences: commit.fences.clone(),
             definition: commit.definition.clone().map(|definition| (definition, run.updated_at)),

@@ -33,6 +33,7 @@ mod identity;
 mod input_snapshots;
 mod lineage;
 mod lists;
+mod signals;
 mod statements;
 mod summaries;
 mod tables;
@@ -64,6 +65,7 @@ impl MigratorTrait for Migrator {
             Box::new(summaries::SUMMARIES),
             Box::new(input_snapshots::INPUT_SNAPSHOTS),
             Box::new(taken_transitions::TAKEN_TRANSITIONS),
+            Box::new(signals::SIGNALS),
         ]
     }
 

@@ -1,4 +1,4 @@
-//! Reads runs with their step runs.
+//! Reads runs with their step runs and signals.
 //!
 //! One statement reads the run and all its step runs, so that they are consistent regardless of concurrent
 //! commits.
@@ -8,11 +8,11 @@ use std::sync::LazyLock;
 
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use squidmesh_core::port::StoreError;
-use squidmesh_core::run::{RunSnapshot, StepRun};
+use squidmesh_core::run::{ReceivedSignal, RunSnapshot, StepRun};
 use squidmesh_core::{Run, RunId};
 
 use crate::error::failed;
-use crate::rows::{RUN_COLUMNS, STEP_RUN_COLUMNS, run_from_row, run_id_from_row, step_run_from_row};
+use crate::rows::{RUN_COLUMNS, STEP_RUN_COLUMNS, run_from_row, run_id_from_row, signals_from_row, step_run_from_row};
 use crate::sql::{Column, Sql, portions};
 
 /// A run as it was read: an unreadable row affects no other run.
@@ -42,16 +42,16 @@ pub(crate) async fn load_all<C: ConnectionTrait>(
 /// The rows of one run, decoded as far as possible.
 #[derive(Default)]
 struct Parts {
-    run: Option<Result<Run, StoreError>>,
+    run: Option<Result<(Run, Vec<ReceivedSignal>), StoreError>>,
     steps: BTreeMap<String, Result<StepRun, StoreError>>,
 }
 
 impl Parts {
     /// Returns `None` for step runs without their run: the run does not exist.
     fn joined(self) -> Option<Loaded> {
-        Some(self.run?.and_then(|run| {
+        Some(self.run?.and_then(|(run, signals)| {
             let steps: Result<Vec<StepRun>, StoreError> = self.steps.into_values().collect();
-            Ok(RunSnapshot::new(run, steps?))
+            Ok(RunSnapshot::new(run, steps?).with_signals(signals))
         }))
     }
 }
@@ -62,7 +62,8 @@ fn sort_in(row: &QueryResult, found: &mut HashMap<RunId, Parts>) -> Result<(), D
     let Ok(id) = run_id_from_row(row, column) else { return Ok(()) };
     let parts = found.entry(id).or_default();
     if part == RUN {
-        parts.run = Some(run_from_row(row).map_err(|unreadable| unreadable.of(format!("run {id}"))));
+        let run = run_from_row(row).and_then(|run| Ok((run, signals_from_row(row)?)));
+        parts.run = Some(run.map_err(|unreadable| unreadable.of(format!("run {id}"))));
     } else {
         let step: String = row.try_get_by("step").unwrap_or_default();
         let decoded = step_run_from_row(row).map_err(|unreadable| unreadable.of(format!("step run {id}/{step}")));

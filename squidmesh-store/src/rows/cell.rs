@@ -144,7 +144,7 @@ pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<String, StoreE
         .map_err(|error| StoreError::Refused { doing: "writing a value as JSON", source: Box::new(error) })
 }
 
-pub(crate) fn to_optional_json<T: Serialize>(value: Option<&T>) -> Result<Option<String>, StoreError> {
+pub(crate) fn to_optional_json<T: Serialize + ?Sized>(value: Option<&T>) -> Result<Option<String>, StoreError> {
     value.map(to_json).transpose()
 }
 

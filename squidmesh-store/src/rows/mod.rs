@@ -25,7 +25,7 @@ pub(crate) use intent::{
 };
 pub(crate) use run::{
     CHANGED_RUN, RUN_COLUMNS, SUMMARY_COLUMNS, VALID_ID, changed_run_to_row, run_from_row, run_id_from_row, run_to_row,
-    summary_from_row,
+    signals_from_row, summary_from_row,
 };
 pub(crate) use step_run::{
     CHANGED_STEP_RUN, STEP_RUN_COLUMNS, changed_step_run_to_row, step_run_from_row, step_run_to_row,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use squidmesh_core::port::{CommitToken, StoreError};
-use squidmesh_core::run::{Failure, FailureSummary, RunSummary};
+use squidmesh_core::run::{Failure, FailureSummary, ReceivedSignal, RunSummary};
 use squidmesh_core::{Run, RunId};
 
 use super::cell::{
@@ -33,6 +33,7 @@ pub(crate) const RUN_COLUMNS: &[Column] = &[
     fixed("updated_at"),
     rare("finished_at"),
     rare("failure"),
+    rare("signals"),
 ];
 
 /// The columns of a summary. A failure that was stored before there were summaries is summarised from the whole of it.
@@ -53,13 +54,15 @@ pub(crate) const CHANGED_RUN: &[Column] = &[
     fixed("new_updated_at"),
     nullable("new_finished_at"),
     rare("new_failure"),
+    rare("new_signals"),
 ];
 
 /// On SQLite, a column may hold a value of any type: adds to a condition that a row has a valid id, so that it can be a
 /// position to continue from.
 pub(crate) const VALID_ID: &str = " AND typeof(id) = 'blob' AND length(id) = 16";
 
-pub(crate) fn run_to_row(run: &Run) -> Result<Row, StoreError> {
+/// Encodes a new run, with the signals that it has received.
+pub(crate) fn run_to_row(run: &Run, signals: Option<&[ReceivedSignal]>) -> Result<Row, StoreError> {
     Ok(vec![
         run.id.as_uuid().into(),
         run.workflow.as_str().into(),
@@ -79,6 +82,7 @@ pub(crate) fn run_to_row(run: &Run) -> Result<Row, StoreError> {
         to_millis(run.updated_at).into(),
         to_optional_millis(run.finished_at).into(),
         failure_of(run)?.into(),
+        to_optional_json(signals)?.into(),
     ])
 }
 
@@ -87,8 +91,13 @@ fn failure_of(run: &Run) -> Result<Option<String>, StoreError> {
 }
 
 /// Encodes the changes to an existing run: its id, the revision that it must have, and the columns that change
-/// (status, current step, last error, fingerprint, revision, token, updated at, finished at, failure).
-pub(crate) fn changed_run_to_row(run: &Run, expected: u64) -> Result<Row, StoreError> {
+/// (status, current step, last error, fingerprint, revision, token, updated at, finished at, failure, and the signals
+/// if they change).
+pub(crate) fn changed_run_to_row(
+    run: &Run,
+    expected: u64,
+    signals: Option<&[ReceivedSignal]>,
+) -> Result<Row, StoreError> {
     Ok(vec![
         run.id.as_uuid().into(),
         to_count(expected).into(),
@@ -101,6 +110,7 @@ pub(crate) fn changed_run_to_row(run: &Run, expected: u64) -> Result<Row, StoreE
         to_millis(run.updated_at).into(),
         to_optional_millis(run.finished_at).into(),
         failure_of(run)?.into(),
+        to_optional_json(signals)?.into(),
     ])
 }
 
@@ -128,6 +138,11 @@ pub(crate) fn run_from_row(row: &impl Columns) -> Result<Run, Unreadable> {
         updated_at: time(row, "updated_at")?,
         finished_at: optional_time(row, "finished_at")?,
     })
+}
+
+/// Decodes the signals that a run has received.
+pub(crate) fn signals_from_row(row: &impl Columns) -> Result<Vec<ReceivedSignal>, Unreadable> {
+    Ok(optional_json(row, "signals")?.unwrap_or_default())
 }
 
 /// Decodes the [summary](SUMMARY_COLUMNS) of a run.

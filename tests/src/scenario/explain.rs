@@ -10,7 +10,9 @@ use squidmesh_core::inspect::{EdgeKind, Evidence, Explanation, NextAction, Reaso
 use squidmesh_core::port::{Commit, CommitOutcome, IntentWrite, StepWrite};
 use squidmesh_core::run::{PausedContinuation, RunSnapshot, StepStatus};
 use squidmesh_core::testing::sample;
-use squidmesh_core::{COMPLETE, Retry, RunId, RunStatus, Step, StepError, Workflow, approval, hours, pause, wait};
+use squidmesh_core::{
+    COMPLETE, Retry, RunId, RunStatus, Signal, Step, StepError, Workflow, approval, hours, pause, wait, wait_for,
+};
 
 use super::{chain, done, nothing, workflow};
 use crate::{Backend, Gate, Journal, World};
@@ -295,6 +297,7 @@ async fn take(world: &World, run: RunId, action: NextAction) -> bool {
         NextAction::Unblock => world.unblock_run(run).await.is_ok(),
         NextAction::Approve => world.approve_run(run).actor("ada").await.is_ok(),
         NextAction::Reject => world.reject_run(run).actor("ada").await.is_ok(),
+        NextAction::Signal => world.signal_run(run, "money", &()).await.is_ok(),
         NextAction::Replay => world.replay_run(run).await.is_ok(),
         NextAction::ReplayAllowingIrreversible => world.replay_run(run).allow_irreversible().await.is_ok(),
         NextAction::Resume => world.resume_run(run).await.is_ok(),
@@ -303,11 +306,12 @@ async fn take(world: &World, run: RunId, action: NextAction) -> bool {
     }
 }
 
-const ACTIONS: [NextAction; 6] = [
+const ACTIONS: [NextAction; 7] = [
     NextAction::Cancel,
     NextAction::Unblock,
     NextAction::Approve,
     NextAction::Reject,
+    NextAction::Signal,
     NextAction::Replay,
     NextAction::Resume,
 ];
@@ -316,6 +320,7 @@ pub async fn every_action_that_is_offered_succeeds_and_no_other_does(backend: &B
     let journal = Journal::new();
     let asking = |name: &str, step: Step| {
         let built = workflow(name).step(step).step(journal.step("yes", done)).then("here", "yes").then("yes", COMPLETE);
+        let built = if name == "listening" { built.signal(Signal::new("money")) } else { built };
         if name == "asking" { built.on_error("here", COMPLETE).build().unwrap() } else { built.build().unwrap() }
     };
     let failing = |name: &str, irreversible: bool| {
@@ -326,12 +331,13 @@ pub async fn every_action_that_is_offered_succeeds_and_no_other_does(backend: &B
     let workflows: Vec<Workflow> = vec![
         asking("asking", Step::new("here", approval())),
         asking("holding", Step::new("here", pause())),
+        asking("listening", Step::new("here", wait_for("money"))),
         failing("failing", false),
         failing("risky", true),
         chain("chain", &journal, &["only"]),
     ];
     let world = backend.world(workflows);
-    for name in ["asking", "holding", "failing", "risky", "chain"] {
+    for name in ["asking", "holding", "listening", "failing", "risky", "chain"] {
         let offered = explained(&world, begun(&world, name).await).await.actions;
         for action in ACTIONS {
             let run = begun(&world, name).await;

@@ -11,18 +11,21 @@ use squidmesh_core::{COMPLETE, Run, RunStatus, Step, approval};
 use super::{chain, done, nothing, workflow};
 use crate::{Backend, Behavior, Journal, World};
 
-/// The host's own write in its transaction: a row, where it has tables.
-const INSERT: &str = "INSERT INTO host_orders (id) VALUES ('o-1')";
+/// The host's own table, where it has tables.
+pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS host_orders (id TEXT NOT NULL)";
+/// The host's own write in its transaction: a row of that table.
+pub(super) const INSERT: &str = "INSERT INTO host_orders (id) VALUES ('o-1')";
 
 /// Returns the number of the host's rows; `None` where it has no tables.
-async fn rows(backend: &Backend) -> Option<i64> {
+pub(super) async fn rows(backend: &Backend) -> Option<i64> {
     let connection = backend.database_store()?.connection();
     let count = Statement::from_string(connection.get_database_backend(), "SELECT count(*) AS n FROM host_orders");
     let row = connection.query_one_raw(count).await.expect("the host's table can be read");
     Some(row.expect("a count has one row").try_get_by("n").expect("a count is a number"))
 }
 
-enum Ends {
+/// How a transaction of the host ends.
+pub(super) enum Ends {
     Commit,
     Rollback,
 }
@@ -46,8 +49,7 @@ async fn start_in_transaction(backend: &Backend, world: &World, cancel: bool, en
             (run, after)
         }
         (_, Some(store)) => {
-            let table = "CREATE TABLE IF NOT EXISTS host_orders (id TEXT NOT NULL)";
-            store.connection().execute_unprepared(table).await.expect("a table can be made");
+            store.connection().execute_unprepared(TABLE).await.expect("a table can be made");
             let transaction = store.begin().await.expect("a transaction begins");
             transaction.execute_unprepared(INSERT).await.expect("a row can be written");
             let session = store.join(&transaction);

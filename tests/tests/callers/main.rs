@@ -10,6 +10,7 @@
     reason = "these are tests: what cannot continue has failed, and names are documentation"
 )]
 
+mod alike;
 mod answered;
 mod dropped;
 mod faults;

@@ -222,12 +222,17 @@ fn ends(draft: &Draft, edges: &Edges, errors: &mut Vec<DefinitionError>) {
 
 /// Returns whether a step can end in the way that a transition is for. Waiting, logging and pausing never fail, so steps
 /// that only their failure leads to are never reached. An approval fails by being rejected, or by expiring unless
-/// its deadline has its own target.
+/// its deadline has its own target. A wait for a signal fails by expiring, or by a payload too large for the context.
 fn can_take(step: &StepDraft, transition: &TransitionDraft) -> bool {
     let expires = || step.deadline.as_ref().is_some_and(|deadline| deadline.to.is_none());
     match (&step.kind, &transition.guard) {
         _ if transition.on == TransitionOutcome::Ok => true,
-        (StepKind::Handler, _) | (StepKind::Approval, None) => true,
+        (StepKind::Handler, _) | (StepKind::Approval | StepKind::WaitFor { .. }, None) => true,
+        (StepKind::WaitFor { .. }, Some(Guard::Kind(kind))) => match kind.as_str() {
+            "expired" => expires(),
+            "context_too_large" | "invalid_output" => true,
+            _ => false,
+        },
         (StepKind::Approval, Some(Guard::Kind(kind))) => kind == "rejected" || (kind == "expired" && expires()),
         _ => false,
     }
@@ -261,16 +266,17 @@ fn arrange(draft: &Draft, edges: &mut Edges, errors: &mut Vec<DefinitionError>) 
     edges.dependents = dependents;
 }
 
-/// Reports pauses and approvals in dependency workflows, and approvals without a transition for each decision.
+/// Reports pauses, approvals and waits for signals in dependency workflows, and approvals without a transition for each
+/// decision.
 fn manual_steps(draft: &Draft, shape: Shape, known: Known, edges: &Edges, errors: &mut Vec<DefinitionError>) {
     for (place, step) in draft.steps.iter().enumerate() {
-        let manual = matches!(step.kind, StepKind::Pause | StepKind::Approval);
+        let manual = matches!(step.kind, StepKind::Pause | StepKind::Approval | StepKind::WaitFor { .. });
         if manual && draft.is_unconnected() {
             // Nobody meant a dependency workflow: of several steps, their order is missing.
-            if draft.steps.len() == 1 && step.kind == StepKind::Pause {
-                errors.push(DefinitionError::NoSuccessor { step: step.name.clone() });
-            } else if draft.steps.len() == 1 {
+            if draft.steps.len() == 1 && step.kind == StepKind::Approval {
                 missing_decisions(step, place, edges, errors);
+            } else if draft.steps.len() == 1 {
+                errors.push(DefinitionError::NoSuccessor { step: step.name.clone() });
             }
         } else if manual && shape == Shape::Dependencies {
             let (step, kind) = (step.name.clone(), step.kind.word());

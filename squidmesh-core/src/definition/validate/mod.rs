@@ -1,11 +1,13 @@
 //! Checks a draft and builds the definition.
 //!
 //! Finds every error, not only the first, in time linear in steps and edges. The modules below have the rules
-//! about triggers, steps and edges.
+//! about triggers, signals, steps and edges.
 
+mod contracts;
 mod edges;
 mod guards;
 mod names;
+mod signals;
 mod steps;
 mod triggers;
 
@@ -16,12 +18,13 @@ use super::error::DefinitionError;
 use super::errors::DefinitionErrors;
 use super::fingerprint::Fingerprint;
 use super::graph::Graph;
+use super::signal::SignalDefinition;
 use super::step::StepDefinition;
 use super::transition::{Target, Transition};
 use super::trigger::TriggerDefinition;
 use super::{Definition, Shape};
 use crate::json::{JsonLimits, JsonViolation};
-use crate::name::{InvalidName, QueueName, StepName, TriggerName, WorkflowName};
+use crate::name::{InvalidName, QueueName, SignalName, StepName, TriggerName, WorkflowName};
 
 impl Draft {
     /// Returns the definition, or all errors: those that the builder found already, then those found here.
@@ -29,6 +32,7 @@ impl Draft {
         let name = self.name.clone();
         let shape = self.shape();
         triggers::check(&self.triggers, &mut errors);
+        signals::check(&self, &mut errors);
         steps::check(&self.steps, &mut errors);
         let edges = edges::check(&self, shape, &mut errors);
         let definition = self.named(shape, edges, &mut errors).map(Definition::sealed);
@@ -59,6 +63,12 @@ impl Draft {
         for trigger in self.triggers {
             if let Some(name) = kept(TriggerName::new(&trigger.name), errors) {
                 triggers.push(TriggerDefinition { name, kind: trigger.kind, contract: trigger.contract });
+            }
+        }
+        let mut signals = Vec::with_capacity(self.signals.len());
+        for signal in self.signals {
+            if let Some(name) = kept(SignalName::new(&signal.name), errors) {
+                signals.push(SignalDefinition { name, contract: signal.contract });
             }
         }
         let names: Vec<_> = self.steps.iter().map(|step| kept(StepName::new(&step.name), errors)).collect();
@@ -121,7 +131,7 @@ impl Draft {
             dependents: edges.dependents,
         };
         let fingerprint = Fingerprint::UNKNOWN;
-        Some(Definition { name: name?, shape, triggers, steps, transitions, graph, fingerprint })
+        Some(Definition { name: name?, shape, triggers, signals, steps, transitions, graph, fingerprint })
     }
 }
 

@@ -80,7 +80,7 @@ fn check_times(step: &StepDraft, errors: &mut Vec<DefinitionError>) {
 
 fn check_deadline(step: &StepDraft, errors: &mut Vec<DefinitionError>) {
     let Some(deadline) = &step.deadline else { return };
-    if step.kind != StepKind::Approval {
+    if !matches!(step.kind, StepKind::Approval | StepKind::WaitFor { .. }) {
         errors.push(DefinitionError::DeadlineNotAllowed { step: step.name.clone(), kind: step.kind.word() });
     } else if deadline.after.is_zero() {
         errors.push(DefinitionError::ZeroDeadline { step: step.name.clone() });

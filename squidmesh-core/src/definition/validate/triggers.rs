@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
+use super::super::contract_problem::PayloadOwner;
 use super::super::draft::TriggerDraft;
 use super::super::error::DefinitionError;
 use super::super::trigger::TriggerKind;
-use crate::contract::{Contract, Field, FieldKind};
+use super::contracts;
+use crate::contract::FieldKind;
 use crate::json::JsonLimits;
 use crate::schedule::{InvalidSchedule, Schedule};
 
@@ -25,7 +27,7 @@ pub(super) fn check(triggers: &[TriggerDraft], errors: &mut Vec<DefinitionError>
             check_schedule(&trigger.name, expression, time_zone, errors);
         }
         let before = errors.len();
-        check_contract(&trigger.name, &trigger.contract, errors);
+        contracts::check(PayloadOwner::Trigger(trigger.name.clone()), &trigger.contract, errors);
         if matches!(trigger.kind, TriggerKind::Cron { .. }) && errors.len() == before {
             check_filled_by_defaults(trigger, errors);
         }
@@ -52,43 +54,6 @@ fn check_filled_by_defaults(trigger: &TriggerDraft, errors: &mut Vec<DefinitionE
     let day = jiff::civil::date(2000, 1, 1);
     if let Err(missing) = trigger.contract.resolve(Value::Null, day, &JsonLimits::default()) {
         errors.push(DefinitionError::CronPayloadWithoutDefaults { trigger: trigger.name.clone(), missing });
-    }
-}
-
-fn check_contract(trigger: &str, contract: &Contract, errors: &mut Vec<DefinitionError>) {
-    match contract {
-        Contract::Nothing => {}
-        Contract::Fields(fields) => check_fields(trigger, fields, errors),
-        Contract::Schema(schema) => {
-            if let Err(reason) = schema.compile() {
-                errors.push(DefinitionError::InvalidPayloadSchema {
-                    trigger: trigger.to_owned(),
-                    reason: reason.to_owned(),
-                });
-            } else if !schema.takes_objects() {
-                errors.push(DefinitionError::PayloadNotAnObject { trigger: trigger.to_owned() });
-            }
-        }
-    }
-}
-
-fn check_fields(trigger: &str, fields: &[Field], errors: &mut Vec<DefinitionError>) {
-    let (mut names, mut twice) = (HashSet::new(), HashSet::new());
-    for field in fields {
-        if field.name().is_empty() {
-            errors.push(DefinitionError::EmptyFieldName { trigger: trigger.to_owned() });
-        }
-        if !names.insert(field.name()) && twice.insert(field.name()) {
-            errors
-                .push(DefinitionError::DuplicateField { trigger: trigger.to_owned(), field: field.name().to_owned() });
-        }
-        if !field.default_fits() {
-            errors.push(DefinitionError::DefaultTypeMismatch {
-                trigger: trigger.to_owned(),
-                field: field.name().to_owned(),
-                expected: field.kind(),
-            });
-        }
     }
 }
 

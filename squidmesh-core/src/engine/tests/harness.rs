@@ -309,6 +309,9 @@ impl Harness {
                 assert_eq!(before.input != step.input, copied, "an input is final, and copied only where that is said");
             }
         }
+        if let Some(signals) = &commit.signals {
+            self.state.signals.clone_from(signals);
+        }
         assert_eq!(self.state, decision.state, "the commit holds all that the decision changed");
         // The last attempt of a step run may change; a stored attempt stays as it is.
         self.attempts.retain(|key, _| self.ended.contains(key));

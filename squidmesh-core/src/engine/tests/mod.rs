@@ -13,5 +13,6 @@ mod lived;
 mod manual;
 mod record;
 mod resume;
+mod signal;
 mod start;
 mod way;

@@ -159,8 +159,14 @@ impl<T> AllInDoubt<T> {
             return Ok(None);
         }
         let history = session.history(loaded.run.id).await?;
-        let is_committed =
-            |decided: &InDoubt<T>| decided.state.run.token == loaded.run.token || decided.is_in(&history.audit);
+        let is_committed = |decided: &InDoubt<T>| {
+            let token = decided.state.run.token;
+            match decided.state.signals.iter().any(|signal| signal.id == token) {
+                // Two signals may look alike in the trail. A run keeps every one that it has received.
+                true => loaded.signals.iter().any(|signal| signal.id == token),
+                false => token == loaded.run.token || decided.is_in(&history.audit),
+            }
+        };
         if let Some(position) = self.0.iter().position(is_committed) {
             return Ok(Some(self.0.swap_remove(position)));
         }

@@ -70,7 +70,7 @@ impl Rows {
 
 impl RunRows {
     fn new(run: Run) -> Self {
-        RunRows { run, steps: BTreeMap::new(), attempts: BTreeMap::new(), audit: Vec::new() }
+        RunRows { run, steps: BTreeMap::new(), signals: Vec::new(), attempts: BTreeMap::new(), audit: Vec::new() }
     }
 
     fn write(&mut self, commit: &Commit) {
@@ -81,6 +81,9 @@ impl RunRows {
         }
         for attempt in &commit.attempts {
             self.attempts.entry(attempt.step.clone()).or_default().push(attempt.clone());
+        }
+        if let Some(signals) = &commit.signals {
+            self.signals.clone_from(signals);
         }
         self.audit.extend(commit.audit.iter().cloned());
     }

@@ -10,7 +10,7 @@ use crate::dispatch::Lease;
 use crate::id::RunId;
 use crate::name::{StepName, TriggerName, WorkflowName};
 use crate::port::{Claim, RunFilter, RunHistory, RunPage, StoreError};
-use crate::run::{Attempt, AuditEvent, Run, RunSnapshot, RunStatus, RunSummary, StepRun};
+use crate::run::{Attempt, AuditEvent, ReceivedSignal, Run, RunSnapshot, RunStatus, RunSummary, StepRun};
 use crate::schedule::TriggerRecord;
 
 /// All stored data. Runs are shared until they change, so that a transaction can start from a copy.
@@ -30,6 +30,7 @@ pub(super) struct Rows {
 pub(super) struct RunRows {
     pub(super) run: Run,
     pub(super) steps: BTreeMap<StepName, StepRun>,
+    pub(super) signals: Vec<ReceivedSignal>,
     pub(super) attempts: BTreeMap<StepName, Vec<Attempt>>,
     pub(super) audit: Vec<AuditEvent>,
 }
@@ -37,7 +38,9 @@ pub(super) struct RunRows {
 impl Rows {
     pub(super) fn load(&self, id: RunId) -> Result<Option<RunSnapshot>, StoreError> {
         self.readable(id)?;
-        Ok(self.runs.get(&id).map(|rows| RunSnapshot::new(rows.run.clone(), rows.steps.values().cloned())))
+        Ok(self.runs.get(&id).map(|rows| {
+            RunSnapshot::new(rows.run.clone(), rows.steps.values().cloned()).with_signals(rows.signals.clone())
+        }))
     }
 
     /// Returns the status of a run, if it can be read.

@@ -261,6 +261,11 @@ macro_rules! __store_cases {
                 a_dry_run_counts_and_deletes_nothing
                 a_batch_is_bounded_and_the_next_continues_behind_it
                 of_several_who_delete_at_once_each_run_is_counted_by_one;
+            signals:
+                the_signals_of_a_run_read_back
+                a_commit_without_signals_leaves_them_as_they_are
+                a_run_may_be_started_with_signals
+                a_refused_commit_changes_no_signal;
             stranded:
                 an_empty_store_has_nothing_stranded
                 what_a_known_version_left_is_not_stranded

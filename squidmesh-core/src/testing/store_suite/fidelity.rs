@@ -272,9 +272,11 @@ fn full_step() -> StepRun {
         sequence: Some(3),
         successors_at: Some(sample::STARTED.after(secs(3_600))),
         continuation: Some(PausedContinuation {
+            signal: Some(sample::signal_name("payment")),
             ok: Target::Step(sample::step_name("second")),
             error: Some(Target::Complete),
             expired: Some(Target::Step(sample::step_name("third"))),
+            own_deadline: true,
             guarded: vec![routed()],
             output_key: Some("review".to_owned()),
         }),

@@ -26,6 +26,7 @@ pub mod lease;
 pub mod list;
 pub mod load;
 pub mod prune;
+pub mod signals;
 pub mod stranded;
 pub mod takeover;
 pub mod transact;

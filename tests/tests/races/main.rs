@@ -17,14 +17,18 @@
     reason = "these are tests: what cannot continue has failed, and names are documentation"
 )]
 
+mod signals;
+
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use serde_json::{Map, Value};
-use squidmesh_core::command::{CommandError, CommandRefused, DecideApproval, DeliveryOutcome};
+use squidmesh_core::command::{
+    CommandError, CommandRefused, DecideApproval, DeliveryOutcome, HeldClaim, SquidmeshBuilder,
+};
 use squidmesh_core::definition::TriggerName;
 use squidmesh_core::dispatch::{IntentKey, Job, JobMetadata, Lease, Refusal};
 use squidmesh_core::port::{Clock, Commit, CommitOutcome, IntentWrite, Precondition, StepWrite, StoreSession};
@@ -46,6 +50,16 @@ const OPEN: usize = 48;
 /// The number of runs inserted at once.
 const BATCH: u64 = 500;
 
+/// The parts of the story of a run, in SQL.
+const STORY: &str = "status, \
+    (SELECT string_agg(concat(step, ' ', status, ' ', attempt), ', ' ORDER BY created_at, step) FROM squidmesh_step_runs \
+        WHERE run_id = id), \
+    (SELECT string_agg(concat(step, ' ', number, ' ', status), ', ' ORDER BY step, number) FROM squidmesh_attempts \
+        WHERE run_id = id), \
+    (SELECT string_agg(concat(kind, ' ', actor), ', ' ORDER BY revision, ordinal) FROM squidmesh_audit \
+        WHERE run_id = id), \
+    (SELECT string_agg(step, ', ' ORDER BY step) FROM squidmesh_intents WHERE run_id = id)";
+
 /// Two processes on one database, and a connection to inspect it.
 struct Arena {
     _database: TestDatabase,
@@ -60,7 +74,7 @@ struct Arena {
 enum Stage {
     /// The first step is due.
     Due,
-    /// The first step, an approval, waits for a decision.
+    /// The first step waits, for a decision or for a signal.
     Asked,
     /// It has ended.
     Ended,
@@ -128,13 +142,15 @@ fn placed(workflow: &Workflow, stage: Stage, number: u64) -> Commit {
         assert_eq!(decision.state.run.status, RunStatus::Completed);
     }
     let first = |event: AuditEvent| AuditEvent { revision: 1, ..event };
+    let is_left = |intent: &IntentWrite| !matches!(intent, IntentWrite::Remove(_));
     Commit {
         run: Run { revision: 1, ..decision.state.run },
         precondition: Precondition::Absent,
         fences: Vec::new(),
         steps: decision.state.steps.into_values().map(StepWrite::Create).collect(),
         attempts: decision.commit.attempts,
-        intents: Vec::<IntentWrite>::new(),
+        intents: decision.commit.intents.into_iter().filter(is_left).collect(),
+        signals: None,
         audit: decision.commit.audit.into_iter().map(first).collect(),
         definition: commit.definition,
     }
@@ -148,7 +164,8 @@ impl Arena {
             [SeaOrmStore::connect(database.url()).await.unwrap(), SeaOrmStore::connect(database.url()).await.unwrap()];
         let process = |store: &SeaOrmStore| {
             let builder = Squidmesh::builder(store.clone()).executor(TokioExecutor::new());
-            builder.workflow(asking()).workflow(working()).build().unwrap()
+            let builder = builder.workflow(asking()).workflow(working());
+            signals::workflows().into_iter().fold(builder, SquidmeshBuilder::workflow).build().unwrap()
         };
         let processes = [process(&stores[0]), process(&stores[1])];
         Arena { _database: database, stores, processes, eye, began: Instant::now() }
@@ -197,18 +214,7 @@ impl Arena {
     /// Returns the story of each run as it is stored: its status; its steps with their status and number of attempts;
     /// the attempts that did not complete them; the audit trail with its actors; the intents.
     async fn stories(&self) -> BTreeMap<RunId, String> {
-        self.by_run(
-            "SELECT id AS run, concat_ws(' | ', status, \
-             (SELECT string_agg(concat(step, ' ', status, ' ', attempt), ', ' ORDER BY created_at, step) FROM squidmesh_step_runs \
-                WHERE run_id = id), \
-             (SELECT string_agg(concat(step, ' ', number, ' ', status), ', ' ORDER BY step, number) FROM squidmesh_attempts \
-                WHERE run_id = id), \
-             (SELECT string_agg(concat(kind, ' ', actor), ', ' ORDER BY revision, ordinal) FROM squidmesh_audit \
-                WHERE run_id = id), \
-             (SELECT string_agg(step, ', ' ORDER BY step) FROM squidmesh_intents WHERE run_id = id)) AS found \
-             FROM squidmesh_runs",
-        )
-        .await
+        self.by_run(&format!("SELECT id AS run, concat_ws(' | ', {STORY}) AS found FROM squidmesh_runs")).await
     }
 
     /// Checks that every run has the story that its result requires, and that every kind of result was seen.
@@ -218,17 +224,37 @@ impl Arena {
         kinds: usize,
         story: impl Fn(&T) -> String,
     ) {
-        assert_eq!(results.len() as u64, *RACES);
-        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-        let stories = self.stories().await;
-        for (run, result) in results {
-            let expected = story(result);
-            assert_eq!(stories[run], expected, "run {run}: {result:?}");
-            *seen.entry(expected).or_default() += 1;
-        }
-        println!("{seen:#?}");
-        assert!(seen.len() >= kinds, "every order of events was seen: {seen:#?}");
+        compare(&self.stories().await, results, kinds, story);
     }
+
+    /// Claims the intent of every run, as one of the processes, and returns the claims by run.
+    async fn claim(&self, runs: &[RunId]) -> Mutex<BTreeMap<RunId, HeldClaim>> {
+        let mut claims = BTreeMap::new();
+        while claims.len() < runs.len() {
+            for claim in self.processes[0].runner().claim(1_000).await.unwrap().claims {
+                claims.insert(claim.lease.key.run_id, claim);
+            }
+        }
+        Mutex::new(claims)
+    }
+}
+
+/// Checks that every run has the story that its result requires, and that every kind of result was seen.
+fn compare<T: std::fmt::Debug>(
+    stories: &BTreeMap<RunId, String>,
+    results: &BTreeMap<RunId, T>,
+    kinds: usize,
+    story: impl Fn(&T) -> String,
+) {
+    assert_eq!(results.len() as u64, *RACES);
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for (run, result) in results {
+        let expected = story(result);
+        assert_eq!(stories[run], expected, "run {run}: {result:?}");
+        *seen.entry(expected).or_default() += 1;
+    }
+    println!("{seen:#?}");
+    assert!(seen.len() >= kinds, "every order of events was seen: {seen:#?}");
 }
 
 /// Does both, in an order that changes from race to race. In a few of them one waits for the other, so that however
@@ -376,14 +402,7 @@ fn a_cancellation_comes_before_a_run_pauses_or_ends_the_pause() {
 /// One process delivers the first step, the other cancels. Returns whether the step was executed, and whether the run
 /// was cancelled.
 async fn deliver_and_cancel(arena: &Arena, runs: &[RunId]) -> BTreeMap<RunId, (bool, bool)> {
-    let runner = arena.processes[0].runner();
-    let mut claims = BTreeMap::new();
-    while claims.len() < runs.len() {
-        for claim in runner.claim(1_000).await.unwrap().claims {
-            claims.insert(claim.lease.key.run_id, claim);
-        }
-    }
-    let claims = std::sync::Mutex::new(claims);
+    let (runner, claims) = (arena.processes[0].runner(), arena.claim(runs).await);
     arena
         .race(runs, |run, number| {
             let claim = claims.lock().unwrap().remove(&run).expect("every run is claimed once");
