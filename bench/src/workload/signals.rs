@@ -6,6 +6,7 @@ use serde_json::json;
 use squidmesh_core::inspect::Reason;
 use squidmesh_core::{RunId, Squidmesh};
 use squidmesh_executor_tokio::TokioExecutor;
+use squidmesh_store::SeaOrmStore;
 
 use super::drive::{CONCURRENCY, joined};
 use crate::database::{Database, Recorded};
@@ -25,7 +26,7 @@ const BATCH: usize = 1_000;
 
 /// Sends one signal after another, each to a run that waits for it while nothing else happens.
 pub(crate) async fn alone(database: &Database, runs: usize) -> Result<Round, Failure> {
-    round(database, runs, async |mesh, recorder| {
+    round(database, runs, async |_, mesh, recorder| {
         for number in 1..=runs {
             let run = mesh.start_run("signalled", &json!({})).await?.id;
             while mesh.explain_run(run).await?.reason != Reason::WaitingForSignal {
@@ -42,8 +43,7 @@ pub(crate) async fn alone(database: &Database, runs: usize) -> Result<Round, Fai
 
 /// Sends one signal to each of many runs that wait, from many callers.
 pub(crate) async fn crowd(database: &Database, runs: usize) -> Result<Round, Failure> {
-    let store = database.store().await?;
-    round(database, runs, async |mesh, recorder| {
+    round(database, runs, async |store, mesh, recorder| {
         let mut waiting: Vec<RunId> = Vec::with_capacity(runs);
         let empty = json!({});
         while waiting.len() < runs {
@@ -53,7 +53,7 @@ pub(crate) async fn crowd(database: &Database, runs: usize) -> Result<Round, Fai
             }
         }
         let paused = "SELECT count(*) FROM squidmesh_step_runs WHERE status = 'paused'";
-        while usize::try_from(database.count(&store, paused).await?)? < runs {
+        while usize::try_from(database.count(store, paused).await?)? < runs {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let begun = Instant::now();
@@ -79,19 +79,21 @@ pub(crate) async fn crowd(database: &Database, runs: usize) -> Result<Round, Fai
 async fn round(
     database: &Database,
     runs: usize,
-    send: impl AsyncFnOnce(&Squidmesh, &Recorder) -> Result<Option<Duration>, Failure>,
+    send: impl AsyncFnOnce(&SeaOrmStore, &Squidmesh, &Recorder) -> Result<Option<Duration>, Failure>,
 ) -> Result<Round, Failure> {
     let recorder = Recorder::new();
     let before = database.read().await?;
-    let mesh = Squidmesh::builder(database.store().await?)
-        .executor(TokioExecutor::new().concurrency(CONCURRENCY))
-        .workflow(workflows::signalled(&recorder)?)
-        .event_sink(recorder.clone())
-        .build()?;
-    let mut sent = Ok(None);
-    mesh.run_workers(async { sent = send(&mesh, &recorder).await }).await?;
-    let sent = sent?;
-    drop(mesh);
+    let sent = {
+        let store = database.store().await?;
+        let mesh = Squidmesh::builder(store.clone())
+            .executor(TokioExecutor::new().concurrency(CONCURRENCY))
+            .workflow(workflows::signalled(&recorder)?)
+            .event_sink(recorder.clone())
+            .build()?;
+        let mut sent = Ok(None);
+        mesh.run_workers(async { sent = send(&store, &mesh, &recorder).await }).await?;
+        sent?
+    };
     let after = database.read().await?;
     database.check(&Recorded::default(), runs, runs * STEPS, 1).await?;
     let (p50, p99) = recorder.hops();
